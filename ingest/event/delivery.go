@@ -1,0 +1,74 @@
+package event
+
+import "time"
+
+// Receipt is the broker's word that it holds an event. With the default sync
+// mode the event is on disk by the time a Receipt exists.
+type Receipt struct {
+	Sequence  uint64 // position in the stream; a duplicate has that of its original
+	Duplicate bool   // the broker already held this identity
+	Conflict  bool   // a duplicate whose body differs from the original's
+}
+
+// Delivery is one attempt at one event, as the queue hands it to a worker. Its
+// bytes belong to the receiver.
+type Delivery struct {
+	Envelope
+	Sequence uint64 // position in the stream
+	Attempt  int    // 1 for the first delivery, counted by the broker
+	AckTo    string // the queue's own handle for settling; opaque to others
+	// Fault says why the headers are no envelope of ours; nil for a good one.
+	// With a Fault only Body, Sequence, Attempt and AckTo can be relied on.
+	Fault error
+}
+
+// Action is what a verdict asks the queue to do.
+type Action uint8
+
+// The actions. The zero value asks for a retry, so that a forgotten verdict
+// loses nothing.
+const (
+	Retry Action = iota // deliver again after a delay
+	Ack                 // done, never deliver again
+	Dead                // stored as a dead letter, never deliver again
+)
+
+// Verdict is the handler's decision on a delivery.
+type Verdict struct {
+	Action Action
+	Code   Code          // why, for Retry and Dead
+	Delay  time.Duration // how long to wait before the next delivery, for Retry
+}
+
+// Advisory is the broker's notice that it will not deliver an event again.
+type Advisory struct {
+	Sequence   uint64 // the event's position in the stream
+	Deliveries int    // how often it was delivered
+	Terminated bool   // by a Dead verdict; false when the deliveries ran out
+	Reason     string // of a termination
+	AckTo      string // the queue's own handle for settling; opaque to others
+}
+
+// QueueState is a snapshot of the queue's figures.
+type QueueState struct {
+	Mode        string    `json:"mode"` // embedded or connected
+	Sync        string    `json:"sync"` // group, always, interval, or what is known of an external server
+	Healthy     bool      `json:"healthy"`
+	Problem     string    `json:"problem,omitempty"` // why it is not healthy
+	Messages    uint64    `json:"messages"`          // stored, history included
+	Bytes       uint64    `json:"bytes"`             // stored, history included
+	MaxBytes    int64     `json:"maxBytes"`          // limit of the stream, -1 for none
+	FirstSeq    uint64    `json:"firstSequence"`     //
+	LastSeq     uint64    `json:"lastSequence"`      //
+	AckFloor    uint64    `json:"ackFloor"`          // every sequence up to here is settled
+	Verified    uint64    `json:"verified"`          // every sequence up to here is reconciled
+	Pending     uint64    `json:"pending"`           // waiting for a first delivery
+	InFlight    int       `json:"inFlight"`          // delivered and not settled yet
+	Redelivered int       `json:"redelivered"`       // of those, delivered more than once
+	Advisories  uint64    `json:"advisories"`        // waiting for the dead-letter mover
+	DiskFree    int64     `json:"diskFreeBytes"`     // on the store's file system, -1 when unknown
+	At          time.Time `json:"at"`
+}
+
+// Unprocessed is the backlog: events accepted but not settled.
+func (s QueueState) Unprocessed() uint64 { return s.Pending + uint64(max(s.InFlight, 0)) }

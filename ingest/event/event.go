@@ -1,0 +1,95 @@
+// Package event holds the words that every other package speaks: the courier's
+// [Event], the [Envelope] in which it travels, the [Delivery] that a worker is
+// handed, the [Verdict] it comes to, and the rows that are kept about it
+// ([Record], [Shipment], [DeadLetter]).
+//
+// It is a leaf: it imports the standard library only, does no I/O and starts
+// nothing. The rest of the appliance meets here, because the packages that
+// receive, queue, process and store events never import each other.
+package event
+
+import (
+	"strings"
+	"time"
+)
+
+// Limits on the members that identify an event. They end up in broker headers
+// and database keys, so they are bounded before anything is queued.
+const (
+	// MaxIDBytes bounds eventId, eventType, source, shipmentId, orderId and
+	// status, in bytes of UTF-8.
+	MaxIDBytes = 256
+	// MaxKeyBytes bounds idempotencyKey, in bytes of UTF-8.
+	MaxKeyBytes = 512
+	// MaxDepth bounds the nesting of arrays and objects in a body.
+	MaxDepth = 64
+)
+
+// Event is what a courier says happened, in the canonical vocabulary.
+//
+// Strings of an Event made by [Event.Decode] may share memory with the body it
+// was decoded from: they are valid as long as that body is neither changed nor
+// reused. Use [Event.Clone] to keep one longer.
+type Event struct {
+	ID         string    // eventId
+	Type       string    // eventType, such as "shipment.status.updated"
+	OccurredAt time.Time // when it happened, by the courier's clock
+	Source     string    // who says so
+	Key        string    // idempotencyKey
+	ShipmentID string    // payload.shipmentId
+	OrderID    string    // payload.orderId, may be empty
+	Status     string    // payload.status as the courier wrote it, may be empty
+}
+
+// Clone returns a copy of e that shares no memory with the body.
+func (e Event) Clone() Event {
+	e.ID = strings.Clone(e.ID)
+	e.Type = strings.Clone(e.Type)
+	e.Source = strings.Clone(e.Source)
+	e.Key = strings.Clone(e.Key)
+	e.ShipmentID = strings.Clone(e.ShipmentID)
+	e.OrderID = strings.Clone(e.OrderID)
+	e.Status = strings.Clone(e.Status)
+	return e
+}
+
+// Fault is one thing wrong with a body. Path names the member in dotted form
+// ("payload.shipmentId"); "$" is the document itself.
+type Fault struct {
+	Path    string `json:"path"`
+	Message string `json:"message"`
+}
+
+// Identity names one business event. Whatever happens to the copies of an
+// event, each identity has at most one outcome.
+type Identity struct {
+	Courier string `json:"courier"`
+	Key     string `json:"idempotencyKey"`
+}
+
+// String returns "courier:key", the natural key in every store. A courier's
+// name holds no colon (see [ValidCourier]), so the form is unambiguous.
+func (id Identity) String() string { return id.Courier + ":" + id.Key }
+
+// ParseIdentity is the inverse of [Identity.String]; ok is false when s has no
+// colon.
+func ParseIdentity(s string) (id Identity, ok bool) {
+	courier, key, ok := strings.Cut(s, ":")
+	return Identity{Courier: courier, Key: key}, ok
+}
+
+// ValidCourier reports whether name can name a courier: 1 to 63 characters of
+// a-z, 0-9, "-" and "_", starting with a letter or digit. Such a name is safe
+// as a URL path segment, a broker subject token and a metrics label.
+func ValidCourier(name string) bool {
+	if name == "" || len(name) > 63 || name[0] == '-' || name[0] == '_' {
+		return false
+	}
+	for i := range len(name) {
+		c := name[i]
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return true
+}

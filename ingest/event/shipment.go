@@ -1,0 +1,104 @@
+package event
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// State is a shipment's state in our vocabulary.
+type State string
+
+// The states, in the order in which a parcel usually passes through them.
+const (
+	StateUnknown            State = "unknown"
+	StatePending            State = "pending"
+	StateInfoReceived       State = "info_received"
+	StateInTransit          State = "in_transit"
+	StateOutForDelivery     State = "out_for_delivery"
+	StateAttemptFailed      State = "attempt_failed"
+	StateAvailableForPickup State = "available_for_pickup"
+	StateException          State = "exception"
+	StateDelivered          State = "delivered"
+	StateReturned           State = "returned"
+	StateCancelled          State = "cancelled"
+	StateExpired            State = "expired"
+)
+
+// States lists the vocabulary by rank: of two events at the same instant, the
+// one whose state stands later here is the newer.
+var States = []State{
+	StateUnknown, StatePending, StateInfoReceived, StateInTransit, StateOutForDelivery,
+	StateAttemptFailed, StateAvailableForPickup, StateException,
+	StateExpired, StateCancelled, StateReturned, StateDelivered,
+}
+
+// ParseState returns the state that a courier's status names in our vocabulary,
+// ignoring case, with "-" and " " taken as "_"; [StateUnknown] for any other.
+func ParseState(status string) State {
+	for _, s := range States {
+		if string(s) == status {
+			return s
+		}
+	}
+	folded := State(strings.NewReplacer("-", "_", " ", "_").Replace(strings.ToLower(strings.TrimSpace(status))))
+	if slices.Contains(States, folded) {
+		return folded
+	}
+	return StateUnknown
+}
+
+// Rank orders states at the same instant; see [States].
+func (s State) Rank() int { return slices.Index(States, s) }
+
+// Terminal reports whether a parcel's journey ends here.
+func (s State) Terminal() bool {
+	switch s {
+	case StateDelivered, StateReturned, StateCancelled, StateExpired:
+		return true
+	default:
+		return false
+	}
+}
+
+// ShipmentRef names a shipment. Couriers' numbers are neither unique across
+// couriers nor for ever, so the courier is part of the name.
+type ShipmentRef struct {
+	Courier string `json:"courier"`
+	ID      string `json:"shipmentId"`
+}
+
+// String returns "courier:id", the natural key in every store.
+func (r ShipmentRef) String() string { return r.Courier + ":" + r.ID }
+
+// MaxHistory bounds the checkpoints kept with a shipment; past it the oldest are
+// dropped and counted.
+const MaxHistory = 500
+
+// Checkpoint is one event in a shipment's history.
+type Checkpoint struct {
+	At      time.Time `json:"occurredAt"`
+	State   State     `json:"state"`
+	Status  string    `json:"rawStatus,omitempty"` // as the courier wrote it
+	Key     string    `json:"idempotencyKey"`      // of the event that told it
+	EventID string    `json:"eventId"`
+	Type    string    `json:"eventType,omitempty"`
+}
+
+// Shipment is what is known of a parcel (active_shipments).
+type Shipment struct {
+	ShipmentRef
+	OrderID   string       `json:"orderId,omitempty"`
+	State     State        `json:"state"`
+	RawStatus string       `json:"rawStatus,omitempty"` // as the courier wrote it
+	EventTime time.Time    `json:"eventTime,omitzero"`  // of the event that set the state
+	LastEvent string       `json:"lastEvent,omitempty"` // its idempotency key
+	Leg       int          `json:"leg"`                 // 1, and one more for each journey after a terminal state
+	History   []Checkpoint `json:"history"`             // by event time, oldest first
+	Dropped   int          `json:"historyDropped,omitempty"`
+	CreatedAt time.Time    `json:"createdAt"`
+	UpdatedAt time.Time    `json:"updatedAt"`
+	// Version counts the writes of this row; 0 means that it is not stored yet.
+	// A store writes a Shipment only over the version it was read at.
+	Version int64 `json:"-"`
+}
