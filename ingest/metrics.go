@@ -1,0 +1,76 @@
+package ingest
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// Values of the code label besides those of [event.Code].
+const (
+	codeAccepted  = "ACCEPTED"
+	codeDuplicate = "DUPLICATE"
+	codeConflict  = "CONFLICT" // a duplicate with another body
+)
+
+// noCourier is the courier label of requests that name no courier of ours. No
+// courier can have this name.
+const noCourier = "-"
+
+type metrics struct {
+	requests *prometheus.CounterVec
+	accepted prometheus.Observer
+	refused  prometheus.Observer
+	inFlight prometheus.Gauge
+	turned   *prometheus.CounterVec
+	bytes    prometheus.Counter
+}
+
+// newMetrics registers the metrics with r; open tells how many connections are open.
+func newMetrics(r prometheus.Registerer, open func() int) (*metrics, error) {
+	durations := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "courier_gateway_ingest_request_seconds",
+		Help:    "Time from a request read to its answer made, by whether the event was accepted.",
+		Buckets: []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+	}, []string{"outcome"})
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "courier_gateway_ingest_requests_total",
+			Help: "Answered requests by courier and by what was answered.",
+		}, []string{"courier", "code"}),
+		accepted: durations.WithLabelValues("accepted"),
+		refused:  durations.WithLabelValues("refused"),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "courier_gateway_ingest_requests_in_flight",
+			Help: "Requests read and not answered yet.",
+		}),
+		turned: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "courier_gateway_ingest_connections_refused_total",
+			Help: "Connections that were not let in, by the limit they met.",
+		}, []string{"code"}),
+		bytes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "courier_gateway_ingest_body_bytes_total",
+			Help: "Bytes of the bodies whose signatures were checked.",
+		}),
+	}
+	conns := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "courier_gateway_ingest_connections",
+		Help: "Open connections.",
+	}, func() float64 { return float64(open()) })
+	var errs []error
+	for _, c := range []prometheus.Collector{m.requests, durations, m.inFlight, conns, m.turned, m.bytes} {
+		errs = append(errs, r.Register(c))
+	}
+	return m, errors.Join(errs...)
+}
+
+// count counts an answer. A sender of nil stands for no courier of ours.
+func (m *metrics) count(s *sender, code event.Code) {
+	courier := noCourier
+	if s != nil {
+		courier = s.name
+	}
+	m.requests.WithLabelValues(courier, string(code)).Inc()
+}

@@ -1,0 +1,213 @@
+package ingest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+const (
+	intakePath = "/v1/events/courier"
+	healthPath = "/health"
+	// keepBodyBytes is the largest body buffer that a connection keeps for its
+	// next request.
+	keepBodyBytes = 64 << 10
+)
+
+// call is one request on its way, with all the memory that it needs. Calls are
+// pooled. What a call holds shares memory with the request, which is valid until
+// the handler returns.
+type call struct {
+	ctx     *fasthttp.RequestCtx
+	started time.Time
+	sender  *sender // nil while, or because, it is unknown
+	traceID string
+	event   event.Event
+	env     event.Envelope
+	faults  []event.Fault
+
+	trace [len(tracePrefix) + 32]byte // room for a trace id of our own
+	stamp [64]byte                    // room for the envelope's stamp
+	out   []byte                      // room for the answer
+}
+
+func (s *Server) begin(ctx *fasthttp.RequestCtx) *call {
+	c := s.calls.Get().(*call)
+	c.ctx, c.started = ctx, s.deps.Now()
+	c.traceID = c.findTrace()
+	s.metrics.inFlight.Inc()
+	return c
+}
+
+// end is deferred: no defect that one request meets may end the process.
+func (s *Server) end(c *call) {
+	fault := recover()
+	if fault != nil {
+		s.failures.warn("request met a defect", "trace_id", strings.Clone(c.traceID),
+			"error", fmt.Sprint(fault), "stack", string(debug.Stack()))
+		s.refuse(c, refusal{problem: defect, detail: "the appliance failed on this request; send it again"})
+	}
+	s.metrics.inFlight.Dec()
+	if s.draining.Load() {
+		c.ctx.SetConnectionClose()
+	}
+	c.ctx.Request.ReleaseBody(keepBodyBytes)
+	if fault == nil { // else somebody may still hold the call
+		*c = call{faults: c.faults[:0], out: c.out[:0]}
+		s.calls.Put(c)
+	}
+}
+
+// Header and Body make a call the [signature.Request] that its scheme verifies.
+func (c *call) Header(name string) (value []byte, count int) {
+	values := c.ctx.Request.Header.PeekAll(name)
+	if len(values) == 0 {
+		return nil, 0
+	}
+	return values[0], len(values)
+}
+
+// Body returns the raw body.
+func (c *call) Body() []byte { return c.ctx.Request.Body() }
+
+// handle answers one request.
+func (s *Server) handle(ctx *fasthttp.RequestCtx) {
+	c := s.begin(ctx)
+	defer s.end(c)
+	path, method := ctx.URI().PathOriginal(), ctx.Method()
+	courier, intake := courierIn(path)
+	switch {
+	case intake && string(method) == fasthttp.MethodPost:
+		s.intake(c, courier)
+	case intake:
+		ctx.Response.Header.Set(fasthttp.HeaderAllow, "POST")
+		s.refuse(c, refusal{problem: methodNotAllowed, detail: "events are sent by POST"})
+	case string(path) != healthPath:
+		s.refuse(c, refusal{problem: notFound, detail: "events are sent to " + intakePath + "/{courier}"})
+	case string(method) == fasthttp.MethodGet || string(method) == fasthttp.MethodHead:
+		status, body := s.deps.Health()
+		c.answer(status, "application/json", body)
+	default:
+		ctx.Response.Header.Set(fasthttp.HeaderAllow, "GET, HEAD")
+		s.refuse(c, refusal{problem: methodNotAllowed, detail: "health is asked for by GET"})
+	}
+}
+
+// courierIn returns the courier that a path of the intake names, "" for the
+// default one.
+func courierIn(path []byte) (courier []byte, ok bool) {
+	rest, ok := bytes.CutPrefix(path, []byte(intakePath))
+	if !ok || len(rest) == 0 {
+		return nil, ok
+	}
+	if rest[0] != '/' || len(rest) == 1 || bytes.IndexByte(rest[1:], '/') >= 0 {
+		return nil, false
+	}
+	return rest[1:], true
+}
+
+func (s *Server) intake(c *call, courier []byte) {
+	receipt, no := s.receive(c, courier)
+	if no.code != "" {
+		s.refuse(c, no)
+		return
+	}
+	s.metrics.accepted.Observe(s.deps.Now().Sub(c.started).Seconds())
+	s.metrics.bytes.Add(float64(len(c.env.Body)))
+	switch {
+	case receipt.Conflict:
+		c.sender.conflict.Inc()
+	case receipt.Duplicate:
+		c.sender.duplicate.Inc()
+	default:
+		c.sender.accepted.Inc()
+	}
+	c.answerAccepted(receipt)
+}
+
+// receive takes an event from the request to the queue. The refusal is empty when
+// the event is kept.
+func (s *Server) receive(c *call, courier []byte) (r event.Receipt, no refusal) {
+	couriers := s.couriers.Load()
+	c.sender = couriers.find(courier)
+	if s.draining.Load() {
+		return r, refusal{problem: unavailable, detail: "the appliance is stopping; send the event again"}
+	}
+	if no = c.mediaFault(); no.code != "" {
+		return r, no
+	}
+	if no = c.verify(couriers); no.code != "" {
+		return r, no
+	}
+	if c.faults = c.event.Decode(c.env.Body, c.faults[:0]); len(c.faults) > 0 {
+		return r, refusal{problem: badPayload, detail: "the body is no valid event", faults: c.faults}
+	}
+	s.wrap(c)
+	r, err := s.deps.Publisher.Publish(s.hard, &c.env)
+	if err != nil {
+		return r, refusal{problem: unavailable, detail: "the event could not be stored; send it again", cause: err}
+	}
+	return r, refusal{}
+}
+
+// verify proves the sender. For an unknown courier it does the same work, so
+// that its answer takes the same time.
+func (c *call) verify(couriers *table) refusal {
+	c.env.Body = c.Body()
+	if c.sender == nil {
+		if couriers.dummy != nil {
+			_, _ = couriers.dummy.Verify(c, c.started)
+		}
+		return refusal{problem: unknownCourier, detail: "there is no courier of this name"}
+	}
+	keyID, err := c.sender.scheme.Verify(c, c.started)
+	if err != nil {
+		return refusal{problem: badSignature, detail: err.Error()}
+	}
+	c.env.KeyID = keyID
+	return refusal{}
+}
+
+// wrap completes the envelope. No header of the request gets into it but the one
+// that became the trace id.
+func (s *Server) wrap(c *call) {
+	e := &c.env
+	e.Courier, e.Scheme = c.sender.name, c.sender.scheme.Name()
+	e.EventID, e.Key = c.event.ID, c.event.Key
+	e.TraceID, e.ReceivedAt = c.traceID, c.started.UTC()
+	e.Stamp = alias(s.deps.Stamper.AppendStamp(c.stamp[:0], e))
+}
+
+// handleBroken answers what never became a request: it was too large, too slow
+// or not HTTP. The connection is closed after it.
+func (s *Server) handleBroken(ctx *fasthttp.RequestCtx, err error) {
+	c := s.begin(ctx)
+	defer s.end(c)
+	linger(ctx.Conn())
+	s.refuse(c, s.broken(err))
+}
+
+func (s *Server) broken(err error) refusal {
+	_, smallBuffer := errors.AsType[*fasthttp.ErrSmallBuffer](err)
+	switch {
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		return refusal{problem: tooLarge, detail: fmt.Sprintf("the body is larger than %d bytes", s.config.MaxBodyBytes)}
+	case smallBuffer:
+		return refusal{problem: headerTooLarge, detail: fmt.Sprintf("request line and headers are larger than %d bytes", s.config.MaxHeaderBytes)}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return refusal{problem: tooSlow, detail: fmt.Sprintf("the request did not arrive within %v", s.config.ReadTimeout)}
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return refusal{problem: badRequest, detail: "the request ends early"}
+	default:
+		return refusal{problem: badRequest, detail: "the request is not valid HTTP/1.1"}
+	}
+}

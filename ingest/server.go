@@ -1,0 +1,231 @@
+// Package ingest is the public listener: the way of an event from the wire to
+// the queue. In come HTTP requests from couriers. Each is bounded, proved
+// (package signature), validated (package event), wrapped in an envelope with
+// the appliance's stamp and handed to a [Publisher]; only when that says that
+// the event is kept does a 2xx go out. Whatever is refused is answered with an
+// RFC 9457 problem document.
+//
+// Only the wiring of the appliance calls this package. It knows nothing of the
+// broker behind the Publisher.
+package ingest
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+const (
+	// drainGrace is how long open connections may take to bring one more request,
+	// which is told to come again, before they are closed under their sender.
+	drainGrace = 250 * time.Millisecond
+	// lastAnswers is how long requests whose publishing was cancelled may take to
+	// say so before their connections are closed.
+	lastAnswers = 100 * time.Millisecond
+)
+
+// Config holds the limits of the listener. Start from [DefaultConfig]: a zero
+// limit is an error, except where none is meant to be possible.
+type Config struct {
+	Listen         string        // address, as in ":8080"
+	MaxBodyBytes   int           // larger bodies are refused with 413
+	MaxHeaderBytes int           // of request line and headers together; more is refused with 431
+	ReadTimeout    time.Duration // for the whole request from its first byte on
+	WriteTimeout   time.Duration // for the answer
+	IdleTimeout    time.Duration // between two requests of a connection
+	MaxConns       int           // open at once
+	MaxConnsPerIP  int           // open at once from one address (IPv6: one /64); 0 for no limit
+	TLSCertFile    string        // PEM; with TLSKeyFile it makes the listener speak TLS
+	TLSKeyFile     string        // PEM; both files are read again when they change
+	RetryAfter     time.Duration // what a 503 asks for, in full seconds
+}
+
+// DefaultConfig returns the limits that suit most installations.
+func DefaultConfig() Config {
+	return Config{
+		Listen:         ":8080",
+		MaxBodyBytes:   1 << 20,
+		MaxHeaderBytes: 16 << 10,
+		ReadTimeout:    10 * time.Second,
+		WriteTimeout:   10 * time.Second,
+		IdleTimeout:    60 * time.Second,
+		MaxConns:       10_000,
+		MaxConnsPerIP:  1_000,
+		RetryAfter:     time.Second,
+	}
+}
+
+func (c *Config) validate() error {
+	var errs []error
+	positive := func(name string, ok bool) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("ingest config: %s must be positive", name))
+		}
+	}
+	positive("MaxBodyBytes", c.MaxBodyBytes > 0)
+	positive("MaxHeaderBytes", c.MaxHeaderBytes > 0)
+	positive("ReadTimeout", c.ReadTimeout > 0)
+	positive("WriteTimeout", c.WriteTimeout > 0)
+	positive("IdleTimeout", c.IdleTimeout > 0)
+	positive("MaxConns", c.MaxConns > 0)
+	positive("RetryAfter", c.RetryAfter > 0)
+	if c.MaxConnsPerIP < 0 {
+		errs = append(errs, errors.New("ingest config: MaxConnsPerIP must not be negative"))
+	}
+	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
+		errs = append(errs, errors.New("ingest config: TLSCertFile and TLSKeyFile are needed together"))
+	}
+	return errors.Join(errs...)
+}
+
+// Publisher puts an event on the queue.
+type Publisher interface {
+	// Publish returns once the event is kept as safely as the appliance
+	// promises, or fails with an [event.Error]. It bounds its own waiting. It
+	// must be done with e and with every byte that e points to when it returns,
+	// because the connection's buffers are used again. Cancelling ctx means that
+	// the appliance stops at once.
+	Publish(ctx context.Context, e *event.Envelope) (event.Receipt, error)
+}
+
+// Deps are what the listener works with. All of them are required.
+type Deps struct {
+	Publisher  Publisher
+	Couriers   Couriers
+	Stamper    *event.Stamper
+	Health     func() (status int, body []byte) // the JSON answer of GET /health
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+	Now        func() time.Time
+}
+
+func (d *Deps) validate() error {
+	if d.Publisher == nil || d.Stamper == nil || d.Health == nil || d.Logger == nil || d.Registerer == nil || d.Now == nil {
+		return errors.New("ingest: every member of Deps is required")
+	}
+	return nil
+}
+
+// Server is the public listener. It serves once: make a new one to listen again.
+type Server struct {
+	config     Config
+	deps       Deps
+	http       *fasthttp.Server
+	tls        *tls.Config // nil for plain HTTP
+	couriers   atomic.Pointer[table]
+	metrics    *metrics
+	refusals   *journal // what senders did wrong
+	failures   *journal // what went wrong here
+	calls      sync.Pool
+	retryAfter string
+	gate       *gate
+	draining   atomic.Bool
+	// hard is done when the appliance stops at once. It stands here because
+	// fasthttp hands no context of ours to a handler.
+	hard     context.Context
+	hardStop context.CancelCauseFunc
+}
+
+// New makes a server that listens to nobody yet.
+func New(c Config, d Deps) (*Server, error) {
+	if err := errors.Join(c.validate(), d.validate()); err != nil {
+		return nil, err
+	}
+	s := &Server{
+		config: c, deps: d,
+		refusals:   newJournal(d.Logger),
+		failures:   newJournal(d.Logger),
+		retryAfter: strconv.Itoa(int((c.RetryAfter + time.Second - 1) / time.Second)),
+	}
+	s.hard, s.hardStop = context.WithCancelCause(context.Background())
+	s.calls.New = func() any { return new(call) }
+	s.gate = newGate(c.MaxConns, c.MaxConnsPerIP, s.turnAway)
+	if c.TLSCertFile != "" {
+		certs, err := newCertificates(c.TLSCertFile, c.TLSKeyFile, d.Now, s.failures)
+		if err != nil {
+			return nil, err
+		}
+		s.tls = &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, GetCertificate: certs.get}
+	}
+	var err error
+	if s.metrics, err = newMetrics(d.Registerer, s.gate.count); err != nil {
+		return nil, err
+	}
+	if err = s.SetCouriers(d.Couriers); err != nil {
+		return nil, err
+	}
+	s.http = &fasthttp.Server{
+		Handler:                      s.handle,
+		ErrorHandler:                 s.handleBroken,
+		Logger:                       s.refusals,
+		Concurrency:                  2 * c.MaxConns, // the gate counts; a worker outlives its connection a little
+		ReadBufferSize:               c.MaxHeaderBytes,
+		MaxRequestBodySize:           c.MaxBodyBytes,
+		ReadTimeout:                  c.ReadTimeout,
+		WriteTimeout:                 c.WriteTimeout,
+		IdleTimeout:                  c.IdleTimeout,
+		CloseOnShutdown:              true,
+		DisablePreParseMultipartForm: true,
+		LazyRequestTime:              true,
+		NoDefaultServerHeader:        true,
+		NoDefaultContentType:         true,
+		SecureErrorLogMessage:        true,
+	}
+	return s, nil
+}
+
+// Listen opens the configured address. Its port may be 0.
+func (s *Server) Listen() (net.Listener, error) {
+	ln, err := net.Listen("tcp", s.config.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen for couriers (is the port taken?): %w", err)
+	}
+	return ln, nil
+}
+
+// Serve answers the connections of ln until [Server.Shutdown], which makes it
+// return nil. It closes ln.
+func (s *Server) Serve(ln net.Listener) error {
+	defer func() { _ = ln.Close() }()
+	if !s.gate.guard(ln, s.tls != nil) {
+		return nil
+	}
+	var conns net.Listener = s.gate
+	if s.tls != nil {
+		conns = tls.NewListener(s.gate, s.tls)
+	}
+	if err := s.http.Serve(conns); err != nil {
+		return fmt.Errorf("serve couriers: %w", err)
+	}
+	return nil
+}
+
+// Shutdown stops accepting, lets every request in flight be answered and closes
+// the connections. Requests that still come on open ones are answered 503. When
+// ctx ends first, what is in flight is cut off: publishing is cancelled with the
+// cause of ctx, such requests are answered 503, and a moment later every
+// connection is closed.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.draining.Store(true)
+	_ = s.gate.Close() // a second Shutdown finds it closed
+	s.gate.wait(ctx, drainGrace)
+	err := s.http.ShutdownWithContext(ctx)
+	if err == nil || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	s.hardStop(context.Cause(ctx))
+	s.gate.wait(context.WithoutCancel(ctx), lastAnswers)
+	return fmt.Errorf("requests of couriers were cut off, %d connections closed with them: %w", s.gate.closeAll(), err)
+}
