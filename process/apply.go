@@ -1,0 +1,208 @@
+package process
+
+import (
+	"context"
+	"errors"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// group is what one change is made of: a shipment and the jobs that move it.
+type group struct {
+	shipment event.Shipment
+	jobs     []*job
+}
+
+// applyAll folds the jobs into their shipments and commits, one change per
+// shipment. Jobs whose change failed are failed, or stay undecided: after a
+// version conflict, and when company may be to blame.
+func (h *Handler) applyAll(ctx context.Context, jobs []*job) error {
+	groups, failed, err := h.fold(ctx, jobs)
+	if err != nil {
+		return err
+	}
+	if len(groups) > 0 {
+		errs, err := h.Store.Commit(ctx, h.changes(groups))
+		if err = h.callError(ctx, err); isDown(err) {
+			return err
+		}
+		for i, g := range groups {
+			if err != nil {
+				failed = append(failed, suspect(g, err, len(groups) == 1)...)
+				continue
+			}
+			broken, err := h.conclude(ctx, g, errs[i])
+			if err != nil {
+				return err
+			}
+			failed = append(failed, broken...)
+		}
+	}
+	return h.fail(ctx, failed)
+}
+
+// failure is a job and what went wrong with it.
+type failure struct {
+	*job
+	err error
+}
+
+// fold reads the shipments and applies the jobs to them in memory. Invalid jobs
+// come back as failures; a job that must be alone waits while its shipment has
+// other company in this round.
+func (h *Handler) fold(ctx context.Context, jobs []*job) ([]*group, []failure, error) {
+	var failed []failure
+	byRef := map[event.ShipmentRef]*group{}
+	var groups []*group
+	for _, j := range jobs {
+		if j.invalid != "" {
+			failed = append(failed, failure{j, event.Errorf(event.DomainInvalid, "apply event", "%s", j.invalid)})
+			continue
+		}
+		ref := event.ShipmentRef{Courier: j.Courier, ID: j.event.ShipmentID}
+		g := byRef[ref]
+		switch {
+		case g == nil:
+			g = &group{shipment: event.Shipment{ShipmentRef: ref}}
+			byRef[ref], groups = g, append(groups, g)
+		case j.alone || g.jobs[0].alone:
+			continue
+		}
+		g.jobs = append(g.jobs, j)
+	}
+	if len(groups) == 0 {
+		return nil, failed, nil
+	}
+	if err := h.loadShipments(ctx, groups, byRef); err != nil {
+		return nil, nil, err
+	}
+	for _, g := range groups {
+		for _, j := range g.jobs {
+			apply(&g.shipment, j.event.Clone(), h.Now())
+		}
+	}
+	return groups, failed, nil
+}
+
+func (h *Handler) loadShipments(ctx context.Context, groups []*group, byRef map[event.ShipmentRef]*group) error {
+	refs := make([]event.ShipmentRef, len(groups))
+	for i, g := range groups {
+		refs[i] = g.shipment.ShipmentRef
+	}
+	found, err := h.Store.Shipments(ctx, refs)
+	if err != nil {
+		return h.down(ctx, err)
+	}
+	for _, s := range found {
+		byRef[s.ShipmentRef].shipment = s
+	}
+	return nil
+}
+
+// changes makes each group the change that records its success.
+func (h *Handler) changes(groups []*group) []event.Change {
+	now := h.Now()
+	changes := make([]event.Change, len(groups))
+	for i, g := range groups {
+		records := make([]event.Record, len(g.jobs))
+		for k, j := range g.jobs {
+			records[k] = j.record
+			records[k].Attempts = append([]event.Attempt(nil), j.record.Attempts...)
+			end(&records[k], event.Processed, event.Succeeded, "", "", now)
+		}
+		changes[i] = event.Change{Shipment: &g.shipment, Records: records}
+	}
+	return changes
+}
+
+// conclude decides a group's jobs by the outcome of their change and returns
+// those that failed. Its error means that the store is down.
+func (h *Handler) conclude(ctx context.Context, g *group, err error) ([]failure, error) {
+	if err == nil {
+		for _, j := range g.jobs {
+			h.processed(j)
+		}
+		return nil, nil
+	}
+	if event.CodeOf(err) == event.VersionConflict {
+		h.Metrics.versionConflicts.Inc()
+		return nil, nil // read and written anew in the next round
+	}
+	if err = h.callError(ctx, err); isDown(err) {
+		return nil, err
+	}
+	return suspect(g, err, true), nil
+}
+
+// suspect returns a group's jobs as failed when its one job alone is to blame,
+// because it had no company or has been by itself before; otherwise the jobs
+// are marked to be tried one by one in the rounds that follow.
+func suspect(g *group, err error, only bool) []failure {
+	if len(g.jobs) == 1 && (only || g.jobs[0].alone) {
+		return []failure{{g.jobs[0], err}}
+	}
+	for _, j := range g.jobs {
+		j.alone = true
+	}
+	return nil
+}
+
+// processed concludes a job whose change is stored.
+func (h *Handler) processed(j *job) {
+	j.record.Status = event.Processed
+	now := h.Now()
+	h.Metrics.processed.Inc()
+	h.Metrics.latency.Observe(now.Sub(j.ReceivedAt).Seconds())
+	h.Log.Debug("event processed", attrs(j)...)
+	j.decide(event.Verdict{Action: event.Ack})
+}
+
+// fail records failed attempts: permanent failures as dead letters, the others
+// for another try. One commit serves all. A failure that can't be recorded is
+// tried again all the same; its attempt then shows as interrupted.
+func (h *Handler) fail(ctx context.Context, failed []failure) error {
+	if len(failed) == 0 {
+		return nil
+	}
+	changes := make([]event.Change, len(failed))
+	for i, f := range failed {
+		changes[i] = h.failureChange(f)
+	}
+	errs, err := h.Store.Commit(ctx, changes)
+	if err = h.callError(ctx, err); isDown(err) {
+		return err
+	}
+	for i, f := range failed {
+		stored := err == nil && errs[i] == nil
+		code := event.CodeOf(f.err)
+		if code.Class() == event.Permanent && stored {
+			h.dead(f.job, code, reason(f.err))
+			continue
+		}
+		h.Metrics.failed.WithLabelValues(string(code)).Inc()
+		h.Log.Info("attempt failed, the event will be tried again",
+			append(attrs(f.job), "code", string(code), "error", f.err)...)
+		f.decide(h.retry(f.job, code))
+	}
+	return nil
+}
+
+func (h *Handler) failureChange(f failure) event.Change {
+	now, code, message := h.Now(), event.CodeOf(f.err), reason(f.err)
+	if code.Class() != event.Permanent {
+		end(&f.record, event.Failed, event.WillRetry, code, message, now)
+		return event.Change{Records: []event.Record{f.record}}
+	}
+	end(&f.record, event.DeadLettered, event.GaveUp, code, message, now)
+	letter := newDeadLetter(&f.Delivery, code, message, now)
+	letter.ShipmentID, letter.Attempts = f.event.ShipmentID, f.record.Attempts
+	return event.Change{Records: []event.Record{f.record}, DeadLetters: []event.DeadLetter{letter}}
+}
+
+// reason is the text kept with a failure: what went wrong, without the layers.
+func reason(err error) string {
+	if e, ok := errors.AsType[*event.Error](err); ok && e.Err != nil {
+		return e.Err.Error()
+	}
+	return err.Error()
+}

@@ -1,0 +1,184 @@
+package process
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// newDeadLetter describes a delivery that will not be tried again.
+func newDeadLetter(d *event.Delivery, code event.Code, message string, now time.Time) event.DeadLetter {
+	headers := map[string]string{}
+	for name, value := range d.Headers {
+		headers[name] = value
+	}
+	return event.DeadLetter{
+		ID: event.DeadLetterID(d.Sequence, &d.Envelope), Identity: d.Identity(), Sequence: d.Sequence,
+		EventID: d.EventID, TraceID: d.TraceID, ReceivedAt: d.ReceivedAt, DeadAt: now,
+		Code: code, Message: message, Headers: headers, Body: d.Body,
+		ReviewStatus: event.ReviewPending, ReplayOf: d.Replay,
+	}
+}
+
+// Advisories is the broker's list of events that it will not deliver again.
+type Advisories interface {
+	// PullAdvisories blocks until there is at least one and returns up to limit.
+	PullAdvisories(ctx context.Context, limit int) ([]event.Advisory, error)
+	// SettleAdvisory takes it off the list when done, or has it come again.
+	SettleAdvisory(a event.Advisory, done bool) error
+	// Load returns the stored message at seq; [event.NotFound] when it is gone.
+	Load(ctx context.Context, seq uint64) (event.Delivery, error)
+}
+
+// Mover turns the broker's advisories into dead letters: events whose deliveries
+// ran out, whether each attempt failed or the workers died over them.
+type Mover struct {
+	Queue   Advisories
+	Store   Store
+	Stamper *event.Stamper
+	Log     *slog.Logger
+	Metrics *Metrics
+	Now     func() time.Time
+}
+
+// moveBatch is how many advisories are taken at once.
+const moveBatch = 64
+
+// Run moves events until ctx ends. An advisory is settled only after its dead
+// letter is stored; while the store is down they wait on the broker.
+func (m *Mover) Run(ctx context.Context) error {
+	pause := newPause()
+	for ctx.Err() == nil {
+		batch, err := m.Queue.PullAdvisories(ctx, moveBatch)
+		if err != nil {
+			if ctx.Err() == nil {
+				m.Log.Warn("can't read the broker's advisories, trying again", "error", err)
+				pause.wait(ctx)
+			}
+			continue
+		}
+		for _, a := range batch {
+			if m.settle(ctx, a) {
+				pause.reset()
+			} else {
+				pause.wait(ctx)
+			}
+		}
+	}
+	return nil
+}
+
+// settle moves one event and reports whether its advisory is done with.
+func (m *Mover) settle(ctx context.Context, a event.Advisory) bool {
+	err := m.move(ctx, a)
+	if err != nil {
+		m.Log.Warn("can't move an event to the dead letters yet", "sequence", a.Sequence, "error", err)
+	}
+	if serr := m.Queue.SettleAdvisory(a, err == nil); serr != nil {
+		m.Log.Warn("can't settle an advisory, it will come again", "sequence", a.Sequence, "error", serr)
+	}
+	return err == nil
+}
+
+func (m *Mover) move(ctx context.Context, a event.Advisory) error {
+	d, err := m.Queue.Load(ctx, a.Sequence)
+	if event.CodeOf(err) == event.NotFound {
+		m.Metrics.lostBodies.Inc()
+		m.Log.Error("an exhausted event is no longer in the stream, its dead letter can't be made", "sequence", a.Sequence)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	d.Attempt = a.Deliveries
+	if a.Terminated {
+		return m.confirm(ctx, d, event.Code(a.Reason))
+	}
+	return m.exhaust(ctx, d)
+}
+
+// confirm stores the letter of an event that a worker gave up, in case that
+// worker could not; a letter that exists stays as it is.
+func (m *Mover) confirm(ctx context.Context, d event.Delivery, code event.Code) error {
+	letter := newDeadLetter(&d, code, "given up by a worker", m.Now())
+	return commitOne(ctx, m.Store, event.Change{DeadLetters: []event.DeadLetter{letter}})
+}
+
+// exhaust ends an event whose deliveries ran out, unless another copy of it has
+// come through meanwhile or is still on its way.
+func (m *Mover) exhaust(ctx context.Context, d event.Delivery) error {
+	now := m.Now()
+	if d.Fault != nil || !m.Stamper.Verify(&d.Envelope) {
+		letter := newDeadLetter(&d, event.Forged, "no valid stamp, and its deliveries ran out", now)
+		return commitOne(ctx, m.Store, event.Change{DeadLetters: []event.DeadLetter{letter}})
+	}
+	r, err := m.record(ctx, d)
+	if err != nil || ended(r, d) {
+		return err
+	}
+	var e event.Event
+	e.Decode(d.Body, nil)
+	r.EventID, r.EventType, r.OccurredAt, r.ShipmentID = d.EventID, e.Type, e.OccurredAt, e.ShipmentID
+	r.Attempts = closeLost(r.Attempts, d.Attempt, r.Sequence != d.Sequence, now)
+	r.Sequence, r.Replay = d.Sequence, d.Replay
+	message := exhausted(d.Attempt, r.Attempts)
+	end(&r, event.DeadLettered, event.GaveUp, event.AttemptsExhausted, message, now)
+	letter := newDeadLetter(&d, event.AttemptsExhausted, message, now)
+	letter.ShipmentID, letter.Attempts = e.ShipmentID, r.Attempts
+	change := event.Change{Records: []event.Record{r}, DeadLetters: []event.DeadLetter{letter}}
+	if err := commitOne(ctx, m.Store, change); err != nil {
+		return err
+	}
+	m.Metrics.deadLettered(event.AttemptsExhausted)
+	m.Log.Warn("event dead-lettered", "event_id", d.EventID, "courier", d.Courier, "trace_id", d.TraceID,
+		"attempt", d.Attempt, "sequence", d.Sequence, "code", string(event.AttemptsExhausted), "reason", message)
+	return nil
+}
+
+// record returns the delivery's ledger row, a new one when there is none.
+func (m *Mover) record(ctx context.Context, d event.Delivery) (event.Record, error) {
+	rows, err := m.Store.Records(ctx, []event.Identity{d.Identity()})
+	if err != nil {
+		return event.Record{}, err
+	}
+	if len(rows) > 0 {
+		return rows[0], nil
+	}
+	return event.Record{
+		Identity: d.Identity(), BodyHash: event.BodyHash(d.Body), TraceID: d.TraceID, ReceivedAt: d.ReceivedAt,
+	}, nil
+}
+
+// ended reports whether the outcome of d's identity is none of d's business: it
+// is known, or belongs to a later entry, or to another body.
+func ended(r event.Record, d event.Delivery) bool {
+	replayed := d.Replay != "" && d.Replay != r.Replay
+	return r.Status.Terminal() && !replayed ||
+		r.Sequence > d.Sequence ||
+		r.Sequence != d.Sequence && r.BodyHash != event.BodyHash(d.Body)
+}
+
+// exhausted words the reason of a dead letter whose deliveries ran out.
+func exhausted(deliveries int, attempts []event.Attempt) string {
+	message := strconv.Itoa(deliveries) + " deliveries, none succeeded"
+	if len(attempts) == 0 {
+		return message
+	}
+	last := attempts[len(attempts)-1]
+	if last.Message == "" {
+		return message + "; the last one ended as " + string(last.Outcome)
+	}
+	return message + "; the last one: " + string(last.Code) + ": " + last.Message
+}
+
+// commitOne commits one change and folds both kinds of error into one.
+func commitOne(ctx context.Context, store Store, c event.Change) error {
+	errs, err := store.Commit(ctx, []event.Change{c})
+	if err != nil {
+		return err
+	}
+	return errs[0]
+}

@@ -1,0 +1,229 @@
+package process
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// shelf is the broker's side of the mover and the reconciler: the stream by
+// sequence, its advisories, and what comes back.
+type shelf struct {
+	stream     map[uint64]event.Delivery
+	advisories chan event.Advisory
+	settled    chan bool
+	settledSeq []event.Delivery // for PullSettled
+	verified   uint64
+	published  []event.Envelope
+}
+
+func newShelf() *shelf {
+	return &shelf{stream: map[uint64]event.Delivery{}, advisories: make(chan event.Advisory, 8), settled: make(chan bool, 8)}
+}
+
+func (s *shelf) PullAdvisories(ctx context.Context, _ int) ([]event.Advisory, error) {
+	select {
+	case a := <-s.advisories:
+		return []event.Advisory{a}, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (s *shelf) SettleAdvisory(_ event.Advisory, done bool) error {
+	s.settled <- done
+	return nil
+}
+
+func (s *shelf) Load(_ context.Context, seq uint64) (event.Delivery, error) {
+	d, ok := s.stream[seq]
+	if !ok {
+		return d, event.Errorf(event.NotFound, "shelf", "no message %d", seq)
+	}
+	return d, nil
+}
+
+func (s *shelf) PullSettled(_ context.Context, limit int) ([]event.Delivery, error) {
+	return s.settledSeq[:min(limit, len(s.settledSeq))], nil
+}
+
+func (s *shelf) Verified(_ context.Context, seq uint64) error {
+	s.verified = seq
+	s.settledSeq = slices.DeleteFunc(s.settledSeq, func(d event.Delivery) bool { return d.Sequence <= seq })
+	return nil
+}
+
+func (s *shelf) Publish(_ context.Context, e *event.Envelope) (event.Receipt, error) {
+	s.published = append(s.published, *e)
+	return event.Receipt{Sequence: uint64(1000 + len(s.published))}, nil
+}
+
+// exhaust has an advisory for d moved and returns whether it was settled.
+func exhaust(t *testing.T, d *desk, s *shelf, a event.Advisory) bool {
+	t.Helper()
+	m := &Mover{
+		Queue: s, Store: d.store, Stamper: d.Stamper, Log: slog.New(slog.DiscardHandler),
+		Metrics: NewMetrics(prometheus.NewRegistry()), Now: d.Now,
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- m.Run(ctx) }()
+	s.advisories <- a
+	settled := <-s.settled
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	return settled
+}
+
+func TestExhaustedEventBecomesADeadLetter(t *testing.T) {
+	d, s := newDesk(t), newShelf()
+	d.store.fail = failOn("k", event.Throttled, 5)
+	in := d.arrives("k", "s", "in_transit", noon)
+	s.stream[in.Sequence] = in
+	for in.Attempt = 1; in.Attempt <= 5; in.Attempt++ {
+		d.handle(t, in)
+	}
+	for range 2 { // an advisory may come twice
+		if !exhaust(t, d, s, event.Advisory{Sequence: in.Sequence, Deliveries: 5}) {
+			t.Fatal("the advisory was not settled")
+		}
+	}
+	l := d.store.onlyLetter(t)
+	if l.Code != event.AttemptsExhausted || len(l.Attempts) != 5 || l.ShipmentID != "s" || string(l.Body) != string(in.Body) {
+		t.Errorf("dead letter is %+v", l)
+	}
+	if r := d.record(t, "k"); r.Status != event.DeadLettered || r.Code != event.AttemptsExhausted {
+		t.Errorf("ledger row is %+v", r)
+	}
+}
+
+func TestEventNobodyReportedOnBecomesADeadLetter(t *testing.T) {
+	d, s := newDesk(t), newShelf()
+	in := d.arrives("k", "s", "in_transit", noon)
+	s.stream[in.Sequence] = in
+	exhaust(t, d, s, event.Advisory{Sequence: in.Sequence, Deliveries: 5})
+	l := d.store.onlyLetter(t)
+	if len(l.Attempts) != 5 || l.Attempts[4].Outcome != event.WasLost {
+		t.Errorf("attempts are %+v, want five interrupted ones", l.Attempts)
+	}
+}
+
+func TestAdvisoryOfAProcessedEventChangesNothing(t *testing.T) {
+	d, s := newDesk(t), newShelf()
+	in := d.arrives("k", "s", "in_transit", noon)
+	s.stream[in.Sequence] = in
+	d.handle(t, in)
+	if !exhaust(t, d, s, event.Advisory{Sequence: in.Sequence, Deliveries: 5}) {
+		t.Error("the advisory was not settled")
+	}
+	if r := d.record(t, "k"); r.Status != event.Processed || len(d.store.letters) != 0 {
+		t.Errorf("ledger row is %+v, dead letters %+v", r, d.store.letters)
+	}
+}
+
+func TestAdvisoryWaitsWhileTheStoreIsDown(t *testing.T) {
+	d, s := newDesk(t), newShelf()
+	in := d.arrives("k", "s", "in_transit", noon)
+	s.stream[in.Sequence] = in
+	d.store.down = event.Errorf(event.DependencyDown, "memory", "gone")
+	if exhaust(t, d, s, event.Advisory{Sequence: in.Sequence, Deliveries: 5}) {
+		t.Error("the advisory was settled without a dead letter")
+	}
+}
+
+func TestTerminationWithoutItsLetterIsConfirmed(t *testing.T) {
+	d, s := newDesk(t), newShelf()
+	in := d.arrives("k", "s", "in_transit", noon)
+	s.stream[in.Sequence] = in
+	exhaust(t, d, s, event.Advisory{Sequence: in.Sequence, Deliveries: 1, Terminated: true, Reason: string(event.Forged)})
+	if l := d.store.onlyLetter(t); l.Code != event.Forged {
+		t.Errorf("dead letter is %+v", l)
+	}
+}
+
+func TestReplayGoesThroughTheNormalPath(t *testing.T) {
+	d, s := newDesk(t), newShelf()
+	d.store.fail = failOn("k", event.DomainInvalid, 2)
+	in := d.arrives("k", "s", "in_transit", noon)
+	d.handle(t, in)
+	letter := d.store.onlyLetter(t)
+	replayer := &Replayer{Letters: d.store, Publisher: s, Stamper: d.Stamper, Log: slog.New(slog.DiscardHandler), Now: d.Now}
+	want := []event.Action{event.Dead, event.Ack, event.Ack} // fails again, succeeds, has succeeded
+	for i, action := range want {
+		link, err := replayer.Replay(t.Context(), letter.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := event.Delivery{Envelope: s.published[i], Sequence: link.Sequence, Attempt: 1}
+		if v := d.handle(t, again)[0]; v.Action != action {
+			t.Errorf("replay %d: verdict %+v, want %v", i+1, v, action)
+		}
+		if v := d.handle(t, again)[0]; v.Action != event.Ack {
+			t.Errorf("replay %d delivered twice: verdict %+v, want ack", i+1, v)
+		}
+	}
+	r := d.record(t, "k")
+	if r.Status != event.Processed || len(r.Attempts) != 3 || d.store.applied[r.Identity] != 1 {
+		t.Errorf("ledger row is %+v, applied %d times", r, d.store.applied[r.Identity])
+	}
+	if l := d.store.letters[letter.ID]; l.ReviewStatus != event.ReviewReplayed || len(l.Replays) != 3 {
+		t.Errorf("dead letter is %+v", l)
+	}
+}
+
+func TestReplayOfAForgeryIsRefused(t *testing.T) {
+	d, s := newDesk(t), newShelf()
+	in := d.arrives("k", "s", "in_transit", noon)
+	in.Body = append(in.Body, ' ')
+	d.handle(t, in)
+	replayer := &Replayer{Letters: d.store, Publisher: s, Stamper: d.Stamper, Log: slog.New(slog.DiscardHandler), Now: d.Now}
+	if _, err := replayer.Replay(t.Context(), d.store.onlyLetter(t).ID); event.CodeOf(err) != event.Forged {
+		t.Errorf("error is %v, want FORGED", err)
+	}
+	if len(s.published) != 0 {
+		t.Error("the forgery is on the queue")
+	}
+}
+
+func TestReconcilerPutsBackWhatHasNoOutcome(t *testing.T) {
+	d, s := newDesk(t), newShelf()
+	now := noon
+	r := &Reconciler{
+		Queue: s, Store: d.store, Graves: d.store, Publisher: s, Stamper: d.Stamper, Every: time.Second, Grace: time.Minute,
+		Log: slog.New(slog.DiscardHandler), Metrics: d.Metrics, Now: func() time.Time { return now }, missing: map[uint64]time.Time{},
+	}
+	done, lost, dead := d.arrives("done", "s", "in_transit", noon), d.arrives("lost", "s", "in_transit", noon), d.arrives("dead", "s", "in_transit", noon)
+	dead.Body = append(dead.Body, ' ')
+	d.handle(t, done, dead)
+	s.settledSeq = []event.Delivery{done, lost, dead}
+
+	step := func(wantVerified uint64, wantPublished int) {
+		t.Helper()
+		if _, err := r.step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if s.verified != wantVerified || len(s.published) != wantPublished {
+			t.Fatalf("verified up to %d with %d put back, want %d and %d", s.verified, len(s.published), wantVerified, wantPublished)
+		}
+	}
+	step(1, 0) // the lost one has its grace
+	step(1, 0)
+	now = now.Add(time.Minute)
+	step(3, 1)
+	back := event.Delivery{Envelope: s.published[0], Sequence: 1001, Attempt: 1}
+	if v := d.handle(t, back)[0]; v.Action != event.Ack || d.record(t, "lost").Status != event.Processed {
+		t.Errorf("what was put back came to %+v", v)
+	}
+	verified, checked, putBack, waiting := r.Counts()
+	if verified != 3 || checked != 3 || putBack != 1 || waiting != 0 {
+		t.Errorf("counts are %d, %d, %d, %d", verified, checked, putBack, waiting)
+	}
+}

@@ -1,0 +1,276 @@
+package process
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// memory is a Store, and the Letters and Graves of it, in maps.
+type memory struct {
+	mu        sync.Mutex
+	records   map[event.Identity]event.Record
+	shipments map[event.ShipmentRef]event.Shipment
+	letters   map[string]event.DeadLetter
+	calls     map[string]int
+	applied   map[event.Identity]int // how often an identity reached a shipment
+
+	// fail, when set, is asked before each change that touches a shipment.
+	fail func(event.Change) error
+	// down, when set, is what every call returns.
+	down error
+}
+
+func newMemory() *memory {
+	return &memory{
+		records: map[event.Identity]event.Record{}, shipments: map[event.ShipmentRef]event.Shipment{},
+		letters: map[string]event.DeadLetter{}, calls: map[string]int{}, applied: map[event.Identity]int{},
+	}
+}
+
+// enter locks the store and counts the call; leave it with the returned function.
+func (m *memory) enter(call string) (leave func(), err error) {
+	m.mu.Lock()
+	m.calls[call]++
+	return m.mu.Unlock, m.down
+}
+
+func (m *memory) Ping(context.Context) error {
+	leave, err := m.enter("ping")
+	defer leave()
+	return err
+}
+
+func (m *memory) Records(_ context.Context, ids []event.Identity) ([]event.Record, error) {
+	leave, err := m.enter("records")
+	defer leave()
+	var found []event.Record
+	for _, id := range ids {
+		if r, ok := m.records[id]; ok {
+			r.Attempts = slices.Clone(r.Attempts)
+			found = append(found, r)
+		}
+	}
+	return found, err
+}
+
+func (m *memory) Shipments(_ context.Context, refs []event.ShipmentRef) ([]event.Shipment, error) {
+	leave, err := m.enter("shipments")
+	defer leave()
+	var found []event.Shipment
+	for _, ref := range refs {
+		if s, ok := m.shipments[ref]; ok {
+			s.History = slices.Clone(s.History)
+			found = append(found, s)
+		}
+	}
+	return found, err
+}
+
+func (m *memory) Commit(_ context.Context, changes []event.Change) ([]error, error) {
+	leave, err := m.enter("commit")
+	defer leave()
+	if err != nil {
+		return nil, err
+	}
+	errs := make([]error, len(changes))
+	for i, c := range changes {
+		errs[i] = m.commit(c)
+	}
+	return errs, nil
+}
+
+func (m *memory) commit(c event.Change) error {
+	if c.Shipment != nil && m.fail != nil {
+		if err := m.fail(c); err != nil {
+			return err
+		}
+	}
+	moved := c.Shipment != nil && m.shipments[c.Shipment.ShipmentRef].Version != c.Shipment.Version
+	for _, r := range c.Records {
+		moved = moved || m.records[r.Identity].Version != r.Version
+	}
+	if moved {
+		return event.Errorf(event.VersionConflict, "memory", "a row moved")
+	}
+	for _, r := range c.Records {
+		r.Version++
+		m.records[r.Identity] = r
+		if c.Shipment != nil {
+			m.applied[r.Identity]++
+		}
+	}
+	if c.Shipment != nil {
+		s := *c.Shipment
+		s.Version++
+		m.shipments[s.ShipmentRef] = s
+	}
+	for _, l := range c.DeadLetters {
+		if _, ok := m.letters[l.ID]; !ok {
+			m.letters[l.ID] = l
+		}
+	}
+	return nil
+}
+
+func (m *memory) DeadLetter(_ context.Context, id string) (event.DeadLetter, error) {
+	leave, err := m.enter("letter")
+	defer leave()
+	l, ok := m.letters[id]
+	if !ok {
+		return l, event.Errorf(event.NotFound, "memory", "no dead letter %s", id)
+	}
+	return l, err
+}
+
+func (m *memory) Review(_ context.Context, id string, status event.ReviewStatus, note string, link *event.ReplayLink) (event.DeadLetter, error) {
+	leave, err := m.enter("review")
+	defer leave()
+	l := m.letters[id]
+	l.ReviewStatus, l.Note = status, note
+	if link != nil {
+		l.Replays = append(l.Replays, *link)
+	}
+	m.letters[id] = l
+	return l, err
+}
+
+func (m *memory) DeadSequences(_ context.Context, seqs []uint64) (map[uint64]bool, error) {
+	leave, err := m.enter("graves")
+	defer leave()
+	dead := map[uint64]bool{}
+	for _, l := range m.letters {
+		if slices.Contains(seqs, l.Sequence) {
+			dead[l.Sequence] = true
+		}
+	}
+	return dead, err
+}
+
+// onlyLetter returns the single dead letter, and fails the test otherwise.
+func (m *memory) onlyLetter(t *testing.T) event.DeadLetter {
+	t.Helper()
+	letters := slices.Collect(maps.Values(m.letters))
+	if len(letters) != 1 {
+		t.Fatalf("%d dead letters, want 1: %+v", len(letters), letters)
+	}
+	return letters[0]
+}
+
+// seen is a Cache in a map.
+type seen struct {
+	mu     sync.Mutex
+	hashes map[event.Identity]string
+	err    error
+}
+
+func (s *seen) Lookup(_ context.Context, ids []event.Identity) ([]string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	hashes := make([]string, len(ids))
+	for i, id := range ids {
+		hashes[i] = s.hashes[id]
+	}
+	return hashes, s.err
+}
+
+func (s *seen) Store(_ context.Context, ids []event.Identity, hashes []string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, id := range ids {
+		s.hashes[id] = hashes[i]
+	}
+	return s.err
+}
+
+// noon is when every test begins.
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// desk is a handler on a memory store, with everything a test looks at.
+type desk struct {
+	*Handler
+	store *memory
+	cache *seen
+	seq   uint64
+}
+
+func newStamper(t *testing.T) *event.Stamper {
+	t.Helper()
+	s, err := event.NewStamper([]byte("a stamp key of enough bytes"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func newDesk(t *testing.T) *desk {
+	t.Helper()
+	store, cache := newMemory(), &seen{hashes: map[event.Identity]string{}}
+	return &desk{store: store, cache: cache, Handler: &Handler{
+		Store: store, Cache: cache, Stamper: newStamper(t),
+		Policy:  Policy{MaxAttempts: 5, Base: time.Second, Multiplier: 2, Jitter: 0.2},
+		Log:     slog.New(slog.DiscardHandler),
+		Metrics: NewMetrics(prometheus.NewRegistry()),
+		Now:     func() time.Time { return noon },
+	}}
+}
+
+// body is a canonical event's JSON.
+func body(key, shipment, status string, at time.Time) []byte {
+	return fmt.Appendf(nil, `{"eventId":"evt_%s","eventType":"shipment.status.updated","occurredAt":%q,"source":"t",`+
+		`"idempotencyKey":%q,"payload":{"shipmentId":%q,"status":%q}}`,
+		key, at.Format(time.RFC3339Nano), key, shipment, status)
+}
+
+// arrives returns the first delivery of a stamped event, as the next in the stream.
+func (d *desk) arrives(key, shipment, status string, at time.Time) event.Delivery {
+	d.seq++
+	e := event.Envelope{
+		Courier: "demo", EventID: "evt_" + key, Key: key, TraceID: "req_" + strconv.FormatUint(d.seq, 10),
+		ReceivedAt: noon, Scheme: "gateway", KeyID: "k1", Body: body(key, shipment, status, at),
+	}
+	d.Stamper.Stamp(&e)
+	return event.Delivery{Envelope: e, Sequence: d.seq, Attempt: 1}
+}
+
+// handle hands a batch in and returns the verdicts.
+func (d *desk) handle(t *testing.T, batch ...event.Delivery) []event.Verdict {
+	t.Helper()
+	verdicts, err := d.Handle(t.Context(), batch)
+	if err != nil {
+		t.Fatalf("handle: %v", err)
+	}
+	return verdicts
+}
+
+func (d *desk) record(t *testing.T, key string) event.Record {
+	t.Helper()
+	d.store.mu.Lock()
+	defer d.store.mu.Unlock()
+	r, ok := d.store.records[event.Identity{Courier: "demo", Key: key}]
+	if !ok {
+		t.Fatalf("no ledger row for %s", key)
+	}
+	return r
+}
+
+func (d *desk) shipment(t *testing.T, id string) event.Shipment {
+	t.Helper()
+	d.store.mu.Lock()
+	defer d.store.mu.Unlock()
+	s, ok := d.store.shipments[event.ShipmentRef{Courier: "demo", ID: id}]
+	if !ok {
+		t.Fatalf("no shipment %s", id)
+	}
+	return s
+}

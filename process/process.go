@@ -1,0 +1,48 @@
+// Package process applies queued events to shipments, exactly once each.
+//
+// A [Worker] pulls batches of deliveries and hands them to the [Handler], which
+// answers each with a verdict: done, again later, or dead. The [Mover] turns the
+// broker's notice that an event's deliveries ran out into a dead letter, the
+// [Reconciler] proves that no settled event lacks an outcome, and the [Replayer]
+// puts a dead letter back on the queue, through the same path as everything else.
+//
+// The package knows the queue, the store and the cache by the interfaces below
+// only, and decides nothing about how they keep their data.
+package process
+
+import (
+	"context"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// Store keeps the ledger, the shipments and the dead letters. Each call is one
+// unit of work for a whole batch, whatever its size. Errors carry an
+// [event.Code]; [event.DependencyDown] makes the worker wait instead of failing
+// events.
+type Store interface {
+	// Records returns the ledger rows that exist, in any order.
+	Records(ctx context.Context, ids []event.Identity) ([]event.Record, error)
+	// Shipments returns the shipments that exist, in any order.
+	Shipments(ctx context.Context, refs []event.ShipmentRef) ([]event.Shipment, error)
+	// Commit applies each change whole or not at all and returns one error per
+	// change, nil for those applied; the second error is for the call itself.
+	Commit(ctx context.Context, changes []event.Change) ([]error, error)
+	// Ping tells whether the store can be reached.
+	Ping(ctx context.Context) error
+}
+
+// Cache remembers processed identities in front of the ledger. It may forget and
+// it may fail: that costs speed, never correctness.
+type Cache interface {
+	// Lookup returns for each identity the hash of the body it was processed
+	// with, "" when the cache does not know.
+	Lookup(ctx context.Context, ids []event.Identity) ([]string, error)
+	// Store remembers identities with the hash of their bodies.
+	Store(ctx context.Context, ids []event.Identity, bodyHashes []string) error
+}
+
+// Publisher puts an envelope on the queue and returns when it is durable there.
+type Publisher interface {
+	Publish(ctx context.Context, e *event.Envelope) (event.Receipt, error)
+}

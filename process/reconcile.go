@@ -1,0 +1,189 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// Settled is the part of the stream in which every event should have its outcome.
+type Settled interface {
+	// PullSettled returns, in order, up to limit settled events that are not
+	// verified yet; none when there is none. They stay until Verified passes them.
+	PullSettled(ctx context.Context, limit int) ([]event.Delivery, error)
+	// Verified tells that every event up to seq has its outcome, so that the
+	// stream need not keep it for the reconciler's sake.
+	Verified(ctx context.Context, seq uint64) error
+}
+
+// Graves tells which events are dead letters.
+type Graves interface {
+	// DeadSequences returns those of seqs that a dead letter exists for.
+	DeadSequences(ctx context.Context, seqs []uint64) (map[uint64]bool, error)
+}
+
+// Reconciler proves, continuously, that every settled event has a terminal row in
+// the ledger or a dead letter, and puts back what has neither. It is the guard
+// against faults that nobody thought of: with everything else right it finds
+// nothing.
+type Reconciler struct {
+	Queue     Settled
+	Store     Store
+	Graves    Graves
+	Publisher Publisher
+	Stamper   *event.Stamper
+	Every     time.Duration // between two looks
+	Grace     time.Duration // how long an event may lack an outcome, for the mover to end it
+	Log       *slog.Logger
+	Metrics   *Metrics
+	Now       func() time.Time
+
+	missing map[uint64]time.Time // since when an event is known to lack its outcome
+	counts  struct{ verified, checked, putBack, waiting atomic.Int64 }
+}
+
+// reconcileBatch bounds how many events are checked with one look-up.
+const reconcileBatch = 512
+
+// Run reconciles until ctx ends.
+func (r *Reconciler) Run(ctx context.Context) error {
+	r.missing = map[uint64]time.Time{}
+	tick := time.NewTicker(r.Every)
+	defer tick.Stop()
+	for {
+		for more := true; more && ctx.Err() == nil; {
+			var err error
+			if more, err = r.step(ctx); err != nil && ctx.Err() == nil {
+				r.Log.Warn("can't reconcile now, trying again", "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// Counts returns the last verified sequence, and how many events were checked,
+// put back, and wait for their outcome. It is safe for concurrent use.
+func (r *Reconciler) Counts() (verified uint64, checked, putBack, waiting int64) {
+	c := &r.counts
+	return uint64(c.verified.Load()), c.checked.Load(), c.putBack.Load(), c.waiting.Load()
+}
+
+// step checks one batch and reports whether another one may follow at once.
+func (r *Reconciler) step(ctx context.Context) (more bool, err error) {
+	batch, err := r.Queue.PullSettled(ctx, reconcileBatch)
+	if err != nil || len(batch) == 0 {
+		return false, err
+	}
+	lacking, err := r.lacking(ctx, batch)
+	if err != nil {
+		return false, err
+	}
+	for i, d := range batch {
+		if !lacking[d.Sequence] {
+			continue
+		}
+		if done, err := r.putBack(ctx, d); err != nil || !done {
+			return false, errors.Join(err, r.verify(ctx, batch, i))
+		}
+	}
+	return true, r.verify(ctx, batch, len(batch))
+}
+
+// verify tells the queue that the first n events of a batch have their outcome;
+// the others wait for theirs.
+func (r *Reconciler) verify(ctx context.Context, batch []event.Delivery, n int) error {
+	r.counts.waiting.Store(int64(len(batch) - n))
+	if n == 0 {
+		return nil
+	}
+	last := batch[n-1].Sequence
+	if err := r.Queue.Verified(ctx, last); err != nil {
+		return err
+	}
+	maps.DeleteFunc(r.missing, func(seq uint64, _ time.Time) bool { return seq <= last })
+	r.counts.checked.Add(int64(n))
+	r.counts.verified.Store(int64(last))
+	r.Metrics.verified.Set(float64(last))
+	r.Metrics.reconciled.Add(float64(n))
+	return nil
+}
+
+// lacking returns the sequences of the batch that have no outcome.
+func (r *Reconciler) lacking(ctx context.Context, batch []event.Delivery) (map[uint64]bool, error) {
+	ids := make([]event.Identity, 0, len(batch))
+	seen := map[event.Identity]bool{}
+	for _, d := range batch {
+		if id := d.Identity(); d.Fault == nil && !seen[id] {
+			seen[id] = true
+			ids = append(ids, id)
+		}
+	}
+	rows, err := r.Store.Records(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	terminal := map[event.Identity]bool{}
+	for _, row := range rows {
+		terminal[row.Identity] = row.Status.Terminal()
+	}
+	var seqs []uint64
+	for _, d := range batch {
+		if !terminal[d.Identity()] {
+			seqs = append(seqs, d.Sequence)
+		}
+	}
+	if len(seqs) == 0 {
+		return nil, nil
+	}
+	dead, err := r.Graves.DeadSequences(ctx, seqs)
+	if err != nil {
+		return nil, err
+	}
+	lacking := map[uint64]bool{}
+	for _, seq := range seqs {
+		lacking[seq] = !dead[seq]
+	}
+	return lacking, nil
+}
+
+// putBack publishes an event that lacks its outcome once more, unless it has done
+// so for less than the grace. Its nonce is made of the sequence, so that doing it
+// twice does it once.
+func (r *Reconciler) putBack(ctx context.Context, d event.Delivery) (done bool, err error) {
+	now := r.Now()
+	since, known := r.missing[d.Sequence]
+	if !known {
+		r.missing[d.Sequence], since = now, now
+	}
+	if now.Sub(since) < r.Grace {
+		return false, nil
+	}
+	if d.Fault != nil { // no envelope, so it can only be buried
+		letter := newDeadLetter(&d, event.Malformed, "the message is no envelope: "+d.Fault.Error(), now)
+		return true, commitOne(ctx, r.Store, event.Change{DeadLetters: []event.DeadLetter{letter}})
+	}
+	e := d.Envelope
+	e.Replay = "reconcile-" + strconv.FormatUint(d.Sequence, 10)
+	if r.Stamper.Verify(&d.Envelope) {
+		r.Stamper.Stamp(&e) // a forged one stays forged
+	}
+	receipt, err := r.Publisher.Publish(ctx, &e)
+	if err != nil {
+		return false, err
+	}
+	r.counts.putBack.Add(1)
+	r.Metrics.putBack.Inc()
+	r.Log.Error("a settled event had no outcome, put it back on the queue",
+		"event_id", d.EventID, "courier", d.Courier, "trace_id", d.TraceID, "sequence", d.Sequence, "new_sequence", receipt.Sequence)
+	return true, nil
+}

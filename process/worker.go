@@ -1,0 +1,272 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// Queue hands out deliveries and takes verdicts.
+type Queue interface {
+	// Pull blocks until there is at least one delivery and returns up to limit.
+	Pull(ctx context.Context, limit int) ([]event.Delivery, error)
+	// Settle tells the broker the verdict on a delivery.
+	Settle(d event.Delivery, v event.Verdict) error
+	// KeepAlive tells the broker that the deliveries are still being worked on,
+	// so that it does not hand them to another worker.
+	KeepAlive(batch []event.Delivery) error
+}
+
+// WorkerConfig holds a worker's settings.
+type WorkerConfig struct {
+	BatchSize int // most deliveries handled at once
+	// KeepAlive is how often the broker is told that a batch is still being
+	// worked on; well under its ack wait.
+	KeepAlive time.Duration
+	// Abort, when closed, drops the batch in hand: nothing of it is settled and
+	// the broker hands it out again. Nil for never.
+	Abort <-chan struct{}
+}
+
+// Worker takes batches from the queue to the handler, one at a time. Several may
+// run beside each other.
+type Worker struct {
+	Queue   Queue
+	Handler *Handler
+	Config  WorkerConfig
+	Log     *slog.Logger
+	Pulse   *Pulse
+}
+
+const (
+	// pullPatience bounds one wait for deliveries, so that an idle worker shows
+	// that it is alive.
+	pullPatience = 2 * time.Second
+	// drainPatience is how long a worker that stops waits for what the queue has
+	// handed out already.
+	drainPatience = 20 * time.Millisecond
+)
+
+// Run works until ctx ends, then handles what the queue has handed out already,
+// because that has spent an attempt, and returns. It is safe to end it in any
+// other way as well: what was not settled comes again.
+func (w *Worker) Run(ctx context.Context) error {
+	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer w.Pulse.beat(phaseStopped)
+	go func() {
+		select {
+		case <-w.Config.Abort:
+			cancel()
+		case <-hard.Done():
+		}
+	}()
+	pause := newPause()
+	for ctx.Err() == nil {
+		w.Pulse.beat(phasePulling)
+		batch, err := w.pull(ctx, pullPatience)
+		if err != nil {
+			w.Log.Warn("can't pull from the queue, trying again", "error", err)
+			pause.wait(ctx)
+			continue
+		}
+		if len(batch) > 0 {
+			pause.reset()
+			w.work(ctx, hard, batch)
+		}
+	}
+	for !w.aborted() {
+		batch, err := w.pull(hard, drainPatience)
+		if err != nil || len(batch) == 0 {
+			break
+		}
+		w.work(ctx, hard, batch)
+	}
+	return nil
+}
+
+// pull waits for a batch for a while; none within that time is no error.
+func (w *Worker) pull(ctx context.Context, patience time.Duration) ([]event.Delivery, error) {
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	batch, err := w.Queue.Pull(waiting, w.Config.BatchSize)
+	if err != nil && waiting.Err() != nil {
+		return nil, nil
+	}
+	return batch, err
+}
+
+// work handles one batch to its end. While a dependency is down it keeps the
+// batch and tries again; when ctx ends meanwhile the batch stays unsettled.
+func (w *Worker) work(ctx, hard context.Context, batch []event.Delivery) {
+	stop := w.keepAlive(batch)
+	defer stop()
+	pause := newPause()
+	for {
+		w.Pulse.beat(phaseWorking)
+		verdicts, err := w.handle(hard, batch)
+		if w.aborted() {
+			return
+		}
+		if err == nil {
+			w.settle(batch, verdicts)
+			w.Pulse.handled(len(batch))
+			return
+		}
+		w.Pulse.beat(phaseHolding)
+		w.Log.Warn("a dependency is down, holding the batch and trying again", "events", len(batch), "error", err)
+		pause.wait(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// aborted reports whether the batch in hand is to be dropped.
+func (w *Worker) aborted() bool {
+	select {
+	case <-w.Config.Abort:
+		return true
+	default:
+		return false
+	}
+}
+
+// handle guards against a handler that panics: the batch is then taken apart, so
+// that only the event at fault is tried again.
+func (w *Worker) handle(ctx context.Context, batch []event.Delivery) ([]event.Verdict, error) {
+	verdicts, err := w.try(ctx, batch)
+	if !errors.Is(err, errPanicked) {
+		return verdicts, err
+	}
+	if len(batch) == 1 {
+		return []event.Verdict{w.Handler.retry(&job{Delivery: batch[0]}, event.Internal)}, nil
+	}
+	for i := range batch {
+		one, err := w.handle(ctx, batch[i:i+1])
+		if err != nil {
+			return nil, err
+		}
+		verdicts = append(verdicts, one...)
+	}
+	return verdicts, nil
+}
+
+var errPanicked = errors.New("the handler panicked")
+
+// try hands the batch in and turns a panic into [errPanicked].
+func (w *Worker) try(ctx context.Context, batch []event.Delivery) (verdicts []event.Verdict, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			w.Log.Error("the handler panicked", "events", len(batch), "sequence", batch[0].Sequence,
+				"cause", cause, "stack", string(debug.Stack()))
+			verdicts, err = nil, errPanicked
+		}
+	}()
+	return w.Handler.Handle(ctx, batch)
+}
+
+func (w *Worker) settle(batch []event.Delivery, verdicts []event.Verdict) {
+	for i, d := range batch {
+		if err := w.Queue.Settle(d, verdicts[i]); err != nil {
+			w.Log.Warn("can't settle a delivery, it will come again", "sequence", d.Sequence, "error", err)
+		}
+	}
+}
+
+// keepAlive signals progress on batch until the returned function is called.
+func (w *Worker) keepAlive(batch []event.Delivery) (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(w.Config.KeepAlive)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				w.Pulse.touch()
+				if err := w.Queue.KeepAlive(batch); err != nil {
+					w.Log.Warn("can't keep a batch alive, it may come again", "error", err)
+				}
+			}
+		}
+	}()
+	return func() { close(done) }
+}
+
+// phase is what a worker is doing.
+type phase int32
+
+const (
+	phaseStarting phase = iota
+	phasePulling
+	phaseWorking
+	phaseHolding
+	phaseStopped
+)
+
+func (p phase) String() string {
+	return [...]string{"starting", "pulling", "working", "holding", "stopped"}[p]
+}
+
+// Pulse is a worker's sign of life. The zero value is that of a worker that has
+// not started; it is safe for concurrent use.
+type Pulse struct {
+	phase  atomic.Int32
+	at     atomic.Int64 // Unix nanoseconds of the last sign
+	events atomic.Int64
+	batch  atomic.Int64
+}
+
+// Heartbeat is a reading of a [Pulse].
+type Heartbeat struct {
+	Phase   string    // starting, pulling, working, holding or stopped
+	At      time.Time // of the last sign of life, zero before the first
+	Events  int64     // deliveries handled since the start
+	Batches int64
+}
+
+// Read returns the current state.
+func (p *Pulse) Read() Heartbeat {
+	h := Heartbeat{Phase: phase(p.phase.Load()).String(), Events: p.events.Load(), Batches: p.batch.Load()}
+	if at := p.at.Load(); at != 0 {
+		h.At = time.Unix(0, at)
+	}
+	return h
+}
+
+func (p *Pulse) beat(now phase) { p.phase.Store(int32(now)); p.touch() }
+
+func (p *Pulse) touch() { p.at.Store(time.Now().UnixNano()) }
+
+func (p *Pulse) handled(n int) { p.events.Add(int64(n)); p.batch.Add(1) }
+
+// pause is a growing wait between tries at something that keeps failing.
+type pause struct{ next time.Duration }
+
+// The bounds of a pause, and so of how late an outage's end is noticed.
+const (
+	shortestPause = 50 * time.Millisecond
+	longestPause  = 2 * time.Second
+)
+
+func newPause() *pause { return &pause{next: shortestPause} }
+
+func (p *pause) reset() { p.next = shortestPause }
+
+// wait blocks for the pause or until ctx ends, and doubles the next one.
+func (p *pause) wait(ctx context.Context) {
+	timer := time.NewTimer(p.next)
+	defer timer.Stop()
+	p.next = min(2*p.next, longestPause)
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

@@ -1,0 +1,204 @@
+package process
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// line is a queue of batches in memory that records what is settled.
+type line struct {
+	batches chan []event.Delivery
+	settled chan settlement
+	alive   chan int
+}
+
+type settlement struct {
+	event.Delivery
+	event.Verdict
+}
+
+func newLine() *line {
+	return &line{batches: make(chan []event.Delivery, 8), settled: make(chan settlement, 64), alive: make(chan int, 64)}
+}
+
+func (l *line) Pull(ctx context.Context, _ int) ([]event.Delivery, error) {
+	select {
+	case b := <-l.batches:
+		return b, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (l *line) Settle(d event.Delivery, v event.Verdict) error {
+	l.settled <- settlement{d, v}
+	return nil
+}
+
+func (l *line) KeepAlive(batch []event.Delivery) error {
+	select {
+	case l.alive <- len(batch):
+	default:
+	}
+	return nil
+}
+
+// next waits for a settlement.
+func (l *line) next(t *testing.T) settlement {
+	t.Helper()
+	select {
+	case s := <-l.settled:
+		return s
+	case <-time.After(10 * time.Second):
+		t.Fatal("nothing was settled")
+		return settlement{}
+	}
+}
+
+// running starts a worker on a desk and returns its queue, its abort, and a
+// function that stops it and waits.
+func running(t *testing.T, d *desk) (l *line, abort chan struct{}, stop func()) {
+	t.Helper()
+	l, abort = newLine(), make(chan struct{})
+	w := &Worker{
+		Queue: l, Handler: d.Handler, Log: slog.New(slog.DiscardHandler), Pulse: &Pulse{},
+		Config: WorkerConfig{BatchSize: 16, KeepAlive: 5 * time.Millisecond, Abort: abort},
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := w.Run(ctx); err != nil {
+			t.Errorf("run: %v", err)
+		}
+	}()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		select {
+		case <-done:
+		case <-time.After(10 * time.Second):
+			t.Error("the worker did not stop")
+		}
+		if phase := w.Pulse.Read().Phase; phase != "stopped" {
+			t.Errorf("the pulse says %s after the stop", phase)
+		}
+	})
+	t.Cleanup(stop)
+	return l, abort, stop
+}
+
+func TestWorkerSettlesWhatTheHandlerDecides(t *testing.T) {
+	d := newDesk(t)
+	l, _, _ := running(t, d)
+	l.batches <- []event.Delivery{d.arrives("a", "s", "in_transit", noon)}
+	if s := l.next(t); s.Action != event.Ack || s.Key != "a" {
+		t.Errorf("settled %+v", s)
+	}
+}
+
+func TestWorkerHoldsTheBatchWhileTheStoreIsDown(t *testing.T) {
+	d := newDesk(t)
+	d.store.down = event.Errorf(event.DependencyDown, "memory", "gone")
+	l, _, _ := running(t, d)
+	l.batches <- []event.Delivery{d.arrives("a", "s", "in_transit", noon)}
+	for range 3 { // the broker hears that the batch is alive
+		select {
+		case <-l.alive:
+		case <-time.After(10 * time.Second):
+			t.Fatal("the batch was not kept alive")
+		}
+	}
+	if n := len(l.settled); n != 0 {
+		t.Fatalf("%d deliveries were settled during the outage", n)
+	}
+	d.store.mu.Lock()
+	d.store.down = nil
+	d.store.mu.Unlock()
+	if s := l.next(t); s.Action != event.Ack {
+		t.Errorf("settled %+v after the outage", s)
+	}
+	if r := d.record(t, "a"); len(r.Attempts) != 1 {
+		t.Errorf("attempts are %+v: an outage must not cost one", r.Attempts)
+	}
+}
+
+func TestWorkerStopsDuringAnOutage(t *testing.T) {
+	d := newDesk(t)
+	d.store.down = event.Errorf(event.DependencyDown, "memory", "gone")
+	l, _, stop := running(t, d)
+	l.batches <- []event.Delivery{d.arrives("a", "s", "in_transit", noon)}
+	<-l.alive
+	stop()
+	if n := len(l.settled); n != 0 {
+		t.Errorf("%d deliveries were settled", n)
+	}
+}
+
+func TestPanickingEventIsRetriedAndItsNeighboursAreNot(t *testing.T) {
+	d := newDesk(t)
+	d.store.fail = func(c event.Change) error {
+		for _, r := range c.Records {
+			if r.Key == "poison" {
+				panic("poison")
+			}
+		}
+		return nil
+	}
+	l, _, _ := running(t, d)
+	l.batches <- []event.Delivery{
+		d.arrives("a", "s1", "in_transit", noon), d.arrives("poison", "s2", "in_transit", noon), d.arrives("b", "s3", "in_transit", noon),
+	}
+	for range 3 {
+		s := l.next(t)
+		want := event.Ack
+		if s.Key == "poison" {
+			want = event.Retry
+		}
+		if s.Action != want {
+			t.Errorf("%s was settled with %v, want %v", s.Key, s.Action, want)
+		}
+	}
+}
+
+func TestAbortedWorkerSettlesNothing(t *testing.T) {
+	d := newDesk(t)
+	entered, release := make(chan struct{}), make(chan struct{})
+	d.store.fail = func(event.Change) error {
+		close(entered)
+		<-release
+		return context.Canceled
+	}
+	l, abort, stop := running(t, d)
+	l.batches <- []event.Delivery{d.arrives("a", "s", "in_transit", noon)}
+	<-entered
+	close(abort)
+	close(release)
+	stop()
+	if n := len(l.settled); n != 0 {
+		t.Errorf("%d deliveries were settled after the abort", n)
+	}
+}
+
+func TestPolicyDelays(t *testing.T) {
+	p := Policy{MaxAttempts: 5, Base: time.Second, Multiplier: 2, Jitter: 0.2}
+	want := []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second}
+	got := p.Delays()
+	if len(got) != len(want) {
+		t.Fatalf("delays are %v, want %v", got, want)
+	}
+	for i, d := range want {
+		if got[i] != d {
+			t.Errorf("delay %d is %v, want %v", i+1, got[i], d)
+		}
+		for range 100 {
+			if j := p.jittered(i + 1); j < d || j > d*12/10 {
+				t.Errorf("jittered delay %d is %v, want %v plus at most 20 %%", i+1, j, d)
+			}
+		}
+	}
+}
