@@ -1,0 +1,168 @@
+package ops
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// AdminConfig sets the admin server's limits. Every limit is positive;
+// [DefaultAdminConfig] has values that suit.
+type AdminConfig struct {
+	// Token is the bearer token that a caller has to show. It may be empty only
+	// where the listener is on a loopback address.
+	Token string
+
+	ReadHeaderTimeout time.Duration // for a request's headers
+	ReadTimeout       time.Duration // for a whole request
+	WriteTimeout      time.Duration // for an answer; a profile has its own length on top
+	IdleTimeout       time.Duration // between two requests of a connection
+	RequestTimeout    time.Duration // for the stores and the queue to answer one request
+	MaxHeaderBytes    int           // of a request
+	MaxBodyBytes      int64         // of a request
+}
+
+// DefaultAdminConfig returns limits for a handful of operators and probes, and
+// no token.
+func DefaultAdminConfig() AdminConfig {
+	return AdminConfig{
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		RequestTimeout:    10 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		MaxBodyBytes:      64 << 10,
+	}
+}
+
+func (c AdminConfig) validate() error {
+	var errs []error
+	for _, limit := range []struct {
+		name  string
+		value int64
+	}{
+		{"ReadHeaderTimeout", int64(c.ReadHeaderTimeout)},
+		{"ReadTimeout", int64(c.ReadTimeout)},
+		{"WriteTimeout", int64(c.WriteTimeout)},
+		{"IdleTimeout", int64(c.IdleTimeout)},
+		{"RequestTimeout", int64(c.RequestTimeout)},
+		{"MaxHeaderBytes", int64(c.MaxHeaderBytes)},
+		{"MaxBodyBytes", c.MaxBodyBytes},
+	} {
+		if limit.value <= 0 {
+			errs = append(errs, fmt.Errorf("admin server: %s is %d, must be positive", limit.name, limit.value))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// AdminDeps is what the admin server shows and acts on. The stores, the queue,
+// the worker and the reconciler are nil where the role runs without them; the
+// server then says so instead of answering. All else is required.
+type AdminDeps struct {
+	Events      Events
+	Shipments   Shipments
+	DeadLetters DeadLetters
+	Counts      Counter
+	Queue       Queue
+	Replayer    Replayer
+	Worker      func() WorkerStatus
+	Reconciler  func() ReconcilerStatus
+
+	About     About
+	Listeners func() []Listener
+	// Ready returns why no work should be sent here, nil when it may be.
+	Ready func() error
+	// Health returns the answer of the public listener's /health.
+	Health func() (status int, body []byte)
+
+	Gatherer prometheus.Gatherer   // what /metrics shows
+	Metrics  prometheus.Registerer // where the server's own metrics go
+	Log      *slog.Logger
+}
+
+func (d AdminDeps) validate() error {
+	if d.Listeners == nil || d.Ready == nil || d.Health == nil || d.Gatherer == nil || d.Metrics == nil || d.Log == nil {
+		return errors.New("admin server: Listeners, Ready, Health, Gatherer, Metrics and Log are all required")
+	}
+	return nil
+}
+
+// Admin is the admin HTTP server. It is safe for concurrent use.
+type Admin struct {
+	cfg     AdminConfig
+	deps    AdminDeps
+	token   [sha256.Size]byte // of cfg.Token; hashed so that a comparison tells no length
+	origin  *http.CrossOriginProtection
+	mux     *http.ServeMux
+	routes  map[string]route // by pattern
+	metrics *metrics
+	srv     *http.Server
+}
+
+// NewAdmin checks cfg and deps and returns a server that does not listen yet.
+func NewAdmin(cfg AdminConfig, deps AdminDeps) (*Admin, error) {
+	if err := errors.Join(cfg.validate(), deps.validate()); err != nil {
+		return nil, err
+	}
+	m, err := newMetrics(deps.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("admin server: register metrics: %w", err)
+	}
+	a := &Admin{
+		cfg: cfg, deps: deps, metrics: m,
+		token:  sha256.Sum256([]byte(cfg.Token)),
+		origin: http.NewCrossOriginProtection(),
+		mux:    http.NewServeMux(),
+		routes: map[string]route{},
+	}
+	for _, r := range a.routeTable() {
+		a.routes[r.pattern] = r
+		a.mux.Handle(r.pattern, a.serve(r))
+	}
+	a.srv = &http.Server{
+		Handler:           a,
+		ReadHeaderTimeout: cfg.ReadHeaderTimeout,
+		ReadTimeout:       cfg.ReadTimeout,
+		WriteTimeout:      cfg.WriteTimeout,
+		IdleTimeout:       cfg.IdleTimeout,
+		MaxHeaderBytes:    cfg.MaxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(deps.Log.Handler(), slog.LevelDebug),
+	}
+	return a, nil
+}
+
+// Serve answers requests on ln until [Admin.Shutdown], then returns nil. It
+// closes ln. Without a token it refuses a listener that others can reach.
+func (a *Admin) Serve(ln net.Listener) error {
+	if a.cfg.Token == "" && !onLoopback(ln.Addr()) {
+		return errors.Join(fmt.Errorf("admin server: %s can be reached from other machines and no token is set: "+
+			"set admin.token, or listen on 127.0.0.1", ln.Addr()), ln.Close())
+	}
+	if err := a.srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("admin server: %w", err)
+	}
+	return nil
+}
+
+// Shutdown stops listening and waits for the requests in flight. When ctx ends
+// first it cuts them off and returns why.
+func (a *Admin) Shutdown(ctx context.Context) error {
+	if err := a.srv.Shutdown(ctx); err != nil {
+		return errors.Join(fmt.Errorf("admin server: cut off the requests in flight: %w", err), a.srv.Close())
+	}
+	return nil
+}
+
+func onLoopback(addr net.Addr) bool {
+	tcp, ok := addr.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}

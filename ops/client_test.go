@@ -1,0 +1,134 @@
+package ops
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+func TestBaseURL(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{
+		"127.0.0.1:8081":           "http://127.0.0.1:8081",
+		":8081":                    "http://127.0.0.1:8081",
+		"0.0.0.0:8081":             "http://127.0.0.1:8081",
+		"[::]:8081":                "http://[::1]:8081",
+		"[::1]:8081":               "http://[::1]:8081",
+		"gateway.example:8081":     "http://gateway.example:8081",
+		"https://gw.example/admin": "https://gw.example/admin",
+	} {
+		if got, err := baseURL(address); err != nil || got.String() != want {
+			t.Errorf("%q: %v, %v; want %s", address, got, err, want)
+		}
+	}
+	for _, address := range []string{"", "localhost", "127.0.0.1:0", ":", "ftp://x", "http://"} {
+		if got, err := baseURL(address); err == nil || !strings.Contains(err.Error(), "--admin-listen") {
+			t.Errorf("%q: %v, %v", address, got, err)
+		}
+	}
+}
+
+// newClient returns a client of address with a short time-out.
+func newClient(t *testing.T, address string) *Client {
+	t.Helper()
+	c, err := NewClient(ClientConfig{Address: address, Timeout: 100 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestClientSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	refused, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused.Close()
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts by the backlog, never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }))
+	defer page.Close()
+	elsewhere := httptest.NewServer(http.RedirectHandler("http://127.0.0.1:1/", http.StatusFound))
+	defer elsewhere.Close()
+	otherJSON := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, 404, "application/json", map[string]string{"error": "no"})
+	}))
+	defer otherJSON.Close()
+
+	for name, c := range map[string]struct{ address, want string }{
+		"refused":    {refused.Addr().String(), "no appliance answers at " + refused.Addr().String() + ": is `appliance serve` running? set --admin-listen or APPLIANCE_ADMIN__LISTEN"},
+		"silent":     {silent.Addr().String(), "did not answer within 100ms"},
+		"html":       {page.URL, "is it another program's port?"},
+		"redirect":   {elsewhere.URL, "(status 302), but not as an appliance's admin listener"},
+		"other JSON": {otherJSON.URL, "(status 404), but not as an appliance's admin listener"},
+	} {
+		_, err := newClient(t, c.address).Status(t.Context())
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, _, err := newClient(t, c.address).Health(t.Context()); err == nil {
+			t.Errorf("%s: Health succeeds", name)
+		}
+	}
+}
+
+func TestClientReturnsProblems(t *testing.T) {
+	t.Parallel()
+	c := newClient(t, start(t, DefaultAdminConfig(), sample().deps()))
+	_, err := c.Event(t.Context(), "shared", "")
+	p, ok := errors.AsType[*Problem](err)
+	if !ok || p.Code != event.Ambiguous || len(p.Couriers) != 2 || p.TraceID == "" {
+		t.Errorf("%v: %+v", err, p)
+	}
+}
+
+func TestClientGivesUpWithItsContext(t *testing.T) {
+	t.Parallel()
+	c := newClient(t, start(t, DefaultAdminConfig(), sample().deps()))
+	if _, err := c.Status(canceled(t)); err == nil || !strings.Contains(err.Error(), "stopped waiting") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestClientKeepsOddKeys(t *testing.T) {
+	t.Parallel()
+	m := sample()
+	keys := []string{"a/b", "a//b", "/", "..", "50%", "%2F", "ключ", "a?b#c&d=e+f", "\x00\n", strings.Repeat("/", event.MaxKeyBytes)}
+	for _, key := range keys {
+		m.records = append(m.records, event.Record{Identity: event.Identity{Courier: "odd", Key: key}})
+		m.shipments = append(m.shipments, event.Shipment{ShipmentRef: event.ShipmentRef{Courier: "odd", ID: key}})
+	}
+	c := newClient(t, start(t, DefaultAdminConfig(), m.deps()))
+	for _, key := range keys {
+		if r, err := c.Event(t.Context(), key, "odd"); err != nil || r.Key != key {
+			t.Errorf("event %q: %q, %v", key, r.Key, err)
+		}
+		if s, err := c.Shipment(t.Context(), key, "odd"); err != nil || s.ID != key {
+			t.Errorf("shipment %q: %q, %v", key, s.ID, err)
+		}
+	}
+}
+
+func TestClientBehindAPath(t *testing.T) {
+	t.Parallel()
+	admin, err := NewAdmin(DefaultAdminConfig(), sample().deps())
+	if err != nil {
+		t.Fatal(err)
+	}
+	front := httptest.NewServer(http.StripPrefix("/admin", admin))
+	defer front.Close()
+	if _, err := newClient(t, front.URL+"/admin/").Event(t.Context(), "demo:evt_1", ""); err != nil {
+		t.Error(err)
+	}
+}

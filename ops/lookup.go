@@ -1,0 +1,86 @@
+package ops
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+func (a *Admin) event(w http.ResponseWriter, r *http.Request) error {
+	if a.deps.Events == nil {
+		return a.notHere("events")
+	}
+	return answerOne(a, w, r, "event", r.PathValue("key"), a.deps.Events.RecordsByKey,
+		func(record event.Record) string { return record.Courier })
+}
+
+func (a *Admin) shipment(w http.ResponseWriter, r *http.Request) error {
+	if a.deps.Shipments == nil {
+		return a.notHere("shipments")
+	}
+	return answerOne(a, w, r, "shipment", r.PathValue("id"), a.deps.Shipments.ShipmentsByID,
+		func(shipment event.Shipment) string { return shipment.Courier })
+}
+
+// answerOne answers with the one row of this name that belongs to the courier
+// asked for; without one asked for there has to be a single row.
+func answerOne[T any](a *Admin, w http.ResponseWriter, r *http.Request, what, name string,
+	find func(context.Context, string) ([]T, error), courierOf func(T) string,
+) error {
+	if name == "" {
+		return refuse(event.BadRequest, "say which %s: its name ends the path", what)
+	}
+	rows, err := find(r.Context(), name)
+	if err != nil {
+		return err
+	}
+	courier := r.URL.Query().Get("courier")
+	rows = slices.DeleteFunc(rows, func(row T) bool { return courier != "" && courierOf(row) != courier })
+	switch len(rows) {
+	case 0:
+		return refuse(event.NotFound, "no %s %q%s is stored: %s", what, name, of(courier), a.backlog(r.Context()))
+	case 1:
+		return answer(w, rows[0])
+	}
+	p := refuse(event.Ambiguous, "")
+	for _, row := range rows {
+		p.Couriers = append(p.Couriers, courierOf(row))
+	}
+	slices.Sort(p.Couriers)
+	p.Detail = fmt.Sprintf("several couriers have %s %q: say which of %s", what, name, strings.Join(p.Couriers, ", "))
+	return p
+}
+
+func of(courier string) string {
+	if courier == "" {
+		return ""
+	}
+	return fmt.Sprintf(" of courier %q", courier)
+}
+
+// backlog says whether what is not stored may still be on its way.
+func (a *Admin) backlog(ctx context.Context) string {
+	if a.deps.Queue == nil {
+		return "it may still be queued"
+	}
+	state, err := a.deps.Queue.State(ctx)
+	switch n := state.Unprocessed(); {
+	case err != nil:
+		return "it may still be queued, and the queue does not answer"
+	case n == 0:
+		return "the queue is empty, so it was never accepted, or its time to be kept is over"
+	case n == 1:
+		return "it may still be queued, 1 event waits"
+	default:
+		return fmt.Sprintf("it may still be queued, %d events wait", n)
+	}
+}
+
+// notHere refuses what this role has no store or queue for.
+func (a *Admin) notHere(what string) error {
+	return refuse(event.DependencyDown, "an appliance with role %s has no %s: ask one that processes", a.deps.About.Role, what)
+}

@@ -1,0 +1,57 @@
+// Package ops is the operators' side of the appliance: the admin HTTP server
+// ([Admin]), a typed client for it ([Client]), and the commands that talk to it
+// ([Commands]).
+//
+// In comes what an operator asks, by HTTP or on a command line. Out goes what
+// the appliance knows: its health and figures, events, shipments and dead
+// letters; and what the operator decides about dead letters: replay, close,
+// review. Package appliance starts the server and adds the commands to its own;
+// nobody else calls this package, and this package calls nobody: what it needs
+// from the stores and the queue stands here as small interfaces.
+package ops
+
+import (
+	"context"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// Events looks up rows of the ledger.
+type Events interface {
+	// RecordsByKey returns the rows of every courier that used this idempotency
+	// key; none is not an error.
+	RecordsByKey(ctx context.Context, key string) ([]event.Record, error)
+}
+
+// Shipments looks up shipments.
+type Shipments interface {
+	// ShipmentsByID returns the shipments of every courier that uses this
+	// number; none is not an error.
+	ShipmentsByID(ctx context.Context, id string) ([]event.Shipment, error)
+}
+
+// DeadLetters reads and reviews dead letters. A letter that does not exist is
+// an error with the code [event.NotFound].
+type DeadLetters interface {
+	DeadLetters(ctx context.Context, filter event.DeadLetterFilter) ([]event.DeadLetter, error)
+	DeadLetter(ctx context.Context, id string) (event.DeadLetter, error)
+	// Review sets a letter's status and note and returns the letter as it then
+	// is. This package always passes a nil link: the [Replayer] keeps the links.
+	Review(ctx context.Context, id string, status event.ReviewStatus, note string, link *event.ReplayLink) (event.DeadLetter, error)
+}
+
+// Counter counts what a store holds.
+type Counter interface {
+	Counts(ctx context.Context) (event.StoreCounts, error)
+}
+
+// Queue tells how the queue is.
+type Queue interface {
+	State(ctx context.Context) (event.QueueState, error)
+}
+
+// Replayer puts a dead letter's event back on the queue, reopens its ledger row
+// and links the letter to the replay.
+type Replayer interface {
+	Replay(ctx context.Context, id string) (event.ReplayLink, error)
+}

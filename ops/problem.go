@@ -1,0 +1,111 @@
+package ops
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// Problem is the body of every refusal (RFC 9457), in the form of the public
+// listener's. On the client's side it is the error that a call returns.
+type Problem struct { //nolint:errname // RFC 9457 calls it so
+	Type    string     `json:"type"`
+	Title   string     `json:"title"`
+	Status  int        `json:"status"`
+	Detail  string     `json:"detail"`
+	Code    event.Code `json:"errorCode"`
+	Message string     `json:"message"`
+	TraceID string     `json:"traceId"`
+	// Couriers are the choices, when a key or number names something at several
+	// couriers (code AMBIGUOUS).
+	Couriers []string `json:"couriers,omitempty"`
+}
+
+// Error returns the detail, safe to print: it may quote what a courier wrote.
+func (p *Problem) Error() string { return safe(p.Detail) }
+
+// refuse returns a Problem with the status that belongs to code.
+func refuse(code event.Code, format string, args ...any) *Problem {
+	return &Problem{Status: statusOf(code), Code: code, Detail: fmt.Sprintf(format, args...)}
+}
+
+// problemOf turns any error into the Problem to answer. What an adapter has
+// given a code is shown; an error without one may say anything, so it is named
+// by its trace id only.
+func problemOf(err error, traceID string) *Problem {
+	if p, ok := errors.AsType[*Problem](err); ok {
+		return p
+	}
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return refuse(event.PayloadTooLarge, "the body has more than %d bytes", tooLarge.Limit)
+	}
+	if e, ok := errors.AsType[*event.Error](err); ok && e.Code != event.Internal {
+		return refuse(e.Code, "%s", err.Error())
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return refuse(event.Timeout, "the stores or the queue did not answer in time: try again, or look at /api/v1/status")
+	}
+	return refuse(event.Internal, "something went wrong inside: the log has it under trace_id %s", traceID)
+}
+
+// statusOf returns the HTTP status of a refusal for this reason.
+func statusOf(code event.Code) int {
+	switch code {
+	case event.BadRequest, event.InvalidPayload:
+		return http.StatusBadRequest
+	case event.Unauthorized:
+		return http.StatusUnauthorized
+	case event.Forbidden:
+		return http.StatusForbidden
+	case event.NotFound:
+		return http.StatusNotFound
+	case event.MethodNotAllowed:
+		return http.StatusMethodNotAllowed
+	case event.Ambiguous, event.VersionConflict:
+		return http.StatusConflict
+	case event.PayloadTooLarge:
+		return http.StatusRequestEntityTooLarge
+	case event.UnsupportedMediaType:
+		return http.StatusUnsupportedMediaType
+	case event.Forged, event.Malformed, event.DomainInvalid:
+		return http.StatusUnprocessableEntity
+	case event.NotReady, event.IntakeUnavailable, event.DependencyDown, event.Throttled:
+		return http.StatusServiceUnavailable
+	case event.Timeout:
+		return http.StatusGatewayTimeout
+	default:
+		return http.StatusInternalServerError
+	}
+}
+
+// writeProblem answers with p, filling in what follows from its status.
+func writeProblem(w http.ResponseWriter, p *Problem, traceID string) {
+	p.Type = "urn:courier-gateway:problem:" + strings.ReplaceAll(strings.ToLower(string(p.Code)), "_", "-")
+	p.Title, p.Message, p.TraceID = http.StatusText(p.Status), p.Detail, traceID
+	switch p.Status {
+	case http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", `Bearer realm="appliance admin"`)
+	case http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", "1")
+	}
+	writeJSON(w, p.Status, "application/problem+json", p)
+}
+
+// writeJSON answers with v. A failure to write is the caller's loss only: it has
+// hung up.
+func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {
+	w.Header().Set("Content-Type", contentType)
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+// answer answers 200 with v.
+func answer(w http.ResponseWriter, v any) error {
+	writeJSON(w, http.StatusOK, "application/json", v)
+	return nil
+}
