@@ -1,0 +1,148 @@
+package persistence
+
+import (
+	"encoding/json"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+func TestTimeText(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[time.Time]string{
+		noon:                              "2026-02-26T12:00:00.123456789Z",
+		noon.Truncate(time.Second):        "2026-02-26T12:00:00.000000000Z",
+		firstTime:                         "0000-01-01T00:00:00.000000000Z",
+		lastTime:                          "9999-12-31T23:59:59.999999999Z",
+		lastTime.Add(1):                   "9999-12-31T23:59:59.999999999Z",
+		firstTime.Add(-1):                 "0000-01-01T00:00:00.000000000Z",
+		noon.In(time.FixedZone("", 7200)): "2026-02-26T12:00:00.123456789Z",
+		{}:                                "",
+	} {
+		if got := timeText(in); got != want {
+			t.Errorf("%v: %s, want %s", in, got, want)
+		}
+	}
+	// Text sorts as time does.
+	times := []time.Time{firstTime, {}, time.Unix(0, 0), noon, noon.Add(1), noon.Add(10), noon.Add(time.Second), lastTime}
+	var texts []string
+	for _, at := range times {
+		texts = append(texts, timeKey(at))
+	}
+	if !slices.IsSorted(texts) {
+		t.Errorf("out of order: %q", texts)
+	}
+}
+
+func TestListsAreJSON(t *testing.T) {
+	t.Parallel()
+	r, p, d := fullRecord("c", "k"), fullShipment("c", "i"), fullLetter("l", 1)
+	for _, test := range []struct {
+		text      string
+		got, want any
+	}{
+		{encodeAttempts(r.Attempts), new([]event.Attempt), &r.Attempts},
+		{encodeHistory(p.History), new([]event.Checkpoint), &p.History},
+		{encodeReplays(d.Replays), new([]event.ReplayLink), &d.Replays},
+		{encodeHeaders(d.Headers), new(map[string]string), &d.Headers},
+	} {
+		if err := json.Unmarshal([]byte(test.text), test.got); err != nil {
+			t.Fatalf("%s: %v", test.text, err)
+		}
+		same(t, test.got, test.want)
+	}
+}
+
+func FuzzHistoryComesBack(f *testing.F) {
+	f.Add("in_transit", "raw", "key", "id", int64(1), int64(2))
+	f.Add("\"\\/\n\x00", "\xff\xfe", "\u2028<&>", "", int64(-1e18), int64(1e9))
+	f.Add("é", "\\u0041", "}],[{", "日本", int64(1<<62), int64(0))
+	f.Fuzz(func(t *testing.T, state, status, key, id string, seconds, nanos int64) {
+		in := []event.Checkpoint{
+			{At: time.Unix(seconds, nanos), State: event.State(state), Status: status, Key: key, EventID: id, Type: state},
+			{},
+			{At: time.Unix(nanos, seconds), Type: key},
+		}
+		text := encodeHistory(in)
+		if !utf8.ValidString(text) || !json.Valid([]byte(text)) {
+			t.Fatalf("no JSON: %q", text)
+		}
+		got, err := decodeHistory(text)
+		if err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		for i := range in {
+			at, _ := parseTime(timeText(in[i].At))
+			in[i] = event.Checkpoint{At: at, State: event.State(cleanText(string(in[i].State))), Status: cleanText(in[i].Status),
+				Key: cleanText(in[i].Key), EventID: cleanText(in[i].EventID), Type: cleanText(in[i].Type)}
+		}
+		if !reflect.DeepEqual(got, in) {
+			t.Errorf("%q came back as %+v", text, got)
+		}
+	})
+}
+
+// FuzzDecodeList holds the decoder against encoding/json: what both take, both
+// take alike.
+func FuzzDecodeList(f *testing.F) {
+	f.Add(encodeAttempts(fullRecord("c", "k").Attempts))
+	for _, text := range []string{"", "[]", "[{}]", "[{},]", "[", "]", "null", `[{"number":1}`, `[{"number":1}]x`, `[{"number":"1"}]`, `[{"number":01}]`,
+		`[{"message":"\ud83d\ude00\\"}]`, `[{"message":"\"}]`, `[ {"number" : 1} ]`, `[{"number":1,"number":2}]`, `[{"x":[1,{"y":2}]}]`, `[{"outcome":null}]`} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		got, err := decodeAttempts(text)
+		if text == "" || !json.Valid([]byte(text)) || !utf8.ValidString(text) {
+			return
+		}
+		var want []event.Attempt
+		if jsonErr := json.Unmarshal([]byte(text), &want); jsonErr != nil || hasOddNames(text) {
+			return
+		}
+		for i := range want { // json keeps the zone, the decoder has UTC
+			want[i].StartedAt, want[i].EndedAt = want[i].StartedAt.UTC(), want[i].EndedAt.UTC()
+		}
+		for i := range got {
+			got[i].StartedAt, got[i].EndedAt = got[i].StartedAt.UTC(), got[i].EndedAt.UTC()
+		}
+		if err != nil || len(got) != len(want) || len(got) > 0 && !reflect.DeepEqual(got, want) {
+			t.Errorf("%q is %+v, %v, want %+v", text, got, err, want)
+		}
+	})
+}
+
+// hasOddNames reports whether text has a name that encoding/json takes for a
+// member though its case differs, which the decoder does not.
+func hasOddNames(text string) bool {
+	for _, name := range []string{"number", "startedAt", "endedAt", "outcome", "errorCode", "message"} {
+		if strings.Count(strings.ToLower(text), strings.ToLower(name)) != strings.Count(text, name) {
+			return true
+		}
+	}
+	return strings.Contains(text, `\u`)
+}
+
+func BenchmarkHistory(b *testing.B) {
+	var history []event.Checkpoint
+	for range 10 {
+		history = append(history, fullShipment("c", "i").History[1])
+	}
+	text := encodeHistory(history)
+	b.Run("encode", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			encodeHistory(history)
+		}
+	})
+	b.Run("decode", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			decodeHistory(text)
+		}
+	})
+}

@@ -1,0 +1,230 @@
+package persistence
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	drivers "go.mongodb.org/mongo-driver/v2/event"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
+	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// MongoConfig says how to reach a MongoDB, version 4.4 or later.
+type MongoConfig struct {
+	// URI names hosts, credentials and TLS. What is set below, the write concern
+	// and the read preference can't be changed by it.
+	URI      string
+	Database string
+	// MaxConns bounds the connections to each server, MinConns are kept open.
+	MaxConns, MinConns int
+	// ConnectTimeout bounds the making of a connection.
+	ConnectTimeout time.Duration
+	// SelectTimeout is how long to look for a primary before the store counts as
+	// down.
+	SelectTimeout time.Duration
+	// OperationTimeout bounds every round trip, the search for a primary and for a
+	// free connection included. A server that does not answer in time is down.
+	OperationTimeout time.Duration
+	Retention        Retention
+	Log              *slog.Logger
+	Registerer       prometheus.Registerer // may be nil
+
+	monitor *drivers.CommandMonitor // sees every command, for tests
+}
+
+func (c MongoConfig) check() error {
+	var faults []error
+	fault := func(wrong bool, format string, args ...any) {
+		if wrong {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	fault(c.Database == "", "no database is named")
+	fault(c.MaxConns < 1, "%d connections at most, needs at least 1", c.MaxConns)
+	fault(c.MinConns < 0 || c.MinConns > c.MaxConns, "%d connections at least, needs 0 to %d", c.MinConns, c.MaxConns)
+	fault(c.ConnectTimeout <= 0, "connect time-out %s, needs more than 0", c.ConnectTimeout)
+	fault(c.SelectTimeout <= 0, "select time-out %s, needs more than 0", c.SelectTimeout)
+	fault(c.OperationTimeout <= 0, "operation time-out %s, needs more than 0", c.OperationTimeout)
+	fault(c.Log == nil, "no logger is given")
+	fault(c.Retention.LedgerTTL%time.Second+c.Retention.DeadLetterTTL%time.Second+c.Retention.ShipmentTTL%time.Second != 0,
+		"retention %+v is not in whole seconds, as MongoDB has it", c.Retention)
+	fault(max(c.Retention.LedgerTTL, c.Retention.DeadLetterTTL, c.Retention.ShipmentTTL) > math.MaxInt32*time.Second,
+		"retention %+v is more than MongoDB's 68 years", c.Retention)
+	return errors.Join(append(faults, c.Retention.check())...)
+}
+
+// options returns the driver's settings.
+func (c MongoConfig) options() *options.ClientOptions {
+	durable := writeconcern.Majority()
+	journal := true
+	durable.Journal = &journal // what a server without replicas does not do by itself
+	return options.Client().ApplyURI(c.URI).
+		SetAppName("courier-gateway").
+		SetMaxPoolSize(uint64(c.MaxConns)).SetMinPoolSize(uint64(c.MinConns)).
+		SetConnectTimeout(c.ConnectTimeout).SetServerSelectionTimeout(c.SelectTimeout).SetTimeout(c.OperationTimeout).
+		SetWriteConcern(durable).SetReadPreference(readpref.Primary()).
+		SetMonitor(c.monitor)
+}
+
+// Mongo is the store in a MongoDB. Rows have their natural key as _id, times are
+// text (see [Store]), and what expires carries a date for the TTL index as well.
+//
+// The store connects and makes its indexes in the background: a database that is
+// down does not keep the appliance from starting, because intake goes on without
+// it. Until the store is ready, Ping says why it is not, and every other call
+// fails with DependencyDown for the same reason.
+type Mongo struct {
+	config    MongoConfig
+	metrics   *storeMetrics
+	client    *mongo.Client
+	records   *mongo.Collection
+	shipments *mongo.Collection
+	letters   *mongo.Collection
+
+	close func() error
+	tried chan struct{} // closed when the first attempt to get ready has ended
+
+	mu      sync.Mutex
+	problem error // why the store is not ready, nil when it is
+}
+
+var _ Store = (*Mongo)(nil)
+
+// The pause between attempts to get ready grows from first to last.
+const (
+	firstPause = 250 * time.Millisecond
+	lastPause  = 5 * time.Second
+)
+
+// OpenMongo returns a store that gets ready in the background; ctx lends it its
+// values only. It fails for a configuration that can't work whatever the server
+// does.
+func OpenMongo(ctx context.Context, c MongoConfig) (*Mongo, error) {
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("mongodb store: %w", err)
+	}
+	client, err := mongo.Connect(c.options())
+	if err != nil {
+		return nil, fmt.Errorf("mongodb store: %w", err)
+	}
+	metrics, err := newStoreMetrics(c.Registerer, "mongodb")
+	if err != nil {
+		return nil, fmt.Errorf("mongodb store: %w", errors.Join(err, client.Disconnect(ctx)))
+	}
+	db := client.Database(c.Database)
+	m := &Mongo{
+		config: c, metrics: metrics, client: client,
+		records:   db.Collection("processed_events"),
+		shipments: db.Collection("active_shipments"),
+		letters:   db.Collection("dead_letter_events"),
+		tried:     make(chan struct{}),
+	}
+	base := context.WithoutCancel(ctx)
+	background, stop := context.WithCancel(base)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		m.getReady(background)
+	}()
+	m.close = sync.OnceValue(func() error {
+		stop()
+		<-stopped
+		ctx, cancel := context.WithTimeout(base, c.OperationTimeout)
+		defer cancel()
+		return client.Disconnect(ctx)
+	})
+	return m, nil
+}
+
+// getReady makes the indexes, trying until it has worked or ctx ends.
+func (m *Mongo) getReady(ctx context.Context) {
+	said := ""
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		err := m.ensureIndexes(ctx)
+		m.mu.Lock()
+		m.problem = err
+		m.mu.Unlock()
+		switch {
+		case err == nil:
+			m.config.Log.Info("database is ready", "store", m.Name(), "database", m.config.Database)
+		case err.Error() != said && ctx.Err() == nil:
+			said = err.Error()
+			m.config.Log.Error("database is not ready, nothing is processed until it is", "store", m.Name(), "error", err)
+		}
+		if pause == firstPause {
+			close(m.tried)
+		}
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// ready waits for the first attempt to get ready and returns what stands in the
+// way.
+func (m *Mongo) ready(ctx context.Context) error {
+	select {
+	case <-m.tried:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.problem != nil {
+		return &event.Error{Code: event.DependencyDown, Op: "mongodb", Err: m.problem}
+	}
+	return nil
+}
+
+// Name implements [Store].
+func (m *Mongo) Name() string { return "mongodb" }
+
+// Close implements [Store]. It waits for operations under way no longer than one
+// round trip may take.
+func (m *Mongo) Close() error { return m.close() }
+
+// Ping implements [Store].
+func (m *Mongo) Ping(ctx context.Context) error {
+	return m.do(ctx, "ping", func(ctx context.Context) error {
+		ctx, cancel := m.trip(ctx)
+		defer cancel()
+		return m.client.Ping(ctx, readpref.Primary())
+	})
+}
+
+// Sweep implements [Store]: the database's TTL indexes do the work.
+func (m *Mongo) Sweep(context.Context, time.Time) (records, letters int64, err error) {
+	return 0, 0, nil
+}
+
+// do runs an operation once the store is ready.
+func (m *Mongo) do(ctx context.Context, op string, fn func(context.Context) error) error {
+	began := time.Now()
+	err := m.ready(ctx)
+	if err == nil {
+		err = fn(ctx)
+	}
+	err = mongoError(ctx, op, err)
+	m.metrics.observe(op, began, err)
+	return err
+}
+
+// trip bounds one round trip.
+func (m *Mongo) trip(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, m.config.OperationTimeout)
+}

@@ -1,0 +1,73 @@
+package persistence
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// mongoError maps an error of the driver, the server or ctx to an [event.Error];
+// one that has a code keeps it.
+func mongoError(ctx context.Context, op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*event.Error](err); ok {
+		return err
+	}
+	return &event.Error{Code: mongoCode(ctx, err), Op: "mongodb " + op, Err: err}
+}
+
+func mongoCode(ctx context.Context, err error) event.Code {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return event.Interrupted
+	}
+	if _, ok := errors.AsType[mongo.MarshalError](err); ok {
+		return event.Internal
+	}
+	server, ok := errors.AsType[mongo.ServerError](err)
+	if !ok || server.HasErrorLabel("NetworkError") {
+		// The driver's own complaints are about reaching a server: no primary, no
+		// free connection, no answer in time, refused credentials, closed.
+		return event.DependencyDown
+	}
+	if server.HasErrorLabel("SystemOverloadedError") {
+		return event.Throttled
+	}
+	for _, number := range server.ErrorCodes() {
+		if code := serverCode(number); code != event.Internal {
+			return code
+		}
+	}
+	return event.Internal
+}
+
+// serverCodes groups the numbers in MongoDB's error_codes.yml that say more than
+// that something went wrong.
+var serverCodes = map[event.Code][]int{
+	event.DependencyDown: {
+		6, 7, 89, 9001, // unreachable from the server that was asked
+		13, 18, // refused credentials: nothing to do with the event
+		64, 79, 91, 100, // write concern not met, shutting down
+		133, 189, 10058, 10107, 11600, 11602, 13435, 13436, // no primary
+		14031, // disk full
+	},
+	event.Timeout:       {50, 262},
+	event.Throttled:     {112, 462, 16500},
+	event.DomainInvalid: {121, 10334, 17280, 17419, 17420}, // refused by a validator, too large
+	// 11000 is a duplicate key: somebody else made the row.
+	event.VersionConflict: {11000},
+}
+
+func serverCode(number int) event.Code {
+	for code, numbers := range serverCodes {
+		if slices.Contains(numbers, number) {
+			return code
+		}
+	}
+	return event.Internal
+}

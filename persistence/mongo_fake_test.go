@@ -1,0 +1,201 @@
+package persistence
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"testing"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+)
+
+// scriptedMongo is a server that speaks just enough of MongoDB's protocol to say
+// what a test wants to hear: errors, lost updates, retentions.
+type scriptedMongo struct {
+	mu       sync.Mutex
+	commands []bson.M                           // what came, handshakes and pings left out
+	answer   func(name string, c bson.M) bson.M // nil answers "ok"
+}
+
+// The operations of the protocol that a driver uses: OP_QUERY for the first
+// handshake, answered by OP_REPLY, and OP_MSG for everything else.
+const (
+	opReply = 1
+	opQuery = 2004
+	opMsg   = 2013
+)
+
+// start listens until the test ends and returns the server's address.
+func (s *scriptedMongo) start(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	var conns sync.Map
+	running.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conns.Store(conn, nil)
+			running.Go(func() {
+				defer conn.Close()
+				if err := s.serve(conn); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+					t.Log("scripted server:", err)
+				}
+			})
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		conns.Range(func(conn, _ any) bool { conn.(net.Conn).Close(); return true })
+		running.Wait()
+	})
+	return "mongodb://" + l.Addr().String()
+}
+
+// named returns the commands of that name that have come.
+func (s *scriptedMongo) named(name string) (found []bson.M) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.commands {
+		if c[name] != nil {
+			found = append(found, c)
+		}
+	}
+	return found
+}
+
+// serve answers the messages of one connection. A message is a header of four
+// numbers (length, request, the request it answers, operation) and a body.
+func (s *scriptedMongo) serve(conn net.Conn) error {
+	in := bufio.NewReader(conn)
+	for {
+		var header [4]int32
+		if err := binary.Read(in, binary.LittleEndian, &header); err != nil {
+			return err
+		}
+		body := make([]byte, header[0]-16)
+		if _, err := io.ReadFull(in, body); err != nil {
+			return err
+		}
+		var c bson.M
+		if header[3] == opQuery {
+			c = bson.M{"hello": 1}
+		} else {
+			var err error
+			if c, err = readMsg(body); err != nil {
+				return err
+			}
+		}
+		if err := writeAnswer(conn, header, s.reply(c)); err != nil {
+			return err
+		}
+	}
+}
+
+// readMsg reads an OP_MSG: flags, then sections, a document (kind 0) or a named
+// list of documents (kind 1), which becomes a member of the first.
+func readMsg(b []byte) (c bson.M, err error) {
+	lists := bson.M{}
+	for b = b[4:]; len(b) > 0; {
+		size := binary.LittleEndian.Uint32(b[1:])
+		section := b[1 : 1+size]
+		if b[0] == 0 {
+			err = errors.Join(err, bson.Unmarshal(section, &c))
+		} else {
+			name, docs := cString(section[4:])
+			list := []bson.M{}
+			for len(docs) > 0 {
+				n := binary.LittleEndian.Uint32(docs)
+				var doc bson.M
+				err = errors.Join(err, bson.Unmarshal(docs[:n], &doc))
+				list, docs = append(list, doc), docs[n:]
+			}
+			lists[name] = list
+		}
+		b = b[1+size:]
+	}
+	for name, list := range lists {
+		c[name] = list
+	}
+	return c, err
+}
+
+func cString(b []byte) (string, []byte) {
+	for i := range b {
+		if b[i] == 0 {
+			return string(b[:i]), b[i+1:]
+		}
+	}
+	return string(b), nil
+}
+
+// reply finds the answer to a command.
+func (s *scriptedMongo) reply(c bson.M) bson.M {
+	if c["hello"] != nil || c["isMaster"] != nil || c["ping"] != nil {
+		return bson.M{"ok": 1, "isWritablePrimary": true, "ismaster": true, "helloOk": true, "minWireVersion": 0, "maxWireVersion": 21,
+			"maxBsonObjectSize": 16 << 20, "maxMessageSizeBytes": 48 << 20, "maxWriteBatchSize": 100_000}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.commands = append(s.commands, c)
+	for _, name := range []string{"insert", "update", "find", "aggregate", "count", "listIndexes", "createIndexes", "dropIndexes", "collMod", "endSessions"} {
+		if c[name] == nil {
+			continue
+		}
+		if s.answer != nil {
+			if answer := s.answer(name, c); answer != nil {
+				return answer
+			}
+		}
+		return usualAnswer(name, c)
+	}
+	return bson.M{"ok": 0, "code": 59, "errmsg": "no such command"}
+}
+
+func usualAnswer(name string, c bson.M) bson.M {
+	switch name {
+	case "insert":
+		return bson.M{"ok": 1, "n": len(c["documents"].([]bson.M))}
+	case "update":
+		n := len(c["updates"].([]bson.M))
+		return bson.M{"ok": 1, "n": n, "nModified": n}
+	case "find", "listIndexes", "aggregate":
+		return cursorAnswer()
+	default:
+		return bson.M{"ok": 1}
+	}
+}
+
+func cursorAnswer(docs ...bson.M) bson.M {
+	return bson.M{"ok": 1, "cursor": bson.M{"id": int64(0), "ns": "db.c", "firstBatch": append([]bson.M{}, docs...)}}
+}
+
+// writeAnswer writes an OP_MSG, or an OP_REPLY to an OP_QUERY.
+func writeAnswer(conn net.Conn, to [4]int32, answer bson.M) error {
+	doc, err := bson.Marshal(answer)
+	if err != nil {
+		return err
+	}
+	prefix, op := make([]byte, 5), int32(opMsg) // flags, kind
+	if to[3] == opQuery {
+		prefix, op = make([]byte, 20), opReply // flags, cursor, first, and how many
+		prefix[16] = 1
+	}
+	message := binary.LittleEndian.AppendUint32(nil, uint32(16+len(prefix)+len(doc)))
+	message = binary.LittleEndian.AppendUint32(message, 0)
+	message = binary.LittleEndian.AppendUint32(message, uint32(to[1]))
+	message = binary.LittleEndian.AppendUint32(message, uint32(op))
+	_, err = conn.Write(append(append(message, prefix...), doc...))
+	return err
+}
+
+func indexNamed(name string) *options.IndexOptionsBuilder { return options.Index().SetName(name) }

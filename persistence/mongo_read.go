@@ -1,0 +1,162 @@
+package persistence
+
+import (
+	"context"
+	"fmt"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// find returns the documents that pass a filter. The expected number makes them
+// come in one answer, as far as they fit into one (16 MB).
+func find[D any](ctx context.Context, m *Mongo, in *mongo.Collection, filter bson.D, how *options.FindOptionsBuilder, expected int) (found []D, err error) {
+	ctx, cancel := m.trip(ctx)
+	defer cancel()
+	// One more than expected, or the server keeps a cursor for what may follow.
+	cursor, err := in.Find(ctx, filter, how.SetBatchSize(int32(expected+1)))
+	if err != nil {
+		return nil, err
+	}
+	return found, cursor.All(ctx, &found)
+}
+
+// rows makes rows of documents.
+func rows[D, R any](documents []D, convert func(*D, *times) R) ([]R, error) {
+	list := make([]R, len(documents))
+	for i := range documents {
+		var t times
+		if list[i] = convert(&documents[i], &t); t.err != nil {
+			return nil, fmt.Errorf("document %q holds what the appliance does not write: %w", t.document, t.err)
+		}
+	}
+	return list, nil
+}
+
+// Records implements [Store].
+func (m *Mongo) Records(ctx context.Context, ids []event.Identity) (found []event.Record, err error) {
+	names := mapList(ids, func(id event.Identity) string { return cleanText(id.String()) })
+	err = m.do(ctx, "records", func(ctx context.Context) error {
+		if len(names) == 0 {
+			return nil
+		}
+		docs, err := find[recordDocument](ctx, m, m.records, oneOf(names), options.Find(), len(names))
+		if err != nil {
+			return err
+		}
+		found, err = rows(docs, (*recordDocument).record)
+		return err
+	})
+	return found, err
+}
+
+// Shipments implements [Store].
+func (m *Mongo) Shipments(ctx context.Context, refs []event.ShipmentRef) (found []event.Shipment, err error) {
+	names := mapList(refs, func(ref event.ShipmentRef) string { return cleanText(ref.String()) })
+	err = m.do(ctx, "shipments", func(ctx context.Context) error {
+		if len(names) == 0 {
+			return nil
+		}
+		docs, err := find[shipmentDocument](ctx, m, m.shipments, oneOf(names), options.Find(), len(names))
+		if err != nil {
+			return err
+		}
+		found, err = rows(docs, (*shipmentDocument).shipment)
+		return err
+	})
+	return found, err
+}
+
+// oneOf is the filter for documents with one of these ids.
+func oneOf(ids []string) bson.D {
+	return bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}
+}
+
+// byCourier is a listing in the order of couriers, of which there are few.
+func byCourier() *options.FindOptionsBuilder {
+	return options.Find().SetSort(bson.D{{Key: "courier", Value: 1}})
+}
+
+// RecordsByKey implements [Store].
+func (m *Mongo) RecordsByKey(ctx context.Context, key string) (found []event.Record, err error) {
+	err = m.do(ctx, "records_by_key", func(ctx context.Context) error {
+		docs, err := find[recordDocument](ctx, m, m.records, bson.D{{Key: "idempotencyKey", Value: cleanText(key)}}, byCourier(), defaultPage)
+		if err != nil {
+			return err
+		}
+		found, err = rows(docs, (*recordDocument).record)
+		return err
+	})
+	return found, err
+}
+
+// ShipmentsByID implements [Store].
+func (m *Mongo) ShipmentsByID(ctx context.Context, id string) (found []event.Shipment, err error) {
+	err = m.do(ctx, "shipments_by_id", func(ctx context.Context) error {
+		docs, err := find[shipmentDocument](ctx, m, m.shipments, bson.D{{Key: "shipmentId", Value: cleanText(id)}}, byCourier(), defaultPage)
+		if err != nil {
+			return err
+		}
+		found, err = rows(docs, (*shipmentDocument).shipment)
+		return err
+	})
+	return found, err
+}
+
+// countLimit bounds how many index entries one figure of Counts is worth. A
+// status that has more rows counts as that many.
+const countLimit = 1_000_000
+
+// Counts implements [Store]. How many documents there are the server knows.
+// Those of a status are counted in an index, up to countLimit; of the events the
+// processed ones, nearly all of them, are what the others leave.
+func (m *Mongo) Counts(ctx context.Context) (event.StoreCounts, error) {
+	counts := event.StoreCounts{Records: map[event.Status]int64{}, DeadLetters: map[event.ReviewStatus]int64{}}
+	err := m.do(ctx, "counts", func(ctx context.Context) (err error) {
+		if counts.Shipments, err = m.estimate(ctx, m.shipments); err != nil {
+			return err
+		}
+		left, err := m.estimate(ctx, m.records)
+		if err != nil {
+			return err
+		}
+		for _, status := range []event.Status{event.Received, event.Processing, event.Failed, event.DeadLettered} {
+			n, err := m.count(ctx, m.records, "status", string(status))
+			if err != nil {
+				return err
+			}
+			counts.Records[status] = n
+			left -= n
+		}
+		counts.Records[event.Processed] = max(left, 0)
+		for _, status := range event.ReviewStatuses {
+			if counts.DeadLetters[status], err = m.count(ctx, m.letters, "reviewStatus", string(status)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return counts, err
+}
+
+func (m *Mongo) estimate(ctx context.Context, in *mongo.Collection) (int64, error) {
+	ctx, cancel := m.trip(ctx)
+	defer cancel()
+	return in.EstimatedDocumentCount(ctx)
+}
+
+func (m *Mongo) count(ctx context.Context, in *mongo.Collection, field, value string) (int64, error) {
+	ctx, cancel := m.trip(ctx)
+	defer cancel()
+	// CountDocuments would aggregate, which is slower than the server's count.
+	var answer struct {
+		N int64 `bson:"n"`
+	}
+	err := in.Database().RunCommand(ctx, bson.D{
+		{Key: "count", Value: in.Name()}, {Key: "query", Value: bson.D{{Key: field, Value: value}}}, {Key: "limit", Value: countLimit},
+	}).Decode(&answer)
+	return answer.N, err
+}

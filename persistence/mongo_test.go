@@ -1,0 +1,562 @@
+package persistence
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/FerretDB/FerretDB/ferretdb"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	drivers "go.mongodb.org/mongo-driver/v2/event"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// ferret starts an embedded server that speaks MongoDB's protocol and returns
+// its address. It knows no TTL indexes, takes at most 99 updates in one command,
+// and its updates are not atomic: a store in front of it has one connection only,
+// so that commands come one at a time.
+func ferret(t testing.TB) string {
+	t.Helper()
+	f, err := ferretdb.New(&ferretdb.Config{
+		Listener: ferretdb.ListenerConfig{TCP: "127.0.0.1:0"}, Handler: "sqlite",
+		SQLiteURL: "file:" + t.TempDir() + "/", Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	var running sync.WaitGroup
+	running.Go(func() { f.Run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
+	return f.MongoDBURI()
+}
+
+func testMongo(uri string) MongoConfig {
+	return MongoConfig{
+		URI: uri, Database: "courier_gateway_test_" + bson.NewObjectID().Hex(), MaxConns: 1,
+		ConnectTimeout: 5 * time.Second, SelectTimeout: 5 * time.Second, OperationTimeout: 20 * time.Second,
+		Log: slog.New(slog.DiscardHandler),
+	}
+}
+
+func openTestMongo(t testing.TB, c MongoConfig) *Mongo {
+	t.Helper()
+	m, err := OpenMongo(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return m
+}
+
+func TestMongoContractOnFerretDB(t *testing.T) {
+	t.Parallel()
+	uri := ferret(t)
+	storeContract(t, func(t *testing.T, _ Retention) Store { return openTestMongo(t, testMongo(uri)) })
+}
+
+// realMongo returns the settings of a database of its own on the server that
+// MONGO_URI names; it is dropped when the test ends.
+func realMongo(t testing.TB) MongoConfig {
+	t.Helper()
+	uri := os.Getenv("MONGO_URI")
+	if uri == "" {
+		t.Skip("MONGO_URI names no server to test against")
+	}
+	c := testMongo(uri)
+	c.MaxConns = 16
+	t.Cleanup(func() {
+		m := must(OpenMongo(context.WithoutCancel(t.Context()), c))
+		if err := m.records.Database().Drop(context.WithoutCancel(t.Context())); err != nil {
+			t.Errorf("drop %s: %v", c.Database, err)
+		}
+		m.Close()
+	})
+	return c
+}
+
+func TestMongoContract(t *testing.T) {
+	realMongo(t)
+	t.Parallel()
+	storeContract(t, func(t *testing.T, keep Retention) Store {
+		c := realMongo(t)
+		c.Retention = keep
+		return openTestMongo(t, c)
+	})
+}
+
+func TestMongoRetention(t *testing.T) {
+	t.Parallel()
+	c := realMongo(t)
+	for _, keep := range []Retention{{LedgerTTL: time.Hour, DeadLetterTTL: 2 * time.Hour}, {LedgerTTL: 3 * time.Hour, ShipmentTTL: time.Hour}, {}} {
+		c.Retention = keep
+		m := openTestMongo(t, c)
+		if err := m.Ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for in, want := range map[*mongo.Collection]time.Duration{m.records: keep.LedgerTTL, m.letters: keep.DeadLetterTTL, m.shipments: keep.ShipmentTTL} {
+			got := time.Duration(0)
+			for _, x := range must(m.listIndexes(t.Context(), in)) {
+				got += x.ttl()
+			}
+			if got != want {
+				t.Errorf("%s expires after %s, want %s", in.Name(), got, want)
+			}
+		}
+	}
+}
+
+func TestMongoConfig(t *testing.T) {
+	t.Parallel()
+	_, err := OpenMongo(t.Context(), MongoConfig{MinConns: -1, Retention: Retention{LedgerTTL: time.Millisecond, ShipmentTTL: -time.Second}})
+	if err == nil {
+		t.Fatal("an empty configuration was taken")
+	}
+	for _, fault := range []string{"database", "at most", "at least", "connect time-out", "select time-out", "operation time-out", "logger", "whole seconds", "negative"} {
+		if !strings.Contains(err.Error(), fault) {
+			t.Errorf("%q does not name the fault in %q", err, fault)
+		}
+	}
+	for _, uri := range []string{"", "localhost:27017", "mongodb://", "mongodb://h/?replicaSet=a&directConnection=perhaps"} {
+		if m, err := OpenMongo(t.Context(), testMongo(uri)); err == nil {
+			m.Close()
+			t.Errorf("the address %q was taken", uri)
+		}
+	}
+}
+
+// TestMongoRoundTrips counts commands where the driver sends them.
+func TestMongoRoundTrips(t *testing.T) {
+	t.Parallel()
+	c, large := testMongo(""), 30
+	if os.Getenv("MONGO_URI") != "" {
+		c, large = realMongo(t), 500
+	} else {
+		c.URI = ferret(t)
+	}
+	countTrips(t, c, large)
+	// The scripted server takes any number.
+	c = testMongo((&scriptedMongo{}).start(t))
+	countTrips(t, c, 500)
+}
+
+// countTrips fails the test unless batches of 1 and of large take the same trips.
+func countTrips(t *testing.T, c MongoConfig, large int) {
+	t.Helper()
+	var mu sync.Mutex
+	var sent []string
+	c.monitor = &drivers.CommandMonitor{Started: func(_ context.Context, e *drivers.CommandStartedEvent) {
+		mu.Lock()
+		defer mu.Unlock()
+		sent = append(sent, e.CommandName)
+	}}
+	m := openTestMongo(t, c)
+	if err := m.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	trips := func(size int) string {
+		var ids []event.Identity
+		var refs []event.ShipmentRef
+		var seqs []uint64
+		var fresh, again []event.Change
+		for range size {
+			n++
+			id, ref := event.Identity{Courier: "c", Key: fmt.Sprint(n)}, event.ShipmentRef{Courier: "c", ID: fmt.Sprint(n)}
+			ids, refs, seqs = append(ids, id), append(refs, ref), append(seqs, uint64(n))
+			for version, changes := range []*[]event.Change{&fresh, &again} {
+				*changes = append(*changes, event.Change{
+					Shipment:    &event.Shipment{ShipmentRef: ref, Version: int64(version)},
+					Records:     []event.Record{{Identity: id, Status: event.Processed, Version: int64(version)}},
+					DeadLetters: []event.DeadLetter{{ID: fmt.Sprint(n), Sequence: uint64(n), DeadAt: noon}},
+				})
+			}
+		}
+		mu.Lock()
+		sent = nil
+		mu.Unlock()
+		commitAll(t, m, fresh...)
+		commitAll(t, m, again...)
+		must(m.Records(t.Context(), ids))
+		must(m.Shipments(t.Context(), refs))
+		must(m.DeadSequences(t.Context(), seqs))
+		mu.Lock()
+		defer mu.Unlock()
+		return strings.Join(sent, " ")
+	}
+	want := "insert insert insert update " + // new rows: claim, shipments, letters, finish
+		"update update insert update " + // rows that exist
+		"find find find"
+	for _, size := range []int{1, large} {
+		if got := trips(size); got != want {
+			t.Errorf("a batch of %d takes %q, want %q", size, got, want)
+		}
+	}
+}
+
+// TestMongoInterrupted ends a commit after each of its steps, as a crash would,
+// and applies the same event again.
+func TestMongoInterrupted(t *testing.T) {
+	t.Parallel()
+	c := testMongo(ferret(t))
+	var cut atomic.Pointer[func()] // called after each command that writes
+	c.monitor = &drivers.CommandMonitor{Succeeded: func(_ context.Context, e *drivers.CommandSucceededEvent) {
+		if fn := cut.Load(); fn != nil && (e.CommandName == "insert" || e.CommandName == "update") {
+			(*fn)()
+		}
+	}}
+	m := openTestMongo(t, c)
+	for steps := 1; steps <= 4; steps++ {
+		key, id := fmt.Sprintf("key-%d", steps), fmt.Sprintf("shp-%d", steps)
+		p := event.Shipment{ShipmentRef: event.ShipmentRef{Courier: "demo", ID: id}, History: []event.Checkpoint{{Key: key, At: noon}}}
+		change := event.Change{Shipment: &p, Records: []event.Record{fullRecord("demo", key)}, DeadLetters: []event.DeadLetter{fullLetter(key, 1)}}
+
+		ctx, cancel := context.WithCancel(t.Context())
+		done := 0
+		cutter := func() {
+			if done++; done == steps {
+				cancel()
+			}
+		}
+		cut.Store(&cutter)
+		outcomes, err := m.Commit(ctx, []event.Change{change})
+		cut.Store(nil)
+		cancel()
+		if steps < 4 && event.CodeOf(err) != event.Interrupted || steps == 4 && (err != nil || outcomes[0] != nil) {
+			t.Fatalf("cut after step %d: %v, %v", steps, outcomes, err)
+		}
+
+		r, _ := getRecord(t, m, event.Identity{Courier: "demo", Key: key})
+		if steps < 4 && (r.Status != event.Processing || !r.EndedAt.IsZero() || r.BodyHash == "" || r.Attempts[2].Outcome != "") {
+			t.Errorf("cut after step %d: the record is %+v", steps, r)
+		}
+		appendCheckpoint(t, m, p.ShipmentRef, key)
+		commitAll(t, m, letters(change.DeadLetters...))
+
+		r, _ = getRecord(t, m, event.Identity{Courier: "demo", Key: key})
+		stored, _ := getShipment(t, m, p.ShipmentRef)
+		if r.Status != event.Processed || len(stored.History) != 1 {
+			t.Errorf("cut after step %d, applied again: %s, history %+v", steps, r.Status, stored.History)
+		}
+	}
+}
+
+// TestMongoInterruptedAgain ends the commit of a row that exists after its claim.
+func TestMongoInterruptedAgain(t *testing.T) {
+	t.Parallel()
+	c := testMongo(ferret(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	c.monitor = &drivers.CommandMonitor{Succeeded: func(_ context.Context, e *drivers.CommandSucceededEvent) {
+		if e.CommandName == "update" {
+			cancel()
+		}
+	}}
+	m := openTestMongo(t, c)
+	before := fullRecord("demo", "k")
+	commitAll(t, m, records(before))
+	after := before
+	after.Version, after.Duplicates = 1, 99
+	p := fullShipment("demo", "i")
+	if _, err := m.Commit(ctx, []event.Change{{Shipment: &p, Records: []event.Record{after}}}); event.CodeOf(err) != event.Interrupted {
+		t.Fatal(err)
+	}
+	// Claimed, so at a higher version; but an event that had ended has still ended.
+	before.Version = 2
+	got, _ := getRecord(t, m, before.Identity)
+	same(t, got, before)
+}
+
+func TestMongoIndexes(t *testing.T) {
+	t.Parallel()
+	c := testMongo(ferret(t))
+	first := openTestMongo(t, c)
+	if err := first.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	count := func() (n int) {
+		for _, in := range []*mongo.Collection{first.records, first.shipments, first.letters} {
+			n += len(must(first.listIndexes(t.Context(), in)))
+		}
+		return n
+	}
+	before := count()
+	if before != 3+2+1+5 {
+		t.Errorf("%d indexes", before)
+	}
+	for range 2 { // idempotent
+		if err := openTestMongo(t, c).Ping(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if after := count(); after != before {
+		t.Errorf("%d indexes, there were %d", after, before)
+	}
+}
+
+// TestMongoIndexClash finds another index in the place of one of ours, and goes
+// on by itself when it is gone.
+func TestMongoIndexClash(t *testing.T) {
+	t.Parallel()
+	c := testMongo(ferret(t))
+	var said safeBuffer
+	c.Log = slog.New(slog.NewTextHandler(&said, nil))
+	in := openTestMongo(t, testMongo(c.URI)).client.Database(c.Database).Collection("dead_letter_events")
+	must(in.Indexes().CreateOne(t.Context(), mongo.IndexModel{Keys: bson.D{{Key: "sequence", Value: -1}}, Options: indexNamed("by_sequence")}))
+
+	m := openTestMongo(t, c)
+	err := m.Ping(t.Context())
+	_, commitErr := m.Commit(t.Context(), []event.Change{records(fullRecord("demo", "k"))})
+	for _, err := range []error{err, commitErr} {
+		if event.CodeOf(err) != event.DependencyDown || !strings.Contains(err.Error(), `"by_sequence" on {sequence: -1}`) ||
+			!strings.Contains(err.Error(), "dead_letter_events") || !strings.Contains(err.Error(), "drop it") {
+			t.Errorf("with an index in the way: %v", err)
+		}
+	}
+	if !strings.Contains(said.String(), "level=ERROR") || !strings.Contains(said.String(), "by_sequence") {
+		t.Errorf("the log says %q", said.String())
+	}
+	if err := in.Indexes().DropOne(t.Context(), "by_sequence"); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the store to get ready", func() bool { return m.Ping(t.Context()) == nil })
+	commitAll(t, m, records(fullRecord("demo", "k")))
+}
+
+// TestMongoAway takes the network away at the start, by refusing connections,
+// and by letting them hang.
+func TestMongoAway(t *testing.T) {
+	t.Parallel()
+	uri := ferret(t)
+	p := newProxy(t, strings.TrimSuffix(strings.TrimPrefix(uri, "mongodb://"), "/"))
+	p.down()
+	c := testMongo("mongodb://" + p.addr)
+	c.MaxConns, c.SelectTimeout, c.OperationTimeout = 4, 100*time.Millisecond, 300*time.Millisecond
+	m := openTestMongo(t, c)
+	isDown := func(when string) {
+		t.Helper()
+		began := time.Now()
+		_, commitErr := m.Commit(t.Context(), []event.Change{records(fullRecord("demo", "k"))})
+		_, lookErr := m.Records(t.Context(), []event.Identity{{Courier: "demo", Key: "k"}})
+		for _, err := range []error{commitErr, lookErr, m.Ping(t.Context())} {
+			if event.CodeOf(err) != event.DependencyDown {
+				t.Errorf("%s: %v", when, err)
+			}
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("%s: three calls took %s", when, took)
+		}
+	}
+	isDown("down at the start")
+	p.up()
+	waitFor(t, "the store to get ready", func() bool { return m.Ping(t.Context()) == nil })
+	commitAll(t, m, records(fullRecord("demo", "before")))
+
+	p.hang()
+	isDown("hanging")
+	p.resume()
+	waitFor(t, "the store to come back", func() bool { return m.Ping(t.Context()) == nil })
+	p.down()
+	isDown("down")
+	p.up()
+	waitFor(t, "the store to come back", func() bool { return m.Ping(t.Context()) == nil })
+	if _, ok := getRecord(t, m, event.Identity{Courier: "demo", Key: "before"}); !ok {
+		t.Error("a committed record is gone")
+	}
+}
+
+// TestMongoAnswers has a server say what real ones say when they are in trouble.
+func TestMongoAnswers(t *testing.T) {
+	t.Parallel()
+	failure := func(code int, labels ...string) bson.M {
+		return bson.M{"ok": 0, "code": code, "codeName": "name", "errmsg": "told so", "errorLabels": labels}
+	}
+	writeError := func(code, index int) bson.M {
+		return bson.M{"ok": 1, "n": 1, "writeErrors": []bson.M{{"index": index, "code": code, "errmsg": "told so"}}}
+	}
+	for _, test := range []struct {
+		name    string
+		command string
+		answer  bson.M
+		whole   event.Code
+		first   event.Code // of two changes, when the whole is fine
+	}{
+		{"no primary", "insert", failure(10107, "RetryableWriteError"), event.DependencyDown, ""},
+		{"shutting down", "update", failure(91), event.DependencyDown, ""},
+		{"disk full", "insert", failure(14031), event.DependencyDown, ""},
+		{"not allowed", "insert", failure(13), event.DependencyDown, ""},
+		{"gave up", "update", failure(50), event.Timeout, ""},
+		{"too busy", "insert", failure(462, "SystemOverloadedError"), event.Throttled, ""},
+		{"rate limited", "insert", failure(16500), event.Throttled, ""},
+		{"unheard of", "insert", failure(4711), event.Internal, ""},
+		{"no majority", "insert", bson.M{"ok": 1, "n": 2, "writeConcernError": bson.M{"code": 64, "errmsg": "waiting for replication timed out"}}, event.DependencyDown, ""},
+		{"row taken", "insert", writeError(11000, 0), "", event.VersionConflict},
+		{"row refused by a validator", "insert", writeError(121, 0), "", event.DomainInvalid},
+		{"row failed for the server's reasons", "insert", writeError(14031, 0), event.DependencyDown, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := &scriptedMongo{answer: func(name string, c bson.M) bson.M {
+				if name == test.command {
+					return test.answer
+				}
+				return nil
+			}}
+			m := openTestMongo(t, testMongo(s.start(t)))
+			p1, p2 := fullShipment("demo", "1"), fullShipment("demo", "2")
+			outcomes, err := m.Commit(t.Context(), []event.Change{
+				{Shipment: &p1, Records: []event.Record{fullRecord("demo", "1")}},
+				{Shipment: &p2, Records: []event.Record{fullRecord("demo", "2")}},
+			})
+			if event.CodeOf(err) != test.whole {
+				t.Fatalf("the whole: %v", err)
+			}
+			if err == nil {
+				if got := codes(t, outcomes)[0]; got != test.first {
+					t.Errorf("the first change: %v", outcomes[0])
+				}
+			}
+		})
+	}
+}
+
+// TestMongoLost has an update find one row less than it was sent for: the one
+// that does not carry the commit's mark is the lost one.
+func TestMongoLost(t *testing.T) {
+	t.Parallel()
+	s := &scriptedMongo{}
+	s.answer = func(name string, c bson.M) bson.M {
+		switch {
+		case name == "update" && c["update"] == "active_shipments":
+			return bson.M{"ok": 1, "n": 1, "nModified": 1}
+		case name == "find" && c["find"] == "active_shipments":
+			return cursorAnswer(bson.M{"_id": "demo:2"})
+		}
+		return nil
+	}
+	m := openTestMongo(t, testMongo(s.start(t)))
+	var changes []event.Change
+	for _, id := range []string{"1", "2"} {
+		p := fullShipment("demo", id)
+		p.Version = 5
+		changes = append(changes, event.Change{Shipment: &p, Records: []event.Record{fullRecord("demo", id)}, DeadLetters: []event.DeadLetter{fullLetter(id, 1)}})
+	}
+	same(t, codes(t, commitSome(t, m, changes...)), []event.Code{event.VersionConflict, ""})
+	// The rest of the commit goes on without it.
+	inserts, updates := s.named("insert"), s.named("update")
+	if len(inserts) != 2 || len(inserts[1]["documents"].([]bson.M)) != 1 || inserts[1]["documents"].([]bson.M)[0]["_id"] != "2" {
+		t.Errorf("inserted %v", inserts)
+	}
+	if len(updates) != 2 || len(updates[1]["updates"].([]bson.M)) != 1 {
+		t.Errorf("updated %v", updates)
+	}
+	if filter := fmt.Sprint(s.named("find")[0]["filter"]); !strings.Contains(filter, "commit") {
+		t.Errorf("looked for %s", filter)
+	}
+}
+
+// TestMongoExpiry looks at what the server is told about retention.
+func TestMongoExpiry(t *testing.T) {
+	t.Parallel()
+	ttl := func(seconds int) bson.M {
+		return bson.M{"v": 2, "name": "old_name", "key": bson.D{{Key: "expiresFrom", Value: 1}}, "expireAfterSeconds": seconds}
+	}
+	for _, test := range []struct {
+		name     string
+		keep     time.Duration
+		existing []bson.M
+		want     func(s *scriptedMongo) string // what is wrong
+	}{
+		{"new", time.Hour, nil, func(s *scriptedMongo) string {
+			for _, c := range s.named("createIndexes") {
+				if text := fmt.Sprint(c["indexes"]); c["createIndexes"] == "processed_events" && strings.Contains(text, "3600") && strings.Contains(text, "expiresFrom") {
+					return ""
+				}
+			}
+			return fmt.Sprint(s.named("createIndexes"))
+		}},
+		{"as it is", time.Hour, []bson.M{ttl(3600)}, func(s *scriptedMongo) string {
+			if strings.Contains(fmt.Sprint(s.named("createIndexes")), "expireAfterSeconds") || len(s.named("collMod"))+len(s.named("dropIndexes")) > 0 {
+				return "something was changed"
+			}
+			return ""
+		}},
+		{"changed", time.Hour, []bson.M{ttl(60)}, func(s *scriptedMongo) string {
+			if got := s.named("collMod"); len(got) != 1 || !strings.Contains(fmt.Sprint(got), "old_name") || !strings.Contains(fmt.Sprint(got), "3600") {
+				return fmt.Sprint(got)
+			}
+			return ""
+		}},
+		{"off", 0, []bson.M{ttl(60)}, func(s *scriptedMongo) string {
+			if got := s.named("dropIndexes"); len(got) != 1 || got[0]["index"] != "old_name" {
+				return fmt.Sprint(got)
+			}
+			return ""
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := &scriptedMongo{answer: func(name string, c bson.M) bson.M {
+				if name == "listIndexes" && c["listIndexes"] == "processed_events" {
+					return cursorAnswer(test.existing...)
+				}
+				return nil
+			}}
+			c := testMongo(s.start(t))
+			c.Retention.LedgerTTL = test.keep
+			if err := openTestMongo(t, c).Ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if wrong := test.want(s); wrong != "" {
+				t.Error(wrong)
+			}
+		})
+	}
+}
+
+func TestMongoIndexAmong(t *testing.T) {
+	t.Parallel()
+	hour := 3600.0
+	wanted := mongoIndex{name: "by_key", key: ascending("a", "b")}
+	for _, test := range []struct {
+		existing existingIndex
+		found    bool
+		clash    string
+	}{
+		{existingIndex{Name: "other", Key: ascending("a")}, false, ""},
+		{existingIndex{Name: "by_key", Key: ascending("a", "b")}, true, ""},
+		{existingIndex{Name: "named otherwise", Key: bson.D{{Key: "a", Value: 1.0}, {Key: "b", Value: int64(1)}}}, true, ""},
+		{existingIndex{Name: "by_key", Key: ascending("b", "a")}, false, "{b: 1, a: 1}"},
+		{existingIndex{Name: "x", Key: ascending("a", "b"), Options: map[string]any{"unique": true}}, false, "unique"},
+		{existingIndex{Name: "x", Key: ascending("a", "b"), Options: map[string]any{"sparse": false, "v": 2}}, true, ""},
+		{existingIndex{Name: "x", Key: ascending("a", "b"), Options: map[string]any{"partialFilterExpression": bson.M{}}}, false, "partialFilterExpression"},
+		{existingIndex{Name: "x", Key: ascending("a", "b"), Expires: &hour}, false, "in the place"},
+	} {
+		found, err := wanted.among([]existingIndex{test.existing})
+		if (found != nil) != test.found || (err != nil) != (test.clash != "") || err != nil && !strings.Contains(err.Error(), test.clash) {
+			t.Errorf("%+v: %v, %v", test.existing, found, err)
+		}
+	}
+}
+
+func BenchmarkMongoBatch(b *testing.B) {
+	benchmarkStore(b, func(t testing.TB) Store {
+		c := realMongo(t)
+		c.OperationTimeout = time.Minute
+		return openTestMongo(t, c)
+	}, 300_000)
+}

@@ -1,0 +1,258 @@
+//go:build unix
+
+package persistence
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// redisServer is a redis-server process of a test's own.
+type redisServer struct {
+	t    testing.TB
+	addr string
+	cmd  *exec.Cmd
+}
+
+// startRedis starts one on a free port. Without the program the test is skipped,
+// except where CI=true promises that it is there.
+func startRedis(t testing.TB) *redisServer {
+	t.Helper()
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("redis-server is not installed, and CI=true says that it is")
+		}
+		t.Skip("redis-server is not installed")
+	}
+	l := must(net.Listen("tcp", "127.0.0.1:0"))
+	s := &redisServer{t: t, addr: l.Addr().String()}
+	l.Close()
+	s.start()
+	t.Cleanup(s.kill)
+	return s
+}
+
+// start runs the server and waits until it answers.
+func (s *redisServer) start() {
+	s.t.Helper()
+	_, port, _ := net.SplitHostPort(s.addr)
+	s.cmd = exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.t.TempDir())
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	client := redis.NewClient(&redis.Options{Addr: s.addr, MaxRetries: -1})
+	defer client.Close()
+	waitFor(s.t, "redis-server to answer", func() bool { return client.Ping(s.t.Context()).Err() == nil })
+}
+
+// kill ends the server, stopped or not.
+func (s *redisServer) kill() {
+	s.cmd.Process.Kill()
+	s.cmd.Wait()
+}
+
+func (s *redisServer) signal(signal syscall.Signal) {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(signal); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// testRedis returns settings with all the time in the world.
+func testRedis(addr string) RedisConfig {
+	return RedisConfig{
+		URL: "redis://" + addr, Prefix: fmt.Sprintf("test%d:", time.Now().UnixNano()), TTL: time.Hour, MaxConns: 4, ConnectTimeout: 5 * time.Second,
+		OperationTimeout: 5 * time.Second, MaxFailures: 3, ProbeEvery: 10 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
+	}
+}
+
+func openTestRedis(t testing.TB, c RedisConfig) *RedisCache {
+	t.Helper()
+	r, err := NewRedisCache(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return r
+}
+
+func TestRedisContract(t *testing.T) {
+	t.Parallel()
+	s := startRedis(t)
+	t.Run("suite", func(t *testing.T) { // the server outlives its parallel tests
+		cacheContract(t, func(t *testing.T) Cache { return openTestRedis(t, testRedis(s.addr)) })
+	})
+}
+
+func TestRedisConfig(t *testing.T) {
+	t.Parallel()
+	_, err := NewRedisCache(t.Context(), RedisConfig{})
+	if err == nil {
+		t.Fatal("an empty configuration was taken")
+	}
+	for _, fault := range []string{"TTL", "connections", "connect time-out", "operation time-out", "breaker", "probe", "logger"} {
+		if !strings.Contains(err.Error(), fault) {
+			t.Errorf("%q does not name the fault in %q", err, fault)
+		}
+	}
+	c := testRedis("")
+	c.URL = "http://localhost"
+	if _, err := NewRedisCache(t.Context(), c); err == nil || !strings.Contains(err.Error(), "scheme") {
+		t.Errorf("with a wrong address: %v", err)
+	}
+}
+
+// trips counts what is sent to Redis.
+type trips struct{ commands, pipelines atomic.Int64 }
+
+func (c *trips) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (c *trips) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		c.commands.Add(1)
+		return next(ctx, cmd)
+	}
+}
+
+func (c *trips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		c.pipelines.Add(1)
+		return next(ctx, cmds)
+	}
+}
+
+func TestRedisRoundTrips(t *testing.T) {
+	t.Parallel()
+	r := openTestRedis(t, testRedis(startRedis(t).addr))
+	count := &trips{}
+	r.client.AddHook(count)
+	cacheBatch(t, r)
+	if count.commands.Load() != 1 || count.pipelines.Load() != 1 {
+		t.Errorf("%d commands and %d pipelines, want one of each", count.commands.Load(), count.pipelines.Load())
+	}
+	for _, key := range []string{"c:0", "c:499"} {
+		if ttl := r.client.TTL(t.Context(), r.config.Prefix+key).Val(); ttl <= 0 || ttl > r.config.TTL {
+			t.Errorf("%s is kept for %s", key, ttl)
+		}
+	}
+}
+
+// TestRedisAway stops, continues, kills and starts the server, and asks all the
+// while.
+func TestRedisAway(t *testing.T) {
+	t.Parallel()
+	s := startRedis(t)
+	c := testRedis(s.addr)
+	c.OperationTimeout = 50 * time.Millisecond
+	r := openTestRedis(t, c)
+	id := []event.Identity{{Courier: "c", Key: "k"}}
+	back := func(how string) {
+		t.Helper()
+		waitFor(t, "the breaker to close after "+how, r.Healthy)
+		waitFor(t, "an answer after "+how, func() bool { return r.Store(t.Context(), id, []string{"h"}) == nil })
+		waitFor(t, "the hash after "+how, func() bool { got, err := r.Lookup(t.Context(), id); return err == nil && got[0] == "h" })
+	}
+	away := func(how string) {
+		t.Helper()
+		for asked := 0; r.Healthy(); asked++ {
+			began := time.Now()
+			got, err := r.Lookup(t.Context(), id)
+			if event.CodeOf(err) != event.DependencyDown || len(got) != 1 || got[0] != "" {
+				t.Errorf("%s: %q, %v", how, got, err)
+			}
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("%s: a look-up took %s, its time is %s", how, took, c.OperationTimeout)
+			}
+			if asked > 2*c.MaxFailures {
+				t.Fatalf("%s: the breaker is closed after %d failures", how, asked)
+			}
+		}
+		began := time.Now()
+		const calls = 1000
+		for range calls {
+			if _, err := r.Lookup(t.Context(), id); event.CodeOf(err) != event.DependencyDown {
+				t.Fatalf("%s, breaker open: %v", how, err)
+			}
+		}
+		if took := time.Since(began); took > calls*c.OperationTimeout/10 {
+			t.Errorf("%s: %d calls with the breaker open took %s", how, calls, took)
+		}
+		if err := r.Store(t.Context(), id, []string{"h"}); event.CodeOf(err) != event.DependencyDown {
+			t.Errorf("%s: store: %v", how, err)
+		}
+		if err := r.Ping(t.Context()); event.CodeOf(err) != event.DependencyDown {
+			t.Errorf("%s: ping: %v", how, err)
+		}
+	}
+	back("the start")
+	s.signal(syscall.SIGSTOP)
+	away("stopped")
+	s.signal(syscall.SIGCONT)
+	back("going on")
+	s.kill()
+	away("killed")
+	s.start()
+	back("a restart")
+}
+
+func TestRedisDownAtTheStart(t *testing.T) {
+	t.Parallel()
+	s := startRedis(t)
+	s.kill()
+	c := testRedis(s.addr)
+	var said safeBuffer
+	c.Log = slog.New(slog.NewTextHandler(&said, nil))
+	r := openTestRedis(t, c)
+	if r.Healthy() {
+		t.Error("healthy without a server")
+	}
+	if got, err := r.Lookup(t.Context(), make([]event.Identity, 2)); event.CodeOf(err) != event.DependencyDown || len(got) != 2 {
+		t.Errorf("%q, %v", got, err)
+	}
+	s.start()
+	waitFor(t, "the breaker to close", r.Healthy)
+	waitFor(t, "the log", func() bool { return strings.Contains(said.String(), "cache is back") })
+	if n := strings.Count(said.String(), "\n"); n != 2 {
+		t.Errorf("%d lines in the log, want one for going and one for coming: %s", n, said.String())
+	}
+}
+
+func TestRedisCancelled(t *testing.T) {
+	t.Parallel()
+	r := openTestRedis(t, testRedis(startRedis(t).addr))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 10 {
+		if _, err := r.Lookup(ctx, make([]event.Identity, 1)); event.CodeOf(err) != event.Interrupted {
+			t.Errorf("cancelled: %v", err)
+		}
+	}
+	if !r.Healthy() {
+		t.Error("what a caller cancelled opened the breaker")
+	}
+	r.Close()
+	if _, err := r.Lookup(t.Context(), make([]event.Identity, 1)); event.CodeOf(err) != event.DependencyDown {
+		t.Errorf("closed: %v", err)
+	}
+}
+
+func BenchmarkRedisCache(b *testing.B) {
+	benchmarkCache(b, openTestRedis(b, testRedis(startRedis(b).addr)))
+}

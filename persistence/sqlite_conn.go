@@ -1,0 +1,145 @@
+package persistence
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+func (s *SQLite) isClosed() bool {
+	select {
+	case <-s.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+var errClosed = errors.New("the store is closed")
+
+// take borrows the main connection, whose work ends when ctx does. It goes back
+// by give.
+func (s *SQLite) take(ctx context.Context) (*sqlite.Conn, error) {
+	if s.isClosed() {
+		return nil, errClosed
+	}
+	select {
+	case conn := <-s.main:
+		conn.SetInterrupt(ctx.Done())
+		return conn, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-s.closed:
+		return nil, errClosed
+	}
+}
+
+func (s *SQLite) give(conn *sqlite.Conn) {
+	conn.SetInterrupt(nil)
+	s.main <- conn
+}
+
+// write runs fn in a transaction of the main connection, durable when it returns.
+func (s *SQLite) write(ctx context.Context, op string, fn func(*sqlite.Conn) error) error {
+	err := s.onMain(ctx, op, "BEGIN IMMEDIATE", fn)
+	if err == nil || event.CodeOf(err) == event.DependencyDown {
+		s.doubt.Store(err != nil)
+	}
+	return err
+}
+
+// look runs fn in a reading transaction of the main connection.
+func (s *SQLite) look(ctx context.Context, op string, fn func(*sqlite.Conn) error) error {
+	return s.onMain(ctx, op, "BEGIN", fn)
+}
+
+func (s *SQLite) onMain(ctx context.Context, op, begin string, fn func(*sqlite.Conn) error) error {
+	began := time.Now()
+	conn, err := s.take(ctx)
+	if err == nil {
+		err = transact(conn, begin, func() error { return fn(conn) })
+		s.give(conn)
+	}
+	err = sqliteError(ctx, op, err)
+	s.metrics.observe(op, began, err)
+	return err
+}
+
+// read runs fn in a reading transaction of a reader's connection.
+func (s *SQLite) read(ctx context.Context, op string, fn func(*sqlite.Conn) error) error {
+	began := time.Now()
+	conn, err := s.readers.Take(ctx)
+	if err == nil {
+		err = transact(conn, "BEGIN", func() error { return fn(conn) })
+		s.readers.Put(conn)
+	} else if s.isClosed() {
+		err = errClosed
+	}
+	err = sqliteError(ctx, op, err)
+	s.metrics.observe(op, began, err)
+	return err
+}
+
+// transact runs fn between begin and a COMMIT, or a ROLLBACK when either fails.
+func transact(conn *sqlite.Conn, begin string, fn func() error) (err error) {
+	if !conn.AutocommitEnabled() { // an earlier rollback failed
+		if err := sqlitex.Execute(conn, "ROLLBACK", nil); err != nil {
+			return err
+		}
+	}
+	if err := sqlitex.Execute(conn, begin, nil); err != nil {
+		return err
+	}
+	defer func() {
+		if conn.AutocommitEnabled() {
+			return // committed, or rolled back by SQLite itself
+		}
+		interrupt := conn.SetInterrupt(nil)
+		err = errors.Join(err, sqlitex.Execute(conn, "ROLLBACK", nil))
+		conn.SetInterrupt(interrupt)
+	}()
+	if err := fn(); err != nil {
+		return err
+	}
+	return sqlitex.Execute(conn, "COMMIT", nil)
+}
+
+// sqliteError maps an error of the driver or of ctx to an [event.Error]; one
+// that has a code keeps it.
+func sqliteError(ctx context.Context, op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*event.Error](err); ok {
+		return err
+	}
+	return &event.Error{Code: sqliteCode(ctx, err), Op: "sqlite " + op, Err: err}
+}
+
+func sqliteCode(ctx context.Context, err error) event.Code {
+	if ctx.Err() != nil {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return event.Interrupted
+		}
+		return event.DependencyDown
+	}
+	if errors.Is(err, errClosed) {
+		return event.DependencyDown
+	}
+	switch sqlite.ErrCode(err).ToPrimary() {
+	case sqlite.ResultFull, sqlite.ResultIOErr, sqlite.ResultCantOpen, sqlite.ResultReadOnly,
+		sqlite.ResultBusy, sqlite.ResultLocked, sqlite.ResultProtocol, sqlite.ResultNoMem,
+		sqlite.ResultPerm, sqlite.ResultAuth, sqlite.ResultCorrupt, sqlite.ResultNotADB, sqlite.ResultNoLFS,
+		sqlite.ResultInterrupt: // by Close
+		return event.DependencyDown
+	case sqlite.ResultTooBig, sqlite.ResultMismatch:
+		return event.DomainInvalid
+	default:
+		return event.Internal
+	}
+}

@@ -1,0 +1,94 @@
+package persistence
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+)
+
+// binder binds values to a statement's parameters, one after the other.
+type binder struct {
+	stmt *sqlite.Stmt
+	n    int
+}
+
+// text binds NULL for "".
+func (b *binder) text(s string) {
+	if s != "" {
+		b.key(s)
+		return
+	}
+	b.n++
+	b.stmt.BindNull(b.n)
+}
+
+// key binds text that is never NULL.
+func (b *binder) key(s string) {
+	b.n++
+	b.stmt.BindText(b.n, cleanText(s))
+}
+
+func (b *binder) int(v int64) {
+	b.n++
+	b.stmt.BindInt64(b.n, v)
+}
+
+// time binds NULL for the zero time.
+func (b *binder) time(t time.Time) { b.text(timeText(t)) }
+
+func (b *binder) bytes(v []byte) {
+	b.n++
+	b.stmt.BindBytes(b.n, v)
+}
+
+// columns reads the columns of a row, one after the other, and keeps the first
+// error.
+type columns struct {
+	stmt *sqlite.Stmt
+	n    int
+	err  error
+}
+
+func (c *columns) next() int { c.n++; return c.n - 1 }
+
+func (c *columns) text() string { return c.stmt.ColumnText(c.next()) }
+
+func (c *columns) int() int64 { return c.stmt.ColumnInt64(c.next()) }
+
+func (c *columns) bytes() []byte {
+	col := c.next()
+	b := make([]byte, c.stmt.ColumnLen(col))
+	c.stmt.ColumnBytes(col, b)
+	return b
+}
+
+func (c *columns) time() time.Time {
+	col := c.next()
+	t, err := parseTime(c.stmt.ColumnText(col))
+	c.fail(col, err)
+	return t
+}
+
+// json decodes a column into v, which is left alone by NULL.
+func (c *columns) json(v any) {
+	col := c.next()
+	if text := c.stmt.ColumnText(col); text != "" {
+		c.fail(col, json.Unmarshal([]byte(text), v))
+	}
+}
+
+// list decodes a column that holds a list.
+func list[T any](c *columns, decode func(string) ([]T, error)) []T {
+	col := c.next()
+	rows, err := decode(c.stmt.ColumnText(col))
+	c.fail(col, err)
+	return rows
+}
+
+func (c *columns) fail(col int, err error) {
+	if err != nil && c.err == nil {
+		c.err = fmt.Errorf("column %s holds what the appliance does not write: %w", c.stmt.ColumnName(col), err)
+	}
+}

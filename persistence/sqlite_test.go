@@ -1,0 +1,395 @@
+package persistence
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// testSQLite returns the settings of a store in a directory of its own.
+func testSQLite(t testing.TB) SQLiteConfig {
+	return SQLiteConfig{
+		Path: filepath.Join(t.TempDir(), "store.db"), Readers: 2, CacheBytes: 8 << 20,
+		BusyTimeout: 5 * time.Second,
+	}
+}
+
+func openTestSQLite(t testing.TB, c SQLiteConfig) *SQLite {
+	t.Helper()
+	s, err := OpenSQLite(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return s
+}
+
+func TestSQLiteContract(t *testing.T) {
+	t.Parallel()
+	open := func(t *testing.T, keep Retention) Store {
+		c := testSQLite(t)
+		c.Retention = keep
+		return openTestSQLite(t, c)
+	}
+	storeContract(t, open)
+	sweepContract(t, open)
+}
+
+func TestSQLiteManyWriters(t *testing.T) {
+	t.Parallel()
+	appendAtOnce(t, openTestSQLite(t, testSQLite(t)), 8, 10)
+}
+
+func TestSQLiteConfig(t *testing.T) {
+	t.Parallel()
+	_, err := OpenSQLite(t.Context(), SQLiteConfig{Retention: Retention{LedgerTTL: -1}})
+	if err == nil {
+		t.Fatal("an empty configuration was taken")
+	}
+	for _, fault := range []string{"path", "readers", "cache", "busy time-out", "negative"} {
+		if !strings.Contains(err.Error(), fault) {
+			t.Errorf("%q does not name the fault in %q", err, fault)
+		}
+	}
+	c := testSQLite(t)
+	c.Path = filepath.Join(t.TempDir(), "missing", "store.db")
+	if _, err := OpenSQLite(t.Context(), c); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("in a directory that does not exist: %v", err)
+	}
+}
+
+func TestSQLiteKeepsEverythingAcrossOpenings(t *testing.T) {
+	t.Parallel()
+	c := testSQLite(t)
+	p, d := fullShipment("demo", "i"), fullLetter("l", 1)
+	for version := range int64(3) {
+		s, err := OpenSQLite(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := fullRecord("demo", "k")
+		p.Version, r.Version = version, version
+		commitAll(t, s, event.Change{Shipment: &p, Records: []event.Record{r}, DeadLetters: []event.DeadLetter{d}})
+		wantCounts(t, s, map[event.Status]int64{event.Processed: 1}, map[event.ReviewStatus]int64{event.ReviewReviewed: 1}, 1)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if info, err := os.Stat(c.Path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the file's mode is %v, %v", info.Mode(), err)
+	}
+}
+
+// TestSQLiteWithoutClose opens a copy of the files of a store that is in use, as
+// they would be after the process was killed.
+func TestSQLiteWithoutClose(t *testing.T) {
+	t.Parallel()
+	c := testSQLite(t)
+	s := openTestSQLite(t, c)
+	r := fullRecord("demo", "k")
+	commitAll(t, s, records(r))
+	copied := testSQLite(t)
+	for _, suffix := range []string{"", "-wal"} {
+		data := must(os.ReadFile(c.Path + suffix))
+		if err := os.WriteFile(copied.Path+suffix, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, ok := getRecord(t, openTestSQLite(t, copied), r.Identity); !ok {
+		t.Error("a committed record is gone")
+	}
+}
+
+func TestSQLiteRefusesFiles(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name string
+		make func(path string) error
+		want string
+	}{
+		{"of a newer version", func(path string) error {
+			return script(path, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d", applicationID, len(migrations)+1))
+		}, "newer program"},
+		{"of another program", func(path string) error { return script(path, "CREATE TABLE t (x)") }, "another program's"},
+		{"of another program, marked", func(path string) error { return script(path, "PRAGMA user_version = 1") }, "another program's"},
+		{"that are no database", func(path string) error {
+			return os.WriteFile(path, bytes.Repeat([]byte("no database "), 1000), 0o600)
+		}, "not a database"},
+		{"that are directories", func(path string) error { return os.Mkdir(path, 0o700) }, "is a directory"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			c := testSQLite(t)
+			if err := test.make(c.Path); err != nil {
+				t.Fatal(err)
+			}
+			before, _ := os.ReadFile(c.Path)
+			s, err := OpenSQLite(t.Context(), c)
+			if err == nil {
+				s.Close()
+				t.Fatal("it was opened")
+			}
+			if !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), c.Path) {
+				t.Errorf("%q says nothing of %q at %s", err, test.want, c.Path)
+			}
+			if after, _ := os.ReadFile(c.Path); test.want == "newer program" && !bytes.Equal(before[100:], after[100:]) {
+				t.Error("the file was changed")
+			}
+		})
+	}
+}
+
+// script runs SQL on a file of its own connection.
+func script(path, sql string) error {
+	conn, err := sqlite.OpenConn(path, sqlite.OpenReadWrite|sqlite.OpenCreate)
+	if err != nil {
+		return err
+	}
+	return errors.Join(sqlitex.ExecuteScript(conn, sql, nil), conn.Close())
+}
+
+// onMain runs fn with the main connection of s.
+func onMain(t *testing.T, s *SQLite, fn func(*sqlite.Conn) error) {
+	t.Helper()
+	conn := must(s.take(t.Context()))
+	defer s.give(conn)
+	if err := fn(conn); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSQLiteFull fills the file to the limit of its size, which SQLite reports
+// as it reports a full disk.
+func TestSQLiteFull(t *testing.T) {
+	t.Parallel()
+	s := openTestSQLite(t, testSQLite(t))
+	limit := func(pages int) {
+		onMain(t, s, func(conn *sqlite.Conn) error {
+			_, err := number(conn, fmt.Sprintf("PRAGMA max_page_count = %d", pages))
+			return err
+		})
+	}
+	commitAll(t, s, records(fullRecord("demo", "before")))
+	limit(1)
+	d := fullLetter("l", 1)
+	d.Body = make([]byte, 1<<20)
+	change := []event.Change{records(fullRecord("demo", "beside")), letters(d)}
+	if _, err := s.Commit(t.Context(), change); event.CodeOf(err) != event.DependencyDown {
+		t.Fatalf("commit on a full disk: %v", err)
+	}
+	if _, ok := getRecord(t, s, event.Identity{Courier: "demo", Key: "beside"}); ok {
+		t.Error("a commit that failed left a row")
+	}
+	if !s.doubt.Load() {
+		t.Error("a write that failed leaves no doubt")
+	}
+	limit(1 << 30)
+	if err := s.Ping(t.Context()); err != nil {
+		t.Errorf("ping after there is space again: %v", err)
+	}
+	if s.doubt.Load() {
+		t.Error("a write that worked leaves doubt")
+	}
+	commitAll(t, s, change...)
+	wantCounts(t, s, map[event.Status]int64{event.Processed: 2}, map[event.ReviewStatus]int64{event.ReviewReviewed: 1}, 0)
+}
+
+// TestSQLiteLocked has another connection hold the file, as a shell would that
+// somebody left open.
+func TestSQLiteLocked(t *testing.T) {
+	t.Parallel()
+	c := testSQLite(t)
+	c.BusyTimeout = 20 * time.Millisecond
+	s := openTestSQLite(t, c)
+	shell := must(sqlite.OpenConn(c.Path, sqlite.OpenReadWrite))
+	defer shell.Close()
+	if err := sqlitex.ExecuteTransient(shell, "BEGIN IMMEDIATE", nil); err != nil {
+		t.Fatal(err)
+	}
+	change := []event.Change{records(fullRecord("demo", "k"))}
+	if _, err := s.Commit(t.Context(), change); event.CodeOf(err) != event.DependencyDown {
+		t.Errorf("commit while the file is locked: %v", err)
+	}
+	if err := s.Ping(t.Context()); event.CodeOf(err) != event.DependencyDown {
+		t.Errorf("ping while the file is locked: %v", err)
+	}
+	if _, ok := getRecord(t, s, event.Identity{Courier: "demo", Key: "k"}); ok {
+		t.Error("a commit that failed left a row")
+	}
+	if err := sqlitex.ExecuteTransient(shell, "ROLLBACK", nil); err != nil {
+		t.Fatal(err)
+	}
+	commitAll(t, s, change...)
+	if err := s.Ping(t.Context()); err != nil {
+		t.Errorf("ping: %v", err)
+	}
+}
+
+// TestSQLiteOddRow reads a row that somebody edited by hand.
+func TestSQLiteOddRow(t *testing.T) {
+	t.Parallel()
+	s := openTestSQLite(t, testSQLite(t))
+	commitAll(t, s, records(fullRecord("demo", "k")))
+	edit := func(sql string) {
+		onMain(t, s, func(conn *sqlite.Conn) error { return sqlitex.ExecuteTransient(conn, sql, nil) })
+	}
+	id := []event.Identity{{Courier: "demo", Key: "k"}}
+
+	edit(`UPDATE processed_events SET attempts = '[ {"number": 2, "startedAt": "2026-02-26T14:00:00+02:00", "more": [1]} ]', received_at = '2026-02-26T12:00:00Z'`)
+	got := must(s.Records(t.Context(), id))[0]
+	same(t, got.Attempts, []event.Attempt{{Number: 2, StartedAt: got.Attempts[0].StartedAt}})
+	if want := noon.Truncate(time.Second); !got.Attempts[0].StartedAt.Equal(want) || !got.ReceivedAt.Equal(want) {
+		t.Errorf("got %+v", got)
+	}
+
+	edit("UPDATE processed_events SET attempts = '[{]'")
+	_, err := s.Records(t.Context(), id)
+	if event.CodeOf(err) != event.Internal || !strings.Contains(err.Error(), "demo:k") || !strings.Contains(err.Error(), "attempts") {
+		t.Errorf("a row that can't be read: %v", err)
+	}
+	edit("UPDATE processed_events SET attempts = NULL, ended_at = 'noon'")
+	if _, err := s.Records(t.Context(), id); event.CodeOf(err) != event.Internal || !strings.Contains(err.Error(), "ended_at") {
+		t.Errorf("a row that can't be read: %v", err)
+	}
+}
+
+// TestSQLiteUsesIndexes asks SQLite how it would run each query that meets a
+// large table.
+func TestSQLiteUsesIndexes(t *testing.T) {
+	t.Parallel()
+	s := openTestSQLite(t, testSQLite(t))
+	queries := []string{
+		"SELECT 1 FROM processed_events WHERE key_hash = ? AND idempotency_key = ? AND courier = ?",
+		"SELECT 1 FROM active_shipments WHERE key_hash = ? AND shipment_id = ?",
+		"SELECT 1 FROM dead_letter_events WHERE sequence = ? LIMIT 1",
+		"SELECT row_id FROM processed_events WHERE ended_at < ? ORDER BY ended_at LIMIT ?",
+		"SELECT id FROM dead_letter_events WHERE dead_at < ? ORDER BY dead_at LIMIT ?",
+		"SELECT min(row_id) FROM active_shipments",
+		letterQuery(event.DeadLetterFilter{After: "x"}),
+		letterQuery(event.DeadLetterFilter{Status: "x", After: "x"}),
+		letterQuery(event.DeadLetterFilter{Courier: "x"}),
+		letterQuery(event.DeadLetterFilter{Key: "x", Code: "x", Status: "x", Courier: "x"}),
+	}
+	onMain(t, s, func(conn *sqlite.Conn) error {
+		for _, query := range queries {
+			stmt, _, err := conn.PrepareTransient("EXPLAIN QUERY PLAN " + query)
+			if err != nil {
+				return fmt.Errorf("%s: %w", query, err)
+			}
+			plan := must(collect(nil, stmt, func(c *columns) string { return c.stmt.GetText("detail") }))
+			for _, step := range plan {
+				if strings.HasPrefix(step, "SCAN") && !strings.Contains(step, "INDEX") {
+					t.Errorf("%s: %s", query, step)
+				}
+			}
+			stmt.Finalize()
+		}
+		return nil
+	})
+}
+
+func TestSQLiteSweepLetsCommitsPass(t *testing.T) {
+	t.Parallel()
+	c := testSQLite(t)
+	c.Retention = Retention{LedgerTTL: time.Hour, ShipmentTTL: time.Hour}
+	s := openTestSQLite(t, c)
+	w := &batcher{}
+	for range 3 {
+		w.batch(t, s, 500)
+	}
+	var wg sync.WaitGroup
+	swept := make(chan struct{})
+	wg.Go(func() {
+		defer close(swept)
+		if n, _, err := s.Sweep(t.Context(), noon.Add(1000*time.Hour)); err != nil || n != 1500 {
+			t.Errorf("swept %d, %v", n, err)
+		}
+	})
+	during := 0
+	for sweeping := true; sweeping; {
+		select {
+		case <-swept:
+			sweeping = false
+		default:
+			commitAll(t, s, records(event.Record{Identity: event.Identity{Courier: "c", Key: fmt.Sprint(during)}, Status: event.Received}))
+			during++
+		}
+	}
+	wg.Wait()
+	if chunks := 2 * 1500 / sweepChunk; during < chunks/2 {
+		t.Errorf("%d commits during a sweep of %d chunks", during, chunks)
+	}
+	wantCounts(t, s, map[event.Status]int64{event.Received: int64(during)}, map[event.ReviewStatus]int64{}, 0)
+}
+
+// TestSQLiteWalk sweeps shipments that don't fit into one walk.
+func TestSQLiteWalk(t *testing.T) {
+	t.Parallel()
+	c := testSQLite(t)
+	c.Retention = Retention{ShipmentTTL: time.Hour}
+	s := openTestSQLite(t, c)
+	fresh := fullShipment("demo", "fresh")
+	fresh.UpdatedAt = noon.Add(24 * time.Hour)
+	commitAll(t, s, shipment(fresh), shipment(fullShipment("demo", "old")))
+	onMain(t, s, func(conn *sqlite.Conn) error { // as if many had come and gone between them
+		return sqlitex.ExecuteTransient(conn, fmt.Sprintf("UPDATE active_shipments SET row_id = %d WHERE row_id = 2", 3*sweepWalk), nil)
+	})
+	sweep := func(now time.Time, want int64) (sweeps int) {
+		for sweeps = 1; sweeps < 20; sweeps++ {
+			if _, _, err := s.Sweep(t.Context(), now); err != nil {
+				t.Fatal(err)
+			}
+			if must(s.Counts(t.Context())).Shipments == want {
+				return sweeps
+			}
+		}
+		return sweeps
+	}
+	if n := sweep(noon.Add(2*time.Hour), 1); n != 3 {
+		t.Errorf("%d sweeps walked through 3 walks", n)
+	}
+	if _, ok := getShipment(t, s, fresh.ShipmentRef); !ok {
+		t.Error("a shipment that was touched is gone")
+	}
+	if n := sweep(noon.Add(26*time.Hour), 0); n > 2 {
+		t.Errorf("%d sweeps came round to the beginning", n)
+	}
+}
+
+func TestSQLiteMetrics(t *testing.T) {
+	t.Parallel()
+	c := testSQLite(t)
+	registry := prometheus.NewRegistry()
+	c.Registerer = registry
+	s := openTestSQLite(t, c)
+	commitAll(t, s, records(fullRecord("demo", "k")))
+	commitSome(t, s, records(fullRecord("demo", "k")))
+	s.DeadLetter(t.Context(), "none")
+	got := map[string]int{}
+	for _, family := range must(registry.Gather()) {
+		got[family.GetName()] = len(family.GetMetric())
+	}
+	same(t, got, map[string]int{
+		"courier_gateway_persistence_operation_seconds":     2, // commit, dead_letter
+		"courier_gateway_persistence_refused_changes_total": 1,
+	})
+	if _, err := OpenSQLite(t.Context(), c); err == nil {
+		t.Error("two stores share one registry's names")
+	}
+}
