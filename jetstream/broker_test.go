@@ -1,0 +1,236 @@
+package jetstream
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// testConfig is a small embedded broker on a directory of the test's own.
+func testConfig(t testing.TB) Config {
+	cfg := Defaults()
+	cfg.StoreDir = filepath.Join(t.TempDir(), "store")
+	cfg.DiskReserveBytes = 0
+	cfg.MaxBytes, cfg.HistoryHighBytes, cfg.HistoryLowBytes = 64<<20, 32<<20, 24<<20
+	return cfg
+}
+
+// testDeps are deps of their own; TEST_LOG=1 shows the log.
+func testDeps() Deps {
+	log := slog.New(slog.DiscardHandler)
+	if os.Getenv("TEST_LOG") != "" {
+		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	return Deps{Logger: log, Metrics: prometheus.NewRegistry(), settleLag: 50 * time.Millisecond}
+}
+
+// open opens a broker that is closed with the test.
+func open(t testing.TB, cfg Config) *Broker {
+	t.Helper()
+	return openWith(t, cfg, testDeps())
+}
+
+func openWith(t testing.TB, cfg Config, deps Deps) *Broker {
+	t.Helper()
+	b, err := Open(t.Context(), cfg, deps)
+	if err != nil {
+		t.Fatalf("Open: %v", err)
+	}
+	t.Cleanup(func() { closeBroker(t, b) })
+	return b
+}
+
+func closeBroker(t testing.TB, b *Broker) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := b.Close(ctx); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}
+
+// onBackends runs test on an embedded broker and on a NATS server of its own.
+func onBackends(t *testing.T, test func(t *testing.T, cfg Config)) {
+	t.Parallel()
+	t.Run("embedded", func(t *testing.T) {
+		t.Parallel()
+		test(t, testConfig(t))
+	})
+	t.Run("external", func(t *testing.T) {
+		t.Parallel()
+		test(t, externalConfig(t, startServer(t, nil)))
+	})
+}
+
+func envelope(key string) *event.Envelope {
+	return &event.Envelope{
+		Courier: "demo", EventID: "evt_" + key, Key: key, TraceID: "trace_" + key,
+		ReceivedAt: time.Unix(1772107200, 123).UTC(), Scheme: "gateway", KeyID: "k1", Stamp: "stamp",
+		Body: fmt.Appendf(nil, `{"eventId":"evt_%s"}`, key),
+	}
+}
+
+// publish publishes e, which must be accepted.
+func publish(t testing.TB, b *Broker, e *event.Envelope) event.Receipt {
+	t.Helper()
+	r, err := b.Publish(t.Context(), e)
+	if err != nil {
+		t.Fatalf("Publish(%s): %v", e.Key, err)
+	}
+	return r
+}
+
+// publishN publishes n events with the keys 1 to n.
+func publishN(t testing.TB, b *Broker, n int) {
+	t.Helper()
+	for i := range n {
+		publish(t, b, envelope(strconv.Itoa(i+1)))
+	}
+}
+
+// within returns a context that ends the test's patience, not its luck.
+func within(t testing.TB, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// pull pulls exactly n deliveries.
+func pull(t testing.TB, b *Broker, n int) []event.Delivery {
+	t.Helper()
+	var all []event.Delivery
+	for len(all) < n {
+		ds, err := b.Pull(within(t, 10*time.Second), n-len(all))
+		if err != nil {
+			t.Fatalf("Pull after %d of %d: %v", len(all), n, err)
+		}
+		all = append(all, ds...)
+	}
+	return all
+}
+
+// settle gives every delivery the same verdict.
+func settle(t testing.TB, b *Broker, v event.Verdict, ds ...event.Delivery) {
+	t.Helper()
+	for _, d := range ds {
+		if err := b.Settle(d, v); err != nil {
+			t.Fatalf("Settle(%d): %v", d.Sequence, err)
+		}
+	}
+}
+
+// eventually waits for a condition.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	ctx := within(t, 15*time.Second)
+	for !ok() {
+		if sleep(ctx, 5*time.Millisecond) != nil {
+			t.Fatalf("never came true: %s", what)
+		}
+	}
+}
+
+// floorReaches waits until the broker counts every event up to seq as settled.
+func floorReaches(t testing.TB, b *Broker, seq uint64) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("ack floor %d", seq), func() bool {
+		info, err := b.topo.Load().processors.Info(t.Context())
+		return err == nil && ackFloor(info) >= seq
+	})
+}
+
+func TestOpenIsQuickAndLeavesNothingOpen(t *testing.T) {
+	cfg := testConfig(t)
+	start := time.Now()
+	b := open(t, cfg)
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("Open on an empty directory took %v, want less than a second", took)
+	}
+	s, err := b.State(t.Context())
+	if err != nil || !s.Healthy || s.Mode != "embedded" || s.Sync != SyncGroup || s.MaxBytes != cfg.MaxBytes || s.DiskFree <= 0 {
+		t.Errorf("State = %+v, %v", s, err)
+	}
+	closeBroker(t, b)
+	if _, err := b.Publish(t.Context(), envelope("late")); event.CodeOf(err) != event.IntakeUnavailable {
+		t.Errorf("Publish after Close: %v, want %s", err, event.IntakeUnavailable)
+	}
+	open(t, cfg) // the directory is free again
+}
+
+func TestStoreDirectoryIsLocked(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t)
+	open(t, cfg)
+	_, err := Open(t.Context(), cfg, testDeps())
+	if err == nil {
+		t.Fatal("two brokers on one directory")
+	}
+	for _, want := range []string{cfg.StoreDir, strconv.Itoa(os.Getpid())} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("error %q doesn't name %s", err, want)
+		}
+	}
+}
+
+func TestTwoBrokersInOneProcess(t *testing.T) {
+	t.Parallel()
+	a, b := open(t, testConfig(t)), open(t, testConfig(t))
+	publish(t, a, envelope("only-a"))
+	if r := publish(t, b, envelope("only-a")); r.Duplicate || r.Sequence != 1 {
+		t.Errorf("the second broker knows the first one's event: %+v", r)
+	}
+	if d := pull(t, a, 1)[0]; d.Key != "only-a" {
+		t.Errorf("pulled %q", d.Key)
+	}
+}
+
+func TestRestartKeepsEverything(t *testing.T) {
+	onBackends(t, func(t *testing.T, cfg Config) {
+		cfg.AckWait = 300 * time.Millisecond
+		b := open(t, cfg)
+		publishN(t, b, 10)
+		settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 4)...)
+		floorReaches(t, b, 4)
+		closeBroker(t, b)
+
+		b = open(t, cfg)
+		if r := publish(t, b, envelope("1")); !r.Duplicate || r.Sequence != 1 {
+			t.Errorf("a settled event is not known as a duplicate after a restart: %+v", r)
+		}
+		seen := map[uint64]bool{}
+		for _, d := range pull(t, b, 6) {
+			seen[d.Sequence] = true
+		}
+		for seq := uint64(5); seq <= 10; seq++ {
+			if !seen[seq] {
+				t.Errorf("event %d was not delivered again, got %v", seq, seen)
+			}
+		}
+	})
+}
+
+func TestConfigFaultsAreToldAtOnce(t *testing.T) {
+	t.Parallel()
+	cfg := Defaults()
+	cfg.Sync, cfg.MaxDeliver, cfg.HistoryLowBytes = "sometimes", 3, cfg.MaxBytes
+	_, err := Open(t.Context(), cfg, testDeps())
+	if err == nil {
+		t.Fatal("Open took a faulty configuration")
+	}
+	for _, want := range []string{"store directory", `"sometimes"`, "4 delays given for 3 attempts", "low water"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("error doesn't mention %s: %v", want, err)
+		}
+	}
+}

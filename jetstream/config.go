@@ -1,0 +1,146 @@
+package jetstream
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Values of [Config].Mode.
+const (
+	ModeEmbedded = "embedded" // the broker runs inside this process
+	ModeExternal = "external" // a NATS server or cluster beside it
+)
+
+// Values of [Config].Sync.
+const (
+	SyncGroup    = "group"    // one flush for all publishes acknowledged since the last
+	SyncAlways   = "always"   // the broker's own flush for each message
+	SyncInterval = "interval" // the broker's flush every two minutes: a power cut loses events
+)
+
+// Config says what broker to run or reach, and how. Start from [Defaults]; no
+// field has a hidden default of its own.
+type Config struct {
+	Mode string // ModeEmbedded or ModeExternal
+	Name string // what this process calls itself to the broker
+	// Consume says that this process also processes events: it pulls, hears
+	// advisories, reconciles and purges history. Without it only [Broker.Publish],
+	// [Broker.Load] and [Broker.State] may be called.
+	Consume bool
+
+	// For ModeEmbedded.
+	StoreDir         string // made when missing; one process at a time
+	Sync             string // SyncGroup, SyncAlways or SyncInterval
+	MaxMemoryBytes   int64  // the broker's limit for streams in memory, of which there are none
+	DiskReserveBytes int64  // below this much free space Publish refuses; 0 for no reserve
+
+	// For ModeExternal.
+	URLs            []string
+	CredentialsFile string      // of the user to be; empty for none
+	TLS             *tls.Config // nil for whatever the URLs say
+	Replicas        int         // of each stream, 1 to 5
+
+	// The streams and their consumers.
+	MaxBytes        int64         // of the events' stream, history included
+	MaxMessageBytes int32         // of one event with its headers; embedded only
+	DuplicateWindow time.Duration // how long the broker remembers message ids
+	AckWait         time.Duration // until an unanswered first attempt is given up
+	MaxDeliver      int           // attempts at one event
+	// Delays[n-1] is the policy's delay after attempt n, without jitter. One for
+	// each attempt but the last, none shorter than the one before it.
+	Delays        []time.Duration
+	MaxAckPending int // events delivered and not settled, over all processes
+
+	// History: settled and verified events are kept until one of these is
+	// passed, see [Broker].
+	HistoryHighBytes int64 // purge when the stream is larger ...
+	HistoryLowBytes  int64 // ... down to this
+	HistoryMaxAge    time.Duration
+
+	PublishTimeout time.Duration // until a publish without an answer is refused
+	MaxInFlight    int           // publishes waiting for their answer; more callers queue
+	PullBuffer     int           // events fetched ahead of Pull
+}
+
+// Defaults returns the design's values for an embedded broker that does all.
+// StoreDir is left empty.
+func Defaults() Config {
+	const gib = 1 << 30
+	return Config{
+		Mode: ModeEmbedded, Name: "courier-gateway", Consume: true,
+		Sync: SyncGroup, MaxMemoryBytes: 64 << 20, DiskReserveBytes: 256 << 20,
+		Replicas: 1,
+		MaxBytes: 4 * gib, MaxMessageBytes: 8 << 20, DuplicateWindow: 2 * time.Minute,
+		AckWait: 30 * time.Second, MaxDeliver: 5,
+		Delays:        []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second},
+		MaxAckPending: 10_000,
+
+		HistoryHighBytes: 2 * gib, HistoryLowBytes: 3 * gib / 2, HistoryMaxAge: 7 * 24 * time.Hour,
+		PublishTimeout: 5 * time.Second, MaxInFlight: 4096, PullBuffer: 512,
+	}
+}
+
+// Deps is what a [Broker] needs from outside.
+type Deps struct {
+	Logger  *slog.Logger
+	Metrics prometheus.Registerer
+
+	// For tests.
+	flush     func() error  // instead of flushing the file system
+	settleLag time.Duration // instead of a second, see [Broker.PullSettled]
+}
+
+// validate returns every fault at once, nil when there is none.
+func (c Config) validate() error {
+	var faults []error
+	need := func(ok bool, format string, args ...any) {
+		if !ok {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	switch c.Mode {
+	case ModeEmbedded:
+		need(c.StoreDir != "", "store directory is not set")
+		need(slices.Contains([]string{SyncGroup, SyncAlways, SyncInterval}, c.Sync),
+			"sync %q is none of group, always, interval", c.Sync)
+		need(c.MaxMemoryBytes > 0, "max memory must be positive")
+		need(c.DiskReserveBytes >= 0, "disk reserve must not be negative")
+		need(c.MaxMessageBytes >= 1024, "max message bytes must be at least 1024")
+	case ModeExternal:
+		need(len(c.URLs) > 0, "external broker has no URL")
+		need(c.Replicas >= 1 && c.Replicas <= 5, "replicas must be 1 to 5")
+	default:
+		need(false, "mode %q is neither embedded nor external", c.Mode)
+	}
+	need(c.MaxBytes > 0, "max bytes must be positive")
+	need(c.DuplicateWindow >= 100*time.Millisecond, "duplicate window must be at least 100ms")
+	need(c.AckWait > 0, "ack wait must be positive")
+	need(c.MaxDeliver >= 1, "max deliver must be at least 1")
+	need(len(c.Delays) == c.MaxDeliver-1, "%d delays given for %d attempts, need one less than attempts", len(c.Delays), c.MaxDeliver)
+	need(slices.IsSorted(c.Delays), "a delay is shorter than the one before it")
+	need(c.MaxAckPending > 0, "max ack pending must be positive")
+	need(c.HistoryHighBytes > 0 && c.HistoryHighBytes <= c.MaxBytes, "history high water must lie within max bytes")
+	need(c.HistoryLowBytes > 0 && c.HistoryLowBytes <= c.HistoryHighBytes, "history low water must lie within high water")
+	need(c.HistoryMaxAge > 0, "history max age must be positive")
+	need(c.PublishTimeout > 0, "publish timeout must be positive")
+	need(c.MaxInFlight > 0, "max in flight must be positive")
+	need(c.PullBuffer > 0, "pull buffer must be positive")
+	return errors.Join(faults...)
+}
+
+// backOff returns the broker's acknowledgement waits, attempt by attempt: each
+// longer than AckWait by what the policy's delay has grown since the first. See
+// settle.go for why.
+func (c Config) backOff() []time.Duration {
+	waits := make([]time.Duration, len(c.Delays))
+	for i, d := range c.Delays {
+		waits[i] = c.AckWait + d - c.Delays[0]
+	}
+	return waits
+}

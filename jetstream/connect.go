@@ -1,0 +1,132 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+)
+
+// connect opens the connections: one to publish, one for administration and
+// reading, and one to consume if this process does. They are separate because a
+// connection's writes queue behind each other.
+func (b *Broker) connect(ctx context.Context) (err error) {
+	if b.publish, err = b.dial(ctx, "publish",
+		nats.ReconnectBufSize(-1), // nothing is kept for later: who publishes waits for the answer
+	); err != nil {
+		return err
+	}
+	if b.admin, err = b.dial(ctx, "admin", nats.ReconnectBufSize(-1)); err != nil {
+		return err
+	}
+	if b.js, err = natsjs.New(b.admin, natsjs.WithDefaultTimeout(loadTimeout)); err != nil || !b.cfg.Consume {
+		return err
+	}
+	b.consume, err = b.dial(ctx, "consume")
+	return err
+}
+
+// dial opens one connection that reconnects for ever. Its stop is registered.
+func (b *Broker) dial(ctx context.Context, role string, more ...nats.Option) (*nats.Conn, error) {
+	opts := []nats.Option{
+		nats.Name(b.cfg.Name + " " + role),
+		nats.MaxReconnects(-1),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			b.log.Warn("connection to the broker", "role", role, "error", err)
+		}),
+	}
+	url := "embedded"
+	if b.server != nil {
+		opts = append(opts, nats.InProcessServer(b.server), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(0, 0))
+	} else {
+		url = strings.Join(b.cfg.URLs, ",")
+		opts = append(opts, b.externalOptions()...)
+	}
+	opts = append(opts, more...)
+	c, err := dialUntil(ctx, url, opts)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the broker at %s: %w", url, err)
+	}
+	b.onStop(role+" connection", func(ctx context.Context) error {
+		if c.IsConnected() {
+			_ = flushConnection(ctx, c) // verdicts on their way; lost ones come again
+		}
+		c.Close()
+		return nil
+	})
+	return c, nil
+}
+
+// flushConnection returns when the server has read all that was written to c.
+func flushConnection(ctx context.Context, c *nats.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	return c.FlushWithContext(ctx)
+}
+
+// externalOptions are those of a connection over the network. A server that
+// hangs without closing its connections is noticed by the write's deadline and
+// by pings.
+func (b *Broker) externalOptions() []nats.Option {
+	opts := []nats.Option{
+		nats.Timeout(2 * time.Second),
+		nats.ReconnectWait(100 * time.Millisecond),
+		nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(2),
+		nats.FlusherTimeout(b.cfg.PublishTimeout), nats.ReconnectOnFlusherError(),
+	}
+	if b.cfg.CredentialsFile != "" {
+		opts = append(opts, nats.UserCredentials(b.cfg.CredentialsFile))
+	}
+	if b.cfg.TLS != nil {
+		opts = append(opts, nats.Secure(b.cfg.TLS))
+	}
+	return opts
+}
+
+// dialUntil tries until ctx ends, because the broker may be starting too.
+func dialUntil(ctx context.Context, url string, opts []nats.Option) (*nats.Conn, error) {
+	return retry(ctx, func() (*nats.Conn, error) { return nats.Connect(url, opts...) }, func(err error) bool {
+		return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, os.ErrNotExist)
+	})
+}
+
+// retry calls f until it succeeds, fails for good, or ctx ends; then it returns
+// the last error.
+func retry[T any](ctx context.Context, f func() (T, error), forGood func(error) bool) (T, error) {
+	for {
+		v, err := f()
+		if err == nil || forGood(err) {
+			return v, err
+		}
+		if sleep(ctx, 100*time.Millisecond) != nil {
+			return v, err
+		}
+	}
+}
+
+// watchConnections says what to do when a connection is lost or comes back.
+func (b *Broker) watchConnections() {
+	b.publish.SetDisconnectErrHandler(func(_ *nats.Conn, err error) {
+		if b.gate.holds(closing) {
+			return
+		}
+		b.log.Warn("connection to the broker lost", "error", err)
+		b.gate.shut(disconnected, "not connected to the broker")
+		b.pub.abandon(refuse("the connection to the broker broke before its answer came, it is not known whether it is stored"))
+	})
+	b.publish.SetReconnectHandler(func(*nats.Conn) {
+		b.log.Info("connection to the broker is back")
+		b.gate.open(disconnected)
+	})
+	if b.cfg.Consume {
+		b.consume.SetReconnectHandler(func(*nats.Conn) {
+			b.events.reconnected()
+			b.advisories.reconnected()
+		})
+	}
+}

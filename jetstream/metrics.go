@@ -1,0 +1,139 @@
+package jetstream
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// metrics are the figures of one Broker.
+type metrics struct {
+	publishes      *prometheus.CounterVec // by outcome: stored, duplicate, conflict, refused
+	publishSeconds prometheus.Histogram
+	retiredSlots   prometheus.Counter
+	flushes        prometheus.Counter
+	flushedEvents  prometheus.Counter
+	flushErrors    prometheus.Counter
+	flushSeconds   prometheus.Histogram
+	restarts       prometheus.Counter
+	lostMessages   prometheus.Gauge
+	purged         prometheus.Counter
+	deliveries     prometheus.Counter
+	settled        *prometheus.CounterVec // by action: ack, retry, exhausted, dead
+	advisories     prometheus.Counter
+	foreign        prometheus.Counter
+	healthy        prometheus.Gauge
+	messages       prometheus.Gauge
+	bytes          prometheus.Gauge
+	limit          prometheus.Gauge
+	pending        prometheus.Gauge
+	inFlight       prometheus.Gauge
+	unhandled      prometheus.Gauge
+	ackFloor       prometheus.Gauge
+	verified       prometheus.Gauge
+	diskFree       prometheus.Gauge
+
+	unregister func() // takes them out of the registry again
+}
+
+// newMetrics makes the figures and registers them with r.
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	set := &collectors{}
+	m := &metrics{
+		publishes:      set.counters("publishes_total", "Publishes, by outcome.", "outcome"),
+		publishSeconds: set.histogram("publish_seconds", "Time from a publish to its answer, the flush included."),
+		retiredSlots:   set.counter("retired_slots_total", "Publishes that got no answer in time."),
+		flushes:        set.counter("flushes_total", "Group flushes."),
+		flushedEvents:  set.counter("flushed_events_total", "Publishes made durable by a group flush."),
+		flushErrors:    set.counter("flush_errors_total", "Group flushes that failed, their whole group refused."),
+		flushSeconds:   set.histogram("flush_seconds", "Duration of one group flush."),
+		restarts:       set.counter("restarts_total", "Restarts of the embedded broker after an error."),
+		lostMessages:   set.gauge("lost_messages", "Messages that the store reported as lost at start."),
+		purged:         set.counter("purged_messages_total", "Events of the history that retention removed."),
+		deliveries:     set.counter("deliveries_total", "Deliveries handed out, redeliveries included."),
+		settled:        set.counters("settled_total", "Verdicts told to the broker, by action.", "action"),
+		advisories:     set.counter("advisories_total", "Advisories handed out, repeats included."),
+		foreign:        set.counter("foreign_advisories_total", "Advisories ignored because they are not about our verdicts."),
+		healthy:        set.gauge("healthy", "1 when events are accepted, else 0."),
+		messages:       set.gauge("stored_messages", "Events in the stream, history included."),
+		bytes:          set.gauge("stored_bytes", "Bytes in the stream, history included."),
+		limit:          set.gauge("stored_limit_bytes", "Limit of the stream."),
+		pending:        set.gauge("pending_events", "Events waiting for their first delivery."),
+		inFlight:       set.gauge("in_flight_events", "Events delivered and not settled yet."),
+		unhandled:      set.gauge("unhandled_advisories", "Advisories waiting for the dead-letter mover."),
+		ackFloor:       set.gauge("ack_floor_sequence", "Every sequence up to here is settled."),
+		verified:       set.gauge("verified_sequence", "Every sequence up to here is reconciled."),
+		diskFree:       set.gauge("disk_free_bytes", "Free space on the store's file system."),
+	}
+	m.unregister = func() {
+		for _, c := range set.all {
+			r.Unregister(c)
+		}
+	}
+	for _, c := range set.all {
+		if err := r.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// collectors makes collectors under the package's prefix and remembers them.
+type collectors struct{ all []prometheus.Collector }
+
+const metricsPrefix = "courier_gateway_jetstream_"
+
+func remember[C prometheus.Collector](s *collectors, c C) C {
+	s.all = append(s.all, c)
+	return c
+}
+
+func (s *collectors) counter(name, help string) prometheus.Counter {
+	return remember(s, prometheus.NewCounter(prometheus.CounterOpts{Name: metricsPrefix + name, Help: help}))
+}
+
+func (s *collectors) counters(name, help, label string) *prometheus.CounterVec {
+	return remember(s, prometheus.NewCounterVec(prometheus.CounterOpts{Name: metricsPrefix + name, Help: help}, []string{label}))
+}
+
+func (s *collectors) gauge(name, help string) prometheus.Gauge {
+	return remember(s, prometheus.NewGauge(prometheus.GaugeOpts{Name: metricsPrefix + name, Help: help}))
+}
+
+func (s *collectors) histogram(name, help string) prometheus.Histogram {
+	return remember(s, prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: metricsPrefix + name, Help: help, Buckets: prometheus.ExponentialBuckets(50e-6, 2, 18),
+	}))
+}
+
+func (m *metrics) published(r event.Receipt, err error, took time.Duration) {
+	outcome := "stored"
+	switch {
+	case err != nil:
+		outcome = "refused"
+	case r.Conflict:
+		outcome = "conflict"
+	case r.Duplicate:
+		outcome = "duplicate"
+	}
+	m.publishes.WithLabelValues(outcome).Inc()
+	m.publishSeconds.Observe(took.Seconds())
+}
+
+func (m *metrics) state(s event.QueueState) {
+	m.healthy.Set(0)
+	if s.Healthy {
+		m.healthy.Set(1)
+	}
+	m.messages.Set(float64(s.Messages))
+	m.bytes.Set(float64(s.Bytes))
+	m.limit.Set(float64(s.MaxBytes))
+	m.pending.Set(float64(s.Pending))
+	m.inFlight.Set(float64(s.InFlight))
+	m.unhandled.Set(float64(s.Advisories))
+	m.ackFloor.Set(float64(s.AckFloor))
+	m.verified.Set(float64(s.Verified))
+	m.diskFree.Set(float64(s.DiskFree))
+}

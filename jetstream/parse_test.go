@@ -1,0 +1,169 @@
+package jetstream
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+func TestParseAck(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		in      string
+		quick   bool // read without encoding/json
+		want    ack
+		refusal string
+	}{
+		{`{"stream":"EVENTS", "seq":22}`, true, ack{seq: 22}, ""},
+		{`{"stream":"EVENTS", "seq":22,"duplicate": true}`, true, ack{seq: 22, duplicate: true}, ""},
+		{`{"stream":"EVENTS", "domain":"hub", "seq":18446744073709551615}`, false, ack{seq: 1<<64 - 1}, ""},
+		{`{"seq":3,"stream":"EVENTS"}`, false, ack{seq: 3}, ""},
+		{`{"error":{"code":503,"err_code":10077,"description":"maximum bytes exceeded"},"stream":"EVENTS","seq":0}`, false, ack{}, "full"},
+		{`{"error":{"code":429,"err_code":10167,"description":"too many requests"},"seq":0}`, false, ack{}, "busy"},
+		{`{"error":{"code":409,"err_code":10158,"description":"duplicate message id is in process"}}`, false, ack{busy: true}, "in process"},
+		{`{"stream":"EVENTS", "seq":0}`, false, ack{}, "no sequence"},
+		{`-ERR`, false, ack{}, "can't be read"},
+		{``, false, ack{}, "can't be read"},
+	} {
+		got := parseAck([]byte(c.in))
+		if got.seq != c.want.seq || got.duplicate != c.want.duplicate || got.busy != c.want.busy {
+			t.Errorf("%s: %+v, want %+v", c.in, got, c.want)
+		}
+		if (got.err != nil) != (c.refusal != "") || got.err != nil && !strings.Contains(got.err.Error(), c.refusal) {
+			t.Errorf("%s: error %v, want %q", c.in, got.err, c.refusal)
+		}
+		if _, quick := parseStoredAck([]byte(c.in)); quick != c.quick {
+			t.Errorf("%s: read in place %v, want %v", c.in, quick, c.quick)
+		}
+	}
+}
+
+func TestParseAckAllocates(t *testing.T) {
+	b := []byte(`{"stream":"EVENTS", "seq":123456789,"duplicate": true}`)
+	if n := testing.AllocsPerRun(100, func() { parseAck(b) }); n != 0 {
+		t.Errorf("%v allocations, want none", n)
+	}
+}
+
+// FuzzParseAck checks that what is read in place is what encoding/json reads.
+func FuzzParseAck(f *testing.F) {
+	for _, s := range []string{
+		`{"stream":"EVENTS", "seq":22}`, `{"stream":"E","domain":"d","seq":1,"duplicate":true}`,
+		`{"stream":"a\"b","seq":1}`, `{"stream":"x","seq":01}`, `{"stream":"x","seq":99999999999999999999}`, `{"error":{}}`, `{`, "\xff",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		got, ok := parseStoredAck(b)
+		parseAck(b)
+		if !ok {
+			return
+		}
+		var want struct {
+			Seq       uint64
+			Duplicate bool
+		}
+		if err := json.Unmarshal(b, &want); err != nil {
+			t.Fatalf("%q is read in place but is no JSON: %v", b, err)
+		}
+		if got.seq != want.Seq || got.duplicate != want.Duplicate {
+			t.Fatalf("%q: %+v, want %+v", b, got, want)
+		}
+	})
+}
+
+func TestParseAckSubject(t *testing.T) {
+	t.Parallel()
+	for subject, want := range map[string]ackSubject{
+		"$JS.ACK.EVENTS.processors.3.17.42.1772107200000000000.5":                {3, 17},
+		"$JS.ACK._.hash.EVENTS.processors.2.9.12.1772107200000000000.0":          {2, 9},
+		"$JS.ACK.hub.hash.EVENTS.processors.2.9.12.1772107200000000000.0.random": {2, 9},
+	} {
+		if got, ok := parseAckSubject(subject); !ok || got != want {
+			t.Errorf("%s: %+v, %v, want %+v", subject, got, ok, want)
+		}
+	}
+	for _, subject := range []string{"", "$JS.ACK.", "$JS.ACK.EVENTS.processors.x.17.42.1.5", "_INBOX.a.b", "$JS.ACK.EVENTS.processors.1.-1.1.1.1"} {
+		if got, ok := parseAckSubject(subject); ok {
+			t.Errorf("%q: %+v, want none", subject, got)
+		}
+	}
+}
+
+func FuzzParseAckSubject(f *testing.F) {
+	f.Add("$JS.ACK.EVENTS.processors.3.17.42.1772107200000000000.5")
+	f.Add("$JS.ACK......")
+	f.Fuzz(func(t *testing.T, s string) {
+		if a, ok := parseAckSubject(s); ok && a.deliveries < 0 {
+			t.Fatalf("%q: %+v", s, a)
+		}
+	})
+}
+
+// FuzzDecode feeds what a stranger on a shared broker can store.
+func FuzzDecode(f *testing.F) {
+	f.Add("Gw-Courier: demo\r\nGw-Key: k\r\nGw-Received-At: 1\r\n", []byte("{}"))
+	f.Add("Status: 404\r\nNats-Sequence: 1\r\n", []byte(nil))
+	f.Fuzz(func(t *testing.T, headers string, body []byte) {
+		h, err := nats.DecodeHeadersMsg([]byte("NATS/1.0\r\n" + headers + "Nats-Sequence: 7\r\n\r\n"))
+		if err != nil {
+			return
+		}
+		if d := decode(h, body, 7); d.Fault == nil && (d.Key == "" || !event.ValidCourier(d.Courier)) {
+			t.Fatalf("no fault found in %+v", d)
+		}
+		decodeAdvisory(body)
+	})
+}
+
+func TestStoredHeadersDontPassForTheBrokers(t *testing.T) {
+	t.Parallel()
+	b := open(t, testConfig(t))
+	for _, h := range []nats.Header{
+		{"Status": {"404"}, "Nats-Sequence": {"99"}},
+		{"Status": {"204"}, "Nats-Sequence": {"0"}, "Nats-Stream": {"OTHER"}},
+	} {
+		if err := b.publish.PublishMsg(&nats.Msg{Subject: "events.demo", Header: h}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "both are stored", func() bool { return lastSeq(t, b) == 2 })
+	ms, err := b.readFrom(t.Context(), eventsStream, 1, 10)
+	if err != nil || len(ms) != 2 {
+		t.Fatalf("read %d messages, %v, want 2", len(ms), err)
+	}
+	for i, m := range ms {
+		if seq, ok := storedSequence(m); !ok || seq != uint64(i+1) {
+			t.Errorf("message %d has sequence %d, %v", i+1, seq, ok)
+		}
+	}
+	if d, err := b.Load(t.Context(), 1); err != nil || d.Sequence != 1 || d.Fault == nil {
+		t.Errorf("Load = %+v, %v", d, err)
+	}
+}
+
+func TestSlotsMeetOnlyTheirOwnAnswers(t *testing.T) {
+	t.Parallel()
+	p := newSlots("_INBOX.x", 3)
+	s := <-p.free
+	if got := p.find(s.reply); got != s {
+		t.Errorf("find(%s) = %v", s.reply, got)
+	}
+	p.retire(s)
+	if got := p.find(s.reply); got != nil {
+		t.Errorf("the late answer to a retired slot meets %+v", got)
+	}
+	next := p.all[s.index].Load()
+	if next == s || next.reply == s.reply || len(p.free) != 3 {
+		t.Errorf("retired %s, replaced by %s, %d free", s.reply, next.reply, len(p.free))
+	}
+	for _, subject := range []string{"", "_INBOX.x", "_INBOX.x.", "_INBOX.x.3-0", "_INBOX.x.-1-0", "_INBOX.x.0", "_INBOX.x.0-9", "_INBOX.x.zz-0"} {
+		if got := p.find(subject); got != nil {
+			t.Errorf("find(%q) = %+v", subject, got)
+		}
+	}
+}

@@ -1,0 +1,266 @@
+package jetstream
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// Publish stores e and returns when the broker has acknowledged it and, with
+// SyncGroup, a flush that began after that has ended: with SyncGroup and
+// SyncAlways the event survives a power cut from then on. The envelope and its
+// bytes belong to the caller again. Thousands may call at once.
+//
+// A copy of an event that the broker still remembers is not stored again; the
+// receipt says Duplicate and names the original's sequence. If its body differs
+// from the original's, the copy is stored under an id of its own, so that the
+// worker sees it and counts a conflict, and the receipt says Conflict too.
+//
+// Every error is an [event.Error]: PayloadTooLarge for an event over the
+// broker's limit, InvalidPayload for an identity that no header can carry, else
+// IntakeUnavailable, whose text says why. In the last case the event may or may
+// not be stored; sending it again is safe.
+func (b *Broker) Publish(ctx context.Context, e *event.Envelope) (event.Receipt, error) {
+	start := time.Now()
+	r, err := b.store(ctx, e)
+	b.m.published(r, err, time.Since(start))
+	return r, err
+}
+
+func (b *Broker) store(ctx context.Context, e *event.Envelope) (event.Receipt, error) {
+	id := e.MsgID()
+	a, err := b.pub.send(ctx, e, id)
+	if err != nil {
+		return event.Receipt{}, err
+	}
+	if !a.duplicate {
+		return event.Receipt{Sequence: a.seq}, nil
+	}
+	return b.storeDuplicate(ctx, e, id, a.seq)
+}
+
+// storeDuplicate answers for a copy whose original the broker holds at seq. When
+// the bodies differ, or the original can't be read any more, the copy is stored
+// under an id made of its own content: the worker's ledger, which goes by the
+// headers, decides what it is.
+func (b *Broker) storeDuplicate(ctx context.Context, e *event.Envelope, id string, seq uint64) (event.Receipt, error) {
+	r := event.Receipt{Sequence: seq, Duplicate: true}
+	original, err := b.loadBy(ctx, b.publish, seq) // which has just proved to work
+	known := err == nil && original.Identity() == e.Identity() && original.Replay == e.Replay
+	if known && bytes.Equal(original.Body, e.Body) {
+		return r, nil
+	}
+	if _, err := b.pub.send(ctx, e, id+"~"+contentID(e)); err != nil {
+		return event.Receipt{}, err
+	}
+	r.Conflict = known
+	return r, nil
+}
+
+// contentID tells apart copies that share a message id.
+func contentID(e *event.Envelope) string {
+	h := sha256.New()
+	h.Write([]byte(e.Courier + "\n" + e.Replay + "\n" + e.Key + "\n"))
+	h.Write(e.Body)
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// publisher sends messages and meets their answers.
+type publisher struct {
+	conn    *nats.Conn
+	slots   *slots
+	gate    *gate
+	commit  *committer // nil when nothing of ours is flushed
+	m       *metrics
+	timeout time.Duration
+	acked   atomic.Int64  // Unix nanoseconds of the last answer
+	ended   chan struct{} // closed by drain
+}
+
+// newPublisher subscribes to the answers and is ready to send.
+func newPublisher(conn *nats.Conn, cfg Config, g *gate, c *committer, m *metrics) (*publisher, error) {
+	p := &publisher{
+		conn: conn, gate: g, commit: c, m: m, timeout: cfg.PublishTimeout, ended: make(chan struct{}),
+		slots: newSlots(conn.NewInbox(), cfg.MaxInFlight),
+	}
+	sub, err := conn.Subscribe(p.slots.inbox+".*", p.onReply)
+	if err != nil {
+		return nil, err
+	}
+	return p, sub.SetPendingLimits(-1, -1)
+}
+
+// send publishes e under id and waits for its outcome.
+func (p *publisher) send(ctx context.Context, e *event.Envelope, id string) (ack, error) {
+	deadline := time.Now().Add(p.timeout)
+	for {
+		a, err := p.sendOnce(ctx, e, id, deadline)
+		if err != nil || !a.busy {
+			return a, err
+		}
+		// Its first copy is on its way into the store of a cluster.
+		if err := sleep(ctx, 5*time.Millisecond); err != nil {
+			return ack{}, refuse("given up by its sender: %w", err)
+		}
+		if time.Now().After(deadline) {
+			return ack{}, a.err
+		}
+	}
+}
+
+func (p *publisher) sendOnce(ctx context.Context, e *event.Envelope, id string, deadline time.Time) (ack, error) {
+	if err := p.gate.admit(); err != nil {
+		return ack{}, err
+	}
+	s, err := p.acquire(ctx, deadline)
+	if err != nil {
+		return ack{}, err
+	}
+	start := time.Now()
+	if err := s.fill(e, id); err != nil {
+		s.forget()
+		p.slots.put(s)
+		return ack{}, err
+	}
+	s.waiting.Store(true)
+	err = p.conn.PublishMsg(&s.msg)
+	s.forget()
+	if err != nil {
+		p.retire(s)
+		return ack{}, sendError(err)
+	}
+	s.timer.Reset(time.Until(deadline))
+	select {
+	case <-s.done:
+		s.timer.Stop()
+		return p.outcome(s)
+	case <-s.timer.C:
+		return ack{}, p.giveUp(s, start, refuse("no answer within %v, it is not known whether it is stored", p.timeout))
+	case <-ctx.Done():
+		s.timer.Stop()
+		return ack{}, p.giveUp(s, time.Time{}, refuse("given up by its sender: %w", context.Cause(ctx)))
+	}
+}
+
+// acquire takes a free slot.
+func (p *publisher) acquire(ctx context.Context, deadline time.Time) (*slot, error) {
+	select {
+	case s := <-p.slots.free:
+		return s, nil
+	default:
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	select {
+	case s := <-p.slots.free:
+		return s, nil
+	case <-p.ended:
+		return nil, refuse("the appliance is stopping")
+	case <-ctx.Done():
+		return nil, refuse("too many publishes wait for their answer: %w", context.Cause(ctx))
+	}
+}
+
+// outcome reads the answer off a slot and gives the slot back.
+func (p *publisher) outcome(s *slot) (ack, error) {
+	a := s.answer
+	if s.lost {
+		p.retire(s)
+	} else {
+		p.slots.put(s)
+	}
+	if a.err != nil && !a.busy {
+		return ack{}, a.err
+	}
+	return a, nil
+}
+
+// giveUp ends the wait for s with err. A time-out (start is set) during which no
+// publish at all was answered shuts the gate, so that others needn't wait as
+// long to learn the same.
+func (p *publisher) giveUp(s *slot, start time.Time, err *event.Error) error {
+	unanswered := s.waiting.CompareAndSwap(true, false)
+	p.retire(s)
+	if unanswered && !start.IsZero() && p.acked.Load() < start.UnixNano() {
+		p.gate.shut(stalled, "the broker has not answered for "+p.timeout.String())
+	}
+	return err
+}
+
+func (p *publisher) retire(s *slot) {
+	s.waiting.Store(false)
+	p.slots.retire(s)
+	p.m.retiredSlots.Inc()
+}
+
+// onReply meets one answer. It is called by one goroutine.
+func (p *publisher) onReply(m *nats.Msg) {
+	s := p.slots.find(m.Subject)
+	if s == nil || !s.waiting.CompareAndSwap(true, false) {
+		return // too late
+	}
+	if len(m.Data) == 0 && m.Header.Get("Status") == "503" {
+		s.answer = ack{err: refuse("no stream takes it: the broker has no leader for it or JetStream is off")}
+	} else {
+		s.answer = parseAck(m.Data)
+		p.acked.Store(time.Now().UnixNano())
+		p.gate.open(stalled)
+	}
+	if s.answer.err == nil && p.commit != nil {
+		p.commit.add(s)
+		return
+	}
+	s.resolve()
+}
+
+// abandon ends every wait for an answer that can't come any more.
+func (p *publisher) abandon(err *event.Error) {
+	for i := range p.slots.all {
+		if s := p.slots.all[i].Load(); s.waiting.CompareAndSwap(true, false) {
+			s.answer, s.lost = ack{err: err}, true
+			s.resolve()
+		}
+	}
+}
+
+// drain returns when no publish waits any more, and ends those still waiting
+// when ctx ends. The gate must be shut; it can't be opened again.
+func (p *publisher) drain(ctx context.Context) error {
+	close(p.ended)
+	for left := cap(p.slots.free); left > 0; {
+		select {
+		case <-p.slots.free:
+			left--
+			continue
+		default:
+		}
+		select {
+		case <-p.slots.free:
+			left--
+		case <-ctx.Done():
+			p.abandon(refuse("closed before the answer came"))
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// sendError maps what the client says about a message that it didn't send.
+func sendError(err error) *event.Error {
+	switch {
+	case errors.Is(err, nats.ErrMaxPayload):
+		return event.Errorf(event.PayloadTooLarge, "publish", "larger than the broker takes: %w", err)
+	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionClosed):
+		return refuse("not connected to the broker")
+	default:
+		return refuse("%w", err)
+	}
+}

@@ -1,0 +1,364 @@
+package jetstream
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+func TestPublishIsDeliveredAsItWas(t *testing.T) {
+	onBackends(t, func(t *testing.T, cfg Config) {
+		b := open(t, cfg)
+		e := envelope("k1")
+		if r := publish(t, b, e); r != (event.Receipt{Sequence: 1}) {
+			t.Errorf("receipt %+v, want sequence 1", r)
+		}
+		d := pull(t, b, 1)[0]
+		if d.Fault != nil || d.Sequence != 1 || d.Attempt != 1 || d.AckTo == "" || !bytes.Equal(d.Body, e.Body) {
+			t.Errorf("delivery %+v", d)
+		}
+		got, want := d.Envelope, *e
+		got.Body, want.Body = nil, nil
+		if got.Courier != want.Courier || got.Key != want.Key || got.EventID != want.EventID || got.TraceID != want.TraceID ||
+			got.Scheme != want.Scheme || got.KeyID != want.KeyID || got.Stamp != want.Stamp || !got.ReceivedAt.Equal(want.ReceivedAt) {
+			t.Errorf("envelope %+v, want %+v", got, want)
+		}
+		loaded, err := b.Load(t.Context(), 1)
+		if err != nil || loaded.Key != "k1" || loaded.AckTo != "" || !bytes.Equal(loaded.Body, e.Body) {
+			t.Errorf("Load = %+v, %v", loaded, err)
+		}
+		if _, err := b.Load(t.Context(), 2); event.CodeOf(err) != event.NotFound {
+			t.Errorf("Load of nothing: %v, want %s", err, event.NotFound)
+		}
+	})
+}
+
+func TestDuplicatesAndConflicts(t *testing.T) {
+	onBackends(t, func(t *testing.T, cfg Config) {
+		b := open(t, cfg)
+		first, other := envelope("k"), envelope("k")
+		other.Body = []byte(`{"eventId":"another"}`)
+		replay := envelope("k")
+		replay.Replay = "nonce"
+		for _, step := range []struct {
+			name string
+			e    *event.Envelope
+			want event.Receipt
+			last uint64 // of the stream, after it
+		}{
+			{"original", first, event.Receipt{Sequence: 1}, 1},
+			{"same again", first, event.Receipt{Sequence: 1, Duplicate: true}, 1},
+			{"another body", other, event.Receipt{Sequence: 1, Duplicate: true, Conflict: true}, 2},
+			{"another body again", other, event.Receipt{Sequence: 1, Duplicate: true, Conflict: true}, 2},
+			{"replay", replay, event.Receipt{Sequence: 3}, 3},
+			{"replay again", replay, event.Receipt{Sequence: 3, Duplicate: true}, 3},
+		} {
+			if got := publish(t, b, step.e); got != step.want {
+				t.Errorf("%s: receipt %+v, want %+v", step.name, got, step.want)
+			}
+			if got := lastSeq(t, b); got != step.last {
+				t.Errorf("%s: stream ends at %d, want %d", step.name, got, step.last)
+			}
+		}
+		copyOfK, err := b.Load(t.Context(), 2)
+		if err != nil || copyOfK.Identity() != first.Identity() || !bytes.Equal(copyOfK.Body, other.Body) {
+			t.Errorf("the conflicting copy is %+v, %v", copyOfK, err)
+		}
+	})
+}
+
+func TestDuplicateOfAnOriginalThatIsGone(t *testing.T) {
+	t.Parallel()
+	b := open(t, testConfig(t))
+	publish(t, b, envelope("k"))
+	publish(t, b, envelope("other"))
+	if err := b.topo.Load().events.DeleteMsg(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if r := publish(t, b, envelope("k")); r != (event.Receipt{Sequence: 1, Duplicate: true}) {
+		t.Errorf("receipt %+v", r)
+	}
+	if d, err := b.Load(t.Context(), 3); err != nil || d.Key != "k" {
+		t.Errorf("the ledger is not asked: %+v, %v", d, err)
+	}
+}
+
+func lastSeq(t *testing.T, b *Broker) uint64 {
+	t.Helper()
+	info, err := b.topo.Load().events.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.State.LastSeq
+}
+
+func TestThousandPublishersAtOnce(t *testing.T) {
+	onBackends(t, func(t *testing.T, cfg Config) {
+		cfg.MaxInFlight = 300 // fewer than callers
+		b := open(t, cfg)
+		const callers = 1000
+		seqs := make([]uint64, callers)
+		var wg sync.WaitGroup
+		for i := range callers {
+			wg.Go(func() {
+				// Two callers each publish the same event.
+				r, err := b.Publish(t.Context(), envelope(strconv.Itoa(i/2)))
+				if err != nil {
+					t.Error(err)
+				}
+				seqs[i] = r.Sequence
+			})
+		}
+		wg.Wait()
+		held := map[uint64]bool{}
+		for i := 0; i < callers; i += 2 {
+			if seqs[i] != seqs[i+1] || held[seqs[i]] {
+				t.Fatalf("event %d has sequences %d and %d, taken %v", i/2, seqs[i], seqs[i+1], held[seqs[i]])
+			}
+			held[seqs[i]] = true
+			if d, err := b.Load(t.Context(), seqs[i]); err != nil || d.Key != strconv.Itoa(i/2) {
+				t.Fatalf("sequence %d holds %q, %v, want %d", seqs[i], d.Key, err, i/2)
+			}
+		}
+	})
+}
+
+func TestFullStreamRefusesButKnowsDuplicates(t *testing.T) {
+	onBackends(t, func(t *testing.T, cfg Config) {
+		cfg.MaxBytes, cfg.HistoryHighBytes, cfg.HistoryLowBytes = 64<<10, 64<<10, 32<<10
+		b := open(t, cfg)
+		var err error
+		for i := 0; err == nil; i++ {
+			e := envelope(strconv.Itoa(i))
+			e.Body = bytes.Repeat([]byte("x"), 1000)
+			_, err = b.Publish(t.Context(), e)
+		}
+		if event.CodeOf(err) != event.IntakeUnavailable || !strings.Contains(err.Error(), "full") {
+			t.Fatalf("a full stream answers %v", err)
+		}
+		e := envelope("0")
+		e.Body = bytes.Repeat([]byte("x"), 1000)
+		if r := publish(t, b, e); !r.Duplicate || r.Sequence != 1 {
+			t.Errorf("duplicate in a full stream: %+v", r)
+		}
+		if !b.Healthy() {
+			t.Error("a full stream is no fault of the broker")
+		}
+	})
+}
+
+func TestTooLargeIsRefusedAsSuch(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t)
+	cfg.MaxMessageBytes = 4096
+	b := open(t, cfg)
+	e := envelope("big")
+	e.Body = make([]byte, 5000)
+	if _, err := b.Publish(t.Context(), e); event.CodeOf(err) != event.PayloadTooLarge {
+		t.Errorf("%v, want %s", err, event.PayloadTooLarge)
+	}
+	publish(t, b, envelope("small"))
+}
+
+func TestHeaderThatWouldNotSurviveIsRefused(t *testing.T) {
+	t.Parallel()
+	b := open(t, testConfig(t))
+	for _, key := range []string{" k", "k ", "k\r\nNats-Rollup: all", "k\nx"} {
+		if _, err := b.Publish(t.Context(), envelope(key)); event.CodeOf(err) != event.InvalidPayload {
+			t.Errorf("%q: %v, want %s", key, err, event.InvalidPayload)
+		}
+	}
+	publish(t, b, envelope("ünï cödé: colon"))
+	if d := pull(t, b, 1)[0]; d.Sequence != 1 || d.Key != "ünï cödé: colon" {
+		t.Errorf("delivery %+v", d)
+	}
+}
+
+func TestPublishLeavesTheCallersBytesAlone(t *testing.T) {
+	t.Parallel()
+	b := open(t, testConfig(t))
+	body := make([]byte, 100)
+	for i := range 200 {
+		for j := range body {
+			body[j] = byte('a' + i%26)
+		}
+		e := envelope(strconv.Itoa(i))
+		e.Body = body
+		publish(t, b, e)
+	}
+	for i := range 200 {
+		d, err := b.Load(t.Context(), uint64(i+1))
+		if err != nil || d.Body[0] != byte('a'+i%26) || d.Body[99] != d.Body[0] {
+			t.Fatalf("event %d holds %q, %v", i, d.Body, err)
+		}
+	}
+}
+
+func TestPublishEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	deps := testDeps()
+	release := make(chan struct{})
+	opened := make(chan struct{})
+	deps.flush = func() error {
+		select {
+		case <-opened:
+			<-release
+		default:
+		}
+		return nil
+	}
+	cfg := testConfig(t)
+	cfg.MaxInFlight = 1
+	b := openWith(t, cfg, deps)
+	close(opened)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	gone := errors.New("the courier hung up")
+	result := make(chan error, 1)
+	go func() {
+		_, err := b.Publish(ctx, envelope("held"))
+		result <- err
+	}()
+	eventually(t, "the event waits for its flush", func() bool { return lastSeq(t, b) == 1 })
+	cancel(gone)
+	if err := <-result; event.CodeOf(err) != event.IntakeUnavailable || !errors.Is(err, gone) {
+		t.Errorf("%v, want %s with its cause", err, event.IntakeUnavailable)
+	}
+	close(release)
+	// The only slot is free again, and the late outcome goes to nobody.
+	if r := publish(t, b, envelope("next")); r.Sequence != 2 {
+		t.Errorf("receipt %+v", r)
+	}
+}
+
+func TestGroupsAreReleasedByOneFlush(t *testing.T) {
+	t.Parallel()
+	deps := testDeps()
+	var mu sync.Mutex
+	flushes, held := 0, false
+	gate := sync.NewCond(&mu)
+	deps.flush = func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		flushes++
+		for held {
+			gate.Wait()
+		}
+		return nil
+	}
+	b := openWith(t, testConfig(t), deps)
+	mu.Lock()
+	flushes, held = 0, true
+	mu.Unlock()
+	const callers = 50
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() {
+			if _, err := b.Publish(t.Context(), envelope(strconv.Itoa(i))); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	eventually(t, "all are acknowledged by the broker", func() bool { return lastSeq(t, b) == callers })
+	b.commit.mu.Lock()
+	waiting := len(b.commit.acked)
+	b.commit.mu.Unlock()
+	if waiting == 0 {
+		t.Error("nobody waits for the second flush")
+	}
+	mu.Lock()
+	held = false
+	gate.Broadcast()
+	mu.Unlock()
+	wg.Wait()
+	mu.Lock()
+	defer mu.Unlock()
+	if flushes < 2 || flushes > 10 {
+		t.Errorf("%d flushes for %d publishes during one flush, want few", flushes, callers)
+	}
+}
+
+func TestCloseAnswersPublishesInFlight(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t)
+	cfg.MaxInFlight = 20
+	b := open(t, cfg)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	stored := map[string]uint64{}
+	started := make(chan struct{}, 1)
+	for c := range 60 {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				key := strconv.Itoa(c) + "-" + strconv.Itoa(i)
+				r, err := b.Publish(t.Context(), envelope(key))
+				if err != nil {
+					if event.CodeOf(err) != event.IntakeUnavailable || !strings.Contains(err.Error(), "stopping") {
+						t.Errorf("%s: %v", key, err)
+					}
+					return
+				}
+				mu.Lock()
+				stored[key] = r.Sequence
+				mu.Unlock()
+				signal(started)
+			}
+		})
+	}
+	<-started
+	start := time.Now()
+	closeBroker(t, b)
+	wg.Wait()
+	if took := time.Since(start); took > 4*time.Second {
+		t.Errorf("closing under load took %v", took)
+	}
+	b = open(t, cfg)
+	for key, seq := range stored {
+		if d, err := b.Load(t.Context(), seq); err != nil || d.Key != key {
+			t.Fatalf("%s was acknowledged, sequence %d holds %q, %v", key, seq, d.Key, err)
+		}
+	}
+}
+
+func TestStoppedDeadKeepsWhatWasAcknowledged(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t)
+	cfg.PublishTimeout = time.Second
+	b := open(t, cfg)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	stored := map[string]uint64{}
+	enough := make(chan struct{}, 1)
+	for c := range 20 {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				key := strconv.Itoa(c) + "-" + strconv.Itoa(i)
+				r, err := b.Publish(t.Context(), envelope(key))
+				if err != nil {
+					return
+				}
+				mu.Lock()
+				if stored[key] = r.Sequence; len(stored) > 500 {
+					signal(enough)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	<-enough
+	b.server.stop() // without draining anything
+	wg.Wait()
+	closeBroker(t, b)
+	b = open(t, cfg)
+	for key, seq := range stored {
+		if d, err := b.Load(t.Context(), seq); err != nil || d.Key != key {
+			t.Fatalf("%s was acknowledged, sequence %d holds %q, %v", key, seq, d.Key, err)
+		}
+	}
+}

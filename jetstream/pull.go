@@ -1,0 +1,48 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// Pull returns between 1 and limit deliveries, oldest first, as soon as there is
+// one, without waiting for more. Their bytes are the caller's. It returns
+// [ErrStopped] when [Broker.StopPulling] was called and nothing is left, and the
+// cause of ctx when that ends. A lost connection only makes it wait.
+//
+// Deliveries that came ahead and wait for the next Pull are kept alive: a worker
+// that doesn't call Pull for a while, because its database is down, costs no
+// event an attempt. What it holds itself it keeps alive with
+// [Broker.KeepAlive]. While nobody pulls, exhausted events are not announced
+// either; that follows when pulling goes on.
+func (b *Broker) Pull(ctx context.Context, limit int) ([]event.Delivery, error) {
+	messages, err := b.events.take(ctx, limit)
+	if err != nil {
+		return nil, err
+	}
+	ds := make([]event.Delivery, len(messages))
+	for i, m := range messages {
+		a, ok := parseAckSubject(m.Reply)
+		ds[i] = decode(m.Header, m.Data, a.seq)
+		ds[i].Attempt, ds[i].AckTo = a.deliveries, m.Reply
+		if !ok {
+			ds[i].Fault = fmt.Errorf("the broker's subject for its answer is unknown: %q", m.Reply)
+		}
+	}
+	b.m.deliveries.Add(float64(len(ds)))
+	return ds, nil
+}
+
+// StopPulling asks the broker for no more deliveries and advisories. [Broker.Pull]
+// and [Broker.PullAdvisories] still return what has come already, each of which
+// has spent an attempt, and then [ErrStopped]. It returns when nothing more will
+// come, or when ctx ends.
+func (b *Broker) StopPulling(ctx context.Context) error {
+	if !b.cfg.Consume {
+		return nil
+	}
+	return errors.Join(b.events.stop(ctx), b.advisories.stop(ctx))
+}

@@ -1,0 +1,317 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// quick is a policy in milliseconds instead of seconds.
+func quick(cfg Config) Config {
+	ms := time.Millisecond
+	cfg.AckWait = 500 * ms
+	cfg.Delays = []time.Duration{50 * ms, 300 * ms, 600 * ms, 1200 * ms}
+	return cfg
+}
+
+// TestRedeliveryDelays measures the broker against the policy, and against a
+// constant delay, which would grow to more than a second if the growth of BackOff
+// were not taken out.
+func TestRedeliveryDelays(t *testing.T) {
+	onBackends(t, func(t *testing.T, cfg Config) {
+		cfg = quick(cfg)
+		b := open(t, cfg)
+		ms := time.Millisecond
+		delays := map[string][]time.Duration{
+			"policy and jitter": {57 * ms, 340 * ms, 700 * ms, 1300 * ms},
+			"constant":          {70 * ms, 70 * ms, 70 * ms, 70 * ms},
+		}
+		settledAt := map[string]time.Time{}
+		for key := range delays {
+			publish(t, b, envelope(key))
+		}
+		for range len(delays) * cfg.MaxDeliver {
+			d := pull(t, b, 1)[0]
+			if last, retried := settledAt[d.Key]; retried {
+				took, want := time.Since(last), delays[d.Key][d.Attempt-2]
+				if took < want || took > want+time.Second {
+					t.Errorf("%s: attempt %d came %v after its predecessor, want %v", d.Key, d.Attempt, took, want)
+				}
+			}
+			settledAt[d.Key] = time.Now()
+			if d.Attempt == cfg.MaxDeliver {
+				settle(t, b, event.Verdict{Action: event.Ack}, d)
+			} else {
+				settle(t, b, event.Verdict{Action: event.Retry, Delay: delays[d.Key][d.Attempt-1]}, d)
+			}
+		}
+	})
+}
+
+func buffered(p *puller) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.buf)
+}
+
+func TestExhaustedByRetries(t *testing.T) {
+	onBackends(t, func(t *testing.T, cfg Config) {
+		b := open(t, quick(cfg))
+		publishN(t, b, 2)
+		for n := 1; n <= 5; n++ {
+			for _, d := range pull(t, b, map[bool]int{true: 2, false: 1}[n == 1]) {
+				if d.Sequence == 2 {
+					settle(t, b, event.Verdict{Action: event.Ack}, d)
+					continue
+				}
+				if d.Attempt != n {
+					t.Fatalf("attempt %d, want %d", d.Attempt, n)
+				}
+				settle(t, b, event.Verdict{Action: event.Retry, Delay: 10 * time.Millisecond}, d)
+			}
+		}
+		checkAdvisory(t, b, event.Advisory{Sequence: 1, Deliveries: 5})
+		floorReaches(t, b, 2) // past the exhausted one
+	})
+}
+
+func TestExhaustedBySilence(t *testing.T) {
+	onBackends(t, func(t *testing.T, cfg Config) {
+		cfg.AckWait = 120 * time.Millisecond
+		cfg.Delays = []time.Duration{10 * time.Millisecond, 20 * time.Millisecond, 30 * time.Millisecond, 40 * time.Millisecond}
+		b := open(t, cfg)
+		publishN(t, b, 1)
+		for n := 1; n <= 5; n++ {
+			if d := pull(t, b, 1)[0]; d.Attempt != n { // and not a word about it
+				t.Fatalf("attempt %d, want %d", d.Attempt, n)
+			}
+		}
+		checkAdvisory(t, b, event.Advisory{Sequence: 1, Deliveries: 5})
+		floorReaches(t, b, 1)
+	})
+}
+
+func TestDeadVerdictIsAnnounced(t *testing.T) {
+	onBackends(t, func(t *testing.T, cfg Config) {
+		b := open(t, cfg)
+		publishN(t, b, 1)
+		settle(t, b, event.Verdict{Action: event.Dead, Code: event.DomainInvalid}, pull(t, b, 1)...)
+		if err := b.SettleAdvisory(pullAdvisory(t, b), false); err != nil { // not now
+			t.Fatal(err)
+		}
+		checkAdvisory(t, b, event.Advisory{Sequence: 1, Deliveries: 1, Terminated: true, Reason: "DOMAIN_INVALID"})
+		floorReaches(t, b, 1)
+	})
+}
+
+// TestFloorPassesTheExhaustedUnderLoad keeps one event in flight all the time, so
+// that the broker's stored floor is stuck at the one it gave up on.
+func TestFloorPassesTheExhaustedUnderLoad(t *testing.T) {
+	onBackends(t, func(t *testing.T, cfg Config) {
+		cfg.AckWait, cfg.MaxDeliver, cfg.Delays = time.Second, 2, []time.Duration{10 * time.Millisecond}
+		b := open(t, cfg)
+		publishN(t, b, 3)
+		held := pull(t, b, 3)[1:]
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go func() {
+			for sleep(ctx, 100*time.Millisecond) == nil {
+				_ = b.KeepAlive(held)
+			}
+		}()
+		if d := pull(t, b, 1)[0]; d.Sequence != 1 || d.Attempt != 2 {
+			t.Fatalf("delivery %+v", d)
+		}
+		checkAdvisory(t, b, event.Advisory{Sequence: 1, Deliveries: 2})
+		eventually(t, "the floor passes the exhausted event", func() bool {
+			floor, err := b.settledFloor(t.Context())
+			return err == nil && floor == 1
+		})
+		settle(t, b, event.Verdict{Action: event.Ack}, held[0])
+		eventually(t, "and goes on", func() bool {
+			floor, err := b.settledFloor(t.Context())
+			return err == nil && floor == 2
+		})
+	})
+}
+
+// checkAdvisory expects one advisory and settles it.
+func checkAdvisory(t *testing.T, b *Broker, want event.Advisory) {
+	t.Helper()
+	got := pullAdvisory(t, b)
+	if err := b.SettleAdvisory(got, true); err != nil {
+		t.Fatal(err)
+	}
+	if got.AckTo = ""; got != want {
+		t.Errorf("advisory %+v, want %+v", got, want)
+	}
+	eventually(t, "no advisory waits", func() bool {
+		info, err := b.topo.Load().deadLetters.Info(t.Context())
+		return err == nil && unhandled(info) == 0
+	})
+}
+
+func pullAdvisory(t *testing.T, b *Broker) event.Advisory {
+	t.Helper()
+	defer keepPulling(t, b)() // without an open pull the broker notices nothing
+	as, err := b.PullAdvisories(within(t, 10*time.Second), 10)
+	if err != nil || len(as) != 1 {
+		t.Fatalf("PullAdvisories = %v, %v", as, err)
+	}
+	return as[0]
+}
+
+// keepPulling pulls until stopped, and wants nothing to come.
+func keepPulling(t *testing.T, b *Broker) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if ds, err := b.Pull(ctx, 1); err == nil {
+			t.Errorf("unexpected delivery %+v", ds[0])
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+func TestForeignAdvisoriesAreIgnored(t *testing.T) {
+	t.Parallel()
+	b := open(t, testConfig(t))
+	subject := b.cfg.advisoriesConfig().Subjects[0]
+	for _, junk := range []string{
+		`junk`, `{}`,
+		`{"type":"io.nats.jetstream.advisory.v1.max_deliver","stream":"OTHER","consumer":"processors","stream_seq":1}`,
+		`{"type":"io.nats.jetstream.advisory.v1.terminated","stream":"EVENTS","consumer":"processors","stream_seq":1,"reason":"Message deleted by stream limits"}`,
+		`{"type":"io.nats.jetstream.advisory.v1.max_deliver","stream":"EVENTS","consumer":"processors","stream_seq":7,"deliveries":5}`,
+	} {
+		if _, err := b.js.Publish(t.Context(), subject, []byte(junk)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	as, err := b.PullAdvisories(within(t, 10*time.Second), 10)
+	if err != nil || len(as) != 1 || as[0].Sequence != 7 {
+		t.Fatalf("PullAdvisories = %+v, %v", as, err)
+	}
+}
+
+// TestPauseSpendsNoAttempt holds one delivery and leaves others in the buffer
+// for many acknowledgement waits.
+func TestPauseSpendsNoAttempt(t *testing.T) {
+	onBackends(t, func(t *testing.T, cfg Config) {
+		cfg.AckWait = time.Second
+		cfg.PullBuffer = 16
+		b := open(t, cfg)
+		publishN(t, b, 40)
+		held := pull(t, b, 1)
+		ctx := within(t, 3*cfg.AckWait)
+		for sleep(ctx, cfg.AckWait/4) == nil {
+			if err := b.KeepAlive(held); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := buffered(b.events); n > cfg.PullBuffer {
+			t.Errorf("%d events fetched ahead, want at most %d", n, cfg.PullBuffer)
+		}
+		settle(t, b, event.Verdict{Action: event.Ack}, held...)
+		for range 39 {
+			d := pull(t, b, 1)[0]
+			if d.Attempt != 1 {
+				t.Errorf("event %d lost an attempt: %d", d.Sequence, d.Attempt)
+			}
+			settle(t, b, event.Verdict{Action: event.Ack}, d)
+		}
+		floorReaches(t, b, 40)
+	})
+}
+
+func TestPullReturnsWhatIsThere(t *testing.T) {
+	onBackends(t, func(t *testing.T, cfg Config) {
+		cfg.PullBuffer = 8
+		b := open(t, cfg)
+		const n = 100
+		publishN(t, b, n)
+		next := uint64(1)
+		for next <= n {
+			ds, err := b.Pull(within(t, 10*time.Second), 5)
+			if err != nil || len(ds) == 0 || len(ds) > 5 {
+				t.Fatalf("Pull = %d deliveries, %v", len(ds), err)
+			}
+			for _, d := range ds {
+				if d.Sequence != next {
+					t.Fatalf("sequence %d, want %d", d.Sequence, next)
+				}
+				next++
+			}
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		gone := errors.New("the worker stops")
+		cancel(gone)
+		if _, err := b.Pull(ctx, 1); !errors.Is(err, gone) {
+			t.Errorf("Pull with nothing to come: %v", err)
+		}
+	})
+}
+
+func TestStopPulling(t *testing.T) {
+	onBackends(t, func(t *testing.T, cfg Config) {
+		b := open(t, cfg)
+		publishN(t, b, 20)
+		got := len(pull(t, b, 3))
+		if err := b.StopPulling(within(t, 5*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		publish(t, b, envelope("late"))
+		for {
+			ds, err := b.Pull(within(t, 5*time.Second), 4)
+			if errors.Is(err, ErrStopped) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			got += len(ds)
+		}
+		// What was not handed out comes to the next who pulls. The broker may have
+		// been sending a few when the pull ended; it counts those as attempts.
+		info, err := b.topo.Load().processors.Info(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		unsent := info.NumAckPending - got
+		next := newPuller(b.consume, eventsStream, processors, 32, cfg.AckWait)
+		b.start(t.Context(), "next", next.run)
+		for got < 21 {
+			ms, err := next.take(within(t, 5*time.Second), 21)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range ms {
+				got++
+				if a, _ := parseAckSubject(m.Reply); a.deliveries != 1 {
+					unsent--
+				}
+			}
+		}
+		if unsent < 0 {
+			t.Errorf("%d events more than were on their way have lost an attempt", -unsent)
+		}
+		if _, err := b.PullAdvisories(t.Context(), 1); !errors.Is(err, ErrStopped) {
+			t.Errorf("PullAdvisories: %v", err)
+		}
+	})
+}
+
+func TestMessageThatIsNoEnvelope(t *testing.T) {
+	t.Parallel()
+	b := open(t, testConfig(t))
+	if _, err := b.js.Publish(t.Context(), "events.demo", []byte("who am I")); err != nil {
+		t.Fatal(err)
+	}
+	d := pull(t, b, 1)[0]
+	if d.Fault == nil || d.Sequence != 1 || string(d.Body) != "who am I" {
+		t.Errorf("delivery %+v", d)
+	}
+}

@@ -1,0 +1,302 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// ErrStopped says that pulling has been stopped and everything fetched before
+// has been handed out.
+var ErrStopped = errors.New("pulling from the broker has been stopped")
+
+// puller keeps one pull request open on a consumer whenever there is room for
+// what it may bring, and holds what has come until it is taken.
+//
+// # While nobody takes
+//
+// A message that waits here is a delivery whose acknowledgement wait runs, and
+// the broker can't take a delivery back. So the buffer is small, and what waits
+// in it for longer than keepEvery is kept alive with in-progress signals: a
+// pause of any length spends no attempt. Once the buffer is more than half full
+// no pull is open, and then the broker neither redelivers nor sends advisories,
+// which is what a paused worker wants. As soon as messages are taken the next
+// pull opens and the broker catches up with both.
+//
+// # Accounting
+//
+// At most one request is open. Its reply subject carries its number, so that
+// statuses of older requests are told apart; messages of an older request
+// (possible after a reconnect) count against the open one, which then ends early
+// and is followed by another. A request that stays silent past its heartbeats is
+// given up, and so is every request when the connection is lost.
+type puller struct {
+	conn      *nats.Conn
+	subject   string // of pull requests
+	inbox     string // requests are answered at "<inbox>.<number>"
+	limit     int    // messages, buffered or asked for
+	keepEvery time.Duration
+
+	ready chan struct{} // one token while the buffer may hold something
+	want  chan struct{} // one token when a request may be due
+	ended chan struct{} // closed by stop
+
+	start, end sync.Once
+
+	mu    sync.Mutex
+	sub   *nats.Subscription
+	buf   []pulled // oldest first
+	bytes int      // of buf
+	asked int      // messages that the open request may still bring; 0 when none is open
+	no    uint64   // number of the latest request
+	heard time.Time
+}
+
+// pulled is a message in the buffer.
+type pulled struct {
+	msg   *nats.Msg
+	alive time.Time // when its acknowledgement wait last began
+}
+
+const (
+	pullExpires   = 30 * time.Second
+	pullHeartbeat = 2 * time.Second
+	pullSilence   = 5 * time.Second // without a sign of life a request is given up
+	pullMaxBytes  = 64 << 20        // buffered or asked for
+)
+
+func newPuller(conn *nats.Conn, stream, consumer string, limit int, ackWait time.Duration) *puller {
+	return &puller{
+		conn: conn, limit: limit, keepEvery: ackWait / 3, inbox: conn.NewInbox(),
+		subject: "$JS.API.CONSUMER.MSG.NEXT." + stream + "." + consumer,
+		ready:   make(chan struct{}, 1), want: make(chan struct{}, 1), ended: make(chan struct{}),
+	}
+}
+
+// run asks for messages and keeps waiting ones alive until ctx ends or stop. It
+// sleeps until the first take.
+func (p *puller) run(ctx context.Context) {
+	tick := time.NewTicker(min(time.Second, p.keepEvery/2))
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.want:
+		case <-tick.C:
+			p.keepAlive()
+		case <-p.ended:
+			// What is still buffered stays alive until it is taken or ctx ends.
+			p.outlive(ctx, tick.C)
+			return
+		case <-ctx.Done():
+			return
+		}
+		p.ask()
+	}
+}
+
+func (p *puller) outlive(ctx context.Context, tick <-chan time.Time) {
+	for {
+		select {
+		case <-tick:
+			p.keepAlive()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// take returns between 1 and limit messages, oldest first, as soon as there is
+// one.
+func (p *puller) take(ctx context.Context, limit int) ([]*nats.Msg, error) {
+	var err error
+	p.start.Do(func() { err = p.subscribe() })
+	if err != nil {
+		return nil, err
+	}
+	for {
+		if taken := p.takeNow(limit); len(taken) > 0 {
+			return taken, nil
+		}
+		select {
+		case <-p.ready:
+			continue
+		default:
+		}
+		select {
+		case <-p.ready:
+		case <-p.ended:
+			if taken := p.takeNow(limit); len(taken) > 0 {
+				return taken, nil
+			}
+			return nil, ErrStopped
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+func (p *puller) takeNow(limit int) []*nats.Msg {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := min(limit, len(p.buf))
+	if n <= 0 {
+		return nil
+	}
+	taken := make([]*nats.Msg, n)
+	for i, w := range p.buf[:n] {
+		taken[i] = w.msg
+		p.bytes -= len(w.msg.Data)
+	}
+	rest := copy(p.buf, p.buf[n:])
+	clear(p.buf[rest:])
+	p.buf = p.buf[:rest]
+	if rest > 0 {
+		signal(p.ready)
+	}
+	if p.asked == 0 {
+		signal(p.want)
+	}
+	return taken
+}
+
+func (p *puller) subscribe() error {
+	sub, err := p.conn.Subscribe(p.inbox+".*", p.onMsg)
+	if err != nil {
+		return down("pull", err)
+	}
+	p.mu.Lock()
+	p.sub = sub
+	p.mu.Unlock()
+	signal(p.want)
+	return sub.SetPendingLimits(-1, -1)
+}
+
+// ask opens a request if none is open and there is room.
+func (p *puller) ask() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.asked > 0 && time.Since(p.heard) > pullSilence {
+		p.asked = 0
+	}
+	room, bytes := p.limit-len(p.buf), pullMaxBytes-p.bytes
+	if p.sub == nil || p.asked > 0 || room < (p.limit+1)/2 || bytes < pullMaxBytes/2 || p.isEnded() || !p.conn.IsConnected() {
+		return
+	}
+	p.no++
+	request := fmt.Appendf(nil, `{"batch":%d,"max_bytes":%d,"expires":%d,"idle_heartbeat":%d}`, room, bytes, pullExpires, pullHeartbeat)
+	if err := p.conn.PublishRequest(p.subject, p.inbox+"."+strconv.FormatUint(p.no, 10), request); err != nil {
+		return // the next tick tries again
+	}
+	p.asked, p.heard = room, time.Now()
+}
+
+// onMsg takes in one message or status. It is called by one goroutine.
+func (p *puller) onMsg(m *nats.Msg) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.heard = time.Now()
+	if m.Reply == "" {
+		p.onStatus(m)
+		return
+	}
+	p.buf = append(p.buf, pulled{msg: m, alive: p.heard})
+	p.bytes += len(m.Data)
+	if p.asked > 0 {
+		if p.asked--; p.asked == 0 {
+			signal(p.want)
+		}
+	}
+	signal(p.ready)
+}
+
+// onStatus handles what the broker says instead of a message; mu is held. Every
+// status but a heartbeat ends its request. After one that means trouble the next
+// request waits for the tick.
+func (p *puller) onStatus(m *nats.Msg) {
+	status := m.Header.Get("Status")
+	if status == "100" || m.Subject != p.inbox+"."+strconv.FormatUint(p.no, 10) {
+		return
+	}
+	p.asked = 0
+	if status == "408" || status == "409" && m.Header.Get("Nats-Pending-Messages") != "" {
+		signal(p.want) // expired, or its bytes are used up
+	}
+}
+
+// reconnected forgets the open request: the broker may have forgotten it too.
+func (p *puller) reconnected() {
+	p.mu.Lock()
+	p.asked = 0
+	p.mu.Unlock()
+	signal(p.want)
+}
+
+// keepAlive resets the acknowledgement wait of what has been waiting here.
+func (p *puller) keepAlive() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	for i := range p.buf {
+		w := &p.buf[i]
+		if now.Sub(w.alive) >= p.keepEvery && p.conn.Publish(w.msg.Reply, wordInProgress) == nil {
+			w.alive = now
+		}
+	}
+}
+
+// stop ends the open request, and returns when nothing more will come or ctx
+// ends. What has come until then can still be taken.
+func (p *puller) stop(ctx context.Context) (err error) {
+	p.end.Do(func() {
+		p.mu.Lock()
+		sub := p.sub
+		p.mu.Unlock()
+		if sub != nil {
+			err = drainSubscription(ctx, sub)
+		}
+		close(p.ended)
+	})
+	return err
+}
+
+// drainTimeout bounds the wait for a server to confirm that it sends no more.
+const drainTimeout = 2 * time.Second
+
+// drainSubscription ends sub after its last message has been handled.
+func drainSubscription(ctx context.Context, sub *nats.Subscription) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, drainTimeout, errors.New("the broker doesn't answer"))
+	defer cancel()
+	closed := make(chan struct{})
+	sub.SetClosedHandler(func(string) { close(closed) })
+	if err := sub.Drain(); err != nil {
+		return sub.Unsubscribe() // not connected: nothing can come
+	}
+	select {
+	case <-closed:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (p *puller) isEnded() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// signal leaves a token in a channel of capacity one.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

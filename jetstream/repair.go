@@ -1,0 +1,94 @@
+package jetstream
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// After a flush has failed, the kernel treats the pages that it could not write
+// as clean: reading them shows what was written, the disk doesn't hold it, and
+// no later flush writes them again. An event refused for that reason would be
+// taken for a duplicate when its courier sends it again, and the answer 2xx
+// would promise what the disk doesn't have; and at the next power cut the hole
+// would cut off the block behind it.
+//
+// repairStore therefore writes every file of a stopped store that changed at or
+// after since once more, under a new inode: copy, flush, rename, flush the
+// directory. Blocks have at most some megabytes, so there is little to copy. It
+// fails as long as the disk does.
+func repairStore(dir string, since time.Time) error {
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case strings.HasSuffix(path, repairSuffix):
+			return os.Remove(path) // left over by an attempt that failed
+		case d.IsDir():
+			return nil
+		case !d.Type().IsRegular():
+			return nil
+		}
+		info, err := d.Info()
+		if err != nil || info.ModTime().Before(since) {
+			return err
+		}
+		return rewrite(path, info.Mode().Perm())
+	})
+	if err != nil {
+		return fmt.Errorf("rewrite what the failed flush left: %w", err)
+	}
+	return syncDirs(dir)
+}
+
+const repairSuffix = ".repair"
+
+// rewrite replaces the file at path by a flushed copy of itself.
+func rewrite(path string, perm fs.FileMode) (err error) {
+	from, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = from.Close() }()
+	to, err := os.OpenFile(path+repairSuffix, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, perm)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(to, from)
+	if err = errors.Join(err, to.Sync(), to.Close()); err != nil {
+		return err
+	}
+	return os.Rename(to.Name(), path)
+}
+
+// syncDirs flushes dir and every directory below it.
+func syncDirs(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		return syncPath(path, true)
+	})
+}
+
+// syncPath flushes one file or directory.
+func syncPath(path string, isDir bool) error {
+	flag := os.O_RDWR
+	if isDir {
+		flag = os.O_RDONLY
+		if runtime.GOOS == "windows" {
+			return nil // directories can't be flushed there
+		}
+	}
+	f, err := os.OpenFile(path, flag, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

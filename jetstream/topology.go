@@ -1,0 +1,265 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	natsjs "github.com/nats-io/nats.go/jetstream"
+)
+
+// Names on the broker.
+const (
+	eventsStream     = "EVENTS"
+	advisoriesStream = "ADVISORIES"
+	progressStream   = "PROGRESS"
+	processors       = "processors"  // consumer of EVENTS
+	deadLetters      = "deadletters" // consumer of ADVISORIES
+
+	subjectPrefix   = "events." // and the courier's name
+	progressSubject = "progress.verified"
+)
+
+// Limits of the two small streams.
+const (
+	advisoriesMaxBytes = 64 << 20 // some 200,000 advisories
+	progressMaxBytes   = 1 << 20  // one message
+
+	advisoryAckWait = 30 * time.Second
+)
+
+// eventsConfig holds the events: those to process, and the history behind them.
+func (c Config) eventsConfig() natsjs.StreamConfig {
+	return natsjs.StreamConfig{
+		Name:        eventsStream,
+		Description: "Couriers' events; retention follows the reconciler",
+		Subjects:    []string{subjectPrefix + "*"},
+		Retention:   natsjs.LimitsPolicy,
+		Discard:     natsjs.DiscardNew,
+		Storage:     natsjs.FileStorage,
+		MaxBytes:    c.MaxBytes,
+		Duplicates:  c.DuplicateWindow,
+		Replicas:    c.Replicas,
+		AllowDirect: true,
+		MaxMsgs:     -1, MaxConsumers: -1, MaxMsgSize: -1, MaxMsgsPerSubject: -1,
+	}
+}
+
+// advisoriesConfig keeps what the broker announces about the consumer of events.
+// When it is full new ones are dropped rather than unhandled ones removed; long
+// before that the log complains, and the reconciler finds what was dropped.
+func (c Config) advisoriesConfig() natsjs.StreamConfig {
+	return natsjs.StreamConfig{
+		Name:        advisoriesStream,
+		Description: "Notices about events that will not be delivered again",
+		Subjects: []string{
+			"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES." + eventsStream + "." + processors,
+			"$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED." + eventsStream + "." + processors,
+		},
+		Retention:   natsjs.LimitsPolicy,
+		Discard:     natsjs.DiscardNew,
+		Storage:     natsjs.FileStorage,
+		MaxBytes:    advisoriesMaxBytes,
+		Duplicates:  2 * time.Minute,
+		Replicas:    c.Replicas,
+		AllowDirect: true,
+		MaxMsgs:     -1, MaxConsumers: -1, MaxMsgSize: -1, MaxMsgsPerSubject: -1,
+	}
+}
+
+// progressConfig keeps one message: how far the reconciler has come.
+func (c Config) progressConfig() natsjs.StreamConfig {
+	return natsjs.StreamConfig{
+		Name:        progressStream,
+		Description: "How far the events are reconciled",
+		Subjects:    []string{"progress.>"},
+		Retention:   natsjs.LimitsPolicy,
+		Discard:     natsjs.DiscardOld,
+		Storage:     natsjs.FileStorage,
+		MaxBytes:    progressMaxBytes,
+		Duplicates:  2 * time.Minute,
+		Replicas:    c.Replicas,
+		AllowDirect: true,
+		MaxMsgs:     -1, MaxConsumers: -1, MaxMsgSize: -1, MaxMsgsPerSubject: 1,
+	}
+}
+
+func (c Config) processorsConfig() natsjs.ConsumerConfig {
+	return natsjs.ConsumerConfig{
+		Durable:       processors,
+		AckPolicy:     natsjs.AckExplicitPolicy,
+		DeliverPolicy: natsjs.DeliverAllPolicy,
+		AckWait:       c.AckWait,
+		MaxDeliver:    c.MaxDeliver,
+		BackOff:       c.backOff(),
+		MaxAckPending: c.MaxAckPending,
+	}
+}
+
+func (c Config) deadLettersConfig() natsjs.ConsumerConfig {
+	return natsjs.ConsumerConfig{
+		Durable:       deadLetters,
+		AckPolicy:     natsjs.AckExplicitPolicy,
+		DeliverPolicy: natsjs.DeliverAllPolicy,
+		AckWait:       advisoryAckWait,
+		MaxDeliver:    -1,
+		MaxAckPending: 1000,
+	}
+}
+
+// topology is what the broker holds for us. All but events is nil in a process
+// that only publishes.
+type topology struct {
+	events, advisories      natsjs.Stream
+	processors, deadLetters natsjs.Consumer
+}
+
+// ensureTopology makes what is missing and checks what exists. Of an embedded
+// broker it changes what can be changed without harm; of an external one it
+// changes nothing. The error lists every difference that stands.
+func (b *Broker) ensureTopology(ctx context.Context) (err error) {
+	t := &topology{}
+	if t.events, err = b.ensureStream(ctx, b.cfg.eventsConfig()); err != nil {
+		return err
+	}
+	if b.cfg.Consume {
+		if err := b.ensureConsuming(ctx, t); err != nil {
+			return err
+		}
+	}
+	b.topo.Store(t)
+	return nil
+}
+
+// ensureConsuming adds what a process needs that consumes. Advisories are
+// captured before the first event can be delivered.
+func (b *Broker) ensureConsuming(ctx context.Context, t *topology) (err error) {
+	if t.advisories, err = b.ensureStream(ctx, b.cfg.advisoriesConfig()); err != nil {
+		return err
+	}
+	if _, err = b.ensureStream(ctx, b.cfg.progressConfig()); err != nil {
+		return err
+	}
+	if t.deadLetters, err = b.ensureConsumer(ctx, t.advisories, b.cfg.deadLettersConfig()); err != nil {
+		return err
+	}
+	t.processors, err = b.ensureConsumer(ctx, t.events, b.cfg.processorsConfig())
+	return err
+}
+
+func (b *Broker) ensureStream(ctx context.Context, want natsjs.StreamConfig) (natsjs.Stream, error) {
+	s, err := b.js.Stream(ctx, want.Name)
+	if errors.Is(err, natsjs.ErrStreamNotFound) {
+		s, err = b.js.CreateStream(ctx, want)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", want.Name, err)
+	}
+	diffs := streamDiffs(s.CachedInfo().Config, want)
+	if len(diffs) == 0 {
+		return s, nil
+	}
+	if err := b.mayChange("stream "+want.Name, diffs); err != nil {
+		return nil, err
+	}
+	if s, err = b.js.UpdateStream(ctx, want); err != nil {
+		return nil, fmt.Errorf("change stream %s (%s): %w", want.Name, diffs, err)
+	}
+	return s, nil
+}
+
+func (b *Broker) ensureConsumer(ctx context.Context, s natsjs.Stream, want natsjs.ConsumerConfig) (natsjs.Consumer, error) {
+	c, err := s.Consumer(ctx, want.Durable)
+	if errors.Is(err, natsjs.ErrConsumerNotFound) {
+		c, err = s.CreateConsumer(ctx, want)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("consumer %s: %w", want.Durable, err)
+	}
+	diffs := consumerDiffs(c.CachedInfo().Config, want)
+	if len(diffs) == 0 {
+		return c, nil
+	}
+	if err := b.mayChange("consumer "+want.Durable, diffs); err != nil {
+		return nil, err
+	}
+	if c, err = s.UpdateConsumer(ctx, want); err != nil {
+		return nil, fmt.Errorf("change consumer %s (%s): %w", want.Durable, diffs, err)
+	}
+	return c, nil
+}
+
+// errShape says that something on the broker has another shape than we need.
+var errShape = errors.New("exists with another shape")
+
+// mayChange says whether the differences of what may be removed by changing it.
+func (b *Broker) mayChange(what string, diffs differences) error {
+	if b.server == nil {
+		return fmt.Errorf("%s %w: %s; change it there, or the configuration here, so that they agree", what, errShape, diffs)
+	}
+	for _, d := range diffs {
+		if d.fixed {
+			return fmt.Errorf("%s %w: %s; use another store directory, or the version that made this one", what, errShape, diffs)
+		}
+	}
+	b.log.Warn("changing the broker to the configuration", "what", what, "differences", diffs.String())
+	return nil
+}
+
+// difference is one field that is not as we want it.
+type difference struct {
+	field      string
+	have, want any
+	fixed      bool // can't be changed, or not without losing something
+}
+
+type differences []difference
+
+func (ds differences) String() string {
+	texts := make([]string, len(ds))
+	for i, d := range ds {
+		texts[i] = fmt.Sprintf("%s is %v, want %v", d.field, d.have, d.want)
+	}
+	return strings.Join(texts, "; ")
+}
+
+func (ds *differences) compare(field string, have, want any, fixed bool) {
+	if !reflect.DeepEqual(have, want) {
+		*ds = append(*ds, difference{field, have, want, fixed})
+	}
+}
+
+func streamDiffs(have, want natsjs.StreamConfig) (ds differences) {
+	ds.compare("retention", have.Retention, want.Retention, true)
+	ds.compare("storage", have.Storage, want.Storage, true)
+	ds.compare("subjects", have.Subjects, want.Subjects, false)
+	ds.compare("discard", have.Discard, want.Discard, false)
+	ds.compare("max_bytes", have.MaxBytes, want.MaxBytes, false)
+	ds.compare("max_msgs", have.MaxMsgs, want.MaxMsgs, false)
+	ds.compare("max_msgs_per_subject", have.MaxMsgsPerSubject, want.MaxMsgsPerSubject, false)
+	ds.compare("max_age", have.MaxAge, want.MaxAge, false)
+	ds.compare("max_msg_size", have.MaxMsgSize, want.MaxMsgSize, false)
+	ds.compare("duplicate_window", have.Duplicates, want.Duplicates, false)
+	ds.compare("num_replicas", have.Replicas, want.Replicas, false)
+	ds.compare("allow_direct", have.AllowDirect, want.AllowDirect, false)
+	ds.compare("no_ack", have.NoAck, want.NoAck, false)
+	ds.compare("sealed", have.Sealed, want.Sealed, true)
+	ds.compare("deny_purge", have.DenyPurge, want.DenyPurge, true)
+	return ds
+}
+
+func consumerDiffs(have, want natsjs.ConsumerConfig) (ds differences) {
+	ds.compare("ack_policy", have.AckPolicy, want.AckPolicy, true)
+	ds.compare("deliver_policy", have.DeliverPolicy, want.DeliverPolicy, true)
+	ds.compare("filter_subject", have.FilterSubject, want.FilterSubject, true)
+	ds.compare("ack_wait", have.AckWait, want.AckWait, false)
+	ds.compare("max_deliver", have.MaxDeliver, want.MaxDeliver, false)
+	if len(have.BackOff)+len(want.BackOff) > 0 {
+		ds.compare("backoff", have.BackOff, want.BackOff, false)
+	}
+	ds.compare("max_ack_pending", have.MaxAckPending, want.MaxAckPending, false)
+	return ds
+}

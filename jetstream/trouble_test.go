@@ -1,0 +1,234 @@
+//go:build linux
+
+package jetstream
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+func TestFailedFlushRefusesTheGroupAndRepairs(t *testing.T) {
+	t.Parallel()
+	var broken atomic.Bool
+	deps := testDeps()
+	deps.flush = func() error {
+		if broken.Load() {
+			return errors.New("input/output error")
+		}
+		return nil
+	}
+	cfg := testConfig(t)
+	b := openWith(t, cfg, deps)
+	publish(t, b, envelope("before"))
+	inodes := blockInodes(t, cfg.StoreDir)
+
+	broken.Store(true)
+	_, err := b.Publish(t.Context(), envelope("refused"))
+	if event.CodeOf(err) != event.IntakeUnavailable || !strings.Contains(err.Error(), "input/output error") {
+		t.Errorf("during a failed flush: %v", err)
+	}
+	start := time.Now()
+	_, err = b.Publish(t.Context(), envelope("at once"))
+	if event.CodeOf(err) != event.IntakeUnavailable || time.Since(start) > cfg.PublishTimeout/2 {
+		t.Errorf("after a failed flush: %v after %v", err, time.Since(start))
+	}
+	if s, _ := b.State(t.Context()); s.Healthy || s.Problem == "" || b.Healthy() {
+		t.Errorf("state after a failed flush: %+v", s)
+	}
+	if n := count(t, deps, "flush_errors_total"); n < 1 {
+		t.Error("no alarm was raised")
+	}
+
+	broken.Store(false)
+	eventually(t, "recovery", b.Healthy)
+	// The refused event is stored all the same, on blocks that were rewritten.
+	if r := publish(t, b, envelope("refused")); r.Sequence != 2 || !r.Duplicate {
+		t.Errorf("the refused event sent again: %+v", r)
+	}
+	for path, inode := range blockInodes(t, cfg.StoreDir) {
+		if inode == inodes[path] {
+			t.Errorf("%s was not rewritten", path)
+		}
+	}
+	if n := count(t, deps, "restarts_total"); n != 1 {
+		t.Errorf("%v restarts, want 1", n)
+	}
+	if got := len(pull(t, b, 2)); got != 2 {
+		t.Errorf("pulled %d after the restart", got)
+	}
+}
+
+// count returns the value of a counter.
+func count(t *testing.T, deps Deps, name string) float64 {
+	t.Helper()
+	families, err := deps.Metrics.(prometheus.Gatherer).Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == metricsPrefix+name {
+			return f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
+}
+
+func TestDiskReserve(t *testing.T) {
+	t.Parallel()
+	dir := mountTmpfs(t, "16m")
+	cfg := testConfig(t)
+	cfg.StoreDir, cfg.DiskReserveBytes = filepath.Join(dir, "store"), 6<<20
+	b := open(t, cfg)
+	publish(t, b, envelope("before"))
+	ballast := filepath.Join(dir, "ballast")
+	writeFile(t, ballast, 12<<20)
+	eventually(t, "intake shuts", func() bool { return !b.Healthy() })
+	if _, err := b.Publish(t.Context(), envelope("refused")); event.CodeOf(err) != event.IntakeUnavailable || !strings.Contains(err.Error(), "free") {
+		t.Errorf("below the reserve: %v", err)
+	}
+	settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 1)...) // processing goes on
+	floorReaches(t, b, 1)
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "intake opens", b.Healthy)
+	publish(t, b, envelope("after"))
+}
+
+// TestFullDiskIsRecoveredFrom fills the disk for real: the broker's write fails,
+// after which it never answers again until it is restarted.
+func TestFullDiskIsRecoveredFrom(t *testing.T) {
+	t.Parallel()
+	dir := mountTmpfs(t, "24m")
+	cfg := testConfig(t)
+	cfg.StoreDir, cfg.PublishTimeout = filepath.Join(dir, "store"), 2*time.Second
+	cfg.MaxBytes = 1 << 30
+	deps := testDeps()
+	b := openWith(t, cfg, deps)
+	ballast := filepath.Join(dir, "ballast")
+	writeFile(t, ballast, 12<<20)
+
+	stored := map[string]uint64{}
+	var err error
+	for i := 0; err == nil; i++ {
+		e := envelope(strconv.Itoa(i))
+		e.Body = make([]byte, 64<<10)
+		var r event.Receipt
+		if r, err = b.Publish(t.Context(), e); err == nil {
+			stored[e.Key] = r.Sequence
+		}
+	}
+	if event.CodeOf(err) != event.IntakeUnavailable {
+		t.Fatalf("a full disk answers %v", err)
+	}
+	eventually(t, "the gate shuts", func() bool { return !b.Healthy() })
+	start := time.Now()
+	if _, err := b.Publish(t.Context(), envelope("refused")); event.CodeOf(err) != event.IntakeUnavailable || time.Since(start) > time.Second {
+		t.Errorf("while the disk is full: %v after %v", err, time.Since(start))
+	}
+	for range 3 { // processing goes on meanwhile
+		settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 1)...)
+	}
+
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "recovery without a restart by hand", b.Healthy)
+	publish(t, b, envelope("after"))
+	for key, seq := range stored {
+		if d, err := b.Load(t.Context(), seq); err != nil || d.Key != key {
+			t.Fatalf("%s was acknowledged, sequence %d holds %q, %v", key, seq, d.Key, err)
+		}
+	}
+	if n := count(t, deps, "restarts_total"); n < 1 {
+		t.Error("the server was not restarted")
+	}
+}
+
+func writeFile(t *testing.T, path string, size int) {
+	t.Helper()
+	if err := os.WriteFile(path, make([]byte, size), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRepairRewritesOnlyWhatIsNew(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	old, young := filepath.Join(dir, "a", "old"), filepath.Join(dir, "a", "b", "young")
+	if err := os.MkdirAll(filepath.Dir(young), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, old, 10)
+	writeFile(t, young, 5000)
+	writeFile(t, old+repairSuffix, 3)
+	since := time.Now()
+	if err := os.Chtimes(old, since, since.Add(-time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	before := [2]os.FileInfo{stat(t, old), stat(t, young)}
+	if err := repairStore(dir, since.Add(-time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	after := [2]os.FileInfo{stat(t, old), stat(t, young)}
+	if !os.SameFile(before[0], after[0]) || os.SameFile(before[1], after[1]) || after[1].Size() != 5000 || after[1].Mode() != before[1].Mode() {
+		t.Errorf("old rewritten %v, young rewritten %v, %d bytes, mode %v", !os.SameFile(before[0], after[0]),
+			!os.SameFile(before[1], after[1]), after[1].Size(), after[1].Mode())
+	}
+	if _, err := os.Stat(old + repairSuffix); !os.IsNotExist(err) {
+		t.Errorf("left-over of an earlier repair: %v", err)
+	}
+}
+
+func stat(t *testing.T, path string) os.FileInfo {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
+func TestGate(t *testing.T) {
+	t.Parallel()
+	var g gate
+	if g.admit() != nil || g.problem() != "" {
+		t.Error("a new gate is shut")
+	}
+	if !g.shut(stalled, "no answer") || g.shut(stalled, "no answer") {
+		t.Error("news only the first time")
+	}
+	if err := g.admit(); event.CodeOf(err) != event.IntakeUnavailable {
+		t.Errorf("stalled: %v", err)
+	}
+	g.refusal.Load().lastTrial.Store(time.Now().Add(-trialEvery).UnixNano())
+	if g.admit() != nil || g.admit() == nil {
+		t.Error("want one trial, and one only")
+	}
+	g.shut(diskReserve, "disk")
+	if g.problem() != "disk" {
+		t.Errorf("problem %q, want the graver one", g.problem())
+	}
+	g.refusal.Load().lastTrial.Store(0)
+	if g.admit() == nil {
+		t.Error("a trial although the disk is full")
+	}
+	g.open(diskReserve)
+	if g.problem() != "no answer" {
+		t.Errorf("problem %q, want the one left", g.problem())
+	}
+	if !g.open(stalled) || g.admit() != nil {
+		t.Error("still shut")
+	}
+}

@@ -1,0 +1,213 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	watchEvery   = 250 * time.Millisecond
+	metricsEvery = time.Second
+)
+
+// watch keeps an eye on free space and on the embedded server, and the metrics
+// up to date.
+func (b *Broker) watch(ctx context.Context) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	look := serverLook{well: time.Now()}
+	told := time.Time{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.trouble:
+		case <-tick.C:
+		}
+		if b.server != nil {
+			b.checkDisk()
+			if problem := b.serverProblem(&look); problem != "" {
+				b.revive(ctx, problem, look.well)
+				look = serverLook{well: time.Now()}
+			}
+		}
+		if time.Since(told) >= metricsEvery {
+			told = time.Now()
+			_, _ = b.State(ctx) // for the metrics; what fails here the gate knows
+		}
+	}
+}
+
+// checkDisk shuts the gate while free space is below the reserve.
+func (b *Broker) checkDisk() {
+	free := b.diskFree()
+	switch {
+	case free < 0 || b.cfg.DiskReserveBytes == 0:
+	case free < b.cfg.DiskReserveBytes:
+		if b.gate.shut(diskReserve, fmt.Sprintf("less than %d bytes are free in %s", b.cfg.DiskReserveBytes, b.cfg.StoreDir)) {
+			b.log.Error("disk reserve reached, intake is shut", "free_bytes", free, "reserve_bytes", b.cfg.DiskReserveBytes, "dir", b.cfg.StoreDir)
+		}
+	case b.gate.open(diskReserve):
+		b.log.Info("disk reserve is free again", "free_bytes", free)
+	}
+}
+
+// serverLook is what the watch saw when it last looked at the embedded server.
+type serverLook struct {
+	well    time.Time // when nothing was wrong
+	problem string    // what the server said
+}
+
+// serverProblem returns why the embedded server must be restarted, "" when it
+// needn't. What the server says of itself counts when it says so twice in a row,
+// because some of it passes.
+func (b *Broker) serverProblem(last *serverLook) string {
+	if b.commit != nil {
+		if _, failed := b.commit.state(); failed != nil {
+			return failed.Error()
+		}
+	}
+	if b.gate.heldFor(stalled) > 2*b.cfg.PublishTimeout {
+		return "publishes are not answered"
+	}
+	before := last.problem
+	if last.problem = b.server.problem(); last.problem == "" {
+		last.well = time.Now()
+	}
+	if before == "" {
+		return ""
+	}
+	return last.problem
+}
+
+const (
+	// restartFree is the least free space with which a restart is tried.
+	restartFree = 1 << 20
+	// dirtySlack covers how coarse a file's modification time may be.
+	dirtySlack = 2 * time.Second
+	// backTimeout bounds the wait for the connections after a restart.
+	backTimeout = 10 * time.Second
+	// restartPause is the longest pause between two attempts.
+	restartPause = 15 * time.Second
+)
+
+// revive brings the embedded server back after an error that it doesn't get
+// over itself, trying until it succeeds or ctx ends. Intake is shut meanwhile.
+// While the disk is full the old server runs on, so that processing can.
+func (b *Broker) revive(ctx context.Context, problem string, well time.Time) {
+	b.gate.shut(recovering, "the embedded broker has failed and is being restarted: "+problem)
+	b.log.Error("embedded broker has failed, intake is shut until it is restarted", "problem", problem)
+	if err := b.waitForSpace(ctx); err != nil {
+		return
+	}
+	for pause := watchEvery; ; pause = min(2*pause, restartPause) {
+		err := b.restart(ctx, well)
+		if err == nil {
+			break
+		}
+		b.log.Error("embedded broker can't be restarted yet", "error", err)
+		if sleep(ctx, pause) != nil {
+			return
+		}
+	}
+	b.m.restarts.Inc()
+	b.gate.open(stalled)
+	b.gate.open(flushFailed)
+	b.gate.open(recovering)
+	b.log.Info("embedded broker is back")
+}
+
+// waitForSpace returns when a restart stands a chance.
+func (b *Broker) waitForSpace(ctx context.Context) error {
+	for {
+		free := b.diskFree()
+		if free < 0 || free >= max(b.cfg.DiskReserveBytes, restartFree) {
+			return nil
+		}
+		if err := sleep(ctx, watchEvery); err != nil {
+			return err
+		}
+		b.checkDisk()
+	}
+}
+
+// restart stops the server, repairs the store if a flush may have failed, and
+// starts it anew. The connections come back by themselves.
+func (b *Broker) restart(ctx context.Context, well time.Time) error {
+	b.server.stop()
+	if since, dirty := b.dirtySince(well); dirty {
+		if err := repairStore(b.server.storeDir(), since.Add(-dirtySlack)); err != nil {
+			return err
+		}
+	}
+	if err := b.flush(); err != nil {
+		return err
+	}
+	if err := b.server.start(); err != nil {
+		return err
+	}
+	if err := b.waitConnected(ctx); err != nil {
+		return err
+	}
+	if err := b.ensureTopology(ctx); err != nil {
+		return err
+	}
+	b.reportLost()
+	if b.commit != nil {
+		b.commit.reset()
+	}
+	return b.flush()
+}
+
+// dirtySince returns from when on what was written may not have reached the
+// disk although it can be read, see repairStore. With SyncGroup we know of the
+// failed flush, with SyncAlways the failure may have been the server's flush.
+func (b *Broker) dirtySince(well time.Time) (since time.Time, dirty bool) {
+	if b.commit != nil {
+		good, failed := b.commit.state()
+		return good, failed != nil
+	}
+	return well, b.cfg.Sync == SyncAlways
+}
+
+// waitConnected returns when every connection is back.
+func (b *Broker) waitConnected(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, backTimeout, errors.New("connections don't come back"))
+	defer cancel()
+	for _, c := range []*nats.Conn{b.publish, b.admin, b.consume} {
+		for c != nil && !c.IsConnected() {
+			if err := sleep(ctx, 5*time.Millisecond); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// sleep waits for d, or for ctx and returns its cause.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// keepHistory purges what is over the limits of history.
+func (b *Broker) keepHistory(ctx context.Context) {
+	for sleep(ctx, retainEvery) == nil {
+		if !b.admin.IsConnected() {
+			continue
+		}
+		if err := errors.Join(b.retain(ctx), b.retainAdvisories(ctx)); err != nil && ctx.Err() == nil {
+			b.log.Warn("history can't be looked at, next try follows", "error", err)
+		}
+	}
+}
