@@ -1,0 +1,9 @@
+// Package bench makes signed events and sends them: a deterministic [Generator]
+// of realistic events, a [Sender] that signs and posts them as a courier would,
+// and the commands sign and send ([Commands]).
+//
+// In comes who signs and where to ([Target]), out go requests to a running
+// appliance's public listener. Package appliance adds the commands to its own
+// and prints [CurlLine] at its first run; nobody else calls this package. It
+// reaches the appliance by HTTP only, never from inside.
+package bench

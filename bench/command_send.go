@@ -1,0 +1,193 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/spf13/cobra"
+)
+
+// sendTimeout is how long one event may take, its answer included.
+const sendTimeout = 30 * time.Second
+
+// sendFlags say what to send.
+type sendFlags struct {
+	sign        signFlags
+	fixed       Fixed
+	count       int
+	concurrency int
+	ndjson      bool
+	asJSON      bool
+}
+
+// generatedFlags are those that make sense for generated events only.
+var generatedFlags = []string{"count", "event-id", "key", "shipment", "status"}
+
+func (c *commands) send() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "send [FILE...|-]",
+		Short: "Sign events and post them, as a courier does",
+		Long: "Sign events and post them, as a courier does.\n\n" +
+			"Each FILE is one event, or with --ndjson one event a line; - is standard input.\n" +
+			"Without a FILE events are made up: --count of them, each of its own, one shipment\n" +
+			"after the other along its way. With --event-id or --key all of them are one and\n" +
+			"the same event.",
+		Example: "  appliance send --shipment shp_456 --status delivered\n" +
+			"  appliance send event.json\n  appliance send --count 1000 --concurrency 50",
+	}
+	var flags sendFlags
+	flags.add(cmd)
+	cmd.RunE = func(cmd *cobra.Command, files []string) error {
+		if err := flags.check(cmd, files); err != nil {
+			return err
+		}
+		signer, err := c.signer(cmd, flags.sign)
+		if err != nil {
+			return err
+		}
+		bodies, total := c.fileBodies(files, flags.ndjson), len(files)
+		switch {
+		case flags.ndjson:
+			total = 0
+		case len(files) == 0:
+			total = flags.count
+			if bodies, err = c.generatedBodies(signer.courier, flags); err != nil {
+				return err
+			}
+		}
+		return c.sendAll(cmd.Context(), signer, bodies, total, flags)
+	}
+	return cmd
+}
+
+func (f *sendFlags) add(cmd *cobra.Command) {
+	f.sign.add(cmd)
+	cmd.Flags().IntVar(&f.count, "count", 1, "how many events to make up")
+	cmd.Flags().StringVar(&f.fixed.EventID, "event-id", "", "made up events have this eventId")
+	cmd.Flags().StringVar(&f.fixed.Key, "key", "", "made up events have this idempotencyKey")
+	cmd.Flags().StringVar(&f.fixed.ShipmentID, "shipment", "", "made up events are of this shipment")
+	cmd.Flags().StringVar(&f.fixed.Status, "status", "", "made up events have this status")
+	cmd.Flags().IntVar(&f.concurrency, "concurrency", 1, "how many events to send at once")
+	cmd.Flags().BoolVar(&f.ndjson, "ndjson", false, "each line of the input is one event")
+	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print each answer as one line of JSON: status and body")
+}
+
+func (f *sendFlags) check(cmd *cobra.Command, files []string) error {
+	if f.count < 1 || f.concurrency < 1 {
+		return usageError("--count and --concurrency have to be 1 at least")
+	}
+	if len(files) == 0 && f.ndjson {
+		return usageError("--ndjson needs a FILE, or - for standard input")
+	}
+	for _, name := range generatedFlags {
+		if len(files) > 0 && cmd.Flags().Changed(name) {
+			return usageError("--%s is for made up events: leave it or the FILE out", name)
+		}
+	}
+	return nil
+}
+
+// generatedBodies yields made up events that occur from now on.
+func (c *commands) generatedBodies(source string, flags sendFlags) (iter.Seq2[[]byte, error], error) {
+	var seed [8]byte
+	_, _ = rand.Read(seed[:]) // never fails, see crypto/rand
+	g, err := NewGenerator(GeneratorConfig{
+		Seed: binary.NativeEndian.Uint64(seed[:]), Source: source,
+		Start: c.Now(), Step: time.Millisecond, Interleave: 1, Fixed: flags.fixed,
+	})
+	if err != nil {
+		return nil, err
+	}
+	same := flags.fixed.EventID != "" || flags.fixed.Key != ""
+	return func(yield func([]byte, error) bool) {
+		for range flags.count {
+			i := uint64(0)
+			if !same {
+				i = g.Next()
+			}
+			if !yield(g.AppendBody(nil, i), nil) {
+				return
+			}
+		}
+	}, nil
+}
+
+// fileBodies yields the events in files, and an error for what can't be read.
+func (c *commands) fileBodies(files []string, ndjson bool) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for _, name := range files {
+			for body, err := range c.fileEvents(name, ndjson) {
+				if !yield(body, err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (c *commands) fileEvents(name string, ndjson bool) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		in, err := c.open(name)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer func() { _ = in.Close() }()
+		if ndjson {
+			lines(in)(yield)
+		} else {
+			whole(in)(yield)
+		}
+	}
+}
+
+// whole yields all of in as one body.
+func whole(in io.Reader) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		body, err := io.ReadAll(in)
+		if err != nil {
+			err = fmt.Errorf("read the events: %w", err)
+		}
+		yield(body, err)
+	}
+}
+
+// lines yields each line of in that is not blank.
+func lines(in io.Reader) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		r := bufio.NewReader(in)
+		for {
+			line, err := r.ReadBytes('\n')
+			if body := bytes.TrimSpace(line); len(body) > 0 && !yield(body, nil) {
+				return
+			}
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			if err != nil {
+				yield(nil, fmt.Errorf("read the events: %w", err))
+				return
+			}
+		}
+	}
+}
+
+// printable returns s without characters that act on a terminal: whoever answers
+// at the address may be anybody.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
+}

@@ -1,0 +1,76 @@
+package bench
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fincart/courier-gateway/ingest/signature"
+)
+
+// oddBodies are bodies that a careless quoting breaks.
+var oddBodies = []string{
+	`{"plain":true}`, ``, `it's`, `'`, `''`, `'"'"'`, `"$HOME" $(id) ` + "`id`" + ` \$x \\ \n !! !$ ${x}`, `@/etc/hostname`, `-d @x`, `%s %d %b %%`, `~ * ? [a] {a,b} # ; & | > <`,
+	"two\nlines\n", "tab\there", "\x1b[31m", "nul\x00byte\x00", "\xff\xfe invalid", `\0101 \x41 \c stop`, "ключ 日本 🙂", "trailing space ", "\r\n", "\u202e\u009b", "=$x", "!",
+	strings.Repeat("long'", maxArgument/4),
+}
+
+// shells returns the shells that are installed, of those that the line is for.
+func shells(t *testing.T) (paths []string) {
+	t.Helper()
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("curl is not installed")
+	}
+	for _, name := range []string{"/bin/sh", "bash", "zsh"} {
+		if path, err := exec.LookPath(name); err == nil {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+func TestCurlLineInRealShells(t *testing.T) {
+	t.Parallel()
+	intake := newIntake(t, "gateway", "sécret")
+	scheme := compile(t, "gateway", "sécret")
+	for _, shell := range shells(t) {
+		for _, body := range oddBodies {
+			line := CurlLine(intake.URL+"/v1/events/courier/demo", Headers(scheme, []byte(body), time.Now()), []byte(body))
+			if strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+				t.Errorf("%.40q: the line has a control character: %.200q", body, line)
+			}
+			// From standard input, as a paste comes.
+			cmd := exec.CommandContext(t.Context(), shell)
+			cmd.Stdin = strings.NewReader(line + "\n")
+			out, err := cmd.CombinedOutput()
+			if err != nil || !strings.Contains(string(out), `"acknowledged":true`) {
+				t.Errorf("%s: %.40q: %v: %s\n%.300s", shell, body, err, out, line)
+			}
+			if got := intake.last(); got != body {
+				t.Errorf("%s: %.40q arrives as %.40q", shell, body, got)
+			}
+		}
+	}
+}
+
+func TestCurlLineOfAnUnusualAddress(t *testing.T) {
+	t.Parallel()
+	line := CurlLine("http://[::1]:8080/a b", []signature.Header{{Name: "x", Value: "it's"}}, []byte("b"))
+	if want := `curl -sS --globoff 'http://[::1]:8080/a b' -H 'x: it'\''s' --data-raw 'b'`; line != want {
+		t.Errorf("got  %s\nwant %s", line, want)
+	}
+}
+
+func FuzzCurlLine(f *testing.F) {
+	for _, body := range oddBodies[:len(oddBodies)-1] {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		const script = "curl() { while [ $# -gt 1 ]; do shift; done; if [ \"$1\" = @- ]; then cat; else printf %s \"$1\"; fi; }\n"
+		out, err := exec.CommandContext(t.Context(), "/bin/sh", "-c", script+CurlLine("http://x", nil, body)).Output()
+		if err != nil || string(out) != string(body) {
+			t.Fatalf("%q arrives as %q: %v", body, out, err)
+		}
+	})
+}
