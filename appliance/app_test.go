@@ -1,0 +1,596 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/signature"
+	"github.com/fincart/courier-gateway/process"
+)
+
+// quick returns a configuration for tests: a directory of its own, free ports,
+// and waits short enough to wait for.
+func quick(t *testing.T) Config {
+	t.Helper()
+	c := defaults()
+	c.DataDir = t.TempDir()
+	c.Ingest.Listen, c.Admin.Listen = "127.0.0.1:0", "127.0.0.1:0"
+	c.JetStream.DiskReserveBytes = 0
+	c.JetStream.AckWait = time.Second
+	c.Process.RetryBase = 50 * time.Millisecond
+	c.Process.ReconcileEvery, c.Process.ReconcileGrace = 50*time.Millisecond, 2*time.Second
+	c.ShutdownTimeout = 15 * time.Second
+	return c
+}
+
+// testApp is a running appliance and a client of it.
+type testApp struct {
+	*App
+	t       *testing.T
+	cfg     Config
+	scheme  *signature.Scheme
+	logs    *bytes.Buffer
+	stopped bool
+}
+
+// syncBuffer is a buffer that many may write to.
+type syncWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (s *syncWriter) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.w.Write(p)
+}
+
+// startApp starts an appliance that stops with the test.
+func startApp(t *testing.T, cfg Config, wrap func(process.Store) process.Store) *testApp {
+	t.Helper()
+	a := &testApp{t: t, cfg: cfg, logs: &bytes.Buffer{}}
+	log := slog.New(slog.NewTextHandler(&syncWriter{w: a.logs}, nil))
+	var err error
+	if a.App, err = start(t.Context(), cfg, Deps{Log: log, Version: "test", WrapStore: wrap}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(a.halt)
+	schemes, err := cfg.withDemo().schemes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.scheme = schemes[demoCourier]
+	return a
+}
+
+// halt stops the appliance, once, and fails the test when that is not clean.
+func (a *testApp) halt() {
+	if a.stopped {
+		return
+	}
+	a.stopped = true
+	ctx, cancel := context.WithTimeout(context.Background(), a.cfg.ShutdownTimeout)
+	defer cancel()
+	if err := a.stop(ctx); err != nil {
+		a.t.Errorf("stop: %v\n%s", err, a.logs)
+	}
+}
+
+// eventBody is a canonical event.
+func eventBody(key, shipment, status string, at time.Time) []byte {
+	return fmt.Appendf(nil, `{"eventId":"evt_%s","eventType":"shipment.status.updated","occurredAt":%q,"source":"test",`+
+		`"idempotencyKey":%q,"payload":{"shipmentId":%q,"status":%q,"extra":[1,2,3]}}`,
+		key, at.UTC().Format(time.RFC3339Nano), key, shipment, status)
+}
+
+// answer is what intake says to an event.
+type answer struct {
+	Status       int
+	Acknowledged bool   `json:"acknowledged"`
+	Duplicate    bool   `json:"duplicate"`
+	ErrorCode    string `json:"errorCode"`
+	TraceID      string `json:"traceId"`
+}
+
+// post signs and posts a body.
+func (a *testApp) post(body []byte) (answer, error) {
+	return post(a.publicURL(), a.scheme, body)
+}
+
+func (a *testApp) publicURL() string { return "http://" + a.public.String() }
+
+var client = &http.Client{
+	Timeout:   30 * time.Second,
+	Transport: &http.Transport{MaxIdleConnsPerHost: 200},
+}
+
+func post(base string, scheme *signature.Scheme, body []byte) (answer, error) {
+	req, err := http.NewRequest(http.MethodPost, base+"/v1/events/courier", bytes.NewReader(body))
+	if err != nil {
+		return answer{}, err
+	}
+	req.Header.Set("content-type", "application/json")
+	for _, h := range scheme.Sign(body, time.Now()) {
+		req.Header.Set(h.Name, h.Value)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer resp.Body.Close()
+	out := answer{Status: resp.StatusCode}
+	return out, json.NewDecoder(resp.Body).Decode(&out)
+}
+
+// accept posts an event and fails the test unless it is accepted.
+func (a *testApp) accept(body []byte) answer {
+	a.t.Helper()
+	got, err := a.post(body)
+	if err != nil || got.Status != http.StatusAccepted || !got.Acknowledged {
+		a.t.Fatalf("posting %s: %+v, %v", body, got, err)
+	}
+	return got
+}
+
+// get reads a document of the operators' API; found is false for a 404.
+func (a *testApp) get(path string, into any) (found bool) {
+	a.t.Helper()
+	resp, err := client.Get("http://" + a.admin.String() + path)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusNotFound {
+		return false
+	}
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		a.t.Fatalf("GET %s: %d, %v: %s", path, resp.StatusCode, err, raw)
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		a.t.Fatalf("GET %s: %v: %s", path, err, raw)
+	}
+	return true
+}
+
+// cli runs a command against the appliance and returns what it prints.
+func (a *testApp) cli(args ...string) (code int, out string) {
+	var stdout, stderr bytes.Buffer
+	args = append(args, "--admin-listen", a.admin.String(), "--data-dir", a.cfg.DataDir)
+	code = run(context.Background(), args, strings.NewReader(""), &stdout, &stderr)
+	return code, stdout.String() + stderr.String()
+}
+
+// decodeJSON reads a JSON object.
+func decodeJSON(t *testing.T, r io.Reader) map[string]any {
+	t.Helper()
+	var members map[string]any
+	if err := json.NewDecoder(r).Decode(&members); err != nil {
+		t.Fatal(err)
+	}
+	return members
+}
+
+// secretFile keeps a secret in a file and returns the reference to it.
+func secretFile(t *testing.T, value string) Secret {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(path, []byte(value), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return Secret("file:" + path)
+}
+
+// asJSON renders a value for a failure message.
+func asJSON(v any) string {
+	raw, err := json.Marshal(v)
+	return fmt.Sprintf("%s %v", raw, errors.Join(err))
+}
+
+// eventually waits until check holds, and fails the test when it does not.
+func eventually(t *testing.T, what string, check func() bool) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !check() {
+		select {
+		case <-deadline:
+			t.Fatalf("waited in vain for: %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+// ends waits until an event has a status and returns its ledger row.
+func (a *testApp) ends(key string, status event.Status) event.Record {
+	a.t.Helper()
+	var r event.Record
+	eventually(a.t, key+" to be "+string(status), func() bool {
+		return a.get("/api/v1/events/"+key, &r) && r.Status == status
+	})
+	return r
+}
+
+// deadLetters returns the letters of a key.
+func (a *testApp) deadLetters(key string) []event.DeadLetter {
+	a.t.Helper()
+	code, out := a.cli("dlq", "list", "--key", key, "--json")
+	if code != 0 {
+		a.t.Fatalf("dlq list: exit %d: %s", code, out)
+	}
+	var page struct {
+		DeadLetters []event.DeadLetter `json:"deadLetters"`
+	}
+	if err := json.Unmarshal([]byte(out), &page); err != nil {
+		a.t.Fatalf("dlq list: %v: %s", err, out)
+	}
+	return page.DeadLetters
+}
+
+func TestFirstRun(t *testing.T) {
+	t.Parallel()
+	a := startApp(t, quick(t), nil)
+	info, err := os.Stat(filepath.Join(a.cfg.DataDir, demoSecretFile))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the demo secret is %v, %v; want a file of mode 0600", info, err)
+	}
+	line, key, shipment, err := demoLine(a.publicURL(), a.cfg.withDemo())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Fatalf("curl is needed to try the printed line: %v", err)
+	}
+	out, err := exec.Command("/bin/sh", "-c", line).Output()
+	if err != nil || !strings.Contains(string(out), `"acknowledged":true`) || !strings.Contains(string(out), `"duplicate":false`) {
+		t.Fatalf("the printed line\n%s\nanswered %s, %v", line, out, err)
+	}
+	began := time.Now()
+	a.ends(key, event.Processed)
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("processed after %v, want within a second", took)
+	}
+	code, shown := a.cli("events", "show", key, "--json")
+	if code != 0 || !strings.Contains(shown, `"status": "processed"`) && !strings.Contains(shown, `"status":"processed"`) {
+		t.Errorf("events show: exit %d: %s", code, shown)
+	}
+	if code, shown = a.cli("shipments", "show", shipment); code != 0 || !strings.Contains(shown, shipment) {
+		t.Errorf("shipments show: exit %d: %s", code, shown)
+	}
+	if code, shown = a.cli("health"); code != 0 || !strings.Contains(shown, "healthy") {
+		t.Errorf("health: exit %d: %s", code, shown)
+	}
+	if out, err = exec.Command("/bin/sh", "-c", line).Output(); err != nil || !strings.Contains(string(out), `"duplicate":true`) {
+		t.Errorf("the line pasted again answered %s, %v", out, err)
+	}
+	if code, shown = a.cli("status", "--json"); code != 0 || !strings.Contains(shown, `"healthy"`) {
+		t.Errorf("status: exit %d: %s", code, shown)
+	}
+}
+
+func TestTheSameEventAHundredTimesIsOneOutcome(t *testing.T) {
+	t.Parallel()
+	cfg := quick(t)
+	a := startApp(t, cfg, nil)
+	body := eventBody("once", "shp-once", "in_transit", time.Now())
+	const copies = 100
+	answers := make(chan answer, copies)
+	for range copies {
+		go func() {
+			got, err := a.post(body)
+			if err != nil {
+				t.Error(err)
+			}
+			answers <- got
+		}()
+	}
+	first := 0
+	for range copies {
+		got := <-answers
+		if got.Status != http.StatusAccepted {
+			t.Errorf("answer is %+v", got)
+		}
+		if !got.Duplicate {
+			first++
+		}
+	}
+	if first != 1 {
+		t.Errorf("%d answers say that the event is new, want 1", first)
+	}
+	a.ends("once", event.Processed)
+	a.halt()
+
+	a = startApp(t, cfg, nil)
+	if got := a.accept(body); !got.Duplicate {
+		t.Errorf("after a restart the answer is %+v, want a duplicate", got)
+	}
+	var s event.Shipment
+	if !a.get("/api/v1/shipments/shp-once", &s) || len(s.History) != 1 {
+		t.Errorf("shipment is %+v, want one checkpoint", s)
+	}
+	if r := a.ends("once", event.Processed); len(r.Attempts) != 1 || r.Conflicts != 0 {
+		t.Errorf("ledger row is %+v, want one attempt", r)
+	}
+}
+
+func TestTheSameKeyWithAnotherBodyIsAVisibleConflict(t *testing.T) {
+	t.Parallel()
+	a := startApp(t, quick(t), nil)
+	now := time.Now()
+	a.accept(eventBody("twin", "shp-twin", "in_transit", now))
+	if got := a.accept(eventBody("twin", "shp-twin", "delivered", now)); !got.Duplicate {
+		t.Errorf("the twin's answer is %+v, want a duplicate", got)
+	}
+	eventually(t, "the conflict to show", func() bool {
+		var r event.Record
+		return a.get("/api/v1/events/twin", &r) && r.Conflicts == 1 && r.Status == event.Processed
+	})
+	var s event.Shipment
+	if !a.get("/api/v1/shipments/shp-twin", &s) || s.State != event.StateInTransit || len(s.History) != 1 {
+		t.Errorf("shipment is %+v, want the first body's state", s)
+	}
+}
+
+// faulty is a store that fails changes with certain events.
+type faulty struct {
+	process.Store
+	mu   sync.Mutex
+	code map[string]event.Code // by idempotency key
+	left map[string]int        // how often it still fails
+}
+
+func (f *faulty) set(key string, code event.Code, times int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.code[key], f.left[key] = code, times
+}
+
+func newFaulty() *faulty {
+	return &faulty{code: map[string]event.Code{}, left: map[string]int{}}
+}
+
+func (f *faulty) wrap(inner process.Store) process.Store { f.Store = inner; return f }
+
+func (f *faulty) Commit(ctx context.Context, changes []event.Change) ([]error, error) {
+	errs := make([]error, len(changes))
+	var passed []event.Change
+	var at []int
+	for i, c := range changes {
+		if errs[i] = f.fault(c); errs[i] == nil {
+			passed, at = append(passed, c), append(at, i)
+		}
+	}
+	inner, err := f.Store.Commit(ctx, passed)
+	if err != nil {
+		return nil, err
+	}
+	for k, i := range at {
+		errs[i] = inner[k]
+	}
+	return errs, nil
+}
+
+func (f *faulty) fault(c event.Change) error {
+	if c.Shipment == nil {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, r := range c.Records {
+		if f.left[r.Key] > 0 {
+			f.left[r.Key]--
+			return event.Errorf(f.code[r.Key], "store", "injected fault")
+		}
+	}
+	return nil
+}
+
+func TestTransientFailureSucceedsAtTheThirdAttempt(t *testing.T) {
+	t.Parallel()
+	faults := newFaulty()
+	a := startApp(t, quick(t), faults.wrap)
+	faults.set("flaky", event.Throttled, 2)
+	a.accept(eventBody("flaky", "shp-flaky", "in_transit", time.Now()))
+	r := a.ends("flaky", event.Processed)
+	if len(r.Attempts) != 3 {
+		t.Fatalf("attempts are %+v, want 3", r.Attempts)
+	}
+	policy := a.cfg.policy()
+	for n := 1; n < 3; n++ {
+		waited := r.Attempts[n].StartedAt.Sub(r.Attempts[n-1].EndedAt)
+		low := policy.Delay(n)
+		high := low + time.Duration(policy.Jitter*float64(low)) + time.Second // a busy machine
+		if waited < low-5*time.Millisecond || waited > high {
+			t.Errorf("attempt %d followed after %v, want between %v and %v", n+1, waited, low, high)
+		}
+	}
+	if len(a.deadLetters("flaky")) != 0 {
+		t.Error("there is a dead letter")
+	}
+}
+
+func TestPermanentFailureIsADeadLetterAtItsFirstAttempt(t *testing.T) {
+	t.Parallel()
+	faults := newFaulty()
+	a := startApp(t, quick(t), faults.wrap)
+	faults.set("hopeless", event.DomainInvalid, 1000)
+	a.accept(eventBody("hopeless", "shp-hopeless", "in_transit", time.Now()))
+	r := a.ends("hopeless", event.DeadLettered)
+	letters := a.deadLetters("hopeless")
+	if len(r.Attempts) != 1 || len(letters) != 1 || letters[0].Code != event.DomainInvalid {
+		t.Errorf("attempts %+v, dead letters %+v", r.Attempts, letters)
+	}
+}
+
+func TestExhaustedEventIsReplayedTwice(t *testing.T) {
+	t.Parallel()
+	faults := newFaulty()
+	a := startApp(t, quick(t), faults.wrap)
+	faults.set("broken", event.Throttled, 1000)
+	body := eventBody("broken", "shp-broken", "in_transit", time.Now())
+	a.accept(body)
+	r := a.ends("broken", event.DeadLettered)
+	if r.Code != event.AttemptsExhausted || len(r.Attempts) != 5 {
+		t.Fatalf("ledger row is %+v, want five attempts", r)
+	}
+	letters := a.deadLetters("broken")
+	if len(letters) != 1 || len(letters[0].Attempts) != 5 {
+		t.Fatalf("dead letters are %s", asJSON(letters))
+	}
+	var letter event.DeadLetter
+	if !a.get("/api/v1/dead-letters/"+letters[0].ID, &letter) || !bytes.Equal(letter.Body, body) || letter.Headers[event.HeaderKey] != "broken" {
+		t.Errorf("the dead letter is %s", asJSON(letter))
+	}
+	// The cause is still there: it dies again, as a letter of its own.
+	if code, out := a.cli("dlq", "replay", letters[0].ID, "--yes"); code != 0 {
+		t.Fatalf("dlq replay: exit %d: %s", code, out)
+	}
+	eventually(t, "a second dead letter", func() bool { return len(a.deadLetters("broken")) == 2 })
+	faults.set("broken", "", 0)
+	for range 2 {
+		if code, out := a.cli("dlq", "replay", letters[0].ID, "--yes"); code != 0 {
+			t.Fatalf("dlq replay: exit %d: %s", code, out)
+		}
+		a.ends("broken", event.Processed)
+	}
+	eventually(t, "the queue to be empty", a.idle)
+	var s event.Shipment
+	if !a.get("/api/v1/shipments/shp-broken", &s) || len(s.History) != 1 {
+		t.Errorf("shipment is %+v, want one checkpoint", s)
+	}
+	for _, l := range a.deadLetters("broken") {
+		if l.ID == letters[0].ID && (l.ReviewStatus != event.ReviewReplayed || len(l.Replays) != 3) {
+			t.Errorf("dead letter is %+v, want three replays", l)
+		}
+	}
+}
+
+// state returns the queue's figures.
+func (a *testApp) state() event.QueueState {
+	a.t.Helper()
+	var s struct {
+		Queue event.QueueState `json:"queue"`
+	}
+	a.get("/api/v1/status", &s)
+	return s.Queue
+}
+
+// idle reports whether everything accepted is settled and verified.
+func (a *testApp) idle() bool {
+	s := a.state()
+	return s.Unprocessed() == 0 && s.Verified == s.LastSeq
+}
+
+func TestWorkerKilledInMidBatch(t *testing.T) {
+	t.Parallel()
+	entered := make(chan struct{}, 16)
+	stuck := make(chan struct{})
+	cfg := quick(t)
+	a := startApp(t, cfg, func(inner process.Store) process.Store {
+		return &blocking{Store: inner, entered: entered, release: stuck}
+	})
+	for i := range 20 {
+		a.accept(eventBody(fmt.Sprintf("mid-%d", i), "shp-mid", "in_transit", time.Now().Add(time.Duration(i)*time.Second)))
+	}
+	<-entered
+	close(a.abort) // the workers drop what they hold
+	close(stuck)
+	a.halt()
+
+	a = startApp(t, cfg, nil)
+	for i := range 20 {
+		a.ends(fmt.Sprintf("mid-%d", i), event.Processed)
+	}
+	var s event.Shipment
+	if !a.get("/api/v1/shipments/shp-mid", &s) || len(s.History) != 20 {
+		t.Errorf("%d checkpoints, want 20", len(s.History))
+	}
+}
+
+// blocking is a store whose commits fail after a while that the test decides on.
+type blocking struct {
+	process.Store
+	entered chan<- struct{}
+	release <-chan struct{}
+}
+
+func (b *blocking) Commit(ctx context.Context, changes []event.Change) ([]error, error) {
+	select {
+	case b.entered <- struct{}{}:
+	default:
+	}
+	select {
+	case <-b.release:
+	case <-ctx.Done():
+	}
+	return nil, event.Errorf(event.DependencyDown, "store", "killed: %w", errors.Join(ctx.Err()))
+}
+
+func TestTwoAppliancesInOneProcess(t *testing.T) {
+	t.Parallel()
+	a, b := startApp(t, quick(t), nil), startApp(t, quick(t), nil)
+	a.accept(eventBody("same", "shp-a", "in_transit", time.Now()))
+	if got := b.accept(eventBody("same", "shp-b", "delivered", time.Now())); got.Duplicate {
+		t.Error("the second appliance takes the first one's event for its own")
+	}
+	a.ends("same", event.Processed)
+	b.ends("same", event.Processed)
+	var s event.Shipment
+	if a.get("/api/v1/shipments/shp-b", &s) {
+		t.Errorf("the first appliance knows the second one's shipment: %+v", s)
+	}
+}
+
+func TestOneDirectoryOneAppliance(t *testing.T) {
+	t.Parallel()
+	a := startApp(t, quick(t), nil)
+	_, err := start(t.Context(), a.cfg, Deps{Log: slog.New(slog.DiscardHandler), Version: "test"})
+	if err == nil || !strings.Contains(err.Error(), a.cfg.DataDir) {
+		t.Errorf("a second appliance on the same directory: error is %v, want one that names it", err)
+	}
+	a.accept(eventBody("alive", "shp-alive", "in_transit", time.Now()))
+}
+
+func TestReloadChangesCouriers(t *testing.T) {
+	t.Parallel()
+	cfg := quick(t)
+	secret := filepath.Join(t.TempDir(), "acme")
+	if err := os.WriteFile(secret, []byte("first secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Couriers = map[string]Courier{demoCourier: courierDefaults(Courier{Secrets: []Secret{Secret("file:" + secret)}})}
+	a := startApp(t, cfg, nil)
+	a.accept(eventBody("r1", "shp-r", "in_transit", time.Now()))
+
+	wrong := cfg
+	wrong.Couriers = map[string]Courier{demoCourier: courierDefaults(Courier{Secrets: []Secret{"env:NO_SUCH_VARIABLE"}})}
+	if err := a.reload(wrong); err == nil {
+		t.Error("a wrong configuration was taken over")
+	}
+	a.accept(eventBody("r2", "shp-r", "in_transit", time.Now()))
+
+	if err := os.WriteFile(secret, []byte("second secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.reload(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := a.post(eventBody("r3", "shp-r", "in_transit", time.Now())); err != nil || got.ErrorCode != "INVALID_SIGNATURE" {
+		t.Errorf("the old secret after the reload: %+v, %v", got, err)
+	}
+}

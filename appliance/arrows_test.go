@@ -1,0 +1,141 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/fincart/courier-gateway"
+
+// arrows says which packages of this module each package may import; nothing
+// means none. A package that is not listed must not exist.
+var arrows = map[string][]string{
+	"ingest/event":     {},
+	"ingest/signature": {},
+	"ingest":           {"ingest/event", "ingest/signature"},
+	"jetstream":        {"ingest/event"},
+	"process":          {"ingest/event"},
+	"persistence":      {"ingest/event"},
+	"ops":              {"ingest/event"},
+	"bench":            {"ingest/event", "ingest/signature"},
+	"appliance":        {"bench", "ingest", "ingest/event", "ingest/signature", "jetstream", "ops", "persistence", "process"},
+}
+
+// territory says where a library may be imported. The longest prefix counts.
+var territory = map[string][]string{
+	"github.com/valyala/fasthttp":      {"ingest", "ops"},
+	"github.com/nats-io":               {"jetstream"},
+	"go.mongodb.org":                   {"persistence"},
+	"github.com/redis":                 {"persistence"},
+	"zombiezen.com/go/sqlite":          {"persistence"},
+	"modernc.org":                      {"persistence"},
+	"github.com/FerretDB":              {"persistence", "appliance"}, // in tests
+	"github.com/tsenart/vegeta":        {"bench"},
+	"github.com/knadh/koanf":           {"appliance"},
+	"github.com/go-viper/mapstructure": {"appliance"},
+	"github.com/spf13/cobra":           {"appliance", "ops", "bench"},
+}
+
+// topLevel is everything that may stand at the root of the repository.
+var topLevel = []string{
+	"appliance", "ingest", "process", "jetstream", "persistence", "bench", "ops", "docs", "data",
+	"go.mod", "go.sum", "justfile", "compose.yaml", "Dockerfile", "appliance.toml", "README.md", "CHANGELOG.md", "LICENSE",
+}
+
+func TestImportArrows(t *testing.T) {
+	seen := map[string]bool{}
+	walkGo(t, func(file, dir string, imports []string) {
+		seen[dir] = true
+		allowed, known := arrows[dir]
+		if !known {
+			t.Errorf("%s: there is no package %s in the layout", file, dir)
+			return
+		}
+		for _, imp := range imports {
+			if ours, ok := strings.CutPrefix(imp, module+"/"); ok {
+				if !slices.Contains(allowed, ours) {
+					t.Errorf("%s imports %s; package %s may import %v of this module", file, ours, dir, allowed)
+				}
+			} else if strings.HasPrefix(imp, "github.com/FerretDB") && !strings.HasSuffix(file, "_test.go") {
+				t.Errorf("%s imports %s, which is for tests", file, imp)
+			} else if homes := home(imp); homes != nil && !slices.Contains(homes, dir) {
+				t.Errorf("%s imports %s, which belongs in %v", file, imp, homes)
+			} else if len(allowed) == 0 && strings.Contains(imp, ".") && !strings.HasPrefix(imp, "golang.org/x/text/") {
+				t.Errorf("%s imports %s; package %s is a leaf on the standard library", file, imp, dir)
+			}
+		}
+	})
+	for dir := range arrows {
+		if !seen[dir] {
+			t.Errorf("package %s of the layout does not exist", dir)
+		}
+	}
+}
+
+func TestTopLevel(t *testing.T) {
+	entries, err := os.ReadDir("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ".") && !slices.Contains(topLevel, e.Name()) {
+			t.Errorf("%s does not belong at the top level", e.Name())
+		}
+	}
+}
+
+// home returns the packages that may import a library, nil for any.
+func home(imp string) []string {
+	for prefix, homes := range territory {
+		if imp == prefix || strings.HasPrefix(imp, prefix+"/") {
+			return homes
+		}
+	}
+	return nil
+}
+
+// walkGo calls visit for every Go file of the module, tests included.
+func walkGo(t *testing.T, visit func(file, dir string, imports []string)) {
+	t.Helper()
+	root := ".."
+	err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && strings.HasPrefix(entry.Name(), ".") && name != root {
+			return filepath.SkipDir
+		}
+		if entry.IsDir() || path.Ext(name) != ".go" {
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		var imports []string
+		for _, spec := range f.Imports {
+			imp, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			imports = append(imports, imp)
+		}
+		rel, err := filepath.Rel(root, name)
+		if err != nil {
+			return err
+		}
+		visit(filepath.ToSlash(rel), path.Dir(filepath.ToSlash(rel)), imports)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+)
+
+// flagKeys are the flags that stand for a key of the configuration.
+var flagKeys = map[string]string{
+	"data-dir":     "data_dir",
+	"listen":       "ingest.listen",
+	"admin-listen": "admin.listen",
+	"role":         "role",
+}
+
+// load reads the configuration that a command line asks for.
+func (c *cli) load(cmd *cobra.Command) (Loaded, error) {
+	path, err := cmd.Flags().GetString("config")
+	if err != nil {
+		return Loaded{}, err
+	}
+	set := map[string]any{}
+	for name, key := range flagKeys {
+		if f := cmd.Flags().Lookup(name); f != nil && f.Changed {
+			set[key] = f.Value.String()
+		}
+	}
+	return load(path, set)
+}
+
+// admin finds the running appliance for the operators' commands.
+func (c *cli) admin(cmd *cobra.Command) (address, token string, err error) {
+	l, err := c.load(cmd)
+	if err != nil {
+		return "", "", err
+	}
+	if !l.Admin.Token.set() {
+		return l.Admin.Listen, "", nil
+	}
+	value, err := l.Admin.Token.resolve()
+	if err != nil {
+		return "", "", fmt.Errorf("admin.token: %w", err)
+	}
+	return l.Admin.Listen, string(value), nil
+}
+
+func (c *cli) config() *cobra.Command {
+	cmd := &cobra.Command{Use: "config", Short: "Show or check the configuration"}
+	cmd.AddCommand(c.configShow(), c.configCheck())
+	return cmd
+}
+
+func (c *cli) configShow() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "show", Short: "Print every key with its effective value and where it comes from", Args: cobra.NoArgs,
+		Long: "Print every key with its effective value and where it comes from: the default,\n" +
+			"a file, the environment or a flag. Secrets are shown as references only.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			l, err := c.load(cmd)
+			if err != nil {
+				return err
+			}
+			settings, err := l.settings()
+			if err != nil {
+				return err
+			}
+			if asJSON, err := cmd.Flags().GetBool("json"); asJSON || err != nil {
+				enc := json.NewEncoder(c.out)
+				enc.SetIndent("", "  ")
+				return enc.Encode(settings)
+			}
+			table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(table, "KEY\tVALUE\tORIGIN")
+			for _, s := range settings {
+				fmt.Fprintf(table, "%s\t%v\t%s\n", s.Key, s.Value, s.Origin)
+			}
+			return table.Flush()
+		},
+	}
+	cmd.Flags().Bool("json", false, "print JSON")
+	return cmd
+}
+
+func (c *cli) configCheck() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "check", Short: "Report everything that is wrong with the configuration", Args: cobra.NoArgs,
+		Long: "Read the configuration as serve does, with every secret that it refers to, and\n" +
+			"report everything that is wrong with it. Nothing is started or made.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			l, err := c.load(cmd)
+			if err == nil {
+				err = l.validate()
+			}
+			if err == nil {
+				_, err = l.schemes()
+			}
+			asJSON, _ := cmd.Flags().GetBool("json")
+			if asJSON {
+				report := struct {
+					OK    bool   `json:"ok"`
+					File  string `json:"file,omitempty"`
+					Error string `json:"error,omitempty"`
+				}{err == nil, l.File, ""}
+				if err != nil {
+					report.Error = err.Error()
+				}
+				if jerr := json.NewEncoder(c.out).Encode(report); jerr != nil {
+					return jerr
+				}
+				return err
+			}
+			if err == nil {
+				fmt.Fprintln(c.out, "The configuration is good.")
+			}
+			return err
+		},
+	}
+	cmd.Flags().Bool("json", false, "print JSON")
+	return cmd
+}

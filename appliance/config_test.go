@@ -1,0 +1,210 @@
+package main
+
+import (
+	"bytes"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/knadh/koanf/parsers/toml/v2"
+	"github.com/knadh/koanf/providers/confmap"
+	"github.com/knadh/koanf/v2"
+)
+
+// configFile writes a configuration file and returns its path.
+func configFile(t *testing.T, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "appliance.toml")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestDefaultsAreValid(t *testing.T) {
+	if err := defaults().validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFileExplainsEveryKey keeps appliance.toml and the defaults the same: every
+// key is there, with its default, and no other.
+func TestFileExplainsEveryKey(t *testing.T) {
+	l, err := load("../appliance.toml", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(l.Config, defaults()) {
+		t.Errorf("the file says\n%+v, the defaults are\n%+v", l.Config, defaults())
+	}
+	settings, err := l.settings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range settings {
+		if s.Key != "couriers" && s.Origin == "default" {
+			t.Errorf("the file does not explain %s", s.Key)
+		}
+	}
+}
+
+// TestFileExplainsCouriers reads the example that the file has in comments.
+func TestFileExplainsCouriers(t *testing.T) {
+	raw, err := os.ReadFile("../appliance.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, found := strings.Cut(string(raw), "#\n# [couriers.acme]\n")
+	if !found {
+		t.Fatal("there is no example of a courier")
+	}
+	example = "[couriers.acme]\n" + strings.ReplaceAll("\n"+example, "\n# ", "\n")
+	l, err := load(configFile(t, example), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.validate(); err != nil {
+		t.Error(err)
+	}
+	fields := reflect.VisibleFields(reflect.TypeFor[Courier]())
+	values, err := toml.Parser().Unmarshal([]byte(example))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := koanf.New(".")
+	if err := k.Load(confmap.Provider(values, "."), nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range fields {
+		if key := "couriers.acme." + f.Tag.Get("koanf"); !k.Exists(key) {
+			t.Errorf("the example does not explain %s", key)
+		}
+	}
+}
+
+func TestPrecedence(t *testing.T) {
+	path := configFile(t, "[jetstream]\nsync = \"interval\"\nmax_in_flight = 7\n[log]\nlevel = \"warn\"\n")
+	t.Setenv("APPLIANCE_JETSTREAM__SYNC", "always")
+	t.Setenv("APPLIANCE_DATA_DIR", "from-env")
+	l, err := load(path, map[string]any{"data_dir": "from-flag"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.JetStream.Sync != "always" || l.JetStream.MaxInFlight != 7 || l.DataDir != "from-flag" || l.Log.Format != "text" {
+		t.Errorf("configuration is %+v", l.Config)
+	}
+	want := map[string]string{
+		"jetstream.sync": "environment", "jetstream.max_in_flight": "file " + path, "data_dir": "flag", "log.format": "default",
+	}
+	for key, origin := range want {
+		if got := l.origin(key); got != origin {
+			t.Errorf("%s comes from %q, want %q", key, got, origin)
+		}
+	}
+}
+
+func TestEveryFaultIsReportedAtOnce(t *testing.T) {
+	t.Setenv("APPLIANCE_JETSTREAM__FOO", "1")
+	_, err := load(configFile(t, "colour = \"red\"\n[ingest]\nmax_body_bytes = \"many\"\nread_timeout = \"soon\"\n[couriers.acme]\nscheem = \"x\"\n"), nil)
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, key := range []string{"colour: ", "ingest.max_body_bytes: ", "ingest.read_timeout: ", "couriers.acme.scheem: ", "jetstream.foo: "} {
+		if !strings.Contains(err.Error(), "\n  "+key) {
+			t.Errorf("the error does not name %q:\n%v", key, err)
+		}
+	}
+	c := defaults()
+	c.Role, c.DataDir, c.Admin.Listen, c.Process.Workers = "boss", "", "0.0.0.0:8081", 0
+	c.Couriers = map[string]Courier{"Bad Name": {Scheme: "rot13"}}
+	err = c.validate()
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, key := range []string{"role: ", "data_dir: ", "admin.token: ", "process.workers: ", "couriers.Bad Name: ", "couriers.Bad Name.scheme: ", "couriers.Bad Name.secrets: "} {
+		if !strings.Contains(err.Error(), "\n  "+key) {
+			t.Errorf("the error does not name %q:\n%v", key, err)
+		}
+	}
+}
+
+func TestBounds(t *testing.T) {
+	bad := map[string]func(*Config){
+		"ingest.listen":                      func(c *Config) { c.Ingest.Listen = "8080" },
+		"ingest.max_body_bytes":              func(c *Config) { c.Ingest.MaxBodyBytes = 1 },
+		"ingest.tls_cert_file":               func(c *Config) { c.Ingest.TLSCertFile = "cert.pem" },
+		"ingest.default_courier":             func(c *Config) { c.Ingest.DefaultCourier = "nobody" },
+		"jetstream.mode":                     func(c *Config) { c.JetStream.Mode = "telepathy" },
+		"jetstream.sync":                     func(c *Config) { c.JetStream.Sync = "never" },
+		"jetstream.history_high_water_bytes": func(c *Config) { c.JetStream.HighWaterBytes = c.JetStream.MaxBytes + 1 },
+		"process.batch_size":                 func(c *Config) { c.Process.BatchSize, c.Process.Workers = 1000, 64 },
+		"process.retry_multiplier":           func(c *Config) { c.Process.RetryMultiplier = 0.5 },
+		"persistence.ledger_ttl":             func(c *Config) { c.Persistence.LedgerTTL = 1 },
+		"shutdown_timeout":                   func(c *Config) { c.ShutdownTimeout = 0 },
+		"role":                               func(c *Config) { c.Role = roleIngest },
+	}
+	for _, key := range slices.Sorted(maps.Keys(bad)) {
+		c := defaults()
+		bad[key](&c)
+		if err := c.validate(); err == nil || !strings.Contains(err.Error(), "\n  "+key+": ") {
+			t.Errorf("%s: error is %v", key, err)
+		}
+	}
+}
+
+func TestSecretsAreReferencesAndStayHidden(t *testing.T) {
+	t.Setenv("ACME_SECRET", "hunter2")
+	path := configFile(t, "[couriers.acme]\nsecrets = [\"env:ACME_SECRET\", \"oops-a-literal\"]\n")
+	var out, errOut bytes.Buffer
+	if code := run(t.Context(), []string{"config", "show", "--config", path}, nil, &out, &errOut); code != 0 {
+		t.Fatalf("config show: exit %d: %s", code, errOut.String())
+	}
+	if code := run(t.Context(), []string{"config", "check", "--config", path}, nil, &out, &errOut); code != 1 {
+		t.Errorf("config check: exit %d, want 1", code)
+	}
+	all := out.String() + errOut.String()
+	for _, secret := range []string{"hunter2", "oops-a-literal"} {
+		if strings.Contains(all, secret) {
+			t.Errorf("a secret is shown:\n%s", all)
+		}
+	}
+	if !strings.Contains(all, "env:ACME_SECRET") || !strings.Contains(errOut.String(), "couriers.acme.secrets[1]: ") {
+		t.Errorf("the reference or the fault is missing:\n%s", all)
+	}
+}
+
+func TestConfigCheckTellsMissingSecrets(t *testing.T) {
+	path := configFile(t, "[couriers.a]\nsecrets = [\"env:NO_SUCH_VARIABLE\"]\n[couriers.b]\nsecrets = [\"file:/no/such/file\"]\n[ingest]\ndefault_courier = \"a\"\n")
+	var out, errOut bytes.Buffer
+	if code := run(t.Context(), []string{"config", "check", "--config", path}, nil, &out, &errOut); code != 1 {
+		t.Errorf("exit %d, want 1", code)
+	}
+	for _, key := range []string{"couriers.a.secrets[0]: ", "couriers.b.secrets[0]: "} {
+		if !strings.Contains(errOut.String(), key) {
+			t.Errorf("the error does not name %q:\n%s", key, errOut.String())
+		}
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	tests := []struct {
+		args string
+		code int
+	}{
+		{"version", 0}, {"--help", 0}, {"completion bash", 0}, {"completion zsh", 0}, {"completion fish", 0},
+		{"nonsense", 2}, {"version extra", 2}, {"serve --nonsense", 2}, {"events show", 2},
+		{"config check --config /no/such/file", 1},
+		{"status --admin-listen 127.0.0.1:1", 1},
+		{"health --admin-listen 127.0.0.1:1", 1},
+	}
+	for _, tt := range tests {
+		var out, errOut bytes.Buffer
+		if code := run(t.Context(), strings.Fields(tt.args), nil, &out, &errOut); code != tt.code {
+			t.Errorf("appliance %s: exit %d, want %d\n%s", tt.args, code, tt.code, errOut.String())
+		}
+	}
+}

@@ -1,0 +1,290 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/signature"
+)
+
+// asAppliance, in the environment, makes the test binary run a command as the
+// appliance does, so that tests can kill a process of their own.
+const asAppliance = "RUN_AS_APPLIANCE"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asAppliance) != "" {
+		os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+// child is an appliance in a process of its own.
+type child struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	public string // URL
+	admin  string // URL
+	ended  chan error
+	log    *syncBuffer
+}
+
+// syncBuffer keeps what a process prints.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+var welcomeLines = regexp.MustCompile(`(couriers post to|operators) +(http://[^/ ]+)`)
+
+// spawn starts an appliance on dir, with more environment, and waits until it
+// serves.
+func spawn(t *testing.T, dir string, environment ...string) *child {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "serve", "--data-dir", dir, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
+	cmd.Env = append(os.Environ(), asAppliance+"=1",
+		"APPLIANCE_JETSTREAM__ACK_WAIT=1s", "APPLIANCE_JETSTREAM__DISK_RESERVE_BYTES=0",
+		"APPLIANCE_PROCESS__RECONCILE_EVERY=50ms", "APPLIANCE_SHUTDOWN_TIMEOUT=15s")
+	cmd.Env = append(cmd.Env, environment...)
+	hasPublic := !slices.Contains(environment, "APPLIANCE_ROLE=process")
+	c := &child{t: t, cmd: cmd, ended: make(chan error, 1), log: &syncBuffer{}}
+	cmd.Stderr = c.log
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	lines := bufio.NewScanner(out)
+	for (c.admin == "" || hasPublic && c.public == "") && lines.Scan() {
+		if m := welcomeLines.FindStringSubmatch(lines.Text()); m != nil && m[1] == "operators" {
+			c.admin = m[2]
+		} else if m != nil {
+			c.public = m[2]
+		}
+	}
+	if c.admin == "" || hasPublic && c.public == "" {
+		t.Fatalf("the appliance did not start:\n%s", c.log)
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, out)
+		c.ended <- cmd.Wait()
+	}()
+	return c
+}
+
+// signalled sends a signal and returns how the process ended.
+func (c *child) signalled(s os.Signal) error {
+	c.t.Helper()
+	if err := c.cmd.Process.Signal(s); err != nil {
+		c.t.Fatal(err)
+	}
+	select {
+	case err := <-c.ended:
+		return err
+	case <-time.After(30 * time.Second):
+		c.t.Fatalf("the process did not end:\n%s", c.log)
+		return nil
+	}
+}
+
+// traffic posts events from many connections, with a pause between two of each,
+// until stop is called, and keeps the keys of all that were acknowledged and of
+// those that got neither a 202 nor a clear refusal.
+type traffic struct {
+	mu     sync.Mutex
+	acked  []string
+	broken []string // requests without an answer
+	count  atomic.Int64
+	stop   func()
+}
+
+func startLoad(c *child, scheme *signature.Scheme, tag string, pause time.Duration) *traffic {
+	l := &traffic{}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	for w := range 16 {
+		wg.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				key := fmt.Sprintf("%s-%d-%d", tag, w, i)
+				body := eventBody(key, fmt.Sprintf("shp-%d-%d", w, i%50), "in_transit", time.Now())
+				got, err := post(c.public, scheme, body)
+				l.mu.Lock()
+				switch {
+				case err != nil:
+					l.broken = append(l.broken, key+": "+err.Error())
+				case got.Status == http.StatusAccepted:
+					l.acked = append(l.acked, key)
+					l.count.Add(1)
+				case got.Status != http.StatusServiceUnavailable:
+					l.broken = append(l.broken, fmt.Sprintf("%s: %+v", key, got))
+				}
+				l.mu.Unlock()
+				if err != nil {
+					return // the process is gone
+				}
+				last(c.t, pause)
+			}
+		})
+	}
+	l.stop = func() { cancel(); wg.Wait() }
+	return l
+}
+
+// counts reads how many events have which status, and the queue's figures.
+func (c *child) counts() (map[event.Status]int64, event.QueueState) {
+	c.t.Helper()
+	resp, err := client.Get(c.admin + "/api/v1/status")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var s struct {
+		Queue event.QueueState  `json:"queue"`
+		Store event.StoreCounts `json:"store"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil {
+		c.t.Fatal(err)
+	}
+	return s.Store.Records, s.Queue
+}
+
+// provesAll waits until the queue is worked off and checks every acknowledged
+// event: terminal, with one outcome.
+func (c *child) provesAll(keys []string) {
+	c.t.Helper()
+	eventually(c.t, "the backlog to be worked off and verified", func() bool {
+		_, q := c.counts()
+		return q.Unprocessed() == 0 && q.Verified == q.LastSeq
+	})
+	for _, key := range keys {
+		resp, err := client.Get(c.admin + "/api/v1/events/" + key)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		var r event.Record
+		err = json.NewDecoder(resp.Body).Decode(&r)
+		resp.Body.Close()
+		if err != nil || r.Status != event.Processed {
+			c.t.Errorf("acknowledged event %s is %q (%v)", key, r.Status, err)
+			continue
+		}
+		succeeded := 0
+		for _, a := range r.Attempts {
+			if a.Outcome == event.Succeeded {
+				succeeded++
+			}
+		}
+		if succeeded != 1 {
+			c.t.Errorf("event %s succeeded %d times", key, succeeded)
+		}
+	}
+	records, _ := c.counts()
+	if n := records[event.Received] + records[event.Processing] + records[event.Failed]; n != 0 {
+		c.t.Errorf("%d events are not terminal: %v", n, records)
+	}
+	c.t.Logf("%d acknowledged events, all processed once; the ledger has %v", len(keys), records)
+}
+
+// demoScheme is the scheme of a data directory's demo courier.
+func demoScheme(t *testing.T, dir string) *signature.Scheme {
+	t.Helper()
+	cfg := defaults()
+	cfg.DataDir = dir
+	schemes, err := cfg.withDemo().schemes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return schemes[demoCourier]
+}
+
+func TestKilledUnderLoadAndStartedAgain(t *testing.T) {
+	dir := t.TempDir()
+	var acked []string
+	for round := range 3 {
+		c := spawn(t, dir)
+		l := startLoad(c, demoScheme(t, dir), fmt.Sprintf("kill-%d", round), 0)
+		eventually(t, "some events to be acknowledged", func() bool { return l.count.Load() > 500 })
+		if err := c.signalled(syscall.SIGKILL); err == nil {
+			t.Fatal("the process survived kill -9")
+		}
+		l.stop()
+		acked = append(acked, l.acked...)
+	}
+	c := spawn(t, dir)
+	c.provesAll(acked)
+	if err := c.signalled(syscall.SIGTERM); err != nil {
+		t.Errorf("the process ended with %v\n%s", err, c.log)
+	}
+}
+
+func TestStoppedUnderLoad(t *testing.T) {
+	dir := t.TempDir()
+	c := spawn(t, dir)
+	l := startLoad(c, demoScheme(t, dir), "term", 0)
+	eventually(t, "some events to be acknowledged", func() bool { return l.count.Load() > 500 })
+	began := time.Now()
+	if err := c.signalled(syscall.SIGTERM); err != nil {
+		t.Errorf("the process ended with %v, want exit 0\n%s", err, c.log)
+	}
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("stopping took %v", took)
+	}
+	l.stop()
+	for _, b := range l.broken {
+		// A connection may be refused once the listener is closed, but a request
+		// that was taken up is answered.
+		if !strings.Contains(b, "connection refused") {
+			t.Errorf("a request in flight was not answered: %s", b)
+		}
+	}
+	c = spawn(t, dir)
+	c.provesAll(l.acked)
+	if err := c.signalled(syscall.SIGTERM); err != nil {
+		t.Errorf("the process ended with %v", err)
+	}
+}
+
+func TestStartsWithinASecond(t *testing.T) {
+	dir := t.TempDir()
+	best := time.Hour
+	for range 3 { // the machine may be busy once, but not always
+		began := time.Now()
+		c := spawn(t, dir+fmt.Sprint(began.UnixNano()))
+		best = min(best, time.Since(began))
+		if err := c.signalled(syscall.SIGTERM); err != nil {
+			t.Errorf("the process ended with %v\n%s", err, c.log)
+		}
+	}
+	if best > time.Second {
+		t.Errorf("the fastest of three first starts took %v, want less than a second", best)
+	}
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// Files that the first start makes in the data directory, readable by their owner
+// only.
+const (
+	stampKeyFile   = "stamp.key"
+	demoSecretFile = "demo.secret"
+	demoCourier    = "demo"
+)
+
+// stamper returns the stamper of the configured keys, or of the data directory's
+// own key.
+func (c Config) stamper() (*event.Stamper, error) {
+	if len(c.JetStream.StampKeys) > 0 {
+		var f faults
+		keys := resolveAll(&f, "jetstream.stamp_keys", c.JetStream.StampKeys)
+		if err := f.err(); err != nil {
+			return nil, err
+		}
+		return event.NewStamper(keys...)
+	}
+	key, err := randomFile(filepath.Join(c.DataDir, stampKeyFile))
+	if err != nil {
+		return nil, fmt.Errorf("the key that signs queued events: %w", err)
+	}
+	return event.NewStamper(key)
+}
+
+// randomFile returns the content of the file at path; when there is none it is
+// made first, with 64 random hex digits. The file is whole or absent, never half,
+// and on disk before this returns.
+func randomFile(path string) ([]byte, error) {
+	value, err := Secret("file:" + path).resolve()
+	if !errors.Is(err, fs.ErrNotExist) {
+		return value, err
+	}
+	var raw [32]byte
+	rand.Read(raw[:]) // never fails, see crypto/rand
+	value = hex.AppendEncode(nil, raw[:])
+	if err := writeNew(path, append(value, '\n')); err != nil {
+		return nil, err
+	}
+	return value, nil
+}
+
+// writeNew makes the file at path by way of a temporary one beside it.
+func writeNew(path string, content []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(tmp.Name()) }() // of a file that was not renamed
+	_, err = tmp.Write(content)
+	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// keyID names a secret without giving it away, so that an event tells which of a
+// courier's secrets proved it.
+func keyID(secret []byte) string {
+	sum := sha256.Sum256(append([]byte("courier-gateway key id\n"), secret...))
+	return hex.EncodeToString(sum[:4])
+}

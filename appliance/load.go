@@ -1,0 +1,274 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/go-viper/mapstructure/v2"
+	"github.com/knadh/koanf/parsers/toml/v2"
+	"github.com/knadh/koanf/providers/confmap"
+	"github.com/knadh/koanf/providers/env/v2"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/providers/structs"
+	"github.com/knadh/koanf/v2"
+)
+
+const (
+	// defaultFile is read when --config is not given, if it is there.
+	defaultFile = "appliance.toml"
+	envPrefix   = "APPLIANCE_"
+	envConfig   = envPrefix + "CONFIG" // the file, in place of --config
+)
+
+// Loaded is a configuration with where each of its keys comes from.
+type Loaded struct {
+	Config
+	File    string            // the file that was read, "" for none
+	origins map[string]string // by key; a key that is missing has its default
+}
+
+// layer is one source of settings.
+type layer struct {
+	name   string // what origin says of its keys
+	values map[string]any
+}
+
+// load reads the configuration: flags over environment over file over defaults.
+// flags holds the keys that were set on the command line. Every key that does not
+// exist and every value of the wrong type is reported in one error; whether the
+// values make sense is for [Config.validate].
+func load(path string, flags map[string]any) (Loaded, error) {
+	layers, path, err := layersOf(path, flags)
+	if err != nil {
+		return Loaded{}, err
+	}
+	l := Loaded{File: path, origins: map[string]string{}}
+	var f faults
+	k := koanf.New(".")
+	if err := k.Load(structs.Provider(defaults(), "koanf"), nil); err != nil {
+		return Loaded{}, fmt.Errorf("read the defaults: %w", err)
+	}
+	for _, layer := range layers {
+		source := koanf.New(".")
+		if err := source.Load(confmap.Provider(layer.values, "."), nil); err != nil {
+			return Loaded{}, fmt.Errorf("read %s: %w", layer.name, err)
+		}
+		for _, key := range source.Keys() {
+			l.origins[key] = layer.name
+			f.check(exists(key), key, "there is no such key (set by %s)", layer.name)
+		}
+		if err := k.Merge(source); err != nil {
+			return Loaded{}, fmt.Errorf("read %s: %w", layer.name, err)
+		}
+	}
+	l.decode(k, &f)
+	if err := f.err(); err != nil {
+		return Loaded{}, err
+	}
+	for name, c := range l.Couriers {
+		l.Couriers[name] = courierDefaults(c)
+	}
+	return l, nil
+}
+
+// layersOf returns the layers above the defaults, lowest first.
+func layersOf(path string, flags map[string]any) ([]layer, string, error) {
+	asked := path != ""
+	if !asked {
+		path, asked = os.LookupEnv(envConfig)
+	}
+	if !asked {
+		path = defaultFile
+	}
+	var layers []layer
+	fileValues, err := readFile(path)
+	switch {
+	case err == nil:
+		layers = append(layers, layer{"file " + path, fileValues})
+	case errors.Is(err, fs.ErrNotExist) && !asked:
+		path = ""
+	default:
+		return nil, "", fmt.Errorf("read the configuration file %s: %w", path, err)
+	}
+	environment := env.Provider(".", env.Opt{Prefix: envPrefix, TransformFunc: func(name, value string) (string, any) {
+		if name == envConfig {
+			return "", nil
+		}
+		return envKey(name), value
+	}})
+	values, err := environment.Read()
+	if err != nil {
+		return nil, "", fmt.Errorf("read the environment: %w", err)
+	}
+	return append(layers, layer{"environment", values}, layer{"flag", flags}), path, nil
+}
+
+// envKey turns APPLIANCE_JETSTREAM__MAX_BYTES into jetstream.max_bytes.
+func envKey(name string) string {
+	key := strings.ToLower(strings.TrimPrefix(name, envPrefix))
+	return strings.ReplaceAll(key, "__", ".")
+}
+
+func readFile(path string) (map[string]any, error) {
+	raw, err := file.Provider(path).ReadBytes()
+	if err != nil {
+		return nil, err
+	}
+	return toml.Parser().Unmarshal(raw)
+}
+
+// decode fills the typed configuration and adds every value that does not fit.
+func (l *Loaded) decode(k *koanf.Koanf, f *faults) {
+	err := k.UnmarshalWithConf("", &l.Config, koanf.UnmarshalConf{Tag: "koanf", DecoderConfig: &mapstructure.DecoderConfig{
+		WeaklyTypedInput: true,
+		DecodeHook: mapstructure.ComposeDecodeHookFunc(
+			splitList, mapstructure.StringToTimeDurationHookFunc(),
+		),
+	}})
+	for _, fault := range flatten(err) {
+		key, message := l.describe(fault)
+		f.add(key, "%s", message)
+	}
+}
+
+// exists reports whether a key in dotted form stands for a field of [Config].
+func exists(key string) bool {
+	at := reflect.TypeFor[Config]()
+	for part := range strings.SplitSeq(key, ".") {
+		switch at.Kind() {
+		case reflect.Map:
+			at = at.Elem()
+		case reflect.Struct:
+			i := slices.IndexFunc(reflect.VisibleFields(at), func(f reflect.StructField) bool {
+				return f.Tag.Get("koanf") == part
+			})
+			if i < 0 {
+				return false
+			}
+			at = at.Field(i).Type
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// splitList turns "a, b" into a list, for lists in environment variables.
+func splitList(from, to reflect.Type, value any) (any, error) {
+	if from.Kind() != reflect.String || to.Kind() != reflect.Slice {
+		return value, nil
+	}
+	list := []string{}
+	for part := range strings.SplitSeq(value.(string), ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			list = append(list, part)
+		}
+	}
+	return list, nil
+}
+
+// describe returns the key that a decoding error is about, and what is wrong.
+func (l *Loaded) describe(err error) (key, message string) {
+	if e, ok := errors.AsType[*mapstructure.DecodeError](err); ok {
+		key = dotted(e.Name())
+		return key, e.Unwrap().Error() + l.from(key)
+	}
+	return "configuration", err.Error()
+}
+
+// from says where a key was set, for error messages.
+func (l *Loaded) from(key string) string {
+	for k, origin := range l.origins {
+		if k == key || strings.HasPrefix(k, key+".") {
+			return " (set by " + origin + ")"
+		}
+	}
+	return ""
+}
+
+// origin returns where a key's value comes from.
+func (l *Loaded) origin(key string) string {
+	if o, ok := l.origins[key]; ok {
+		return o
+	}
+	return "default"
+}
+
+// flatten returns the errors that err joins.
+func flatten(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var all []error
+		for _, e := range joined.Unwrap() {
+			all = append(all, flatten(e)...)
+		}
+		return all
+	}
+	if inner := errors.Unwrap(err); inner != nil {
+		if _, joined := inner.(interface{ Unwrap() []error }); joined {
+			return flatten(inner)
+		}
+	}
+	return []error{err}
+}
+
+var mapIndex = regexp.MustCompile(`\[([^\]]*[^\]0-9][^\]]*)\]`)
+
+// dotted turns the decoder's "couriers[demo].scheme" into couriers.demo.scheme.
+func dotted(name string) string { return mapIndex.ReplaceAllString(name, ".$1") }
+
+// setting is one line of `config show`.
+type setting struct {
+	Key    string `json:"key"`
+	Value  any    `json:"value"`
+	Origin string `json:"origin"`
+}
+
+// settings returns every key with its effective value and origin, sorted.
+func (l *Loaded) settings() ([]setting, error) {
+	k := koanf.New(".")
+	if err := k.Load(structs.Provider(l.Config, "koanf"), nil); err != nil {
+		return nil, err
+	}
+	var all []setting
+	for key, value := range k.All() {
+		all = append(all, setting{key, printable(value), l.origin(key)})
+	}
+	slices.SortFunc(all, func(a, b setting) int { return strings.Compare(a.Key, b.Key) })
+	return all, nil
+}
+
+// printable renders durations as people write them; secrets print as their
+// references, see [Secret.String], and addresses without their passwords.
+func printable(value any) any {
+	switch v := value.(type) {
+	case []string:
+		shown := []string{}
+		for _, s := range v {
+			if u, err := url.Parse(s); err == nil && u.User != nil {
+				s = u.Redacted()
+			}
+			shown = append(shown, s)
+		}
+		return shown
+	case fmt.Stringer:
+		return v.String()
+	case []Secret:
+		names := []string{}
+		for _, s := range v {
+			names = append(names, s.String())
+		}
+		return names
+	default:
+		return v
+	}
+}

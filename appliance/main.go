@@ -1,0 +1,146 @@
+// The appliance receives couriers' signed webhooks, queues them on disk, and
+// applies each to the merchant's shipments exactly once.
+//
+// This package reads the command line and the configuration, wires the parts
+// together (wire.go), and starts and stops them. What the parts do stands in
+// their own packages.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/fincart/courier-gateway/bench"
+	"github.com/fincart/courier-gateway/ops"
+)
+
+// version is set at build time by -ldflags "-X main.version=v1.2.3".
+var version string
+
+// Exit codes; a threshold that was missed is 3, see package bench.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run executes one command and returns its exit code.
+func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
+	c := &cli{in: in, out: out, err: errOut, version: buildVersion()}
+	root := c.root()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errOut)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(errOut, "appliance: %v\n", err)
+	code := exitFailed
+	var coded interface{ ExitCode() int }
+	if errors.As(err, &coded) {
+		code = coded.ExitCode()
+	}
+	if code == exitUsage {
+		fmt.Fprintf(errOut, "Try: %s --help\n", cmd.CommandPath())
+	}
+	return code
+}
+
+// cli is what every command shares.
+type cli struct {
+	in       io.Reader
+	out, err io.Writer
+	version  string
+}
+
+// usage is an error in how a command was called.
+type usage struct{ error }
+
+func (usage) ExitCode() int { return exitUsage }
+
+func (u usage) Unwrap() error { return u.error }
+
+func (c *cli) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "appliance",
+		Short: "Courier event appliance: receives signed webhooks, never loses one, applies each exactly once",
+		// Errors are printed once, by run.
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage{fmt.Errorf("there is no command %q", args[0])}
+			}
+			return cmd.Help()
+		},
+	}
+	flags := root.PersistentFlags()
+	flags.String("config", "", "configuration file (default: "+defaultFile+" if it is there)")
+	flags.String("data-dir", "", "where everything is kept (data_dir)")
+	flags.String("admin-listen", "", "address of the operators' listener (admin.listen)")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage{err} })
+	root.AddCommand(c.serve(), c.config(), c.versionCommand())
+	root.AddCommand(ops.Commands(ops.CommandDeps{
+		Admin: c.admin, In: c.in, Out: c.out, Err: c.err,
+		InTerminal: terminal(c.in), ErrTerminal: terminal(c.err),
+		Now: time.Now, Zone: time.Local,
+	})...)
+	root.AddCommand(bench.Commands(c.benchDeps())...)
+	usageArgs(root)
+	return root
+}
+
+// usageArgs makes every complaint about arguments, of every command below, an
+// error of usage.
+func usageArgs(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			err := check(cmd, args)
+			var coded interface{ ExitCode() int }
+			if err != nil && !errors.As(err, &coded) {
+				return usage{err}
+			}
+			return err
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		usageArgs(sub)
+	}
+}
+
+func (c *cli) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Run: func(*cobra.Command, []string) { fmt.Fprintln(c.out, c.version) },
+	}
+}
+
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
+// terminal reports whether a stream is a terminal.
+func terminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

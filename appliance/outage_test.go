@@ -1,0 +1,265 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/process"
+)
+
+// outage is how long the drills keep a dependency away. The drills of CI take
+// longer than a developer wants to wait.
+var outage = flag.Duration("outage", 2*time.Second, "how long the drills keep a dependency away")
+
+// drills asks for those that take minutes.
+var drills = flag.Bool("drills", false, "run the drills that take minutes")
+
+// drillRate is the load during a drill, in events per second.
+const drillRate = 500
+
+// stream posts events at a steady rate, whatever the answers, until stop is
+// called.
+type stream struct {
+	a     *testApp
+	tag   string
+	quit  chan struct{}
+	done  sync.WaitGroup
+	mu    sync.Mutex
+	acked []string
+	bad   []string
+	took  []time.Duration
+}
+
+func (a *testApp) stream(tag string, rate int) *stream {
+	s := &stream{a: a, tag: tag, quit: make(chan struct{})}
+	s.done.Go(func() {
+		tick := time.NewTicker(time.Second / time.Duration(rate))
+		defer tick.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-s.quit:
+				return
+			case <-tick.C:
+				s.done.Go(func() { s.post(fmt.Sprintf("%s-%d", tag, i), fmt.Sprintf("shp-%s-%d", tag, i%200)) })
+			}
+		}
+	})
+	return s
+}
+
+func (s *stream) post(key, shipment string) {
+	began := time.Now()
+	got, err := s.a.post(eventBody(key, shipment, "in_transit", began))
+	took := time.Since(began)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.took = append(s.took, took)
+	if err != nil || got.Status != http.StatusAccepted {
+		s.bad = append(s.bad, fmt.Sprintf("%s: %+v %v", key, got, err))
+		return
+	}
+	s.acked = append(s.acked, key)
+}
+
+func (s *stream) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.acked)
+}
+
+// stop ends the load and fails the test unless every request was acknowledged.
+func (s *stream) stop() []string {
+	s.a.t.Helper()
+	close(s.quit)
+	s.done.Wait()
+	if len(s.bad) > 0 {
+		s.a.t.Errorf("%d of %d requests were not acknowledged, such as %s", len(s.bad), len(s.took), s.bad[0])
+	}
+	slices.Sort(s.took)
+	s.a.t.Logf("%d acknowledged; p50 %v, p99 %v, slowest %v", len(s.acked),
+		s.took[len(s.took)/2], s.took[len(s.took)*99/100], s.took[len(s.took)-1])
+	return s.acked
+}
+
+// provesAll waits until the backlog is drained and checks that every event was
+// processed at its first attempt.
+func (a *testApp) provesAll(keys []string) {
+	a.t.Helper()
+	eventually(a.t, "the backlog to drain", func() bool { return a.state().Unprocessed() == 0 })
+	for _, key := range keys {
+		var r event.Record
+		if !a.get("/api/v1/events/"+key, &r) || r.Status != event.Processed || len(r.Attempts) != 1 {
+			a.t.Errorf("event %s is %q after attempts %+v, want processed at the first", key, r.Status, r.Attempts)
+		}
+	}
+	if letters := a.deadLetters(""); len(letters) != 0 {
+		a.t.Errorf("there are dead letters: %s", asJSON(letters))
+	}
+}
+
+// health returns the status that /health tells, and how the parts are connected.
+func (a *testApp) health() map[string]any {
+	a.t.Helper()
+	resp, err := client.Get(a.publicURL() + "/health")
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	return decodeJSON(a.t, resp.Body)
+}
+
+func TestDatabaseOutageCostsTimeOnly(t *testing.T) {
+	for name, interrupt := range map[string]func(*testing.T, *database) (end func()){
+		"stopped": func(t *testing.T, d *database) func() { d.cut(); return func() { d.connect(t) } },
+		"hanging": func(_ *testing.T, d *database) func() { return d.hang() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := startDatabase(t)
+			cfg := quick(t)
+			db.use(t, &cfg)
+			a := startApp(t, cfg, nil)
+			eventually(t, "the database to be connected", func() bool { return a.health()["mongo"] == "connected" })
+			s := a.stream(name, db.rate())
+			eventually(t, "some events to be acknowledged", func() bool { return s.count() > 10 })
+			end := interrupt(t, db)
+			eventually(t, "the health to tell", func() bool {
+				h := a.health()
+				return h["status"] == "degraded" && h["mongo"] == "disconnected"
+			})
+			last(t, *outage)
+			end()
+			eventually(t, "the health to recover", func() bool { return a.health()["status"] == "healthy" })
+			a.provesAll(s.stop())
+		})
+	}
+}
+
+// TestStoreOutageUnderLoad is the same at full load, which FerretDB can't take:
+// the embedded store behind a gate.
+func TestStoreOutageUnderLoad(t *testing.T) {
+	g := &gate{}
+	a := startApp(t, quick(t), g.wrap)
+	s := a.stream("gate", drillRate)
+	eventually(t, "some events to be acknowledged", func() bool { return s.count() > 100 })
+	g.shut.Store(true)
+	eventually(t, "the workers to notice", func() bool { return a.workerPhase() == "holding" })
+	last(t, *outage)
+	if letters := a.deadLetters(""); len(letters) != 0 {
+		t.Errorf("there are dead letters during the outage: %s", asJSON(letters))
+	}
+	g.shut.Store(false)
+	a.provesAll(s.stop())
+}
+
+// gate is a store that is out of reach while it is shut.
+type gate struct {
+	process.Store
+	shut atomic.Bool
+}
+
+func (g *gate) wrap(inner process.Store) process.Store { g.Store = inner; return g }
+
+func (g *gate) pass() error {
+	if g.shut.Load() {
+		return event.Errorf(event.DependencyDown, "store", "out of reach")
+	}
+	return nil
+}
+
+func (g *gate) Ping(ctx context.Context) error { return errors.Join(g.pass(), g.Store.Ping(ctx)) }
+
+func (g *gate) Records(ctx context.Context, ids []event.Identity) ([]event.Record, error) {
+	if err := g.pass(); err != nil {
+		return nil, err
+	}
+	return g.Store.Records(ctx, ids)
+}
+
+func (g *gate) Commit(ctx context.Context, changes []event.Change) ([]error, error) {
+	if err := g.pass(); err != nil {
+		return nil, err
+	}
+	return g.Store.Commit(ctx, changes)
+}
+
+// workerPhase is what the worker that has been silent longest is doing.
+func (a *testApp) workerPhase() string {
+	a.t.Helper()
+	var s struct {
+		Worker struct {
+			Phase string `json:"phase"`
+		} `json:"worker"`
+	}
+	a.get("/api/v1/status", &s)
+	return s.Worker.Phase
+}
+
+// last lets an outage last for d.
+func last(t *testing.T, d time.Duration) {
+	t.Helper()
+	select {
+	case <-time.After(d):
+	case <-t.Context().Done():
+	}
+}
+
+func TestRedisOutageCostsSpeedOnly(t *testing.T) {
+	for name, interrupt := range map[string]func(*server) (end func()){
+		"stopped": func(s *server) func() { s.kill(); return s.start },
+		"hanging": func(s *server) func() { return s.pause() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			redis := startRedis(t)
+			cfg := quick(t)
+			cfg.Persistence.RedisURL = secretFile(t, "redis://"+redis.addr+"/0")
+			a := startApp(t, cfg, nil)
+			eventually(t, "the cache to be connected", func() bool { return a.health()["redis"] == "connected" })
+			with := a.drained(name+"-with", 3000)
+			end := interrupt(redis)
+			without := a.drained(name+"-without", 3000)
+			eventually(t, "the health to tell", func() bool {
+				h := a.health()
+				return h["status"] == "degraded" && h["redis"] == "disconnected"
+			})
+			end()
+			eventually(t, "the health to recover", func() bool { return a.health()["status"] == "healthy" })
+			t.Logf("%d events/s with the cache, %d without", with, without)
+			if without < with/2 {
+				t.Errorf("%d events/s without the cache, less than half of %d", without, with)
+			}
+		})
+	}
+}
+
+// drained posts n events as fast as it can, waits until they are processed, and
+// returns how many that were in a second.
+func (a *testApp) drained(tag string, n int) int {
+	a.t.Helper()
+	began := time.Now()
+	keys := make([]string, n)
+	var wg sync.WaitGroup
+	for w := range 16 {
+		wg.Go(func() {
+			for i := w; i < n; i += 16 {
+				keys[i] = fmt.Sprintf("%s-%d", tag, i)
+				if got, err := a.post(eventBody(keys[i], fmt.Sprintf("shp-%s-%d", tag, i%300), "in_transit", began)); err != nil || got.Status != http.StatusAccepted {
+					a.t.Errorf("posting %s: %+v, %v", keys[i], got, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	eventually(a.t, "the backlog to drain", func() bool { return a.state().Unprocessed() == 0 })
+	rate := int(float64(n) / time.Since(began).Seconds())
+	a.provesAll(keys)
+	return rate
+}

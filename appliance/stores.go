@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fincart/courier-gateway/persistence"
+)
+
+// Settings of the stores that nobody has needed to change.
+const (
+	redisConnectTimeout = time.Second
+	redisMaxFailures    = 3
+	redisProbeEvery     = 500 * time.Millisecond
+
+	sqliteFile        = "store.db"
+	sqliteReaders     = 4
+	sqliteCacheBytes  = 16 << 20
+	sqliteBusyTimeout = 5 * time.Second
+)
+
+// openStores opens the store and the cache that the configuration asks for and
+// registers their stops.
+func openStores(
+	ctx context.Context, cfg Config, life *lifecycle, log *slog.Logger, registry prometheus.Registerer,
+) (persistence.Store, persistence.Cache, error) {
+	store, err := openStore(ctx, cfg, log, registry)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the store: %w", err)
+	}
+	life.onStop("store", func(context.Context) error { return store.Close() })
+	cache, err := openCache(ctx, cfg.Persistence, log, registry)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the cache: %w", err)
+	}
+	life.onStop("cache", func(context.Context) error { return cache.Close() })
+	life.run("retention of the store", func(ctx context.Context) error {
+		return sweep(ctx, store, cfg.Persistence.SweepEvery, log)
+	})
+	return store, cache, nil
+}
+
+func openStore(ctx context.Context, cfg Config, log *slog.Logger, registry prometheus.Registerer) (persistence.Store, error) {
+	p := cfg.Persistence
+	retention := persistence.Retention{LedgerTTL: p.LedgerTTL, DeadLetterTTL: p.DeadLetterTTL}
+	if p.MongoURI.set() {
+		uri, err := p.MongoURI.resolve()
+		if err != nil {
+			return nil, fmt.Errorf("persistence.mongo_uri: %w", err)
+		}
+		return persistence.OpenMongo(ctx, persistence.MongoConfig{
+			URI: string(uri), Database: p.MongoDatabase, MaxConns: p.MongoPool, MinConns: 1,
+			ConnectTimeout: p.MongoTimeout, SelectTimeout: p.MongoTimeout / 2, OperationTimeout: p.MongoTimeout,
+			Retention: retention, Log: log, Registerer: registry,
+		})
+	}
+	return persistence.OpenSQLite(ctx, persistence.SQLiteConfig{
+		Path: filepath.Join(cfg.DataDir, sqliteFile), Readers: sqliteReaders, CacheBytes: sqliteCacheBytes,
+		BusyTimeout: sqliteBusyTimeout, Retention: retention, Registerer: registry,
+	})
+}
+
+func openCache(ctx context.Context, p PersistenceConfig, log *slog.Logger, registry prometheus.Registerer) (persistence.Cache, error) {
+	if !p.RedisURL.set() {
+		return persistence.NewMemoryCache(p.CacheEntries)
+	}
+	address, err := p.RedisURL.resolve()
+	if err != nil {
+		return nil, fmt.Errorf("persistence.redis_url: %w", err)
+	}
+	return persistence.NewRedisCache(ctx, persistence.RedisConfig{
+		URL: string(address), Prefix: p.RedisPrefix, TTL: p.RedisTTL, MaxConns: p.RedisPool,
+		ConnectTimeout: redisConnectTimeout, OperationTimeout: p.RedisTimeout,
+		MaxFailures: redisMaxFailures, ProbeEvery: redisProbeEvery, Log: log, Registerer: registry,
+	})
+}
+
+// buildInfo is a metric that is always 1 and tells the version.
+func buildInfo(version string) prometheus.Collector {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "courier_gateway_build_info", Help: "Always 1; the labels tell what is running.",
+		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()},
+	})
+	g.Set(1)
+	return g
+}

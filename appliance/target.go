@@ -1,0 +1,80 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fincart/courier-gateway/bench"
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/signature"
+	"github.com/fincart/courier-gateway/ops"
+)
+
+// benchDeps is what the sending commands need of this process.
+func (c *cli) benchDeps() bench.CommandDeps {
+	return bench.CommandDeps{
+		Target: c.target,
+		Progress: func(verb string, total int) bench.Progress {
+			return ops.NewProgress(ops.ProgressConfig{
+				Out: c.err, Terminal: terminal(c.err), Verb: verb, Total: total, Now: time.Now,
+			})
+		},
+		In: c.in, Out: c.out, Err: c.err, Now: time.Now,
+	}
+}
+
+// target finds the courier that a command speaks as, with its first secret, and
+// where the appliance listens. An empty name asks for the default courier.
+func (c *cli) target(cmd *cobra.Command, name string) (bench.Target, error) {
+	l, err := c.load(cmd)
+	if err != nil {
+		return bench.Target{}, err
+	}
+	cfg := l.withDemo()
+	if name == "" {
+		name = cfg.defaultCourier()
+	}
+	courier, ok := cfg.Couriers[name]
+	if !ok {
+		return bench.Target{}, usage{fmt.Errorf("there is no courier %q; give --courier with one of %v", name, cfg.courierNames())}
+	}
+	var f faults
+	settings := courier.signing(&f, "couriers."+name)
+	if err := f.err(); err != nil {
+		if cfg.isDemo() {
+			err = fmt.Errorf("%w\nno couriers are configured, and the demo courier's secret is made by the first `appliance serve`", err)
+		}
+		return bench.Target{}, err
+	}
+	return bench.Target{Courier: name, URL: publicURL(cfg.Ingest, nil), Signature: *settings}, nil
+}
+
+// demoLine returns a curl line that posts one signed event of the default
+// courier, and the event's key and shipment.
+func demoLine(base string, cfg Config) (line, key, shipment string, err error) {
+	schemes, err := cfg.schemes()
+	if err != nil {
+		return "", "", "", err
+	}
+	var seed [8]byte
+	rand.Read(seed[:]) // never fails, see crypto/rand
+	name := cfg.defaultCourier()
+	events, err := bench.NewGenerator(bench.GeneratorConfig{
+		Seed: binary.BigEndian.Uint64(seed[:]), Source: name, Start: time.Now().UTC().Truncate(time.Second), Step: time.Second, Interleave: 1,
+	})
+	if err != nil {
+		return "", "", "", err
+	}
+	body := events.AppendBody(nil, 0)
+	var e event.Event
+	if faults := e.Decode(body, nil); len(faults) > 0 {
+		return "", "", "", fmt.Errorf("the generated event is wrong: %v", faults)
+	}
+	headers := append([]signature.Header{{Name: "content-type", Value: "application/json"}},
+		schemes[name].Sign(body, time.Now())...)
+	return bench.CurlLine(base+"/v1/events/courier", headers, body), e.Key, e.ShipmentID, nil
+}

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/fincart/courier-gateway/ingest"
+	"github.com/fincart/courier-gateway/jetstream"
+	"github.com/fincart/courier-gateway/ops"
+	"github.com/fincart/courier-gateway/process"
+)
+
+// App is a running appliance. Several may run in one process, on directories and
+// addresses of their own.
+type App struct {
+	life     *lifecycle
+	log      *slog.Logger
+	ingest   *ingest.Server // nil in the role process
+	public   net.Addr       // nil in the role process
+	admin    net.Addr
+	tls      bool
+	started  atomic.Bool
+	draining atomic.Bool
+	abort    chan struct{} // closed to drop the batches in hand
+	failed   chan error    // a part that ended by itself
+}
+
+// Deps is what an appliance needs from its process.
+type Deps struct {
+	Log     *slog.Logger
+	Version string
+	// WrapStore, when set, stands between the workers and the store; for tests
+	// and for load tests with injected faults.
+	WrapStore func(process.Store) process.Store
+}
+
+// start builds and starts an appliance: every part in the order of the data path,
+// from the end to the front, so that nothing is accepted before all that comes
+// after it is ready. What was started is stopped again when a later part fails.
+func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
+	cfg = cfg.withDemo()
+	app := &App{
+		life: &lifecycle{log: deps.Log}, log: deps.Log,
+		abort: make(chan struct{}), failed: make(chan error, 4),
+	}
+	defer func() {
+		if err != nil {
+			bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.ShutdownTimeout)
+			defer cancel()
+			err = errors.Join(err, app.life.stop(bound))
+		}
+	}()
+	about := ops.About{Version: deps.Version, Role: cfg.Role, StartedAt: time.Now(), DataDir: cfg.DataDir}
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data directory (data_dir): %w", err)
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(deps.Version))
+
+	// Queue.
+	settings, err := cfg.broker()
+	if err != nil {
+		return nil, err
+	}
+	broker, err := jetstream.Open(ctx, settings, jetstream.Deps{
+		Logger: deps.Log.With("package", "jetstream"), Metrics: registry,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start the queue: %w", err)
+	}
+	app.life.onStop("queue", broker.Close)
+	stamper, err := cfg.stamper()
+	if err != nil {
+		return nil, err
+	}
+
+	// Stores and workers.
+	health := &health{queue: broker, draining: &app.draining}
+	operators := ops.AdminDeps{
+		Queue: broker, About: about, Listeners: app.listeners, Ready: app.readiness,
+		Health:   func() (int, []byte) { return health.answer(true) },
+		Gatherer: registry, Metrics: registry, Log: deps.Log.With("package", "ops"),
+	}
+	var crew *workforce
+	if cfg.Role != roleIngest {
+		store, cache, err := openStores(ctx, cfg, app.life, deps.Log.With("package", "persistence"), registry)
+		if err != nil {
+			return nil, err
+		}
+		crew = newWorkforce(cfg, broker, store, cache, stamper, registry, app.abort, deps)
+		health.store, health.cache, health.worker = store, cache, crew.oldestBeat
+		operators.Events, operators.Shipments, operators.DeadLetters, operators.Counts = store, store, store, store
+		operators.Worker, operators.Reconciler = crew.workerStatus, crew.reconcilerStatus
+		operators.Replayer = &process.Replayer{
+			Letters: store, Publisher: broker, Stamper: stamper, Log: deps.Log.With("package", "process"), Now: time.Now,
+		}
+	}
+	app.life.run("health probe", health.run)
+
+	// Operators.
+	admin, err := newAdmin(cfg.Admin, operators)
+	if err != nil {
+		return nil, err
+	}
+	adminListener, err := listen(ctx, cfg.Admin.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("open the operators' listener (admin.listen): %w", err)
+	}
+	app.admin = adminListener.Addr()
+	app.serve("operators' listener", func() error { return admin.Serve(adminListener) }, admin.Shutdown)
+	if crew != nil {
+		crew.run(app.life)
+		app.life.onStop("pulling", broker.StopPulling)
+	}
+
+	// Intake.
+	if cfg.Role != roleProcess {
+		if cfg.isDemo() {
+			if _, err := randomFile(filepath.Join(cfg.DataDir, demoSecretFile)); err != nil {
+				return nil, fmt.Errorf("make the demo courier's secret: %w", err)
+			}
+		}
+		couriers, err := cfg.intakeCouriers()
+		if err != nil {
+			return nil, err
+		}
+		app.ingest, err = ingest.New(cfg.intake(), ingest.Deps{
+			Publisher: broker, Couriers: couriers, Stamper: stamper,
+			Health: func() (int, []byte) { return health.answer(false) },
+			Logger: deps.Log.With("package", "ingest"), Registerer: registry, Now: time.Now,
+		})
+		if err != nil {
+			return nil, err
+		}
+		publicListener, err := app.ingest.Listen()
+		if err != nil {
+			return nil, fmt.Errorf("open the couriers' listener (ingest.listen): %w", err)
+		}
+		app.public, app.tls = publicListener.Addr(), cfg.Ingest.TLSCertFile != ""
+		app.serve("couriers' listener", func() error { return app.ingest.Serve(publicListener) }, app.ingest.Shutdown)
+	}
+	app.life.run("watchdog", func(ctx context.Context) error { return watchdog(ctx, deps.Log, health.alive) })
+	app.started.Store(true)
+	return app, nil
+}
+
+// newAdmin returns the operators' server with its token read.
+func newAdmin(cfg AdminConfig, deps ops.AdminDeps) (*ops.Admin, error) {
+	limits := ops.DefaultAdminConfig()
+	if cfg.Token.set() {
+		token, err := cfg.Token.resolve()
+		if err != nil {
+			return nil, fmt.Errorf("admin.token: %w", err)
+		}
+		limits.Token = string(token)
+	}
+	return ops.NewAdmin(limits, deps)
+}
+
+// serve runs a server in the background. When it ends by itself the appliance
+// has failed.
+func (a *App) serve(name string, serve func() error, shutdown func(context.Context) error) {
+	go func() {
+		if err := serve(); err != nil {
+			a.failed <- fmt.Errorf("the %s ended: %w", name, err)
+		}
+	}()
+	a.life.onStop(name, shutdown)
+}
+
+// stop drains and stops every part, within the bound that ctx sets.
+func (a *App) stop(ctx context.Context) error {
+	a.draining.Store(true)
+	return a.life.stop(ctx)
+}
+
+// readiness returns why no work should be sent here, nil when it may be.
+func (a *App) readiness() error {
+	switch {
+	case a.draining.Load():
+		return errors.New("draining")
+	case !a.started.Load():
+		return errors.New("starting")
+	default:
+		return nil
+	}
+}
+
+func (a *App) listeners() []ops.Listener {
+	all := []ops.Listener{{Name: "admin", Address: a.admin.String()}}
+	if a.started.Load() && a.public != nil {
+		all = append(all, ops.Listener{Name: "public", Address: a.public.String(), TLS: a.tls})
+	}
+	return all
+}
+
+// reload takes over the couriers and their secrets from a new configuration.
+func (a *App) reload(cfg Config) error {
+	if a.ingest == nil {
+		return nil
+	}
+	couriers, err := cfg.withDemo().intakeCouriers()
+	if err != nil {
+		return err
+	}
+	return a.ingest.SetCouriers(couriers)
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	var lc net.ListenConfig
+	return lc.Listen(ctx, "tcp", address)
+}

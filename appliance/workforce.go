@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/jetstream"
+	"github.com/fincart/courier-gateway/ops"
+	"github.com/fincart/courier-gateway/persistence"
+	"github.com/fincart/courier-gateway/process"
+)
+
+// workforce is everybody who works on the queue: the workers, the dead-letter
+// mover and the reconciler.
+type workforce struct {
+	workers    []*process.Worker
+	pulses     []process.Pulse // of the workers, in their order
+	mover      *process.Mover
+	reconciler *process.Reconciler
+}
+
+func newWorkforce(
+	cfg Config, broker *jetstream.Broker, store persistence.Store, cache persistence.Cache,
+	stamper *event.Stamper, registry prometheus.Registerer, abort <-chan struct{}, deps Deps,
+) *workforce {
+	log := deps.Log.With("package", "process")
+	figures := process.NewMetrics(registry)
+	var ledger process.Store = store
+	if deps.WrapStore != nil {
+		ledger = deps.WrapStore(store)
+	}
+	handler := &process.Handler{
+		Store: ledger, Cache: cache, Stamper: stamper, Policy: cfg.policy(), Log: log, Metrics: figures, Now: time.Now,
+	}
+	w := &workforce{
+		pulses: make([]process.Pulse, cfg.Process.Workers),
+		mover:  &process.Mover{Queue: broker, Store: ledger, Stamper: stamper, Log: log, Metrics: figures, Now: time.Now},
+		reconciler: &process.Reconciler{
+			Queue: broker, Store: ledger, Graves: store, Publisher: broker, Stamper: stamper,
+			Every: cfg.Process.ReconcileEvery, Grace: cfg.Process.ReconcileGrace, Log: log, Metrics: figures, Now: time.Now,
+		},
+	}
+	for i := range w.pulses {
+		w.workers = append(w.workers, &process.Worker{
+			Queue: broker, Handler: handler, Pulse: &w.pulses[i], Log: log,
+			Config: process.WorkerConfig{BatchSize: cfg.Process.BatchSize, KeepAlive: cfg.JetStream.AckWait / 3, Abort: abort},
+		})
+	}
+	return w
+}
+
+// run sets everybody to work until the lifecycle stops them, workers first.
+func (w *workforce) run(life *lifecycle) {
+	life.run("reconciler", w.reconciler.Run)
+	life.run("dead-letter mover", w.mover.Run)
+	for i, worker := range w.workers {
+		life.run("worker "+strconv.Itoa(i+1), worker.Run)
+	}
+}
+
+// oldestBeat returns the phase and the last sign of life of the worker that has
+// been silent longest.
+func (w *workforce) oldestBeat() (phase string, at time.Time) {
+	s := w.workerStatus()
+	return s.Phase, s.LastBeat
+}
+
+// workerStatus sums up the workers: their counts, and the state of the one that
+// has been silent longest.
+func (w *workforce) workerStatus() ops.WorkerStatus {
+	var s ops.WorkerStatus
+	for i := range w.pulses {
+		h := w.pulses[i].Read()
+		s.Events, s.Batches = s.Events+h.Events, s.Batches+h.Batches
+		if i == 0 || h.At.Before(s.LastBeat) {
+			s.Phase, s.LastBeat = h.Phase, h.At
+		}
+	}
+	return s
+}
+
+func (w *workforce) reconcilerStatus() ops.ReconcilerStatus {
+	verified, checked, putBack, waiting := w.reconciler.Counts()
+	return ops.ReconcilerStatus{Verified: verified, Checked: checked, PutBack: putBack, Waiting: waiting}
+}
+
+// sweep removes from a store what has expired, every so often, until ctx ends.
+func sweep(ctx context.Context, store persistence.Store, every time.Duration, log *slog.Logger) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		records, letters, err := store.Sweep(ctx, time.Now())
+		switch {
+		case err != nil && ctx.Err() == nil:
+			log.Warn("can't remove what has expired, trying again", "error", err)
+		case records+letters > 0:
+			log.Info("removed what has expired", "events", records, "dead_letters", letters)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
