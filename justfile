@@ -1,0 +1,20 @@
+# Run the appliance on its embedded defaults, in ./data
+run *args:
+    go run ./appliance serve {{args}}
+
+# Run every test, with the race detector
+test *args:
+    go test -race {{args}} ./...
+
+# Run the Go benchmarks; compare two runs with benchstat
+bench *args:
+    go test -run '^$' -bench . -benchmem {{args}} ./...
+
+# Vet and lint
+lint:
+    go vet ./...
+    go tool -modfile=.ci/tools.mod golangci-lint run
+
+# Build a container image
+image tag="courier-gateway:dev":
+    docker build -t {{tag}} .
