@@ -9,30 +9,101 @@ import (
 )
 
 // apply folds e into s. Its result depends on the set of events applied and not
-// on their order or number: an event that is already in the history changes
-// nothing, an older one joins the history without touching a newer state. That is
-// what makes a retry after a half-finished commit harmless.
+// on their order or number: what is already in the history changes nothing, what
+// is older joins the history without touching a newer state. That is what makes a
+// retry after a half-finished commit harmless.
+//
+// A plain event is one checkpoint, known by its key. Of a cumulative push each
+// element is one, known by what it says: told again by another push, with another
+// key, it adds nothing.
 func apply(s *event.Shipment, e event.Event, now time.Time) {
-	c := event.Checkpoint{
-		At: e.OccurredAt.UTC(), Status: e.Status, Key: e.Key, EventID: e.ID, Type: e.Type,
+	joined, newest := false, false
+	for _, c := range checkpoints(e) {
+		if join(s, c) {
+			joined = true
+			newest = newest || compareCheckpoints(c, s.History[len(s.History)-1]) == 0
+		}
 	}
-	if e.Status != "" {
-		c.State = event.ParseState(e.Status)
-	}
-	at, known := slices.BinarySearchFunc(s.History, c, compareCheckpoints)
-	if known {
-		return
-	}
-	newest := at == len(s.History)
-	s.History = trim(slices.Insert(s.History, at, c), &s.Dropped)
 	if e.OrderID != "" && (newest || s.OrderID == "") {
 		s.OrderID = e.OrderID
 	}
 	if s.CreatedAt.IsZero() {
 		s.CreatedAt = now
 	}
-	s.UpdatedAt = now
+	if joined {
+		s.UpdatedAt = now
+	}
 	settle(s)
+}
+
+// checkpoints returns what e tells of its shipment.
+func checkpoints(e event.Event) []event.Checkpoint {
+	if len(e.Checkpoints) == 0 {
+		return []event.Checkpoint{{
+			At: e.OccurredAt.UTC(), State: stateOf(e.State, e.Status), Status: e.Status, Key: e.Key, EventID: e.ID, Type: e.Type,
+		}}
+	}
+	told := make([]event.Checkpoint, len(e.Checkpoints))
+	for i, m := range e.Checkpoints {
+		told[i] = event.Checkpoint{
+			At: m.At.UTC(), State: stateOf(m.State, m.Status), Status: m.Status, Key: e.Key, EventID: e.ID,
+		}
+	}
+	return told
+}
+
+// stateOf returns what a sender's mapping took a status for, or else what our
+// vocabulary takes it for.
+func stateOf(mapped event.State, status string) event.State {
+	if mapped == "" && status != "" {
+		return event.ParseState(status)
+	}
+	return mapped
+}
+
+// cumulative reports whether c was told by a cumulative push, whose type is not
+// that of its elements.
+func cumulative(c event.Checkpoint) bool { return c.Type == "" }
+
+// join adds c to the history and reports whether it was not there before. What
+// plain events tell stays even if it is equal, what only cumulative pushes tell
+// stays once, in the name of the one whose key comes first.
+//
+// A full history loses its oldest checkpoint for c, and counts it. When c is that
+// one itself it is not counted, because it may be known from before.
+func join(s *event.Shipment, c event.Checkpoint) bool {
+	at, told := slices.BinarySearchFunc(s.History, c, compareMoments)
+	if told {
+		first := &s.History[at]
+		switch {
+		case cumulative(c) && (!cumulative(*first) || first.Key <= c.Key):
+			return false
+		case cumulative(*first):
+			*first = c
+			return !cumulative(c)
+		}
+		if at, told = slices.BinarySearchFunc(s.History, c, compareCheckpoints); told {
+			return false
+		}
+	}
+	s.History = slices.Insert(s.History, at, c)
+	if len(s.History) <= event.MaxHistory {
+		return true
+	}
+	gone := dispensable(s.History)
+	s.History = slices.Delete(s.History, gone, gone+1)
+	if gone == at {
+		return false
+	}
+	s.Dropped++
+	return true
+}
+
+// dispensable returns the place of the checkpoint that a full history can do
+// without: the oldest, but a terminal one only when there is no other, because
+// those mark the legs.
+func dispensable(history []event.Checkpoint) int {
+	return max(0, slices.IndexFunc(history, func(c event.Checkpoint) bool { return !c.State.Terminal() }))
 }
 
 // settle derives the state and the leg from the history. A newer event after a
@@ -59,24 +130,17 @@ func settle(s *event.Shipment) {
 	s.EventTime, s.LastEvent = current.At, current.Key
 }
 
-// trim drops the oldest checkpoints past [event.MaxHistory] and counts them.
-// Terminal ones stay as long as others can go, because they mark the legs.
-func trim(history []event.Checkpoint, dropped *int) []event.Checkpoint {
-	for len(history) > event.MaxHistory {
-		oldest := max(0, slices.IndexFunc(history, func(c event.Checkpoint) bool { return !c.State.Terminal() }))
-		history = slices.Delete(history, oldest, oldest+1)
-		*dropped++
-	}
-	return history
-}
-
-// compareCheckpoints orders by event time, then by rank, then by what tells two
-// events apart, so that any order of arrival leads to the same history.
-func compareCheckpoints(a, b event.Checkpoint) int {
+// compareMoments orders by event time, then by rank, then by the courier's words.
+func compareMoments(a, b event.Checkpoint) int {
 	return cmp.Or(
 		a.At.Compare(b.At),
 		cmp.Compare(a.State.Rank(), b.State.Rank()),
-		cmp.Compare(a.Key, b.Key),
 		cmp.Compare(a.Status, b.Status),
 	)
+}
+
+// compareCheckpoints orders by moment, then by what tells two plain events apart,
+// so that any order of arrival leads to the same history.
+func compareCheckpoints(a, b event.Checkpoint) int {
+	return cmp.Or(compareMoments(a, b), cmp.Compare(a.Key, b.Key))
 }

@@ -64,6 +64,135 @@ func TestShipmentStateDoesNotDependOnTheOrderOfArrival(t *testing.T) {
 	}
 }
 
+// push is a cumulative push of a test: its key, and the moments that it tells.
+func push(key string, moments ...told) event.Event {
+	e := event.Event{
+		ID: "evt-" + key, Key: key, Type: "history", OccurredAt: noon.Add(time.Hour), ShipmentID: "s",
+		Checkpoints: make([]event.Moment, len(moments)),
+	}
+	for i, m := range moments {
+		e.Checkpoints[i] = event.Moment{At: noon.Add(time.Duration(m.minute) * time.Minute), State: event.ParseState(m.status), Status: m.status}
+		if m.status == "" {
+			e.Checkpoints[i].State = ""
+		}
+	}
+	return e
+}
+
+func TestCumulativePushesAddOnlyWhatIsNew(t *testing.T) {
+	first := []told{{"info_received", 0}, {"in_transit", 1}}
+	grown := []told{{"out_for_delivery", 2}, {"in_transit", 1}, {"info_received", 0}} // newest first
+	done := append([]told{{"delivered", 3}}, grown...)
+	back := append([]told{{"in_transit", 5}, {"returned", 9}}, done...)
+	tests := []struct {
+		name    string
+		events  []event.Event
+		state   event.State
+		leg     int
+		history int
+		last    string // the key that the state's checkpoint has
+	}{
+		{"one", []event.Event{push("a", first...)}, event.StateInTransit, 1, 2, "a"},
+		{"repeated under other keys", []event.Event{push("b", first...), push("a", first...), push("c", first...)}, event.StateInTransit, 1, 2, "a"},
+		{"growing", []event.Event{push("a", first...), push("b", grown...), push("c", done...)}, event.StateDelivered, 1, 4, "c"},
+		{"return leg", []event.Event{push("a", done...), push("b", back...), push("c", back...)}, event.StateReturned, 2, 6, "b"},
+		{"one moment twice in a push", []event.Event{push("a", told{"in_transit", 1}, told{"in_transit", 1})}, event.StateInTransit, 1, 1, "a"},
+		{"equal time", []event.Event{push("a", told{"delivered", 1}, told{"in_transit", 1}), push("b", told{"out_for_delivery", 1})}, event.StateDelivered, 1, 3, "a"},
+		{"equal state and time in other words", []event.Event{push("a", told{"in transit", 1}), push("b", told{"in_transit", 1})}, event.StateInTransit, 1, 2, "b"},
+		{"without a status", []event.Event{push("a", told{"in_transit", 1}, told{"", 2}), push("b", told{"", 2})}, event.StateInTransit, 1, 2, "a"},
+		{"beside plain events", []event.Event{told{"in_transit", 1}.event(), push("a", first...), told{"delivered", 4}.event()}, event.StateDelivered, 1, 3, "delivered@4"},
+		{"several plain events at a moment stay", []event.Event{named("y", told{"in_transit", 1}), push("a", first...), named("x", told{"in_transit", 1})},
+			event.StateInTransit, 1, 3, "y"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := inAnyOrder(t, tt.events)
+			if s.State != tt.state || s.Leg != tt.leg || len(s.History) != tt.history || s.LastEvent != tt.last {
+				t.Errorf("state %q by %q, leg %d, %d checkpoints; want %q by %q, leg %d, %d",
+					s.State, s.LastEvent, s.Leg, len(s.History), tt.state, tt.last, tt.leg, tt.history)
+			}
+		})
+	}
+}
+
+// named is a plain event with a key of its own.
+func named(key string, w told) event.Event {
+	e := w.event()
+	e.Key = key
+	return e
+}
+
+// inAnyOrder applies events in many orders, each of them twice, and returns the
+// shipment that all of them lead to.
+func inAnyOrder(t *testing.T, events []event.Event) *event.Shipment {
+	t.Helper()
+	var first *event.Shipment
+	for range 30 {
+		s := &event.Shipment{ShipmentRef: event.ShipmentRef{Courier: "demo", ID: "s"}}
+		for _, i := range rand.Perm(2 * len(events)) {
+			apply(s, events[i/2].Clone(), noon)
+		}
+		if first == nil {
+			first = s
+		} else if !reflect.DeepEqual(s, first) {
+			t.Fatalf("another order of arrival gave\n%+v, not\n%+v", s, first)
+		}
+	}
+	return first
+}
+
+func TestAnyEventsInAnyOrderLeadToOneShipment(t *testing.T) {
+	words := []string{"", "in_transit", "In-Transit", "out_for_delivery", "delivered", "returned", "teleported"}
+	for range 200 {
+		events := make([]event.Event, 1+rand.IntN(6))
+		moments := map[told]bool{}
+		for i := range events {
+			some := make([]told, 1+rand.IntN(5))
+			for k := range some {
+				some[k] = told{words[rand.IntN(len(words))], rand.IntN(4)}
+			}
+			if rand.IntN(3) == 0 {
+				events[i], some = named("key "+strconv.Itoa(i), some[0]), some[:1]
+			} else {
+				events[i] = push("key "+strconv.Itoa(i), some...)
+			}
+			for _, m := range some {
+				moments[m] = true
+			}
+		}
+		s := inAnyOrder(t, events)
+		for _, c := range s.History {
+			delete(moments, told{c.Status, int(c.At.Sub(noon).Minutes())})
+		}
+		if len(moments) > 0 {
+			t.Fatalf("%v were told and are not in the history of\n%+v", moments, s)
+		}
+	}
+}
+
+func TestMappedStateCountsBeforeOurOwnWords(t *testing.T) {
+	e := told{"delivered", 1}.event()
+	e.State = event.StateException // what this sender means by the word
+	s := inAnyOrder(t, []event.Event{e})
+	if s.State != event.StateException || s.RawStatus != "delivered" {
+		t.Errorf("state %q, raw %q", s.State, s.RawStatus)
+	}
+}
+
+func TestPushLongerThanTheHistory(t *testing.T) {
+	all := []told{{"delivered", 0}}
+	for i := range event.MaxHistory + 9 {
+		all = append(all, told{"in_transit", i + 1})
+	}
+	s := &event.Shipment{}
+	for i := range 3 {
+		apply(s, push(strconv.Itoa(i), all...), noon)
+		if len(s.History) != event.MaxHistory || s.Dropped != 10 || s.Leg != 2 || !s.History[0].State.Terminal() {
+			t.Fatalf("after %d pushes: %d checkpoints, %d dropped, leg %d; want %d, 10, 2", i+1, len(s.History), s.Dropped, s.Leg, event.MaxHistory)
+		}
+	}
+}
+
 func TestShipmentHistoryIsBounded(t *testing.T) {
 	s := &event.Shipment{}
 	apply(s, told{"delivered", 0}.event(), noon)

@@ -3,6 +3,7 @@ package event
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -24,7 +25,7 @@ func TestDecode(t *testing.T) {
 		ID: "evt_123", Type: "shipment.status.updated", OccurredAt: time.Date(2026, 2, 26, 12, 0, 0, 0, time.UTC),
 		Source: "courier-x", Key: "courier-x:evt_123", ShipmentID: "shp_456", OrderID: "ord_789", Status: "out_for_delivery",
 	}
-	if e != want {
+	if !reflect.DeepEqual(e, want) {
 		t.Errorf("got %+v, want %+v", e, want)
 	}
 }

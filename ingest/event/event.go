@@ -9,6 +9,7 @@
 package event
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -23,13 +24,15 @@ const (
 	MaxKeyBytes = 512
 	// MaxDepth bounds the nesting of arrays and objects in a body.
 	MaxDepth = 64
+	// MaxCheckpoints bounds what one cumulative push tells.
+	MaxCheckpoints = 1000
 )
 
 // Event is what a courier says happened, in the canonical vocabulary.
 //
-// Strings of an Event made by [Event.Decode] may share memory with the body it
-// was decoded from: they are valid as long as that body is neither changed nor
-// reused. Use [Event.Clone] to keep one longer.
+// Strings of an Event made by [Event.Decode] or a [Decoder] may share memory with
+// the body and the headers it was decoded from: they are valid as long as those
+// are neither changed nor reused. Use [Event.Clone] to keep one longer.
 type Event struct {
 	ID         string    // eventId
 	Type       string    // eventType, such as "shipment.status.updated"
@@ -39,9 +42,25 @@ type Event struct {
 	ShipmentID string    // payload.shipmentId
 	OrderID    string    // payload.orderId, may be empty
 	Status     string    // payload.status as the courier wrote it, may be empty
+	// State is what a [Mapping] takes Status for; empty when none has looked at
+	// it, so that [ParseState] is to.
+	State State
+	// Checkpoints is what a cumulative push tells of the shipment's history, in
+	// the sender's order. When there are any, they are all that the event tells.
+	// The array is the event's own; a [Decoder] uses it again, their strings are
+	// shared like the others.
+	Checkpoints []Moment
 }
 
-// Clone returns a copy of e that shares no memory with the body.
+// Moment is a shipment's state at a time, as one element of a cumulative push
+// tells it.
+type Moment struct {
+	At     time.Time
+	State  State  // empty when the sender told no status
+	Status string // as the courier wrote it
+}
+
+// Clone returns a copy of e that shares no memory with e and the body.
 func (e Event) Clone() Event {
 	e.ID = strings.Clone(e.ID)
 	e.Type = strings.Clone(e.Type)
@@ -50,6 +69,10 @@ func (e Event) Clone() Event {
 	e.ShipmentID = strings.Clone(e.ShipmentID)
 	e.OrderID = strings.Clone(e.OrderID)
 	e.Status = strings.Clone(e.Status)
+	e.Checkpoints = slices.Clone(e.Checkpoints)
+	for i := range e.Checkpoints {
+		e.Checkpoints[i].Status = strings.Clone(e.Checkpoints[i].Status)
+	}
 	return e
 }
 

@@ -14,14 +14,24 @@ func parseTime(s string) (t time.Time, ok bool) {
 	hour, minute, second := number(s[11:13]), number(s[14:16]), number(s[17:19])
 	nanos, rest := fraction(s[len(form):])
 	offset, ok := zone(rest)
-	if !ok || hour > 23 || minute > 59 || second > 59 || month < 1 || month > 12 {
+	if !ok {
 		return time.Time{}, false
 	}
+	t, ok = civil(year, month, day, hour, minute, second, nanos, time.UTC)
+	return t.Add(-offset), ok
+}
+
+// civil returns the time that a calendar and a clock in loc show; ok is false
+// when there is no such day or hour.
+func civil(year, month, day, hour, minute, second, nanos int, loc *time.Location) (t time.Time, ok bool) {
 	t = time.Date(year, time.Month(month), day, hour, minute, second, nanos, time.UTC)
-	if t.Day() != day { // no such day in this month
+	if hour > 23 || minute > 59 || second > 59 || month < 1 || month > 12 || t.Day() != day {
 		return time.Time{}, false
 	}
-	return t.Add(-offset), true
+	if loc != time.UTC {
+		t = time.Date(year, time.Month(month), day, hour, minute, second, nanos, loc)
+	}
+	return t, true
 }
 
 // zone reads the end of an RFC 3339 time: Z, or a sign, hours and minutes.

@@ -75,12 +75,13 @@ func (r ShipmentRef) String() string { return r.Courier + ":" + r.ID }
 // dropped and counted.
 const MaxHistory = 500
 
-// Checkpoint is one event in a shipment's history.
+// Checkpoint is one entry of a shipment's history: a plain event, or one element
+// of a cumulative push, which has no type.
 type Checkpoint struct {
 	At      time.Time `json:"occurredAt"`
 	State   State     `json:"state"`
 	Status  string    `json:"rawStatus,omitempty"` // as the courier wrote it
-	Key     string    `json:"idempotencyKey"`      // of the event that told it
+	Key     string    `json:"idempotencyKey"`      // of the event that told it, the first by name of several pushes
 	EventID string    `json:"eventId"`
 	Type    string    `json:"eventType,omitempty"`
 }

@@ -1,0 +1,161 @@
+package event
+
+import "time"
+
+// DefaultType is the type of events whose [Mapping] says nothing about it.
+const DefaultType = "shipment.status.updated"
+
+// Mapping says where a sender's own JSON holds what an [Event] is made of. The
+// zero Mapping stands for the canonical body, which [Event.Decode] reads.
+//
+// Each place is a list of templates, of which the first that can be filled
+// counts. A template is text with placeholders in braces:
+//
+//	{result.id}                a member: names and array indices from the root of
+//	                           the body, "$." before them if you like
+//	{scans[0].code}            an element of an array; [-1] is the last one
+//	{meta["odd.name"].id}      a name with dots, brackets or braces, quoted
+//	{header:x-event-id}        a header of the request
+//	{sha256:body}              the hash of the whole body, 64 hex digits
+//	{awb}:{status}:{time}      several of them, with text between
+//	shipment.updated           text alone, the same for every event
+//
+// A placeholder can't be filled when its member or header is absent, null or
+// empty. Numbers are taken as the text that stands in the body, and so are true
+// and false where a status is read. Anything else in such a place is a fault.
+//
+// Only EventID and Key may look at headers and hash the body: the worker reads an
+// event a second time, from the queue, where the envelope tells both and the
+// request's headers are gone. Type and Source alone may be text alone.
+type Mapping struct {
+	// EventID and Key name the event; where one is left out the other stands in,
+	// so at least one is needed. What is not the same in each copy of an event
+	// (a delivery time, a retry count) must not be part of a Key, and what tells
+	// two events of a shipment apart must be.
+	EventID []string `koanf:"event_id"`
+	Key     []string `koanf:"idempotency_key"`
+
+	Type   []string    `koanf:"event_type"` // none means [DefaultType]
+	Time   TimeMapping `koanf:"time"`       // needed unless Checkpoints tell it
+	Source []string    `koanf:"source"`     // none leaves it empty
+
+	// ShipmentID is needed. It must stay the same as long as the parcel travels: an
+	// alternative that can be filled later only makes another shipment.
+	ShipmentID []string `koanf:"shipment_id"`
+	OrderID    []string `koanf:"order_id"`
+
+	Status    []string `koanf:"status"`
+	Substatus []string `koanf:"substatus"`
+	// States lists, for each state of our vocabulary, the sender's statuses that
+	// mean it: "InTransit", or with Substatus also "TRANSIT/out_for_delivery",
+	// which wins over "TRANSIT" alone. Letter case and white space around them
+	// don't matter. With a table only the table counts, and what it does not list
+	// is kept raw as [StateUnknown]; without one [ParseState] decides.
+	States map[State][]string `koanf:"states"`
+
+	Checkpoints CheckpointMapping `koanf:"checkpoints"`
+}
+
+// TimeMapping says where a time stands and how it is written.
+type TimeMapping struct {
+	From []string `koanf:"from"`
+	// Formats are tried in order; none means rfc3339.
+	//
+	//	rfc3339    2026-02-26T12:00:00.5+01:00, nothing else
+	//	iso8601    the same, but a space may stand for the T, and seconds,
+	//	           offset (also +0100 and +01) or the whole clock may be missing
+	//	unix       seconds since 1970, as a number or a string, with a fraction or not
+	//	unix_ms    milliseconds since 1970
+	//
+	// Anything else is a layout of Go's package time, such as "02-01-2006 15:04:05".
+	Formats []string `koanf:"formats"`
+	// Zone is where a time without an offset was written: the name of a time zone
+	// as in "Asia/Kolkata", or an offset as in "+05:30". None means UTC, and for
+	// checkpoints the zone of the event.
+	Zone string `koanf:"zone"`
+	// Received lets the moment of receipt stand in when the body tells no time.
+	// Such events are in the order of arrival.
+	Received bool `koanf:"received"`
+}
+
+// CheckpointMapping describes a sender whose every push tells the shipment's
+// history anew. Its templates are filled from one element of the array.
+type CheckpointMapping struct {
+	Path      string      `koanf:"path"` // of the array, as between braces
+	Time      TimeMapping `koanf:"time"` // an element without one is left out
+	Status    []string    `koanf:"status"`
+	Substatus []string    `koanf:"substatus"`
+	// States is the elements' own table; none means that of the [Mapping].
+	States map[State][]string `koanf:"states"`
+}
+
+// Headers are the headers of a request. A request that verifies its signature
+// has this method already.
+type Headers interface {
+	// Header returns the first value of a header and how often the header
+	// occurs. The name is in lower case; the match must ignore case.
+	Header(name string) (value []byte, count int)
+}
+
+// Input is what a sender posted.
+type Input struct {
+	Body     []byte
+	Headers  Headers   // may be nil: none
+	Received time.Time // as in the envelope, for mappings that fall back on it
+}
+
+// Decoder reads a sender's body by a [Mapping]. It is immutable and safe for
+// concurrent use. A nil Decoder reads the canonical body.
+type Decoder struct {
+	root *node // nil for the canonical body
+
+	id       field
+	key      field // without alternatives: the same as id
+	kind     field
+	source   field
+	shipment field
+	order    field
+
+	status report
+	time   clock
+	list   *list // of checkpoints, nil for none
+}
+
+// Decode fills e from a request, appends every fault it finds to faults and
+// returns the result; e is usable when nothing was appended. It is as strict as
+// [Event.Decode], whose rules on the text of members hold here too, and names
+// faults by the paths of the sender's own body ("header:…" for a header). Of one
+// body it reports no more than a hundred.
+//
+// Of an event with checkpoints, a time or status that the body does not tell by
+// itself is that of the newest one; and where the event's own state is known and
+// differs from it, the event's own time and status follow as one more checkpoint.
+//
+// Decode neither changes nor keeps the body, but e shares memory with it, with
+// the headers and with the Decoder. It reads the body once, and once more the
+// elements that [-1] or both a path and the checkpoints ask for. It allocates for
+// strings with escapes, for each text joined of several parts or hashed, for
+// times written in a layout that has an offset, and for the checkpoints beyond
+// those that e.Checkpoints had room for; in other cases it does not.
+func (d *Decoder) Decode(in Input, e *Event, faults []Fault) []Fault {
+	if d.canonical() {
+		return e.Decode(in.Body, faults)
+	}
+	m := reading{scanner: scanner{src: in.Body}, plan: d, event: e, headers: in.Headers, received: in.Received, faults: faults}
+	return m.run()
+}
+
+// DecodeQueued is [Decoder.Decode] for an event from the queue. The envelope
+// tells its id and key, so the body's own are not looked for.
+func (d *Decoder) DecodeQueued(env *Envelope, e *Event, faults []Fault) []Fault {
+	if d.canonical() {
+		faults = e.Decode(env.Body, faults)
+	} else {
+		m := reading{scanner: scanner{src: env.Body}, plan: d, event: e, queued: true, received: env.ReceivedAt, faults: faults}
+		faults = m.run()
+	}
+	e.ID, e.Key = env.EventID, env.Key
+	return faults
+}
+
+func (d *Decoder) canonical() bool { return d == nil || d.root == nil }

@@ -1,0 +1,85 @@
+package event
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// report is where a sender's status stands, and what it means.
+type report struct {
+	status, substatus []template
+	states            states
+}
+
+// states maps a sender's statuses, and "status/substatus", both folded, onto ours.
+type states map[string]State
+
+// report compiles a report; otherwise is the table used when it has none itself.
+func (c *compiler) report(prefix string, from, sub []string, table map[State][]string, otherwise states) report {
+	r := report{
+		status:    c.templates(prefix+"status", from, anyScalar),
+		substatus: c.templates(prefix+"substatus", sub, anyScalar),
+		states:    c.states(prefix+"states", table),
+	}
+	if len(r.states) == 0 {
+		r.states = otherwise
+	}
+	if len(from) == 0 && len(sub)+len(table) > 0 {
+		c.fault(prefix+"status", "is needed for substatus and states")
+	}
+	return r
+}
+
+func (c *compiler) states(key string, table map[State][]string) states {
+	out := make(states, len(table))
+	for _, state := range States {
+		for _, status := range table[state] {
+			folded := string(appendFolded(nil, status))
+			switch other, twice := out[folded]; {
+			case folded == "":
+				c.fault(key+"."+string(state), "an empty status can't be listed")
+			case twice && other != state:
+				c.fault(key+"."+string(state), "%q is listed as %s too", status, other)
+			default:
+				out[folded] = state
+			}
+		}
+	}
+	for _, state := range slices.Sorted(maps.Keys(table)) {
+		if state.Rank() < 0 {
+			c.fault(key+"."+string(state), "is none of %v", States)
+		}
+	}
+	return out
+}
+
+// of returns what a sender's status means. It does not allocate for texts of
+// usual length.
+func (s states) of(status, substatus string) State {
+	if len(s) == 0 {
+		return ParseState(status)
+	}
+	var room [128]byte
+	folded := appendFolded(room[:0], status)
+	if substatus != "" {
+		both := appendFolded(append(folded, '/'), substatus)
+		if state, ok := s[string(both)]; ok {
+			return state
+		}
+	}
+	if state, ok := s[string(folded)]; ok {
+		return state
+	}
+	return StateUnknown
+}
+
+// appendFolded appends s in lower case and without white space around it.
+func appendFolded(b []byte, s string) []byte {
+	for _, r := range strings.TrimSpace(s) {
+		b = utf8.AppendRune(b, unicode.ToLower(r))
+	}
+	return b
+}

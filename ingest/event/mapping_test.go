@@ -1,0 +1,326 @@
+package event
+
+import (
+	"bytes"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// small returns a mapping of few members, changed by the given functions.
+func small(changes ...func(*Mapping)) Mapping {
+	m := Mapping{
+		EventID: []string{"{id}"}, ShipmentID: []string{"{data.parcel.number}"},
+		Time: TimeMapping{From: []string{"{at}"}}, Status: []string{"{data.status}"},
+	}
+	for _, change := range changes {
+		change(&m)
+	}
+	return m
+}
+
+func TestZeroMappingIsCanonical(t *testing.T) {
+	t.Parallel()
+	var want Event
+	want.Decode([]byte(goodBody), nil)
+	for name, d := range map[string]*Decoder{"nil": nil, "zero": mustDecoder(t, Mapping{}), "empty lists": mustDecoder(t, Mapping{EventID: []string{}, States: map[State][]string{}})} {
+		var e Event
+		if faults := d.Decode(Input{Body: []byte(goodBody)}, &e, nil); len(faults) > 0 || !reflect.DeepEqual(e, want) {
+			t.Errorf("%s: got %+v and %v, want %+v", name, e, faults, want)
+		}
+		env := Envelope{Body: []byte(goodBody), EventID: "told", Key: "by the envelope"}
+		faults := d.DecodeQueued(&env, &e, nil)
+		if len(faults) > 0 || e.ID != "told" || e.Key != "by the envelope" || e.ShipmentID != want.ShipmentID {
+			t.Errorf("%s, queued: got %+v and %v", name, e, faults)
+		}
+	}
+}
+
+func TestMappedPlaces(t *testing.T) {
+	t.Parallel()
+	with := func(templates ...string) Mapping {
+		return small(func(m *Mapping) { m.EventID = templates })
+	}
+	const rest = `"at":"2026-03-02T12:00:00Z","data":{"parcel":{"number":"n"}}}`
+	for _, tc := range []struct {
+		name    string
+		mapping Mapping
+		body    string
+		headers headers
+		want    string
+	}{
+		{"member", with("{id}"), `{"id":"a",` + rest, nil, "a"},
+		{"from the root", with("{$.id}"), `{"id":"a",` + rest, nil, "a"},
+		{"escapes", with("{id}"), `{"i\u0064":"\u0061/\"",` + rest, nil, `a/"`},
+		{"integer", with("{id}"), `{"id":9007199254740993,` + rest, nil, "9007199254740993"},
+		{"number as it stands", with("{id}"), `{"id":-1.50e+02,` + rest, nil, "-1.50e+02"},
+		{"element", with("{ids[1]}"), `{"ids":["a","b","c"],` + rest, nil, "b"},
+		{"last element", with("{ids[-1].x}"), `{"ids":[{"x":"a"},{"x":"b","y":[{}]}],` + rest, nil, "b"},
+		{"last and first of one element", with("{ids[-1]}+{ids[0]}"), `{"ids":["a"],` + rest, nil, "a+a"},
+		{"arrays in arrays", with("{m[1][0]}"), `{"m":[[1],[2,3]],` + rest, nil, "2"},
+		{"odd names", with(`{["a.b"]['c]d']["}"].x:y}`), `{"a.b":{"c]d":{"}":{"x:y":"x"}}},` + rest, nil, "x"},
+		{"header", with("{header:X-Id}"), `{` + rest, headers{"x-id": "h"}, "h"},
+		{"several parts", with("{header:x-id}/{id}:{data.parcel.number}."), `{"id":7,` + rest, headers{"x-id": "h"}, "h/7:n."},
+		{"first alternative", with("{id}", "{other}"), `{"other":"o","id":"i",` + rest, nil, "i"},
+		{"null is absent", with("{id}", "{other}"), `{"other":"o","id":null,` + rest, nil, "o"},
+		{"empty is absent", with("{id}", "{other}"), `{"other":"o","id":"",` + rest, nil, "o"},
+		{"a part is absent", with("{id}-{no}", "{id}"), `{"id":"i",` + rest, nil, "i"},
+		{"below null", with("{deep.id}", "{id}"), `{"deep":null,"id":"i",` + rest, nil, "i"},
+		{"below a text", with("{deep.id}", "{deep}"), `{"deep":"i",` + rest, nil, "i"},
+		{"object or text", with("{deep.id}", "{deep}"), `{"deep":{"id":"i"},` + rest, nil, "i"},
+		{"beyond the end", with("{ids[3]}", "{id}"), `{"ids":[],"id":"i",` + rest, nil, "i"},
+		{"hash of the body", with("{sha256:body}"), `{` + rest, nil, BodyHash([]byte(`{` + rest))},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var e Event
+			faults := mustDecoder(t, tc.mapping).Decode(Input{Body: []byte(tc.body), Headers: tc.headers}, &e, nil)
+			if len(faults) > 0 || e.ID != tc.want || e.Key != tc.want {
+				t.Errorf("got id %q, key %q and faults %v, want %q", e.ID, e.Key, faults, tc.want)
+			}
+		})
+	}
+}
+
+func TestMappedRoot(t *testing.T) {
+	t.Parallel()
+	d := mustDecoder(t, Mapping{EventID: []string{"{[0].id}"}, ShipmentID: []string{"{$[0].n}"}, Time: TimeMapping{From: []string{"{[-1].at}"}}})
+	var e Event
+	faults := d.Decode(Input{Body: []byte(` [{"id":1,"n":2},{"at":"2026-03-02T12:00:00Z"}] `)}, &e, nil)
+	if len(faults) > 0 || e.ID != "1" || e.ShipmentID != "2" || !e.OccurredAt.Equal(at("2026-03-02T12:00:00Z")) {
+		t.Errorf("got %+v and %v", e, faults)
+	}
+	if got := texts(d.Decode(Input{Body: []byte(`{}`)}, &e, nil)); !slices.Equal(got, []string{"$: must be an array, is an object"}) {
+		t.Errorf("an object instead of an array: %v", got)
+	}
+}
+
+func TestMappedFaults(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", MaxIDBytes+1)
+	joined := func(m *Mapping) { m.EventID, m.Key = []string{"{header:x-id}"}, []string{"{id}:{n}"} }
+	pushed := func(m *Mapping) {
+		m.Time = TimeMapping{}
+		m.Checkpoints = CheckpointMapping{Path: "data.log", Time: TimeMapping{From: []string{"{t}"}}, Status: []string{"{s.code}"}}
+	}
+	const good = `"at":"2026-03-02T12:00:00Z","data":{"parcel":{"number":"n"}}`
+	for _, tc := range []struct {
+		name    string
+		mapping Mapping
+		body    string
+		want    []string
+	}{
+		{"no object", small(), `[]`, []string{"$: must be an object, is an array"}},
+		{"no JSON", small(), `{"id":1,`, []string{"$: is not valid JSON: expected a member name in double quotes at byte 8, where the body ends"}},
+		{"more behind", small(), `{} 1`, []string{"$: is not valid JSON: expected the end of the body at byte 3"}},
+		{"syntax hides the rest", small(), `{"id":[],"id":1,"at":tru}`, []string{"$: is not valid JSON: expected 'true' at byte 21"}},
+		{"everything missing", small(), `{}`, []string{"id: is missing", "at: is missing", "data.parcel.number: is missing"}},
+		{"wrong above", small(), `{"id":"a","at":"2026-03-02T12:00:00Z","data":[]}`, []string{"data: must be an object, is an array"}},
+		{"wrong further above", small(), `{"id":"a","at":"2026-03-02T12:00:00Z","data":{"parcel":"p\n"}}`, []string{"data.parcel: must be an object, is a string"}},
+		{"wrong types", small(), `{"id":true,"at":{},"data":{"parcel":{"number":[1]},"status":[]}}`, []string{
+			"id: must be a string or a number, is a boolean", "at: must be a string or a number, is an object",
+			"data.parcel.number: must be a string or a number, is an array", "data.status: must be a string, a number or a boolean, is an array"}},
+		{"empty", small(), `{"id":"","at":"","data":{"parcel":{"number":""}}}`, []string{
+			"id: must not be empty", "at: must not be empty", "data.parcel.number: must not be empty"}},
+		{"rules of texts", small(), `{"id":"` + long + `","at":"2026-03-02","data":{"parcel":{"number":" n"},"status":"a\tb"}}`, []string{
+			"id: must not be longer than 256 bytes", "at: must be a time of the form rfc3339",
+			"data.parcel.number: must not start or end with white space", "data.status: must not hold control characters"}},
+		{"year", small(), `{"id":"a","at":"1969-12-31T23:59:59Z","data":{"parcel":{"number":"n"}}}`, []string{"at: must be in the years 1970 to 2261"}},
+		{"doubled member", small(), `{"id":"a","id":"b",` + good + `}`, []string{"id: appears more than once"}},
+		{"tripled, reported once", small(), `{"id":"a","id":[],"id":"b",` + good + `}`, []string{"id: appears more than once"}},
+		{"doubled above", small(), `{"id":"a","data":{"parcel":{"number":"x"}},` + good + `}`, []string{"data: appears more than once"}},
+		{"doubled by an escape", small(), `{"id":"a","\u0069d":"b",` + good + `}`, []string{"id: appears more than once"}},
+		{"doubled where nobody reads", small(), `{"id":"a","x":1,"x":2,` + good + `}`, nil},
+		{"every alternative missing", small(func(m *Mapping) { m.EventID = []string{"{a.b}", "{c}-{d}", "{header:x-id}"} }), `{` + good + `}`,
+			[]string{"a.b: is missing, and so is c+d, header:x-id"}},
+		{"an alternative that is wrong", small(func(m *Mapping) { m.EventID = []string{"{no}", "{id}", "{n}"} }), `{"id":{},"n":1,` + good + `}`,
+			[]string{"id: must be a string or a number, is an object"}},
+		{"an alternative that is empty", small(func(m *Mapping) { m.EventID = []string{"{no}", "{id}", "{header:x-id}-{id}"} }), `{"id":"",` + good + `}`,
+			[]string{"id: must not be empty"}},
+		{"an empty part", small(func(m *Mapping) { m.EventID = []string{"{id}-{n}"} }), `{"id":1,"n":"",` + good + `}`, []string{"n: must not be empty"}},
+		{"header missing", small(joined), `{"id":1,"n":2,` + good + `}`, []string{"header:x-id: is missing"}},
+		{"parts missing", small(joined), `{` + good + `}`, []string{"header:x-id: is missing", "id: is missing", "n: is missing"}},
+		{"parts too long", small(func(m *Mapping) { m.EventID = []string{"{id}:{n}"} }), `{"id":"` + long[1:] + `","n":2,` + good + `}`,
+			[]string{"id+n: must not be longer than 256 bytes"}},
+		{"checkpoints that are none", small(pushed), `{"id":"a","data":{"parcel":{"number":"n"},"log":{}}}`,
+			[]string{"data.log: must be an array, is an object"}},
+		{"no checkpoint", small(pushed), `{"id":"a","data":{"parcel":{"number":"n"},"log":[null]}}`, []string{"data.log: tells no time"}},
+		{"faults in checkpoints", small(pushed),
+			`{"id":"a","data":{"parcel":{"number":"n"},"log":[{"t":"2026-03-02T12:00:00Z","s":{"code":{}}},5,{"t":"x"},{"t":[]},{"s":1},{"t":"2026-03-02T12:00:00Z","s":{"code":1,"code":2}}]}}`,
+			[]string{"data.log[0].s.code: must be a string, a number or a boolean, is an object", "data.log[1]: must be an object, is a number",
+				"data.log[2].t: must be a time of the form rfc3339", "data.log[3].t: must be a string or a number, is an array", "data.log[5].s.code: appears more than once"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var e Event
+			got := mustDecoder(t, tc.mapping).Decode(Input{Body: []byte(tc.body)}, &e, []Fault{{Path: "kept"}})
+			if len(got) == 0 || got[0].Path != "kept" || !slices.Equal(texts(got[1:]), tc.want) {
+				t.Errorf("got faults\n  %s\nwant\n  %s", strings.Join(texts(got), "\n  "), strings.Join(tc.want, "\n  "))
+			}
+		})
+	}
+}
+
+func TestMappedFaultsAndCheckpointsAreBounded(t *testing.T) {
+	t.Parallel()
+	d := mustDecoder(t, pushMapping)
+	body := func(element string, n int) []byte {
+		return []byte(`{"id":"p","number":"n","date":"20260226","time":"120000","history":[` + strings.Repeat(element+",", n-1) + element + `]}`)
+	}
+	var e Event
+	if faults := d.Decode(Input{Body: body(`1`, MaxCheckpoints)}, &e, []Fault{{Path: "kept"}}); len(faults) != 1+maxFaults {
+		t.Errorf("%d faults, want %d", len(faults), 1+maxFaults)
+	}
+	if faults := d.Decode(Input{Body: body(`{"at":"2026-02-26"}`, MaxCheckpoints)}, &e, nil); len(faults) > 0 || len(e.Checkpoints) != MaxCheckpoints {
+		t.Errorf("%d checkpoints are refused: %v", len(e.Checkpoints), faults)
+	}
+	got := texts(d.Decode(Input{Body: body(`{"at":"2026-02-26"}`, MaxCheckpoints+5)}, &e, nil))
+	if !slices.Equal(got, []string{"history: must not hold more than 1000 checkpoints"}) {
+		t.Errorf("too many checkpoints: %v", got)
+	}
+}
+
+// manyHeaders has each header twice, or with bytes that are no UTF-8.
+type manyHeaders struct{ count int }
+
+func (h manyHeaders) Header(string) ([]byte, int) { return []byte("a\xff"), h.count }
+
+func TestDoubtfulHeadersAreFaults(t *testing.T) {
+	t.Parallel()
+	d := mustDecoder(t, small(func(m *Mapping) { m.EventID = []string{"{header:x-id}", "{id}"} }))
+	for count := 1; count <= 2; count++ {
+		var e Event
+		faults := d.Decode(Input{Body: []byte(`{"id":1,"at":"2026-03-02T12:00:00Z","data":{"parcel":{"number":"n"}}}`), Headers: manyHeaders{count}}, &e, nil)
+		if got := texts(faults); !slices.Equal(got, []string{"header:x-id: must be there once, in UTF-8"}) {
+			t.Errorf("%d headers: %v", count, got)
+		}
+	}
+}
+
+func TestQueuedEventNeedsNoIdentityOfItsOwn(t *testing.T) {
+	t.Parallel()
+	d := mustDecoder(t, small(func(m *Mapping) { m.EventID, m.Key = []string{"{header:x-id}"}, []string{"{id}"} }))
+	env := Envelope{EventID: "e", Key: "k", Body: []byte(`{"at":"2026-03-02T12:00:00Z","data":{"parcel":{"number":"n"}}}`)}
+	var e Event
+	if faults := d.DecodeQueued(&env, &e, nil); len(faults) > 0 || e.ID != "e" || e.Key != "k" || e.ShipmentID != "n" || e.Type != DefaultType {
+		t.Errorf("got %+v and %v", e, faults)
+	}
+	env.Body = []byte(`{"at":"2026-03-02T12:00:00Z","data":{}}`)
+	if got := texts(d.DecodeQueued(&env, &e, nil)); !slices.Equal(got, []string{"data.parcel.number: is missing"}) {
+		t.Errorf("faults %v", got)
+	}
+}
+
+func TestMappedStatus(t *testing.T) {
+	t.Parallel()
+	table := func(m *Mapping) {
+		m.Substatus = []string{"{data.sub}"}
+		m.States = map[State][]string{
+			StateInTransit: {"In Transit", "Größe"}, StateAttemptFailed: {"in transit/TRUE", "in transit/3"}, StateDelivered: {" 45 "}, StateException: {"no"},
+		}
+	}
+	for _, tc := range []struct {
+		members string
+		mapping Mapping
+		status  string
+		state   State
+	}{
+		{`"status":"In Transit"`, small(table), "In Transit", StateInTransit},
+		{`"status":" iN tRANSIT "`, small(table), " iN tRANSIT ", StateInTransit},
+		{`"status":"GRÖßE"`, small(table), "GRÖßE", StateInTransit},
+		{`"status":"in transit","sub":true`, small(table), "in transit", StateAttemptFailed},
+		{`"status":"in transit","sub":3`, small(table), "in transit", StateAttemptFailed},
+		{`"status":"in transit","sub":"unheard of"`, small(table), "in transit", StateInTransit},
+		{`"status":45`, small(table), "45", StateDelivered},
+		{`"status":"delivered"`, small(table), "delivered", StateUnknown}, // only the table counts
+		{`"status":"` + strings.Repeat("x", 200) + `"`, small(table), strings.Repeat("x", 200), StateUnknown},
+		{`"status":null`, small(table), "", ""},
+		{`"status":""`, small(table), "", ""},
+		{`"x":1`, small(table), "", ""},
+		{`"status":"Out-for delivery"`, small(), "Out-for delivery", StateOutForDelivery}, // no table: our own words
+		{`"status":"teleported"`, small(), "teleported", StateUnknown},
+	} {
+		var e Event
+		body := `{"id":"a","at":"2026-03-02T12:00:00Z","data":{"parcel":{"number":"n"},` + tc.members + `}}`
+		faults := mustDecoder(t, tc.mapping).Decode(Input{Body: []byte(body)}, &e, nil)
+		if len(faults) > 0 || e.Status != tc.status || e.State != tc.state {
+			t.Errorf("%s: got %q, %q and %v, want %q, %q", tc.members, e.Status, e.State, faults, tc.status, tc.state)
+		}
+	}
+}
+
+func TestCheckpointsAndTheEventsOwnStatus(t *testing.T) {
+	t.Parallel()
+	mapping := Mapping{
+		EventID: []string{"{id}"}, ShipmentID: []string{"{n}"}, Time: TimeMapping{From: []string{"{at}"}, Received: true}, Status: []string{"{status}"},
+		States:      map[State][]string{StateInTransit: {"moving"}, StateDelivered: {"done"}, StateExpired: {"gone"}},
+		Checkpoints: CheckpointMapping{Path: "log", Time: TimeMapping{From: []string{"{t}"}, Formats: []string{"unix"}}, Status: []string{"{s}"}},
+	}
+	one, two, noon := at("2001-09-09T01:46:40Z"), at("2001-09-09T01:46:41Z"), at("2026-03-02T12:00:00Z")
+	for _, tc := range []struct {
+		name, members string
+		want          Event // but for id and number
+	}{
+		{"none", `"at":"2026-03-02T12:00:00Z","status":"moving","log":[]`, Event{OccurredAt: noon, Status: "moving", State: StateInTransit}},
+		{"null", `"status":"moving","log":null`, Event{OccurredAt: received, Status: "moving", State: StateInTransit}},
+		{"the newest tells time and status", `"log":[{"t":1000000001,"s":"done"},{"t":1000000000,"s":"moving"},{"t":1000000001,"s":"moving"},{"t":1000000001}]`, Event{
+			OccurredAt: two, Status: "done", State: StateDelivered,
+			Checkpoints: []Moment{{two, StateDelivered, "done"}, {one, StateInTransit, "moving"}, {two, StateInTransit, "moving"}, {two, "", ""}}}},
+		{"the same status is not told twice", `"at":"2026-03-02T12:00:00Z","status":"moving","log":[{"t":1000000000,"s":"moving"}]`, Event{
+			OccurredAt: noon, Status: "moving", State: StateInTransit, Checkpoints: []Moment{{one, StateInTransit, "moving"}}}},
+		{"another status joins", `"at":"2026-03-02T12:00:00Z","status":"gone","log":[{"t":1000000000,"s":"moving"}]`, Event{
+			OccurredAt: noon, Status: "gone", State: StateExpired, Checkpoints: []Moment{{one, StateInTransit, "moving"}, {noon, StateExpired, "gone"}}}},
+		{"an unknown status does not", `"at":"2026-03-02T12:00:00Z","status":"odd","log":[{"t":1000000000,"s":"moving"}]`, Event{
+			OccurredAt: noon, Status: "odd", State: StateUnknown, Checkpoints: []Moment{{one, StateInTransit, "moving"}}}},
+		{"elements without a time are left out", `"status":"moving","log":[{"s":"done"},null,{"t":null},{"t":""}]`, Event{
+			OccurredAt: received, Status: "moving", State: StateInTransit}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var e Event
+			faults := mustDecoder(t, mapping).Decode(Input{Body: []byte(`{"id":"a","n":"n",` + tc.members + `}`), Received: received}, &e, nil)
+			tc.want.ID, tc.want.Key, tc.want.ShipmentID, tc.want.Type = "a", "a", "n", DefaultType
+			if len(e.Checkpoints) == 0 {
+				e.Checkpoints = nil
+			}
+			if len(faults) > 0 || !reflect.DeepEqual(e, tc.want) {
+				t.Errorf("got %+v\nand %v, want\n%+v", e, faults, tc.want)
+			}
+		})
+	}
+}
+
+func TestCheckpointsBesideOtherPathsOfTheirArray(t *testing.T) {
+	t.Parallel()
+	d := mustDecoder(t, Mapping{
+		EventID: []string{"{log[0].id}-{log[-1].id}"}, ShipmentID: []string{"{log[1].n.x}"},
+		Checkpoints: CheckpointMapping{Path: "log", Time: TimeMapping{From: []string{"{t[0]}", "{t[-1]}"}, Formats: []string{"unix"}}, Status: []string{"{n.x}"}},
+	})
+	var e Event
+	body := `{"log":[{"id":1,"t":[1000000000],"n":{"x":"a"}},{"id":2,"t":[null,1000000001],"n":{"x":"b"}},{"t":[1000000002],"id":3}]}`
+	faults := d.Decode(Input{Body: []byte(body)}, &e, nil)
+	if len(faults) > 0 || e.ID != "1-3" || e.ShipmentID != "b" || len(e.Checkpoints) != 3 || e.Checkpoints[1].Status != "b" || e.Checkpoints[2].Status != "" {
+		t.Errorf("got %+v and %v", e, faults)
+	}
+}
+
+func TestMappedEventSharesTheBody(t *testing.T) {
+	t.Parallel()
+	d := mustDecoder(t, pushMapping)
+	body := []byte(pushBody)
+	var e Event
+	if faults := d.Decode(Input{Body: body}, &e, nil); len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	kept, checkpoints := e.Clone(), e.Checkpoints
+	copy(body[bytes.Index(body, []byte("shp_")):], "xyz_")
+	copy(body[bytes.Index(body, []byte("InTransit")):], "OnTransit")
+	if e.ShipmentID != "xyz_456" || kept.ShipmentID != "shp_456" || e.Checkpoints[0].Status != "OnTransit" || kept.Checkpoints[0].Status != "InTransit" {
+		t.Errorf("after a change of the body the event says %+v, its clone %+v", e, kept)
+	}
+	d.Decode(Input{Body: []byte(pushBody)}, &e, nil)
+	if &checkpoints[0] != &e.Checkpoints[0] || &kept.Checkpoints[0] == &e.Checkpoints[0] {
+		t.Error("the array of checkpoints is not used again, or the clone shares it")
+	}
+}
