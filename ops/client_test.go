@@ -38,7 +38,7 @@ func TestBaseURL(t *testing.T) {
 // newClient returns a client of address with a short time-out.
 func newClient(t *testing.T, address string) *Client {
 	t.Helper()
-	c, err := NewClient(ClientConfig{Address: address, Timeout: 100 * time.Millisecond})
+	c, err := NewClient(ClientConfig{Address: address, Timeout: 2 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestClientSaysWhatToDo(t *testing.T) {
 
 	for name, c := range map[string]struct{ address, want string }{
 		"refused":    {refused.Addr().String(), "no appliance answers at " + refused.Addr().String() + ": is `appliance serve` running? set --admin-listen or APPLIANCE_ADMIN__LISTEN"},
-		"silent":     {silent.Addr().String(), "did not answer within 100ms"},
+		"silent":     {silent.Addr().String(), "did not answer within 2s"},
 		"html":       {page.URL, "is it another program's port?"},
 		"redirect":   {elsewhere.URL, "(status 302), but not as an appliance's admin listener"},
 		"other JSON": {otherJSON.URL, "(status 404), but not as an appliance's admin listener"},

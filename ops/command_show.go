@@ -75,7 +75,9 @@ func (c *commands) printRecord(r event.Record) error {
 	t.field("shipment", r.ShipmentID)
 	t.row("trace", r.TraceID)
 	t.row("sequence", strconv.FormatUint(r.Sequence, 10))
-	t.row("copies", fmt.Sprintf("%d duplicates, %d conflicts", r.Duplicates, r.Conflicts))
+	if r.Conflicts > 0 {
+		t.row("conflicts", fmt.Sprintf("%d copies with another body came after it", r.Conflicts))
+	}
 	t.field("replay", r.Replay)
 	if err := t.flush(); err != nil {
 		return err

@@ -142,7 +142,7 @@ func TestJSONHasTheDocumentedNames(t *testing.T) {
 	t.Parallel()
 	address := start(t, DefaultAdminConfig(), sample().deps())
 	for command, names := range map[string]string{
-		"events show demo:evt_1":       "courier idempotencyKey status eventId receivedAt attempts traceId sequence duplicates conflicts",
+		"events show demo:evt_1":       "courier idempotencyKey status eventId receivedAt attempts traceId sequence conflicts",
 		"shipments show shp_1":         "courier shipmentId state rawStatus history leg",
 		"dlq show 1-abcd":              "id courier idempotencyKey errorCode message attempts headers body reviewStatus",
 		"dlq list":                     "deadLetters",

@@ -157,7 +157,7 @@ func sample() *memory {
 		return event.Record{
 			Identity: event.Identity{Courier: courier, Key: key}, Status: event.Processed, EventID: "evt_1", EventType: "shipment.status.updated",
 			OccurredAt: noon.Add(-time.Hour), ShipmentID: "shp_1", TraceID: "req_1", ReceivedAt: noon.Add(-90 * time.Second), Sequence: 12,
-			BodyHash: "ab12", Attempts: attempts[:1], Duplicates: 2, Conflicts: 1, UpdatedAt: noon, EndedAt: noon.Add(-89 * time.Second),
+			BodyHash: "ab12", Attempts: attempts[:1], Conflicts: 1, UpdatedAt: noon, EndedAt: noon.Add(-89 * time.Second),
 		}
 	}
 	m := &memory{
