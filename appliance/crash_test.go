@@ -30,7 +30,11 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asAppliance) != "" {
 		os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, dir := range temporary {
+		_ = os.RemoveAll(dir)
+	}
+	os.Exit(code)
 }
 
 // child is an appliance in a process of its own.

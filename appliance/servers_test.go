@@ -62,7 +62,10 @@ func startDatabase(t *testing.T) *database {
 	t.Helper()
 	uri, genuine := os.LookupEnv("MONGO_URI")
 	if !genuine {
-		uri = startFerretDB(t)
+		var err error
+		if uri, err = ferretDB(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	u, err := url.Parse(uri)
 	if err != nil {
@@ -82,25 +85,28 @@ func startDatabase(t *testing.T) *database {
 	return d
 }
 
-// startFerretDB starts an embedded FerretDB and returns its address.
-func startFerretDB(t *testing.T) (uri string) {
-	t.Helper()
+// ferretDB starts an embedded FerretDB and returns its address. There is one for
+// all tests, as long as they run, because making a second one is a data race in
+// it; each test has a database of its own.
+var ferretDB = sync.OnceValues(func() (uri string, err error) {
+	dir, err := os.MkdirTemp("", "ferretdb")
+	if err != nil {
+		return "", err
+	}
 	f, err := ferretdb.New(&ferretdb.Config{
 		Listener: ferretdb.ListenerConfig{TCP: "127.0.0.1:0"}, Handler: "sqlite",
-		SQLiteURL: "file:" + t.TempDir() + "/?_pragma=synchronous(off)", Logger: slog.New(slog.DiscardHandler),
+		SQLiteURL: "file:" + dir + "/?_pragma=synchronous(off)", Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { _ = f.Run(ctx) })
-	t.Cleanup(func() {
-		cancel()
-		running.Wait()
-	})
-	return f.MongoDBURI()
-}
+	go func() { _ = f.Run(context.Background()) }()
+	temporary = append(temporary, dir)
+	return f.MongoDBURI(), nil
+})
+
+// temporary are the directories that outlive a test; TestMain removes them.
+var temporary []string
 
 // connect lets connections in, again.
 func (d *database) connect(t *testing.T) {
@@ -239,6 +245,7 @@ var natsBinary = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	temporary = append(temporary, dir)
 	bin := filepath.Join(dir, "nats-server")
 	if out, err := exec.Command("go", "build", "-o", bin, "github.com/nats-io/nats-server/v2").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build nats-server: %w: %s", err, out)

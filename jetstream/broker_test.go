@@ -111,7 +111,7 @@ func pull(t testing.TB, b *Broker, n int) []event.Delivery {
 	t.Helper()
 	var all []event.Delivery
 	for len(all) < n {
-		ds, err := b.Pull(within(t, 10*time.Second), n-len(all))
+		ds, err := b.Pull(within(t, 30*time.Second), n-len(all))
 		if err != nil {
 			t.Fatalf("Pull after %d of %d: %v", len(all), n, err)
 		}
@@ -133,7 +133,7 @@ func settle(t testing.TB, b *Broker, v event.Verdict, ds ...event.Delivery) {
 // eventually waits for a condition.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	ctx := within(t, 15*time.Second)
+	ctx := within(t, 30*time.Second)
 	for !ok() {
 		if sleep(ctx, 5*time.Millisecond) != nil {
 			t.Fatalf("never came true: %s", what)

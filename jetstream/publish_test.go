@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
 )
@@ -287,78 +286,23 @@ func TestGroupsAreReleasedByOneFlush(t *testing.T) {
 func TestCloseAnswersPublishesInFlight(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t)
-	cfg.MaxInFlight = 20
+	cfg.MaxInFlight = 20 // fewer than publishers, so that some wait for their turn
 	b := open(t, cfg)
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	stored := map[string]uint64{}
-	started := make(chan struct{}, 1)
-	for c := range 60 {
-		wg.Go(func() {
-			for i := 0; ; i++ {
-				key := strconv.Itoa(c) + "-" + strconv.Itoa(i)
-				r, err := b.Publish(t.Context(), envelope(key))
-				if err != nil {
-					if event.CodeOf(err) != event.IntakeUnavailable || !strings.Contains(err.Error(), "stopping") {
-						t.Errorf("%s: %v", key, err)
-					}
-					return
-				}
-				mu.Lock()
-				stored[key] = r.Sequence
-				mu.Unlock()
-				signal(started)
-			}
-		})
-	}
-	<-started
-	start := time.Now()
+	l := startLoad(t, b, 60)
+	l.more(t, 100)
 	closeBroker(t, b)
-	wg.Wait()
-	if took := time.Since(start); took > 4*time.Second {
-		t.Errorf("closing under load took %v", took)
-	}
-	b = open(t, cfg)
-	for key, seq := range stored {
-		if d, err := b.Load(t.Context(), seq); err != nil || d.Key != key {
-			t.Fatalf("%s was acknowledged, sequence %d holds %q, %v", key, seq, d.Key, err)
-		}
-	}
+	l.end() // every publisher was answered
+	l.checkLoadable(t, open(t, cfg))
 }
 
 func TestStoppedDeadKeepsWhatWasAcknowledged(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t)
-	cfg.PublishTimeout = time.Second
 	b := open(t, cfg)
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	stored := map[string]uint64{}
-	enough := make(chan struct{}, 1)
-	for c := range 20 {
-		wg.Go(func() {
-			for i := 0; ; i++ {
-				key := strconv.Itoa(c) + "-" + strconv.Itoa(i)
-				r, err := b.Publish(t.Context(), envelope(key))
-				if err != nil {
-					return
-				}
-				mu.Lock()
-				if stored[key] = r.Sequence; len(stored) > 500 {
-					signal(enough)
-				}
-				mu.Unlock()
-			}
-		})
-	}
-	<-enough
+	l := startLoad(t, b, 20)
+	l.more(t, 500)
 	b.server.stop() // without draining anything
-	wg.Wait()
+	l.end()
 	closeBroker(t, b)
-	b = open(t, cfg)
-	for key, seq := range stored {
-		if d, err := b.Load(t.Context(), seq); err != nil || d.Key != key {
-			t.Fatalf("%s was acknowledged, sequence %d holds %q, %v", key, seq, d.Key, err)
-		}
-	}
+	l.checkLoadable(t, open(t, cfg))
 }

@@ -10,7 +10,7 @@ import (
 
 // Pull returns between 1 and limit deliveries, oldest first, as soon as there is
 // one, without waiting for more. Their bytes are the caller's. It returns
-// [ErrStopped] when [Broker.StopPulling] was called and nothing is left, and the
+// [event.ErrStopped] when [Broker.StopPulling] was called and nothing is left, and the
 // cause of ctx when that ends. A lost connection only makes it wait.
 //
 // Deliveries that came ahead and wait for the next Pull are kept alive: a worker
@@ -38,7 +38,7 @@ func (b *Broker) Pull(ctx context.Context, limit int) ([]event.Delivery, error) 
 
 // StopPulling asks the broker for no more deliveries and advisories. [Broker.Pull]
 // and [Broker.PullAdvisories] still return what has come already, each of which
-// has spent an attempt, and then [ErrStopped]. It returns when nothing more will
+// has spent an attempt, and then [event.ErrStopped]. It returns when nothing more will
 // come, or when ctx ends.
 func (b *Broker) StopPulling(ctx context.Context) error {
 	if !b.cfg.Consume {

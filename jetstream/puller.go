@@ -9,11 +9,9 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-)
 
-// ErrStopped says that pulling has been stopped and everything fetched before
-// has been handed out.
-var ErrStopped = errors.New("pulling from the broker has been stopped")
+	"github.com/fincart/courier-gateway/ingest/event"
+)
 
 // puller keeps one pull request open on a consumer whenever there is room for
 // what it may bring, and holds what has come until it is taken.
@@ -46,14 +44,14 @@ type puller struct {
 	want  chan struct{} // one token when a request may be due
 	ended chan struct{} // closed by stop
 
-	start, end sync.Once
+	end sync.Once
 
 	mu    sync.Mutex
-	sub   *nats.Subscription
-	buf   []pulled // oldest first
-	bytes int      // of buf
-	asked int      // messages that the open request may still bring; 0 when none is open
-	no    uint64   // number of the latest request
+	sub   *nats.Subscription // nil until the first take
+	buf   []pulled           // oldest first
+	bytes int                // of buf
+	asked int                // messages that the open request may still bring; 0 when none is open
+	no    uint64             // number of the latest request
 	heard time.Time
 }
 
@@ -113,9 +111,7 @@ func (p *puller) outlive(ctx context.Context, tick <-chan time.Time) {
 // take returns between 1 and limit messages, oldest first, as soon as there is
 // one.
 func (p *puller) take(ctx context.Context, limit int) ([]*nats.Msg, error) {
-	var err error
-	p.start.Do(func() { err = p.subscribe() })
-	if err != nil {
+	if err := p.subscribe(); err != nil {
 		return nil, err
 	}
 	for {
@@ -133,7 +129,7 @@ func (p *puller) take(ctx context.Context, limit int) ([]*nats.Msg, error) {
 			if taken := p.takeNow(limit); len(taken) > 0 {
 				return taken, nil
 			}
-			return nil, ErrStopped
+			return nil, event.ErrStopped
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
@@ -143,8 +139,8 @@ func (p *puller) take(ctx context.Context, limit int) ([]*nats.Msg, error) {
 func (p *puller) takeNow(limit int) []*nats.Msg {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := min(limit, len(p.buf))
-	if n <= 0 {
+	n := min(max(limit, 1), len(p.buf))
+	if n == 0 {
 		return nil
 	}
 	taken := make([]*nats.Msg, n)
@@ -164,14 +160,18 @@ func (p *puller) takeNow(limit int) []*nats.Msg {
 	return taken
 }
 
+// subscribe listens for what the pull requests bring, once.
 func (p *puller) subscribe() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sub != nil || p.isEnded() {
+		return nil
+	}
 	sub, err := p.conn.Subscribe(p.inbox+".*", p.onMsg)
 	if err != nil {
 		return down("pull", err)
 	}
-	p.mu.Lock()
 	p.sub = sub
-	p.mu.Unlock()
 	signal(p.want)
 	return sub.SetPendingLimits(-1, -1)
 }

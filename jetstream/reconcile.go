@@ -30,7 +30,7 @@ func (b *Broker) PullSettled(ctx context.Context, limit int) ([]event.Delivery, 
 	if err != nil || verified >= floor {
 		return nil, err
 	}
-	messages, err := b.readFrom(ctx, eventsStream, verified+1, int(min(uint64(limit), floor-verified)))
+	messages, err := b.readFrom(ctx, eventsStream, verified+1, int(min(uint64(max(limit, 1)), floor-verified)))
 	if err != nil {
 		return nil, err
 	}

@@ -75,7 +75,7 @@ func TestReconcilerWaitsForAdvisories(t *testing.T) {
 	ds := pull(t, b, 5)
 	settle(t, b, event.Verdict{Action: event.Dead, Code: event.Forged}, ds[2])
 	settle(t, b, event.Verdict{Action: event.Ack}, ds[0], ds[1], ds[3], ds[4])
-	as, err := b.PullAdvisories(within(t, 10*time.Second), 1)
+	as, err := b.PullAdvisories(within(t, 30*time.Second), 1)
 	if err != nil {
 		t.Fatal(err)
 	}

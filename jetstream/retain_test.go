@@ -62,7 +62,7 @@ func TestRetentionStaysBehindEveryFloor(t *testing.T) {
 		if got := firstSeq(t, b); got != 10 {
 			t.Errorf("first is %d, want 10: its advisory waits", got)
 		}
-		as, err := b.PullAdvisories(within(t, 10*time.Second), 1)
+		as, err := b.PullAdvisories(within(t, 30*time.Second), 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -157,7 +157,7 @@ func TestHandledAdvisoriesAreRemoved(t *testing.T) {
 	eventually(t, "three advisories", func() bool { return stored() == 3 })
 	var as []event.Advisory
 	for len(as) < 3 {
-		more, err := b.PullAdvisories(within(t, 10*time.Second), 10)
+		more, err := b.PullAdvisories(within(t, 30*time.Second), 10)
 		if err != nil {
 			t.Fatal(err)
 		}

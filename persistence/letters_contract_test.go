@@ -144,7 +144,7 @@ func contractReview(t *testing.T, s Store) {
 
 func contractLinks(t *testing.T, s Store) {
 	commitAll(t, s, letters(event.DeadLetter{ID: "l", DeadAt: noon}))
-	const n = 8
+	const n = 5
 	var wg sync.WaitGroup
 	for i := range 2 * n {
 		wg.Go(func() {

@@ -29,7 +29,6 @@ type recordDocument struct {
 	Sequence    int64             `bson:"sequence"`
 	BodyHash    string            `bson:"bodyHash,omitempty"`
 	Attempts    []attemptDocument `bson:"attempts,omitempty"`
-	Duplicates  int               `bson:"duplicates,omitempty"`
 	Conflicts   int               `bson:"conflicts,omitempty"`
 	Replay      string            `bson:"replay,omitempty"`
 	Code        string            `bson:"errorCode,omitempty"`
@@ -127,7 +126,7 @@ func newRecordDocument(r *event.Record, commit bson.ObjectID) recordDocument {
 		Status: cleanText(string(r.Status)), EventID: cleanText(r.EventID), EventType: cleanText(r.EventType),
 		OccurredAt: timeText(r.OccurredAt), ShipmentID: cleanText(r.ShipmentID), TraceID: cleanText(r.TraceID),
 		ReceivedAt: timeText(r.ReceivedAt), Sequence: int64(r.Sequence), BodyHash: cleanText(r.BodyHash),
-		Attempts: mapList(r.Attempts, newAttemptDocument), Duplicates: r.Duplicates, Conflicts: r.Conflicts,
+		Attempts: mapList(r.Attempts, newAttemptDocument), Conflicts: r.Conflicts,
 		Replay: cleanText(r.Replay), Code: cleanText(string(r.Code)), Message: cleanText(r.Message),
 		UpdatedAt: timeText(r.UpdatedAt), EndedAt: timeText(r.EndedAt), ExpiresFrom: expiry(r.EndedAt),
 	}
@@ -150,8 +149,8 @@ func (d *recordDocument) record(t *times) event.Record {
 		Identity: event.Identity{Courier: d.Courier, Key: d.Key}, Status: event.Status(d.Status), EventID: d.EventID,
 		EventType: d.EventType, OccurredAt: t.parse(d.OccurredAt), ShipmentID: d.ShipmentID, TraceID: d.TraceID,
 		ReceivedAt: t.parse(d.ReceivedAt), Sequence: uint64(d.Sequence), BodyHash: d.BodyHash,
-		Attempts:   mapList(d.Attempts, t.attempt),
-		Duplicates: d.Duplicates, Conflicts: d.Conflicts, Replay: d.Replay, Code: event.Code(d.Code), Message: d.Message,
+		Attempts:  mapList(d.Attempts, t.attempt),
+		Conflicts: d.Conflicts, Replay: d.Replay, Code: event.Code(d.Code), Message: d.Message,
 		UpdatedAt: t.parse(d.UpdatedAt), EndedAt: t.parse(d.EndedAt), Version: d.Version,
 	}
 }

@@ -19,33 +19,50 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
-// ferret starts an embedded server that speaks MongoDB's protocol and returns
-// its address. It knows no TTL indexes, takes at most 99 updates in one command,
+// ferret starts an embedded server that speaks MongoDB's protocol, one for all
+// tests (making a second one is a data race in it), each of which has a database
+// of its own. It knows no TTL indexes, takes at most 99 updates in one command,
 // and its updates are not atomic: a store in front of it has one connection only,
 // so that commands come one at a time.
-func ferret(t testing.TB) string {
-	t.Helper()
-	f, err := ferretdb.New(&ferretdb.Config{
+var ferret = sync.OnceValue(func() *ferretServer {
+	s := &ferretServer{dir: must(os.MkdirTemp("", "ferret"))}
+	f := must(ferretdb.New(&ferretdb.Config{
 		Listener: ferretdb.ListenerConfig{TCP: "127.0.0.1:0"}, Handler: "sqlite",
-		SQLiteURL: "file:" + t.TempDir() + "/", Logger: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	var running sync.WaitGroup
-	running.Go(func() { f.Run(ctx) })
-	t.Cleanup(func() {
-		cancel()
-		running.Wait()
-	})
-	return f.MongoDBURI()
+		SQLiteURL: "file:" + s.dir + "/?_pragma=synchronous(off)", Logger: slog.New(slog.DiscardHandler),
+	}))
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	s.running.Go(func() { f.Run(ctx) })
+	s.uri = f.MongoDBURI()
+	stopFerret = s.stop
+	return s
+})
+
+type ferretServer struct {
+	uri, dir string
+	cancel   context.CancelFunc
+	running  sync.WaitGroup
+}
+
+func (s *ferretServer) stop() {
+	s.cancel()
+	s.running.Wait()
+	os.RemoveAll(s.dir)
+}
+
+// stopFerret ends the server, if a test has started it.
+var stopFerret = func() {}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	stopFerret()
+	os.Exit(code)
 }
 
 func testMongo(uri string) MongoConfig {
 	return MongoConfig{
 		URI: uri, Database: "courier_gateway_test_" + bson.NewObjectID().Hex(), MaxConns: 1,
-		ConnectTimeout: 5 * time.Second, SelectTimeout: 5 * time.Second, OperationTimeout: 20 * time.Second,
+		ConnectTimeout: 5 * time.Second, SelectTimeout: 5 * time.Second, OperationTimeout: time.Minute,
 		Log: slog.New(slog.DiscardHandler),
 	}
 }
@@ -66,7 +83,7 @@ func openTestMongo(t testing.TB, c MongoConfig) *Mongo {
 
 func TestMongoContractOnFerretDB(t *testing.T) {
 	t.Parallel()
-	uri := ferret(t)
+	uri := ferret().uri
 	storeContract(t, func(t *testing.T, _ Retention) Store { return openTestMongo(t, testMongo(uri)) })
 }
 
@@ -147,7 +164,7 @@ func TestMongoRoundTrips(t *testing.T) {
 	if os.Getenv("MONGO_URI") != "" {
 		c, large = realMongo(t), 500
 	} else {
-		c.URI = ferret(t)
+		c.URI = ferret().uri
 	}
 	countTrips(t, c, large)
 	// The scripted server takes any number.
@@ -213,7 +230,7 @@ func countTrips(t *testing.T, c MongoConfig, large int) {
 // and applies the same event again.
 func TestMongoInterrupted(t *testing.T) {
 	t.Parallel()
-	c := testMongo(ferret(t))
+	c := testMongo(ferret().uri)
 	var cut atomic.Pointer[func()] // called after each command that writes
 	c.monitor = &drivers.CommandMonitor{Succeeded: func(_ context.Context, e *drivers.CommandSucceededEvent) {
 		if fn := cut.Load(); fn != nil && (e.CommandName == "insert" || e.CommandName == "update") {
@@ -259,7 +276,7 @@ func TestMongoInterrupted(t *testing.T) {
 // TestMongoInterruptedAgain ends the commit of a row that exists after its claim.
 func TestMongoInterruptedAgain(t *testing.T) {
 	t.Parallel()
-	c := testMongo(ferret(t))
+	c := testMongo(ferret().uri)
 	ctx, cancel := context.WithCancel(t.Context())
 	c.monitor = &drivers.CommandMonitor{Succeeded: func(_ context.Context, e *drivers.CommandSucceededEvent) {
 		if e.CommandName == "update" {
@@ -270,7 +287,7 @@ func TestMongoInterruptedAgain(t *testing.T) {
 	before := fullRecord("demo", "k")
 	commitAll(t, m, records(before))
 	after := before
-	after.Version, after.Duplicates = 1, 99
+	after.Version, after.Conflicts = 1, 99
 	p := fullShipment("demo", "i")
 	if _, err := m.Commit(ctx, []event.Change{{Shipment: &p, Records: []event.Record{after}}}); event.CodeOf(err) != event.Interrupted {
 		t.Fatal(err)
@@ -283,7 +300,7 @@ func TestMongoInterruptedAgain(t *testing.T) {
 
 func TestMongoIndexes(t *testing.T) {
 	t.Parallel()
-	c := testMongo(ferret(t))
+	c := testMongo(ferret().uri)
 	first := openTestMongo(t, c)
 	if err := first.Ping(t.Context()); err != nil {
 		t.Fatal(err)
@@ -312,7 +329,7 @@ func TestMongoIndexes(t *testing.T) {
 // on by itself when it is gone.
 func TestMongoIndexClash(t *testing.T) {
 	t.Parallel()
-	c := testMongo(ferret(t))
+	c := testMongo(ferret().uri)
 	var said safeBuffer
 	c.Log = slog.New(slog.NewTextHandler(&said, nil))
 	in := openTestMongo(t, testMongo(c.URI)).client.Database(c.Database).Collection("dead_letter_events")
@@ -341,7 +358,7 @@ func TestMongoIndexClash(t *testing.T) {
 // and by letting them hang.
 func TestMongoAway(t *testing.T) {
 	t.Parallel()
-	uri := ferret(t)
+	uri := ferret().uri
 	p := newProxy(t, strings.TrimSuffix(strings.TrimPrefix(uri, "mongodb://"), "/"))
 	p.down()
 	c := testMongo("mongodb://" + p.addr)

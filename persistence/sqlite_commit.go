@@ -182,13 +182,13 @@ func (t *commit) putRecord(r *event.Record, p place) error {
 	t.counts.add("processed_events", string(r.Status), 1)
 	return t.putRow(p.row, `INSERT INTO processed_events
 		(version, status, event_id, event_type, occurred_at, shipment_id, trace_id, received_at, sequence, body_hash,
-			attempts, duplicates, conflicts, replay, error_code, message, updated_at, ended_at, courier,
+			attempts, conflicts, replay, error_code, message, updated_at, ended_at, courier,
 			idempotency_key, key_hash)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		`UPDATE processed_events SET
 			(version, status, event_id, event_type, occurred_at, shipment_id, trace_id, received_at, sequence, body_hash,
-			attempts, duplicates, conflicts, replay, error_code, message, updated_at, ended_at)
-			= (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+			attempts, conflicts, replay, error_code, message, updated_at, ended_at)
+			= (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		WHERE row_id = ?`,
 		func(b *binder) {
 			b.int(r.Version + 1)
@@ -202,7 +202,6 @@ func (t *commit) putRecord(r *event.Record, p place) error {
 			b.int(int64(r.Sequence))
 			b.text(r.BodyHash)
 			b.text(p.json)
-			b.int(int64(r.Duplicates))
 			b.int(int64(r.Conflicts))
 			b.text(r.Replay)
 			b.text(string(r.Code))

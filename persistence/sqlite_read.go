@@ -11,7 +11,7 @@ import (
 )
 
 const recordColumns = `courier, idempotency_key, version, status, event_id, event_type, occurred_at, shipment_id,
-	trace_id, received_at, sequence, body_hash, attempts, duplicates, conflicts, replay, error_code, message,
+	trace_id, received_at, sequence, body_hash, attempts, conflicts, replay, error_code, message,
 	updated_at, ended_at`
 
 const shipmentColumns = `courier, shipment_id, version, order_id, state, raw_status, event_time, last_event, leg,
@@ -148,7 +148,7 @@ func readRecord(c *columns) event.Record {
 		TraceID: c.text(), ReceivedAt: c.time(), Sequence: uint64(c.int()), BodyHash: c.text(),
 		Attempts: list(c, decodeAttempts),
 	}
-	r.Duplicates, r.Conflicts = int(c.int()), int(c.int())
+	r.Conflicts = int(c.int())
 	r.Replay, r.Code, r.Message = c.text(), event.Code(c.text()), c.text()
 	r.UpdatedAt, r.EndedAt = c.time(), c.time()
 	return r

@@ -40,7 +40,6 @@ CREATE TABLE processed_events (
 	sequence        INTEGER NOT NULL,
 	body_hash       TEXT,
 	attempts        TEXT, -- JSON
-	duplicates      INTEGER NOT NULL,
 	conflicts       INTEGER NOT NULL,
 	replay          TEXT,
 	error_code      TEXT,

@@ -67,7 +67,7 @@ func fullRecord(courier, key string) event.Record {
 			{Number: 2, StartedAt: noon.Add(4), EndedAt: noon.Add(5), Outcome: event.Succeeded},
 			{Number: 3, StartedAt: noon.Add(6)},
 		},
-		Duplicates: 3, Conflicts: 2, Replay: "nonce", Code: event.Throttled, Message: "again",
+		Conflicts: 2, Replay: "nonce", Code: event.Throttled, Message: "again",
 		UpdatedAt: noon.Add(7), EndedAt: noon.Add(8),
 	}
 }

@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strconv"
 	"time"
@@ -25,7 +26,8 @@ func newDeadLetter(d *event.Delivery, code event.Code, message string, now time.
 
 // Advisories is the broker's list of events that it will not deliver again.
 type Advisories interface {
-	// PullAdvisories blocks until there is at least one and returns up to limit.
+	// PullAdvisories blocks until there is at least one and returns up to limit;
+	// [event.ErrStopped] when there will be none any more.
 	PullAdvisories(ctx context.Context, limit int) ([]event.Advisory, error)
 	// SettleAdvisory takes it off the list when done, or has it come again.
 	SettleAdvisory(a event.Advisory, done bool) error
@@ -53,6 +55,9 @@ func (m *Mover) Run(ctx context.Context) error {
 	pause := newPause()
 	for ctx.Err() == nil {
 		batch, err := m.Queue.PullAdvisories(ctx, moveBatch)
+		if errors.Is(err, event.ErrStopped) {
+			return nil
+		}
 		if err != nil {
 			if ctx.Err() == nil {
 				m.Log.Warn("can't read the broker's advisories, trying again", "error", err)

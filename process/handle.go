@@ -129,7 +129,8 @@ func (h *Handler) inspect(j *job) (event.Code, string) {
 }
 
 // skipCached acknowledges copies of events that the cache knows as processed
-// with the same body. Everything else is the ledger's to decide.
+// with the same body. Everything else is the ledger's to decide, and so is what
+// was put back or replayed: that happens because the ledger lacks its outcome.
 func (h *Handler) skipCached(ctx context.Context, jobs []*job) {
 	if len(jobs) == 0 {
 		return
@@ -140,7 +141,7 @@ func (h *Handler) skipCached(ctx context.Context, jobs []*job) {
 		return
 	}
 	for i, j := range jobs {
-		if hashes[i] == j.hash {
+		if hashes[i] == j.hash && j.Replay == "" {
 			h.Metrics.duplicates.Inc()
 			j.decide(event.Verdict{Action: event.Ack})
 		}

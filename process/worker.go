@@ -13,7 +13,8 @@ import (
 
 // Queue hands out deliveries and takes verdicts.
 type Queue interface {
-	// Pull blocks until there is at least one delivery and returns up to limit.
+	// Pull blocks until there is at least one delivery and returns up to limit;
+	// [event.ErrStopped] when there will be none any more.
 	Pull(ctx context.Context, limit int) ([]event.Delivery, error)
 	// Settle tells the broker the verdict on a delivery.
 	Settle(d event.Delivery, v event.Verdict) error
@@ -70,6 +71,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		w.Pulse.beat(phasePulling)
 		batch, err := w.pull(ctx, pullPatience)
+		if errors.Is(err, event.ErrStopped) {
+			return nil
+		}
 		if err != nil {
 			w.Log.Warn("can't pull from the queue, trying again", "error", err)
 			pause.wait(ctx)

@@ -1,6 +1,13 @@
 package event
 
-import "time"
+import (
+	"errors"
+	"time"
+)
+
+// ErrStopped is what pulling from the queue returns after it has been stopped and
+// everything handed out before is taken.
+var ErrStopped = errors.New("pulling from the queue has been stopped")
 
 // Receipt is the broker's word that it holds an event. With the default sync
 // mode the event is on disk by the time a Receipt exists.

@@ -56,8 +56,7 @@ type Record struct {
 	Sequence   uint64    `json:"sequence"`         // stream sequence of its latest entry
 	BodyHash   string    `json:"bodyHash"`         // see [BodyHash]
 	Attempts   []Attempt `json:"attempts"`         // oldest first, replays included
-	Duplicates int       `json:"duplicates"`       // further copies with the same body
-	Conflicts  int       `json:"conflicts"`        // further copies with another body
+	Conflicts  int       `json:"conflicts"`        // copies with another body that came after it
 	Replay     string    `json:"replay,omitempty"` // nonce of its latest replay
 	Code       Code      `json:"errorCode,omitempty"`
 	Message    string    `json:"message,omitempty"`
