@@ -13,6 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
 const (
@@ -67,7 +68,8 @@ func (s *Server) end(c *call) {
 	}
 }
 
-// Header and Body make a call the [signature.Request] that its scheme verifies.
+// Header, and what follows it, make a call the [signature.Request] that its scheme
+// verifies.
 func (c *call) Header(name string) (value []byte, count int) {
 	values := c.ctx.Request.Header.PeekAll(name)
 	if len(values) == 0 {
@@ -78,6 +80,15 @@ func (c *call) Header(name string) (value []byte, count int) {
 
 // Body returns the raw body.
 func (c *call) Body() []byte { return c.ctx.Request.Body() }
+
+// Method returns the method as it was sent.
+func (c *call) Method() []byte { return c.ctx.Method() }
+
+// Path returns the path as it was sent, without the query.
+func (c *call) Path() []byte { return c.ctx.URI().PathOriginal() }
+
+// Query returns the query as it was sent.
+func (c *call) Query() []byte { return c.ctx.URI().QueryString() }
 
 // handle answers one request.
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
@@ -170,6 +181,9 @@ func (c *call) verify(couriers *table) refusal {
 		return refusal{problem: unknownCourier, detail: "there is no courier of this name"}
 	}
 	keyID, err := c.sender.scheme.Verify(c, c.started)
+	if fail, ok := errors.AsType[*signature.Failure](err); ok && fail.Kind == signature.NoKeys {
+		return refusal{problem: unavailable, detail: err.Error()}
+	}
 	if err != nil {
 		return refusal{problem: badSignature, detail: err.Error()}
 	}

@@ -169,9 +169,10 @@ func TestUnknownCourierCostsAVerification(t *testing.T) {
 
 // counted counts how often its body is read.
 type counted struct {
-	headers map[string]string
-	body    []byte
-	bodies  int
+	signature.Request // for what the schemes here don't ask for
+	headers           map[string]string
+	body              []byte
+	bodies            int
 }
 
 func (c *counted) Header(name string) ([]byte, int) {

@@ -2,24 +2,36 @@
 
 package signature
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // The race detector makes pools forget at random, so this test runs without it.
 
+// TestVerifyDoesNotAllocate holds for every scheme by HMAC, and for credentials.
+// Public keys cost what the standard library takes, and claims what it takes to
+// compare them.
 func TestVerifyDoesNotAllocate(t *testing.T) {
-	for _, scheme := range Names() {
-		s := compile(t, config(scheme))
-		good := newWire(s.Sign(body, noon), body)
-		bad := newWire(s.Sign(body, noon), body[1:])
-		if n := testing.AllocsPerRun(1000, func() {
-			if _, err := s.Verify(good, noon); err != nil {
+	for _, s := range senders() {
+		if strings.HasPrefix(s.config.Scheme, "rsa") || s.config.Scheme == "ed25519" || s.publicKeys() {
+			continue
+		}
+		scheme := compile(t, s.verifier(t, "new", "old"))
+		good, bad := s.wires(t)
+		nothing := &wire{raw: []byte("{}")}
+		if n := testing.AllocsPerRun(500, func() {
+			if _, err := scheme.Verify(good, noon); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := s.Verify(bad, noon); err == nil {
-				t.Fatal("a wrong body is accepted")
+			if _, err := scheme.Verify(bad, noon); err == nil {
+				t.Fatal("a wrong secret is accepted")
+			}
+			if _, err := scheme.Verify(nothing, noon); err == nil {
+				t.Fatal("nothing is accepted")
 			}
 		}); n != 0 {
-			t.Errorf("%s: Verify allocates %v times, want 0", scheme, n)
+			t.Errorf("%s: Verify allocates %v times, want 0", s.name, n)
 		}
 	}
 }

@@ -1,26 +1,256 @@
 package signature
 
 import (
+	"bytes"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
-// Sign returns the headers with which a sender proves body at the time at, by
-// the first secret and the preferred algorithm of the config.
+// Header is one header of a signed request.
+type Header struct{ Name, Value string }
+
+// Draft is a request that is to be signed.
+type Draft struct {
+	Method  string   // POST when empty
+	Path    string   // as it will be sent, without the query
+	Headers []Header // those that belong to the signed message; what it lacks is made up
+	Body    []byte
+}
+
+// Signed is how a [Draft] changes so that it proves itself.
+type Signed struct {
+	Headers []Header // to add
+	Query   string   // to add to the address, encoded, such as "token=abc"; empty for none
+	Body    []byte   // to send; the draft's own memory unless the signature stands in it
+}
+
+// Sign returns the headers with which a sender proves body at the time at, for
+// schemes that need no more than that: it is [Scheme.SignRequest] for a POST
+// without a path. It returns nil when that fails.
 func (s *Scheme) Sign(body []byte, at time.Time) []Header {
-	a := s.algorithms[0]
-	headers := make([]Header, 0, 3)
-	var timestamp []byte
-	if s.recipe.timestamp != "" {
-		timestamp = strconv.AppendInt(nil, at.Unix(), 10)
-		headers = append(headers, Header{Name: s.recipe.timestamp, Value: string(timestamp)})
+	signed, _ := s.SignRequest(Draft{Body: body}, at)
+	return signed.Headers
+}
+
+// SignRequest signs as a sender does at the time at: by the preferred algorithm,
+// and by the first secret that is valid then, or by the private key.
+func (s *Scheme) SignRequest(d Draft, at time.Time) (Signed, error) {
+	if s.hollow {
+		return Signed{}, errors.New("a dummy signs nothing")
 	}
-	pool := s.keys[0].macs[a]
-	m := pool.Get().(*mac)
-	signature := hex.EncodeToString(m.digest(&s.recipe, timestamp, body))
-	pool.Put(m)
-	return append(headers,
-		Header{Name: s.recipe.algorithm, Value: string(a)},
-		Header{Name: s.recipe.signature, Value: signature})
+	w := &signing{scheme: s, draft: d, at: at, in: s.inputs.Get().(*input), out: Signed{Body: d.Body}}
+	defer func() {
+		w.in.reset()
+		s.inputs.Put(w.in)
+	}()
+	if w.draft.Method == "" {
+		w.draft.Method = "POST"
+	}
+	w.in.request, w.in.now = w, at
+	if len(s.algorithms) > 0 {
+		w.in.algorithm = s.algorithms[0]
+	}
+	var err error
+	switch s.family.keys {
+	case tokenKeys, basicKeys:
+		err = w.credential()
+	case jwtKeys:
+		err = w.token()
+	default:
+		err = w.signature()
+	}
+	if err != nil {
+		return Signed{}, fmt.Errorf("sign by scheme %s: %w", s.name, err)
+	}
+	return w.out, nil
+}
+
+// signing is one signature in the making. As a [Request] it is the draft with
+// what was added to it so far, so that the message is gathered as it will be
+// when it is verified.
+type signing struct {
+	scheme *Scheme
+	draft  Draft
+	at     time.Time
+	in     *input
+	out    Signed
+}
+
+func (w *signing) Header(name string) (value []byte, count int) {
+	for _, headers := range [][]Header{w.draft.Headers, w.out.Headers} {
+		for _, h := range headers {
+			if strings.EqualFold(h.Name, name) {
+				if count == 0 {
+					value = []byte(strings.TrimSpace(h.Value))
+				}
+				count++
+			}
+		}
+	}
+	return value, count
+}
+
+func (w *signing) Body() []byte   { return w.out.Body }
+func (w *signing) Method() []byte { return []byte(w.draft.Method) }
+func (w *signing) Path() []byte   { return []byte(w.draft.Path) }
+func (w *signing) Query() []byte  { return nil }
+
+func (w *signing) add(name, value string) {
+	if w.out.Headers == nil {
+		w.out.Headers = make([]Header, 0, 4)
+	}
+	w.out.Headers = append(w.out.Headers, Header{Name: name, Value: value})
+}
+
+// put puts a text where the config says that it stands.
+func (w *signing) put(from string, names []string, text string) (err error) {
+	switch from {
+	case "json":
+		value, _ := json.Marshal(text) // a string always marshals
+		w.out.Body, err = setMember(w.out.Body, strings.Split(names[0], "."), value)
+		w.in.parsed = false
+	case "query":
+		w.out.Query = url.QueryEscape(names[0]) + "=" + url.QueryEscape(text)
+	default:
+		w.add(names[0], text)
+	}
+	return err
+}
+
+// secret returns the first secret that is valid.
+func (w *signing) secret() (Secret, *key, error) {
+	for i, k := range w.scheme.keys {
+		if k.valid(w.at) {
+			return w.scheme.config.Secrets[i], k, nil
+		}
+	}
+	return Secret{}, nil, fmt.Errorf("no secret is valid at %s", w.at.UTC().Format(time.RFC3339))
+}
+
+// signature signs a message of parts.
+func (w *signing) signature() error {
+	s, c := w.scheme, &w.scheme.config
+	if err := w.stamp(); err != nil {
+		return err
+	}
+	if c.AlgorithmHeader != "" {
+		w.add(c.AlgorithmHeader, string(w.in.algorithm.name))
+	}
+	if c.KeyIDHeader != "" && c.PrivateKey != nil {
+		w.add(c.KeyIDHeader, c.PrivateKey.ID)
+	}
+	w.makeUpHeaders()
+	if fail := s.readMessage(w.in); fail != nil {
+		return fail
+	}
+	field, signature, err := w.prove()
+	if err != nil {
+		return err
+	}
+	text := c.Signature.Prefix + s.codecs[0].encode(signature)
+	switch c.Signature.Format {
+	case "fields":
+		text = c.Signature.Fields[field] + "=" + text
+		if c.Timestamp.From == "field" {
+			text = c.Timestamp.Names[0] + "=" + string(w.in.timestamp) + c.Signature.Separator + text
+		}
+	case "tagged":
+		text = c.Signature.Fields[field] + "," + text
+	}
+	return w.put(c.Signature.From, c.Signature.Names, text)
+}
+
+// stamp puts the time where it belongs, unless that is a field of the signature.
+func (w *signing) stamp() error {
+	t := &w.scheme.config.Timestamp
+	if t.From == "none" {
+		return nil
+	}
+	text := formatTime(t.Unit, w.at)
+	w.in.timestamp = []byte(text)
+	switch t.From {
+	case "field":
+		return nil
+	case "json":
+		value := []byte(text)
+		if t.Unit != "s" && t.Unit != "ms" {
+			value = []byte(strconv.Quote(text))
+		}
+		var err error
+		w.out.Body, err = setMember(w.out.Body, strings.Split(t.Names[0], "."), value)
+		return err
+	default:
+		return w.put(t.From, t.Names, text)
+	}
+}
+
+// makeUpHeaders adds the headers of the message that the draft lacks, such as an
+// id of the event: a digest of the body, so that the same event has the same.
+func (w *signing) makeUpHeaders() {
+	for i := range w.scheme.parts {
+		if p := &w.scheme.parts[i]; p.kind == headerPart {
+			if _, fail := p.source.readHeader(w); fail != nil && fail.Kind == Missing {
+				sum := sha256.Sum256(w.draft.Body)
+				w.add(p.names[0], "msg_"+hex.EncodeToString(sum[:12]))
+			}
+		}
+	}
+}
+
+// prove signs the message and returns the index of the field for the signature.
+func (w *signing) prove() (field int, signature []byte, err error) {
+	s, private := w.scheme, w.scheme.config.PrivateKey
+	if s.family.keys == rsaKeys || s.family.keys == edKeys || s.family.keys == pairKeys && private != nil {
+		if s.family.keys == pairKeys {
+			field = pairedField
+		}
+		signature, err = w.byPrivateKey(s.family.keys == rsaKeys)
+		return field, signature, err
+	}
+	_, k, err := w.secret()
+	if err != nil {
+		return 0, nil, err
+	}
+	mac, ok := k.verifier.(*macKey)
+	if !ok {
+		return 0, nil, errors.New("signing by a public key needs the private one")
+	}
+	return 0, w.byMAC(mac), nil
+}
+
+func (w *signing) byMAC(k *macKey) []byte {
+	pool := k.pools[w.in.algorithm.index]
+	mac := pool.Get().(*digest)
+	defer pool.Put(mac)
+	return bytes.Clone(mac.of(w.in.parts))
+}
+
+// byPrivateKey signs by RSA or else by ed25519.
+func (w *signing) byPrivateKey(byRSA bool) ([]byte, error) {
+	private := w.scheme.config.PrivateKey
+	if private == nil || private.Key == nil {
+		return nil, errors.New("signing needs the private key")
+	}
+	switch private.Key.Public().(type) {
+	case *rsa.PublicKey:
+		if byRSA {
+			return private.Key.Sign(rand.Reader, w.in.hashed(), w.in.algorithm.hash)
+		}
+	case ed25519.PublicKey:
+		if !byRSA {
+			return private.Key.Sign(rand.Reader, w.in.whole(), crypto.Hash(0))
+		}
+	}
+	return nil, fmt.Errorf("a private key of type %T can't sign here", private.Key)
 }

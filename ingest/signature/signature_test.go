@@ -15,64 +15,8 @@ import (
 	"time"
 )
 
-// captured is a request as a file would hold it.
-type captured struct {
-	headers []Header
-	body    []byte
-}
-
-func (c *captured) Header(name string) (value []byte, count int) {
-	for _, h := range c.headers {
-		if strings.EqualFold(h.Name, name) {
-			if count == 0 {
-				value = []byte(h.Value)
-			}
-			count++
-		}
-	}
-	return value, count
-}
-
-func (c *captured) Body() []byte { return c.body }
-
-// set replaces the values of a header; none removes it.
-func (c *captured) set(name string, values ...string) {
-	var kept []Header
-	for _, h := range c.headers {
-		if h.Name != name {
-			kept = append(kept, h)
-		}
-	}
-	for _, v := range values {
-		kept = append(kept, Header{Name: name, Value: v})
-	}
-	c.headers = kept
-}
-
-var (
-	noon = time.Unix(1772107200, 0)
-	body = []byte(`{"eventId":"evt_123"}`)
-)
-
-func config(scheme string) Config {
-	return Config{
-		Scheme:        scheme,
-		Secrets:       []Secret{{ID: "new", Key: []byte("s3cret-new")}, {ID: "old", Key: []byte("s3cret-old")}},
-		TolerancePast: DefaultTolerance, ToleranceFuture: time.Minute,
-	}
-}
-
-func compile(t testing.TB, c Config) *Scheme {
-	t.Helper()
-	s, err := New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-// TestVectors holds digests made with Python's hmac module, not with this package.
-func TestVectors(t *testing.T) {
+// TestGatewayVectors holds digests made with Python's hmac module.
+func TestGatewayVectors(t *testing.T) {
 	t.Parallel()
 	const (
 		gateway256 = "d240536dad08d35d515c27f9b42ab8ca66b84e111325f6b4d8283aa785294ff8"
@@ -96,17 +40,6 @@ func TestVectors(t *testing.T) {
 		if got, n := r.Header("x-signature-timestamp"); tc.scheme == "gateway" && string(got) != "1772107200" || tc.scheme != "gateway" && n != 0 {
 			t.Errorf("%s has timestamp %q", tc.scheme, got)
 		}
-	}
-}
-
-func TestSendcloudVector(t *testing.T) {
-	t.Parallel()
-	// From Sendcloud's documentation: HMAC-SHA256 in hex over the body alone.
-	s := compile(t, Config{Scheme: "gateway-body", Algorithms: []Algorithm{SHA256}, Secrets: []Secret{{ID: "k", Key: []byte("secretkey")}}})
-	r := &captured{body: []byte(`{"key": "value"}`)}
-	r.set("x-signature", "1eed4b3d41f4653ac64fd56f1bf1cbfd349e4482cbc11dff7134bd93e5da4b0a")
-	if id, err := s.Verify(r, noon); id != "k" || err != nil {
-		t.Errorf("got %q, %v", id, err)
 	}
 }
 
@@ -168,19 +101,6 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-func expect(t *testing.T, id string, err error, wantID string, want Kind) {
-	t.Helper()
-	if want == 0 {
-		if id != wantID || err != nil {
-			t.Errorf("got %q, %v, want acceptance by %q", id, err, wantID)
-		}
-		return
-	}
-	if f, ok := errors.AsType[*Failure](err); !ok || f.Kind != want || id != "" {
-		t.Errorf("got %q, %v, want a failure of kind %d", id, err, want)
-	}
-}
-
 func TestTolerance(t *testing.T) {
 	t.Parallel()
 	s := compile(t, config("gateway"))
@@ -223,15 +143,15 @@ func TestAlgorithms(t *testing.T) {
 		c.Algorithms = a
 		return compile(t, c)
 	}
-	r := &captured{headers: only(SHA512).Sign(body, noon), body: body}
+	r := &captured{headers: only(HMACSHA512).Sign(body, noon), body: body}
 	id, err := only().Verify(r, noon)
 	expect(t, id, err, "new", 0)
-	id, err = only(SHA256).Verify(r, noon)
+	id, err = only(HMACSHA256).Verify(r, noon)
 	expect(t, id, err, "", WrongAlgorithm)
 	r.set("x-signature-algorithm")
-	id, err = only(SHA512).Verify(r, noon)
+	id, err = only(HMACSHA512).Verify(r, noon)
 	expect(t, id, err, "new", 0)
-	id, err = only(SHA256, SHA512).Verify(r, noon)
+	id, err = only(HMACSHA256, HMACSHA512).Verify(r, noon)
 	expect(t, id, err, "", Missing)
 	r.set("x-signature-algorithm", "hmac-sha256") // a digest can't be passed off as the other's
 	id, err = only().Verify(r, noon)
@@ -244,19 +164,19 @@ func TestDummyAcceptsNothing(t *testing.T) {
 	d := s.Dummy()
 	id, err := d.Verify(&captured{headers: s.Sign(body, noon), body: body}, noon)
 	expect(t, id, err, "", Mismatch)
-	if len(d.keys) != len(s.keys) || d.Name() != s.Name() {
-		t.Errorf("the dummy has %d keys of scheme %s, want %d of %s", len(d.keys), d.Name(), len(s.keys), s.Name())
+	if d.Name() != s.Name() {
+		t.Errorf("the dummy is of scheme %s, want %s", d.Name(), s.Name())
 	}
-	r := &captured{headers: d.Sign(body, noon), body: body}
-	id, err = s.Dummy().Verify(r, noon)
-	expect(t, id, err, "", Mismatch)
+	if headers := d.Sign(body, noon); headers != nil {
+		t.Errorf("the dummy signs: %v", headers)
+	}
 }
 
 func TestNewListsEveryFault(t *testing.T) {
 	t.Parallel()
 	_, err := New(Config{
 		Scheme:     "gateway",
-		Algorithms: []Algorithm{"md5", SHA256, SHA256},
+		Algorithms: []Algorithm{"md5", HMACSHA256, HMACSHA256},
 		Secrets: []Secret{
 			{ID: "a", Key: []byte("k")}, {ID: "a", Key: []byte("k")}, {ID: "line\nbreak", Key: []byte("k")}, {ID: strings.Repeat("x", 65)},
 		},
@@ -272,7 +192,7 @@ func TestNewListsEveryFault(t *testing.T) {
 	if strings.Join(got, " ") != want {
 		t.Errorf("faults at %v, want %s", got, want)
 	}
-	if _, err = New(Config{Scheme: "rot13"}); err == nil || err.Error() != `scheme: "rot13" is none of gateway, gateway-body; secrets: at least one secret is needed` {
+	if _, err = New(Config{Scheme: "rot13"}); err == nil || err.Error() != `scheme: "rot13" is none of `+strings.Join(Names(), ", ")+`; secrets: at least one secret is needed` {
 		t.Errorf("got %v", err)
 	}
 	if _, err = New(Config{Scheme: "gateway-body", Secrets: []Secret{{ID: "k", Key: []byte("k")}}}); err != nil {
@@ -302,24 +222,27 @@ func TestNewKeepsNothingOfTheConfig(t *testing.T) {
 
 func TestConcurrentUse(t *testing.T) {
 	t.Parallel()
-	s := compile(t, config("gateway"))
-	var wg sync.WaitGroup
-	for g := range 8 {
-		wg.Go(func() {
-			for i := range 200 {
-				b := []byte(strconv.Itoa(g*1000 + i))
-				r := &captured{headers: s.Sign(b, noon), body: b}
-				if _, err := s.Verify(r, noon); err != nil {
-					t.Errorf("goroutine %d: %v", g, err)
+	for _, one := range senders() {
+		signer, s := one.signer(t, "new"), compile(t, one.verifier(t, "new"))
+		good, bad := one.wires(t)
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for range 20 {
+					if _, err := s.Verify(good, noon); err != nil {
+						t.Errorf("%s: %v", one.name, err)
+					}
+					if _, err := s.Verify(bad, noon); err == nil {
+						t.Errorf("%s: a wrong request is accepted", one.name)
+					}
 				}
-				r.body = body
-				if _, err := s.Verify(r, noon); err == nil {
-					t.Errorf("goroutine %d: another's body is accepted", g)
+				if _, err := s.Verify(newWire(signed(t, signer, payload, noon)), noon); err != nil {
+					t.Errorf("%s: another body: %v", one.name, err)
 				}
-			}
-		})
+			})
+		}
+		wg.Wait()
 	}
-	wg.Wait()
 }
 
 // FuzzVerify compares Verify with a second implementation that takes the
@@ -366,57 +289,4 @@ func referenceDigest(algorithm, message string) string {
 func referenceTimely(timestamp string) bool {
 	n, err := strconv.ParseUint(timestamp, 10, 63)
 	return err == nil && len(timestamp) <= 18 && int64(n) >= noon.Unix()-300 && int64(n) <= noon.Unix()+60
-}
-
-// wire is a request whose lookups don't allocate, as a server provides it.
-type wire struct {
-	names [3]string
-	raw   [3][]byte
-	body  []byte
-}
-
-func newWire(headers []Header, body []byte) *wire {
-	w := &wire{body: body}
-	for i, h := range headers {
-		w.names[i], w.raw[i] = h.Name, []byte(h.Value)
-	}
-	return w
-}
-
-func (w *wire) Header(name string) ([]byte, int) {
-	for i, n := range w.names {
-		if n == name {
-			return w.raw[i], 1
-		}
-	}
-	return nil, 0
-}
-
-func (w *wire) Body() []byte { return w.body }
-
-func BenchmarkVerify(b *testing.B) {
-	event := []byte(`{"eventId":"evt_123","eventType":"shipment.status.updated","occurredAt":"2026-02-26T12:00:00Z","source":"courier-x","idempotencyKey":"courier-x:evt_123","payload":{"shipmentId":"shp_456","orderId":"ord_789","status":"out_for_delivery","note":"` + strings.Repeat("x", 80) + `"}}`)
-	for _, a := range Algorithms {
-		b.Run(string(a), func(b *testing.B) {
-			c := config("gateway")
-			c.Algorithms, c.Secrets = []Algorithm{a}, c.Secrets[:1]
-			s := compile(b, c)
-			r := newWire(s.Sign(event, noon), event)
-			b.SetBytes(int64(len(event)))
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := s.Verify(r, noon); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
-
-func BenchmarkSign(b *testing.B) {
-	s := compile(b, config("gateway"))
-	b.ReportAllocs()
-	for b.Loop() {
-		s.Sign(body, noon)
-	}
 }

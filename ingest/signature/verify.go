@@ -1,25 +1,39 @@
 package signature
 
-import (
-	"crypto/hmac"
-	"encoding/hex"
-	"slices"
-	"time"
-)
+import "time"
 
 // Kind is the closed list of reasons for which a signature is refused.
 type Kind uint8
 
 // The kinds of failure.
 const (
-	Missing        Kind = iota + 1 // a header is absent or empty
-	Doubled                        // a header stands there more than once
-	Malformed                      // a header can't be read
+	Missing        Kind = iota + 1 // something that is needed is absent or empty
+	Doubled                        // it stands there more than once
+	Malformed                      // it can't be read
 	WrongAlgorithm                 // the sender may not use this algorithm
 	Mismatch                       // no secret leads to this signature
-	TooOld                         // the timestamp is beyond the tolerance into the past
-	TooNew                         // the timestamp is beyond the tolerance into the future
+	TooOld                         // the time is beyond the tolerance into the past
+	TooNew                         // the time is beyond the tolerance into the future
+	NotYetValid                    // it is by a secret that does not count yet
+	Expired                        // it is by a secret that no longer counts
+	UnknownKey                     // it names a key that the sender's JWKS does not have
+	NoKeys                         // the sender's JWKS can't be had: the request may be good, later
+	WrongClaim                     // the token is good, but not what it claims
 )
+
+var kindNames = [...]string{
+	Missing: "missing", Doubled: "doubled", Malformed: "malformed", WrongAlgorithm: "wrong_algorithm", Mismatch: "mismatch",
+	TooOld: "too_old", TooNew: "too_new", NotYetValid: "not_yet_valid", Expired: "expired", UnknownKey: "unknown_key",
+	NoKeys: "no_keys", WrongClaim: "wrong_claim",
+}
+
+// String returns a name for metrics and records.
+func (k Kind) String() string {
+	if int(k) < len(kindNames) {
+		return kindNames[k]
+	}
+	return ""
+}
 
 // Failure says why a request was refused: which kind, never which byte. It is
 // safe to show to the sender.
@@ -30,131 +44,67 @@ type Failure struct {
 
 func (f *Failure) Error() string { return f.text }
 
-var mismatch = &Failure{Kind: Mismatch, text: "the signature does not match the body and the secret"}
-
-// source is a header that a scheme reads, with its failures made beforehand so
-// that refusing costs no allocation.
-type source struct {
-	header           string
-	missing, doubled *Failure
-	refused          *Failure // for a value that won't do
-}
-
-func newSource(header string, refused Kind, why string) source {
-	return source{
-		header:  header,
-		missing: &Failure{Kind: Missing, text: "header " + header + " is missing"},
-		doubled: &Failure{Kind: Doubled, text: "header " + header + " occurs more than once"},
-		refused: &Failure{Kind: refused, text: "header " + header + " " + why},
-	}
-}
-
-func (s *source) read(r Request) ([]byte, *Failure) {
-	value, count := r.Header(s.header)
-	switch {
-	case count > 1:
-		return nil, s.doubled
-	case len(value) == 0:
-		return nil, s.missing
-	default:
-		return value, nil
-	}
-}
-
-// Verify returns the id of the secret with which r was signed. Its error is a
-// [*Failure]. The cheap checks come first; comparing digests takes the same time
-// whichever byte differs. It does not allocate and keeps nothing of r.
+// Verify returns the id of the key with which r was signed. Its error is a
+// [*Failure]. The cheap checks come first; comparing takes the same time
+// whichever byte differs. It keeps nothing of r, and for HMAC it does not
+// allocate.
 func (s *Scheme) Verify(r Request, now time.Time) (keyID string, err error) {
-	a, fail := s.readAlgorithm(r)
+	in := s.inputs.Get().(*input)
+	in.request, in.now = r, now
+	keyID, fail := s.judge(in)
+	in.reset()
+	s.inputs.Put(in)
+	if fail == nil && s.hollow {
+		fail = s.mismatch
+	}
 	if fail != nil {
 		return "", fail
 	}
-	var digest [maxDigest]byte
-	want := digest[:a.size()]
-	if fail = s.readSignature(r, want); fail != nil {
+	return keyID, nil
+}
+
+func (s *Scheme) judge(in *input) (keyID string, fail *Failure) {
+	for i := range s.family.before {
+		if fail = s.family.before[i].run(s, in); fail != nil {
+			return "", fail
+		}
+	}
+	if keyID, fail = s.prove(in); fail != nil {
 		return "", fail
 	}
-	timestamp, fail := s.readTimestamp(r, now)
+	for i := range s.family.after {
+		if fail = s.family.after[i].run(s, in); fail != nil {
+			return "", fail
+		}
+	}
+	return keyID, nil
+}
+
+// prove finds the key that signed. Keys outside their time are tried too, last,
+// so that whoever uses one is told so.
+func (s *Scheme) prove(in *input) (keyID string, fail *Failure) {
+	keys, fail := s.candidates(in)
 	if fail != nil {
 		return "", fail
 	}
-	for _, k := range s.keys {
-		m := k.macs[a].Get().(*mac)
-		same := hmac.Equal(m.digest(&s.recipe, timestamp, r.Body()), want)
-		k.macs[a].Put(m)
-		if same {
+	for _, k := range keys {
+		if k.valid(in.now) && k.proves(in) {
 			return k.id, nil
 		}
 	}
-	return "", mismatch
-}
-
-// readAlgorithm returns the algorithm that r names. A sender that may use only
-// one need not name it.
-func (s *Scheme) readAlgorithm(r Request) (Algorithm, *Failure) {
-	name, fail := s.algorithm.read(r)
-	if fail != nil {
-		if fail.Kind == Missing && len(s.algorithms) == 1 {
-			return s.algorithms[0], nil
+	for _, k := range keys {
+		if !k.valid(in.now) && k.proves(in) {
+			return "", k.outside(in.now)
 		}
-		return "", fail
 	}
-	i := slices.IndexFunc(s.algorithms, func(a Algorithm) bool { return string(a) == string(name) })
-	if i < 0 {
-		return "", s.algorithm.refused
-	}
-	return s.algorithms[i], nil
+	return "", s.mismatch
 }
 
-// readSignature decodes the signature, which has to fill digest.
-func (s *Scheme) readSignature(r Request, digest []byte) *Failure {
-	text, fail := s.signature.read(r)
-	if fail != nil {
-		return fail
+// candidates returns the keys that may have signed: those of the JWKS for an RSA
+// signature and the secrets for any other, never both.
+func (s *Scheme) candidates(in *input) ([]*key, *Failure) {
+	if s.family.keys == rsaKeys || in.algorithm != nil && in.algorithm.name == RS256 {
+		return s.source.find(in.keyID, in.now)
 	}
-	if len(text) != hex.EncodedLen(len(digest)) {
-		return s.signature.refused
-	}
-	if _, err := hex.Decode(digest, text); err != nil {
-		return s.signature.refused
-	}
-	return nil
-}
-
-// readTimestamp returns the timestamp as it was sent, once it is known to lie
-// within the tolerance; nil when the scheme has none.
-func (s *Scheme) readTimestamp(r Request, now time.Time) ([]byte, *Failure) {
-	if s.recipe.timestamp == "" {
-		return nil, nil
-	}
-	text, fail := s.timestamp.read(r)
-	if fail != nil {
-		return nil, fail
-	}
-	seconds, ok := parseSeconds(text)
-	if !ok {
-		return nil, s.timestamp.refused
-	}
-	switch age := now.Sub(time.Unix(seconds, 0)); {
-	case age > s.past:
-		return nil, s.tooOld
-	case age < -s.future:
-		return nil, s.tooNew
-	default:
-		return text, nil
-	}
-}
-
-// parseSeconds reads up to 18 decimal digits, which can't overflow.
-func parseSeconds(text []byte) (seconds int64, ok bool) {
-	if len(text) == 0 || len(text) > 18 {
-		return 0, false
-	}
-	for _, c := range text {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		seconds = seconds*10 + int64(c-'0')
-	}
-	return seconds, true
+	return s.keys, nil
 }

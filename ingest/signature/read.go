@@ -1,0 +1,172 @@
+package signature
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"slices"
+)
+
+const (
+	// maxSignatures bounds the signatures of one request, because each may cost a
+	// verification.
+	maxSignatures = 8
+	// maxSignatureBytes bounds the text of one: RSA with 8192 bits, in hex.
+	maxSignatureBytes = 2048
+)
+
+// readAlgorithm finds the algorithm that the request names. When the sender may
+// use only one, it need not name it.
+func (s *Scheme) readAlgorithm(in *input) *Failure {
+	if len(s.algorithms) > 0 {
+		in.algorithm = s.algorithms[0]
+	}
+	if s.config.AlgorithmHeader == "" {
+		return nil
+	}
+	name, fail := s.algorithm.read(in)
+	if fail != nil {
+		if fail.Kind == Missing && len(s.algorithms) == 1 {
+			return nil
+		}
+		return fail
+	}
+	for _, a := range s.algorithms {
+		if string(a.name) == string(name) {
+			in.algorithm = a
+			return nil
+		}
+	}
+	return s.algorithm.refused
+}
+
+// readKeyID finds the name of the key that signed.
+func (s *Scheme) readKeyID(in *input) (fail *Failure) {
+	if s.config.KeyIDHeader != "" {
+		in.keyID, fail = s.keyID.read(in)
+	}
+	return fail
+}
+
+// readSignature finds the signatures and decodes them. Of several, one that can
+// be read is enough.
+func (s *Scheme) readSignature(in *input) *Failure {
+	text, fail := s.signature.read(in)
+	if fail != nil {
+		return fail
+	}
+	var found int
+	switch s.config.Signature.Format {
+	case "fields":
+		if found, fail = s.readFields(in, text); fail != nil {
+			return fail
+		}
+	case "tagged":
+		found = s.readTagged(in, text)
+	default:
+		value, ok := s.cutPrefix(text)
+		if !ok {
+			return s.noPrefix
+		}
+		found = 1
+		s.take(in, 0, value)
+	}
+	switch {
+	case found == 0:
+		return s.noField
+	case found > maxSignatures:
+		return s.crowded
+	case len(in.given) == 0:
+		return s.signature.refused
+	default:
+		return nil
+	}
+}
+
+// cutPrefix returns the value behind the prefix of the config.
+func (s *Scheme) cutPrefix(text []byte) (value []byte, ok bool) {
+	prefix := s.config.Signature.Prefix
+	if len(text) >= len(prefix) && string(text[:len(prefix)]) == prefix {
+		return text[len(prefix):], true
+	}
+	return text, s.config.Signature.PrefixOptional
+}
+
+// readFields reads "t=1772107200,v1=ab,v1=cd" and returns how many signatures
+// there are.
+func (s *Scheme) readFields(in *input, text []byte) (found int, fail *Failure) {
+	times := 0
+	for item := range bytes.SplitSeq(text, s.separator) {
+		name, value, _ := bytes.Cut(bytes.TrimSpace(item), equals)
+		if s.timestamp.from == "field" && string(name) == s.timestamp.names[0] {
+			in.timestamp = value
+			times++
+		} else if i := s.field(name); i >= 0 {
+			if found++; found <= maxSignatures {
+				s.take(in, i, value)
+			}
+		}
+	}
+	switch {
+	case times > 1:
+		return found, s.timestamp.doubled
+	case s.timestamp.from == "field" && len(in.timestamp) == 0:
+		return found, s.timestamp.missing
+	default:
+		return found, nil
+	}
+}
+
+// readTagged reads "v1,ab v2,cd" and returns how many signatures there are.
+func (s *Scheme) readTagged(in *input, text []byte) (found int) {
+	for item := range bytes.SplitSeq(text, blank) {
+		name, value, _ := bytes.Cut(item, comma)
+		if i := s.field(name); i >= 0 {
+			if found++; found <= maxSignatures {
+				s.take(in, i, value)
+			}
+		}
+	}
+	return found
+}
+
+var blank, comma, equals = []byte(" "), []byte(","), []byte("=")
+
+// field returns the index of the field of signatures that has this name, or -1.
+func (s *Scheme) field(name []byte) int {
+	return slices.IndexFunc(s.config.Signature.Fields, func(f string) bool { return f == string(name) })
+}
+
+// take decodes a signature: by the encoding that leads to its length, or, when
+// that is not known, by every one that can.
+func (s *Scheme) take(in *input, field int, text []byte) {
+	if len(text) == 0 || len(text) > maxSignatureBytes {
+		return
+	}
+	size := s.signatureSize(in, field)
+	for i := range s.codecs {
+		start := len(in.room)
+		out, ok := s.codecs[i].appendDecoded(in.room, text)
+		in.room = out[:start]
+		if !ok || size != 0 && len(out)-start != size {
+			continue
+		}
+		in.room = out
+		in.given = append(in.given, given{field, out[start:len(out):len(out)]})
+		if size != 0 {
+			return
+		}
+	}
+}
+
+// signatureSize returns the length of a signature in bytes, 0 when it depends on
+// the key.
+func (s *Scheme) signatureSize(in *input, field int) int {
+	switch {
+	case s.family.keys == rsaKeys:
+		return 0
+	case s.family.keys == edKeys || s.family.keys == pairKeys && field == pairedField:
+		return ed25519.SignatureSize
+	default:
+		return in.algorithm.hash.Size()
+	}
+}

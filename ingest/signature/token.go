@@ -1,0 +1,185 @@
+package signature
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// readCredential finds what the request shows in place of a signature.
+func (s *Scheme) readCredential(in *input) *Failure {
+	text, fail := s.signature.read(in)
+	if fail != nil {
+		return fail
+	}
+	value, ok := s.cutPrefix(text)
+	if s.family.word != "" {
+		value, ok = cutWord(text, s.family.word)
+	}
+	if !ok {
+		return s.noPrefix
+	}
+	if s.family.keys == basicKeys {
+		start := len(in.room)
+		if in.room, ok = s.codecs[0].appendDecoded(in.room, value); !ok {
+			return s.signature.refused
+		}
+		value = in.room[start:]
+	}
+	in.given = append(in.given, given{0, value})
+	return nil
+}
+
+// cutWord returns what stands behind a word in any case and at least one space
+// (RFC 9110, section 11.4).
+func cutWord(text []byte, word string) (value []byte, ok bool) {
+	first, rest, found := bytes.Cut(text, blank)
+	return bytes.TrimLeft(rest, " "), found && strings.EqualFold(string(first), word)
+}
+
+// readToken takes a JSON web token (RFC 7519) apart, in its compact form only.
+// The algorithm that it names has to be one that the config allows, so there is
+// no way to "none", and none from a public key to an HMAC.
+func (s *Scheme) readToken(in *input) *Failure {
+	text, fail := s.signature.read(in)
+	if fail != nil {
+		return fail
+	}
+	token, ok := s.cutPrefix(text)
+	if !ok {
+		return s.noPrefix
+	}
+	dot := bytes.LastIndexByte(token, '.')
+	if bytes.Count(token, stop) != 2 {
+		return s.signature.refused
+	}
+	head, claims, _ := bytes.Cut(token[:dot], stop)
+	header, signature := s.segment(in, head), s.segment(in, token[dot+1:])
+	if len(signature) == 0 || !isObject(header) {
+		return s.signature.refused
+	}
+	if fail = s.readTokenHeader(in, header); fail != nil {
+		return fail
+	}
+	in.parts = append(in.parts, token[:dot])
+	in.given = append(in.given, given{0, signature})
+	in.claims = claims // still encoded: nobody looks at them before they are proved
+	return nil
+}
+
+var stop = []byte(".")
+
+// segment decodes one part of a token; nil when that can't be done.
+func (s *Scheme) segment(in *input, text []byte) []byte {
+	start := len(in.room)
+	out, ok := s.codecs[0].appendDecoded(in.room, text)
+	if !ok || bytes.IndexByte(text, '=') >= 0 {
+		return nil
+	}
+	in.room = out
+	return out[start:len(out):len(out)]
+}
+
+func isObject(text []byte) bool { return json.Valid(text) && text[space(text, 0)] == '{' }
+
+func (s *Scheme) readTokenHeader(in *input, header []byte) *Failure {
+	if _, critical := member(header, "crit"); critical > 0 { // extensions that must be understood
+		return s.signature.refused
+	}
+	raw, count := member(header, "alg")
+	name, ok := inside(raw)
+	if count != 1 || !ok {
+		return s.signature.refused
+	}
+	i := slices.IndexFunc(s.algorithms, func(a *algorithm) bool { return sameText(name, string(a.name)) })
+	if i < 0 {
+		return s.badAlgorithm
+	}
+	in.algorithm = s.algorithms[i]
+	if raw, count = member(header, "kid"); count == 0 {
+		return nil
+	}
+	id, isString := inside(raw)
+	if in.room, in.keyID, ok = appendText(in.room, id); count > 1 || !isString || !ok {
+		return s.signature.refused
+	}
+	return nil
+}
+
+// claim is something that a token has to claim.
+type claim struct {
+	name, value string // an empty value asks only for the claim
+	wrong       *Failure
+}
+
+func newClaims(required map[string]string) []claim {
+	var claims []claim
+	for _, name := range slices.Sorted(maps.Keys(required)) {
+		claims = append(claims, claim{name, required[name],
+			&Failure{Kind: WrongClaim, text: "the token's claim " + name + " is missing or has another value"}})
+	}
+	return claims
+}
+
+// checkClaims reads the claims of a token that is proved.
+func (s *Scheme) checkClaims(in *input) *Failure {
+	claims := s.segment(in, in.claims)
+	if !isObject(claims) {
+		return s.signature.refused
+	}
+	for i := range s.claims {
+		if !s.claims[i].holds(claims) {
+			return s.claims[i].wrong
+		}
+	}
+	expires, okExpires := numericDate(claims, "exp")
+	begins, okBegins := numericDate(claims, "nbf")
+	issued, okIssued := numericDate(claims, "iat")
+	soon := in.now.Add(s.config.ToleranceFuture)
+	switch {
+	case !okExpires || !okBegins || !okIssued:
+		return s.signature.refused
+	case !expires.IsZero() && !in.now.Before(expires.Add(s.config.TolerancePast)):
+		return s.tooOld
+	case begins.After(soon) || issued.After(soon):
+		return s.tooNew
+	default:
+		return nil
+	}
+}
+
+func (c *claim) holds(claims []byte) bool {
+	raw, count := member(claims, c.name)
+	var text string
+	var list []string
+	switch {
+	case count != 1:
+		return false
+	case c.value == "":
+		return string(raw) != "null"
+	case raw[0] == '"':
+		return json.Unmarshal(raw, &text) == nil && text == c.value
+	case raw[0] == '[':
+		return json.Unmarshal(raw, &list) == nil && slices.Contains(list, c.value)
+	default:
+		return string(raw) == c.value
+	}
+}
+
+// numericDate reads a claim in seconds since 1970, whose fraction doesn't count.
+// The zero time stands for none.
+func numericDate(claims []byte, name string) (at time.Time, ok bool) {
+	raw, count := member(claims, name)
+	if count == 0 {
+		return at, true
+	}
+	whole, fraction, dotted := bytes.Cut(raw, stop)
+	seconds, ok := parseDigits(whole)
+	if dotted && ok {
+		ok = len(bytes.Trim(fraction, "0123456789")) == 0
+	}
+	return time.Unix(seconds, 0), ok && count == 1
+}
