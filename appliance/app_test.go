@@ -254,7 +254,10 @@ func TestFirstRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := exec.LookPath("curl"); err != nil {
-		t.Fatalf("curl is needed to try the printed line: %v", err)
+		if os.Getenv("CI") == "true" {
+			t.Fatal("curl is not installed, and CI must not go without")
+		}
+		t.Skip("curl is not installed; install it to try the printed line")
 	}
 	out, err := exec.Command("/bin/sh", "-c", line).Output()
 	if err != nil || !strings.Contains(string(out), `"acknowledged":true`) || !strings.Contains(string(out), `"duplicate":false`) {

@@ -53,16 +53,16 @@ type health struct {
 	current  atomic.Pointer[healthReport]
 }
 
-// run probes until ctx ends.
+// run probes every so often until ctx ends.
 func (h *health) run(ctx context.Context) error {
 	tick := time.NewTicker(probeEvery)
 	defer tick.Stop()
 	for {
-		h.probe(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+			h.probe(ctx)
 		}
 	}
 }

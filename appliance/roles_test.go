@@ -94,7 +94,7 @@ func TestBrokerOutageIsRefusedAtOnce(t *testing.T) {
 	cfg.JetStream.StampKeys = []Secret{secretFile(t, "a stamp key of enough bytes")}
 	a := startApp(t, cfg, nil)
 	a.accept(eventBody("before", "shp", "in_transit", time.Now()))
-	if h := a.health(); h["jetstream"] != "connected" {
+	if h := a.health(); h["status"] != "healthy" || h["jetstream"] != "connected" {
 		t.Errorf("health is %v", h)
 	}
 	nats.kill()

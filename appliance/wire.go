@@ -106,6 +106,7 @@ func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
 			Letters: store, Publisher: broker, Stamper: stamper, Log: deps.Log.With("package", "process"), Now: time.Now,
 		}
 	}
+	health.probe(ctx) // so that nobody who asks is told of a start that is over
 	app.life.run("health probe", health.run)
 
 	// Operators.

@@ -111,6 +111,9 @@ func (d *thinDisk) unmount() {
 func (d *thinDisk) run(args ...string) {
 	d.t.Helper()
 	if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+		if os.Getenv("CI") == "true" {
+			d.t.Fatalf("%v: %v: %s", args, err, out)
+		}
 		d.t.Skipf("needs a loop device and mkfs.ext4: %v: %s", err, out)
 	}
 }
