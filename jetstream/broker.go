@@ -154,6 +154,9 @@ func (b *Broker) openStore() error {
 		b.onStop("flush", func(context.Context) error { return errors.Join(flush(), closeFD()) })
 	}
 	b.server = newEmbedded(b.cfg, b.log)
+	if err := b.dropUnwritten(); err != nil {
+		return err
+	}
 	b.onStop("embedded broker", func(context.Context) error { b.server.stop(); return nil })
 	return b.server.start()
 }
@@ -169,6 +172,9 @@ func (b *Broker) openTopology(ctx context.Context) error {
 	}
 	if b.cfg.Consume {
 		if err := b.clampVerified(ctx); err != nil {
+			return err
+		}
+		if err := b.skipVerified(ctx); err != nil {
 			return err
 		}
 	}
