@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"net/url"
 	"strings"
@@ -193,7 +194,13 @@ func courierDefaults(c Courier) Courier {
 // faults collects everything wrong with a configuration, each with its key.
 type faults []string
 
+// add adds a fault about a key, unless one is known: the first is the cause.
 func (f *faults) add(key, format string, args ...any) {
+	for _, known := range *f {
+		if strings.HasPrefix(known, key+": ") {
+			return
+		}
+	}
 	*f = append(*f, key+": "+fmt.Sprintf(format, args...))
 }
 
@@ -217,28 +224,26 @@ func (f *faults) positive(key string, d time.Duration) {
 	f.check(d > 0, key, "%s is not more than 0", d)
 }
 
-// validate checks the configuration as a whole and returns every fault.
-func (c Config) validate() error {
-	var f faults
+// validate adds everything about the values that makes no sense.
+func (c Config) validate(f *faults) {
 	f.oneOf("role", c.Role, roleAll, roleIngest, roleProcess)
 	f.check(c.DataDir != "", "data_dir", "is empty")
 	f.positive("shutdown_timeout", c.ShutdownTimeout)
 	f.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	f.oneOf("log.format", c.Log.Format, "text", "json")
-	c.Ingest.validate(&f, c.Couriers)
-	c.Admin.validate(&f)
-	c.JetStream.validate(&f, c.Role)
-	c.Process.validate(&f, c.JetStream)
-	c.Persistence.validate(&f)
-	for name, courier := range c.Couriers {
-		courierDefaults(courier).validate(&f, "couriers."+name, name)
+	c.Ingest.validate(f, c.Couriers)
+	c.Admin.validate(f)
+	c.JetStream.validate(f, c.Role)
+	c.Process.validate(f, c.JetStream)
+	c.Persistence.validate(f)
+	for _, name := range c.courierNames() {
+		courierDefaults(c.Couriers[name]).validate(f, "couriers."+name, name)
 	}
-	return f.err()
 }
 
 func (c IngestConfig) validate(f *faults, couriers map[string]Courier) {
 	f.check(listens(c.Listen), "ingest.listen", "%q is not HOST:PORT", c.Listen)
-	f.check(c.MaxBodyBytes >= 1024 && int64(c.MaxBodyBytes) <= 32*mebi, "ingest.max_body_bytes", "%d is not between 1024 and %d", c.MaxBodyBytes, 32*mebi)
+	f.check(c.MaxBodyBytes >= 1024 && int64(c.MaxBodyBytes) <= 14*mebi, "ingest.max_body_bytes", "%d is not between 1024 and %d, which every store can keep as a dead letter", c.MaxBodyBytes, 14*mebi)
 	f.check(c.MaxHeaderBytes >= 1024 && int64(c.MaxHeaderBytes) <= mebi, "ingest.max_header_bytes", "%d is not between 1024 and %d", c.MaxHeaderBytes, mebi)
 	f.positive("ingest.read_timeout", c.ReadTimeout)
 	f.positive("ingest.write_timeout", c.WriteTimeout)
@@ -269,7 +274,7 @@ func (c JetStreamConfig) validate(f *faults, role string) {
 	f.check(c.MaxMemoryBytes >= mebi, "jetstream.max_memory_bytes", "%d is less than %d", c.MaxMemoryBytes, mebi)
 	f.check(c.DiskReserveBytes >= 0, "jetstream.disk_reserve_bytes", "%d is negative", c.DiskReserveBytes)
 	f.check(c.HighWaterBytes > 0 && c.HighWaterBytes <= c.MaxBytes, "jetstream.history_high_water_bytes", "%d is not between 1 and jetstream.max_bytes", c.HighWaterBytes)
-	f.check(c.LowWaterBytes >= 0 && c.LowWaterBytes <= c.HighWaterBytes, "jetstream.history_low_water_bytes", "%d is not between 0 and jetstream.history_high_water_bytes", c.LowWaterBytes)
+	f.check(c.LowWaterBytes > 0 && c.LowWaterBytes <= c.HighWaterBytes, "jetstream.history_low_water_bytes", "%d is not between 1 and jetstream.history_high_water_bytes", c.LowWaterBytes)
 	f.check(c.HistoryMaxAge >= c.DuplicateWindow, "jetstream.history_max_age", "%s is less than jetstream.duplicate_window", c.HistoryMaxAge)
 	f.check(c.DuplicateWindow >= 100*time.Millisecond, "jetstream.duplicate_window", "%s is less than 100ms", c.DuplicateWindow)
 	f.positive("jetstream.publish_timeout", c.PublishTimeout)
@@ -296,6 +301,8 @@ func (c ProcessConfig) validate(f *faults, queue JetStreamConfig) {
 	f.check(c.MaxAttempts >= 2 && c.MaxAttempts <= 20, "process.max_attempts", "%d is not between 2 and 20", c.MaxAttempts)
 	f.positive("process.retry_base", c.RetryBase)
 	f.check(c.RetryMultiplier >= 1 && c.RetryMultiplier <= 10, "process.retry_multiplier", "%g is not between 1 and 10", c.RetryMultiplier)
+	longest := c.RetryBase.Seconds() * math.Pow(c.RetryMultiplier, float64(c.MaxAttempts-2))
+	f.check(longest <= (24*time.Hour).Seconds(), "process.retry_multiplier", "%g makes the last wait longer than 24h", c.RetryMultiplier)
 	f.check(c.RetryJitter >= 0 && c.RetryJitter <= 1, "process.retry_jitter", "%g is not between 0 and 1", c.RetryJitter)
 	f.positive("process.reconcile_every", c.ReconcileEvery)
 	f.check(c.ReconcileGrace >= 0, "process.reconcile_grace", "%s is negative", c.ReconcileGrace)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"text/tabwriter"
@@ -16,8 +17,19 @@ var flagKeys = map[string]string{
 	"role":         "role",
 }
 
-// load reads the configuration that a command line asks for.
+// load reads the configuration that a command line asks for. Keys that do not
+// exist and values that do not fit are errors.
 func (c *cli) load(cmd *cobra.Command) (Loaded, error) {
+	l, err := c.read(cmd, "")
+	if err == nil {
+		err = l.faults.err()
+	}
+	return l, err
+}
+
+// read reads the configuration that a command line asks for, with its faults in
+// it. A file that was found where none was named is named by used.
+func (c *cli) read(cmd *cobra.Command, used string) (Loaded, error) {
 	path, err := cmd.Flags().GetString("config")
 	if err != nil {
 		return Loaded{}, err
@@ -28,7 +40,7 @@ func (c *cli) load(cmd *cobra.Command) (Loaded, error) {
 			set[key] = f.Value.String()
 		}
 	}
-	return load(path, set)
+	return load(cmp.Or(path, used), set)
 }
 
 // admin finds the running appliance for the operators' commands.
@@ -90,12 +102,9 @@ func (c *cli) configCheck() *cobra.Command {
 		Long: "Read the configuration as serve does, with every secret that it refers to, and\n" +
 			"report everything that is wrong with it. Nothing is started or made.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			l, err := c.load(cmd)
+			l, err := c.read(cmd, "")
 			if err == nil {
-				err = l.validate()
-			}
-			if err == nil {
-				_, err = l.schemes()
+				err = l.check()
 			}
 			asJSON, _ := cmd.Flags().GetBool("json")
 			if asJSON {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
@@ -26,9 +27,16 @@ func configFile(t *testing.T, content string) string {
 }
 
 func TestDefaultsAreValid(t *testing.T) {
-	if err := defaults().validate(); err != nil {
+	if err := faultsOf(defaults()); err != nil {
 		t.Error(err)
 	}
+}
+
+// faultsOf validates a configuration.
+func faultsOf(c Config) error {
+	var f faults
+	c.validate(&f)
+	return f.err()
 }
 
 // TestFileExplainsEveryKey keeps appliance.toml and the defaults the same: every
@@ -67,7 +75,7 @@ func TestFileExplainsCouriers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.validate(); err != nil {
+	if err := errors.Join(l.faults.err(), faultsOf(l.Config)); err != nil {
 		t.Error(err)
 	}
 	fields := reflect.VisibleFields(reflect.TypeFor[Courier]())
@@ -109,11 +117,15 @@ func TestPrecedence(t *testing.T) {
 
 func TestEveryFaultIsReportedAtOnce(t *testing.T) {
 	t.Setenv("APPLIANCE_JETSTREAM__FOO", "1")
-	_, err := load(configFile(t, "colour = \"red\"\n[ingest]\nmax_body_bytes = \"many\"\nread_timeout = \"soon\"\n[couriers.acme]\nscheem = \"x\"\n"), nil)
+	l, err := load(configFile(t, "colour = \"red\"\n[ingest]\nmax_body_bytes = \"many\"\nread_timeout = \"soon\"\n[couriers.acme]\nscheem = \"x\"\n[admin]\ntoken = \"env:NO_SUCH_VARIABLE\"\n[process]\nworkers = 0\n"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = l.check()
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, key := range []string{"colour: ", "ingest.max_body_bytes: ", "ingest.read_timeout: ", "couriers.acme.scheem: ", "jetstream.foo: "} {
+	for _, key := range []string{"colour: ", "admin.token: ", "process.workers: ", "couriers.acme.secrets: ", "ingest.max_body_bytes: ", "ingest.read_timeout: ", "couriers.acme.scheem: ", "jetstream.foo: "} {
 		if !strings.Contains(err.Error(), "\n  "+key) {
 			t.Errorf("the error does not name %q:\n%v", key, err)
 		}
@@ -121,7 +133,7 @@ func TestEveryFaultIsReportedAtOnce(t *testing.T) {
 	c := defaults()
 	c.Role, c.DataDir, c.Admin.Listen, c.Process.Workers = "boss", "", "0.0.0.0:8081", 0
 	c.Couriers = map[string]Courier{"Bad Name": {Scheme: "rot13"}}
-	err = c.validate()
+	err = faultsOf(c)
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -150,7 +162,7 @@ func TestBounds(t *testing.T) {
 	for _, key := range slices.Sorted(maps.Keys(bad)) {
 		c := defaults()
 		bad[key](&c)
-		if err := c.validate(); err == nil || !strings.Contains(err.Error(), "\n  "+key+": ") {
+		if err := faultsOf(c); err == nil || !strings.Contains(err.Error(), "\n  "+key+": ") {
 			t.Errorf("%s: error is %v", key, err)
 		}
 	}

@@ -77,8 +77,8 @@ func writeNew(path string, content []byte) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// keyID names a secret without giving it away, so that an event tells which of a
-// courier's secrets proved it.
+// keyID names a secret without giving it away, so that a queued event tells which of
+// its courier's secrets proved it.
 func keyID(secret []byte) string {
 	sum := sha256.Sum256(append([]byte("courier-gateway key id\n"), secret...))
 	return hex.EncodeToString(sum[:4])

@@ -31,6 +31,7 @@ const (
 type Loaded struct {
 	Config
 	File    string            // the file that was read, "" for none
+	faults  faults            // keys that don't exist, values that don't fit
 	origins map[string]string // by key; a key that is missing has its default
 }
 
@@ -41,16 +42,16 @@ type layer struct {
 }
 
 // load reads the configuration: flags over environment over file over defaults.
-// flags holds the keys that were set on the command line. Every key that does not
-// exist and every value of the wrong type is reported in one error; whether the
-// values make sense is for [Config.validate].
+// flags holds the keys that were set on the command line. Keys that do not exist
+// and values of the wrong type become faults; what else is wrong, [Loaded.check]
+// adds.
 func load(path string, flags map[string]any) (Loaded, error) {
 	layers, path, err := layersOf(path, flags)
 	if err != nil {
 		return Loaded{}, err
 	}
 	l := Loaded{File: path, origins: map[string]string{}}
-	var f faults
+	f := &l.faults
 	k := koanf.New(".")
 	if err := k.Load(structs.Provider(defaults(), "koanf"), nil); err != nil {
 		return Loaded{}, fmt.Errorf("read the defaults: %w", err)
@@ -68,10 +69,7 @@ func load(path string, flags map[string]any) (Loaded, error) {
 			return Loaded{}, fmt.Errorf("read %s: %w", layer.name, err)
 		}
 	}
-	l.decode(k, &f)
-	if err := f.err(); err != nil {
-		return Loaded{}, err
-	}
+	l.decode(k, f)
 	for name, c := range l.Couriers {
 		l.Couriers[name] = courierDefaults(c)
 	}

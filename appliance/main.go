@@ -8,10 +8,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -123,10 +125,18 @@ func usageArgs(cmd *cobra.Command) {
 }
 
 func (c *cli) versionCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
-		Run: func(*cobra.Command, []string) { fmt.Fprintln(c.out, c.version) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if asJSON, err := cmd.Flags().GetBool("json"); asJSON || err != nil {
+				return errors.Join(err, json.NewEncoder(c.out).Encode(map[string]string{"version": c.version, "go": runtime.Version()}))
+			}
+			fmt.Fprintln(c.out, c.version)
+			return nil
+		},
 	}
+	cmd.Flags().Bool("json", false, "print JSON")
+	return cmd
 }
 
 func buildVersion() string {

@@ -44,30 +44,56 @@ func (c *cli) serve() *cobra.Command {
 
 // runServe starts an appliance and stays until a signal or a failure ends it.
 func (c *cli) runServe(cmd *cobra.Command, signals <-chan os.Signal) error {
-	l, err := c.load(cmd)
+	l, err := c.read(cmd, "")
 	if err != nil {
 		return err
 	}
-	if err := l.validate(); err != nil {
+	if err := l.check(); err != nil {
 		return err
 	}
 	log := newLogger(c.err, l.Log)
 	if l.File != "" {
 		log.Info("configuration read", "file", l.File)
 	}
-	app, err := start(cmd.Context(), l.Config, Deps{Log: log, Version: c.version})
+	app, err := c.start(cmd.Context(), l.Config, log, signals)
 	if err != nil {
 		return err
 	}
 	c.welcome(app, l.Config)
 	notify(log, daemon.SdNotifyReady)
-	failure := c.stay(cmd, app, signals)
+	failure := c.stay(cmd, app, l, signals)
 	notify(log, daemon.SdNotifyStopping)
 	return errors.Join(failure, c.leave(app, l.ShutdownTimeout, signals))
 }
 
+// start starts an appliance; a signal before that is done gives it up.
+func (c *cli) start(ctx context.Context, cfg Config, log *slog.Logger, signals <-chan os.Signal) (*App, error) {
+	ctx, giveUp := context.WithCancelCause(ctx)
+	started, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		for {
+			select {
+			case s := <-signals:
+				if s != syscall.SIGHUP {
+					giveUp(fmt.Errorf("given up by signal %s", s))
+				}
+			case <-started:
+				return
+			}
+		}
+	}()
+	app, err := start(ctx, cfg, Deps{Log: log, Version: c.version})
+	close(started)
+	<-watched
+	if err != nil && ctx.Err() != nil {
+		err = errors.Join(context.Cause(ctx), err)
+	}
+	return app, err
+}
+
 // stay serves until it is told to stop, or a part fails.
-func (c *cli) stay(cmd *cobra.Command, app *App, signals <-chan os.Signal) error {
+func (c *cli) stay(cmd *cobra.Command, app *App, l Loaded, signals <-chan os.Signal) error {
 	for {
 		select {
 		case s := <-signals:
@@ -75,7 +101,7 @@ func (c *cli) stay(cmd *cobra.Command, app *App, signals <-chan os.Signal) error
 				app.log.Info("stopping", "signal", s.String())
 				return nil
 			}
-			c.reload(cmd, app)
+			c.reload(cmd, app, l)
 		case err := <-app.failed:
 			return err
 		case <-cmd.Context().Done():
@@ -84,11 +110,12 @@ func (c *cli) stay(cmd *cobra.Command, app *App, signals <-chan os.Signal) error
 	}
 }
 
-// reload reads the configuration anew; a wrong one changes nothing.
-func (c *cli) reload(cmd *cobra.Command, app *App) {
-	l, err := c.load(cmd)
+// reload reads the configuration anew; a wrong one changes nothing, and neither
+// does a file that is gone.
+func (c *cli) reload(cmd *cobra.Command, app *App, before Loaded) {
+	l, err := c.read(cmd, before.File)
 	if err == nil {
-		err = l.validate()
+		err = l.check()
 	}
 	if err == nil {
 		err = app.reload(l.Config)
@@ -98,6 +125,9 @@ func (c *cli) reload(cmd *cobra.Command, app *App) {
 		return
 	}
 	app.log.Info("couriers reloaded", "couriers", len(l.withDemo().Couriers))
+	if changed, err := before.restartNeeded(l); err == nil && len(changed) > 0 {
+		app.log.Warn("other settings have changed and need a restart", "keys", strings.Join(changed, " "))
+	}
 }
 
 // leave stops the appliance within the bound, or at once on another signal.

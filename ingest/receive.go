@@ -165,9 +165,22 @@ func (s *Server) receive(c *call, courier []byte) (r event.Receipt, no refusal) 
 	s.wrap(c)
 	r, err := s.deps.Publisher.Publish(s.hard, &c.env)
 	if err != nil {
-		return r, refusal{problem: unavailable, detail: "the event could not be stored; send it again", cause: err}
+		return r, unkept(err)
 	}
 	return r, refusal{}
+}
+
+// unkept is the refusal of an event that the queue did not take: for what sending
+// it again can't cure it says so.
+func unkept(err error) refusal {
+	switch event.CodeOf(err) {
+	case event.PayloadTooLarge:
+		return refusal{problem: tooLarge, detail: "the event is larger than the queue takes", cause: err}
+	case event.InvalidPayload:
+		return refusal{problem: badPayload, detail: "a member of the event can't be kept with it", cause: err}
+	default:
+		return refusal{problem: unavailable, detail: "the event could not be stored; send it again", cause: err}
+	}
 }
 
 // verify proves the sender. For an unknown courier it does the same work, so

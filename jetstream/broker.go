@@ -92,7 +92,7 @@ const (
 // damaged, or when what exists on the broker has another shape; the error says
 // what to do.
 func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
-	if err := cfg.validate(); err != nil {
+	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("broker configuration: %w", err)
 	}
 	if cfg.Mode == ModeEmbedded {
@@ -110,8 +110,6 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 
 // open starts part by part; each registers its stop.
 func (b *Broker) open(ctx context.Context, deps Deps) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
-	defer cancel()
 	if b.m, err = newMetrics(deps.Metrics); err != nil {
 		return fmt.Errorf("broker metrics: %w", err)
 	}
@@ -121,6 +119,9 @@ func (b *Broker) open(ctx context.Context, deps Deps) (err error) {
 			return err
 		}
 	}
+	// Recovering a large store takes as long as it takes; what follows does not.
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
 	if err := b.connect(ctx); err != nil {
 		return err
 	}

@@ -96,8 +96,8 @@ type Deps struct {
 	settleLag time.Duration // instead of a second, see [Broker.PullSettled]
 }
 
-// validate returns every fault at once, nil when there is none.
-func (c Config) validate() error {
+// Validate returns every fault at once, nil when there is none.
+func (c Config) Validate() error {
 	var faults []error
 	need := func(ok bool, format string, args ...any) {
 		if !ok {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -40,17 +41,17 @@ func (b *Broker) dial(ctx context.Context, role string, more ...nats.Option) (*n
 			b.log.Warn("connection to the broker", "role", role, "error", err)
 		}),
 	}
-	url := "embedded"
+	address := "embedded"
 	if b.server != nil {
 		opts = append(opts, nats.InProcessServer(b.server), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(0, 0))
 	} else {
-		url = strings.Join(b.cfg.URLs, ",")
+		address = strings.Join(b.cfg.URLs, ",")
 		opts = append(opts, b.externalOptions()...)
 	}
 	opts = append(opts, more...)
-	c, err := dialUntil(ctx, url, opts)
+	c, err := dialUntil(ctx, address, opts)
 	if err != nil {
-		return nil, fmt.Errorf("connect to the broker at %s: %w", url, err)
+		return nil, fmt.Errorf("connect to the broker at %s: %w", withoutPasswords(address), err)
 	}
 	b.onStop(role+" connection", func(ctx context.Context) error {
 		if c.IsConnected() {
@@ -129,4 +130,17 @@ func (b *Broker) watchConnections() {
 			b.advisories.reconnected()
 		})
 	}
+}
+
+// withoutPasswords returns a list of URLs as it may be shown.
+func withoutPasswords(urls string) string {
+	shown := strings.Split(urls, ",")
+	for i, s := range shown {
+		if u, err := url.Parse(s); err != nil {
+			shown[i] = "(an address that can't be read)"
+		} else {
+			shown[i] = u.Redacted()
+		}
+	}
+	return strings.Join(shown, ",")
 }

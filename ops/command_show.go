@@ -94,7 +94,7 @@ func (c *commands) printAttempts(attempts []event.Attempt) error {
 	t.row("ATTEMPT", "STARTED", "TOOK", "OUTCOME", "ERROR")
 	for _, a := range attempts {
 		took := ""
-		if !a.EndedAt.IsZero() {
+		if !a.EndedAt.IsZero() && !a.StartedAt.IsZero() {
 			took = a.EndedAt.Sub(a.StartedAt).Round(10 * time.Microsecond).String()
 		}
 		t.row(strconv.Itoa(a.Number), c.clock.when(a.StartedAt), took, orUnderWay(a.Outcome), codeAndMessage(a.Code, a.Message))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,7 +65,10 @@ func (c RedisConfig) check() error {
 func (c RedisConfig) options() (*redis.Options, error) {
 	o, err := redis.ParseURL(c.URL)
 	if err != nil {
-		return nil, err
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			err = e.Err // without the URL, which holds the password
+		}
+		return nil, fmt.Errorf("the URL can't be read: %w", err)
 	}
 	o.PoolSize, o.MaxActiveConns, o.PipelinePoolSize = c.MaxConns, c.MaxConns, -1
 	o.DialTimeout, o.DialerRetries, o.MaxRetries = c.ConnectTimeout, 1, -1

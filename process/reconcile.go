@@ -88,6 +88,12 @@ func (r *Reconciler) step(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	now := r.Now()
+	for seq, lacks := range lacking { // the grace of all of them runs from now on
+		if _, known := r.missing[seq]; lacks && !known {
+			r.missing[seq] = now
+		}
+	}
 	for i, d := range batch {
 		if !lacking[d.Sequence] {
 			continue
@@ -161,11 +167,7 @@ func (r *Reconciler) lacking(ctx context.Context, batch []event.Delivery) (map[u
 // twice does it once.
 func (r *Reconciler) putBack(ctx context.Context, d event.Delivery) (done bool, err error) {
 	now := r.Now()
-	since, known := r.missing[d.Sequence]
-	if !known {
-		r.missing[d.Sequence], since = now, now
-	}
-	if now.Sub(since) < r.Grace {
+	if now.Sub(r.missing[d.Sequence]) < r.Grace {
 		return false, nil
 	}
 	if d.Fault != nil { // no envelope, so it can only be buried

@@ -42,6 +42,9 @@ type Worker struct {
 	Config  WorkerConfig
 	Log     *slog.Logger
 	Pulse   *Pulse
+
+	reached bool   // the store answered last time
+	asking  *pause // between asking it, while it does not
 }
 
 const (
@@ -69,6 +72,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	}()
 	pause := newPause()
 	for ctx.Err() == nil {
+		if !w.storeAnswers(ctx) {
+			continue
+		}
 		w.Pulse.beat(phasePulling)
 		batch, err := w.pull(ctx, pullPatience)
 		if errors.Is(err, event.ErrStopped) {
@@ -92,6 +98,31 @@ func (w *Worker) Run(ctx context.Context) error {
 		w.work(ctx, hard, batch)
 	}
 	return nil
+}
+
+// storeAnswers reports whether the store can be reached; otherwise it has waited.
+// Once it was reached, that holds until a batch finds it out of reach. Asking
+// before the first pull keeps a process that is started again and again during an
+// outage from spending an attempt of each event it is handed.
+func (w *Worker) storeAnswers(ctx context.Context) bool {
+	if w.reached {
+		return true
+	}
+	if w.asking == nil {
+		w.asking = newPause()
+	}
+	err := w.Handler.Store.Ping(ctx)
+	if err == nil {
+		w.reached, w.asking = true, nil
+		return true
+	}
+	if ctx.Err() != nil {
+		return false
+	}
+	w.Pulse.beat(phaseHolding)
+	w.Log.Warn("the store is out of reach, not pulling until it is back", "error", err)
+	w.asking.wait(ctx)
+	return false
 }
 
 // pull waits for a batch for a while; none within that time is no error.
@@ -118,11 +149,13 @@ func (w *Worker) work(ctx, hard context.Context, batch []event.Delivery) {
 			return
 		}
 		if err == nil {
+			w.reached = true
 			w.settle(batch, verdicts)
 			w.Pulse.handled(len(batch))
 			return
 		}
 		w.Pulse.beat(phaseHolding)
+		w.reached = false
 		w.Log.Warn("a dependency is down, holding the batch and trying again", "events", len(batch), "error", err)
 		pause.wait(ctx)
 		if ctx.Err() != nil {
@@ -194,7 +227,6 @@ func (w *Worker) keepAlive(batch []event.Delivery) (stop func()) {
 			case <-done:
 				return
 			case <-tick.C:
-				w.Pulse.touch()
 				if err := w.Queue.KeepAlive(batch); err != nil {
 					w.Log.Warn("can't keep a batch alive, it may come again", "error", err)
 				}

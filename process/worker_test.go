@@ -103,8 +103,8 @@ func TestWorkerSettlesWhatTheHandlerDecides(t *testing.T) {
 
 func TestWorkerHoldsTheBatchWhileTheStoreIsDown(t *testing.T) {
 	d := newDesk(t)
-	d.store.down = event.Errorf(event.DependencyDown, "memory", "gone")
 	l, _, _ := running(t, d)
+	d.goesDown(t)
 	l.batches <- []event.Delivery{d.arrives("a", "s", "in_transit", noon)}
 	for range 3 { // the broker hears that the batch is alive
 		select {
@@ -127,10 +127,57 @@ func TestWorkerHoldsTheBatchWhileTheStoreIsDown(t *testing.T) {
 	}
 }
 
-func TestWorkerStopsDuringAnOutage(t *testing.T) {
+// TestWorkerPullsNothingBeforeTheStoreAnswers starts during an outage: what is
+// pulled would spend an attempt at each such start.
+func TestWorkerPullsNothingBeforeTheStoreAnswers(t *testing.T) {
 	d := newDesk(t)
 	d.store.down = event.Errorf(event.DependencyDown, "memory", "gone")
+	l, _, _ := running(t, d)
+	l.batches <- []event.Delivery{d.arrives("a", "s", "in_transit", noon)}
+	d.waits(t, "ping", 3)
+	if n := len(l.batches); n != 1 {
+		t.Errorf("%d batches are left on the queue, want 1", n)
+	}
+	d.store.mu.Lock()
+	d.store.down = nil
+	d.store.mu.Unlock()
+	if s := l.next(t); s.Action != event.Ack {
+		t.Errorf("settled %+v after the outage", s)
+	}
+}
+
+// waits waits until the store has been called so often.
+func (d *desk) waits(t *testing.T, call string, times int) {
+	t.Helper()
+	deadline := time.After(10 * time.Second)
+	for {
+		d.store.mu.Lock()
+		n := d.store.calls[call]
+		d.store.mu.Unlock()
+		if n >= times {
+			return
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("%d calls of %s, want %d", n, call, times)
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// goesDown takes the store away from a worker that has reached it.
+func (d *desk) goesDown(t *testing.T) {
+	t.Helper()
+	d.waits(t, "ping", 1)
+	d.store.mu.Lock()
+	defer d.store.mu.Unlock()
+	d.store.down = event.Errorf(event.DependencyDown, "memory", "gone")
+}
+
+func TestWorkerStopsDuringAnOutage(t *testing.T) {
+	d := newDesk(t)
 	l, _, stop := running(t, d)
+	d.goesDown(t)
 	l.batches <- []event.Delivery{d.arrives("a", "s", "in_transit", noon)}
 	<-l.alive
 	stop()
