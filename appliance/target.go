@@ -23,7 +23,8 @@ func (c *cli) benchDeps() bench.CommandDeps {
 				Out: c.err, Terminal: terminal(c.err), Verb: verb, Total: total, Now: time.Now,
 			})
 		},
-		In: c.in, Out: c.out, Err: c.err, Now: time.Now,
+		Admin: c.admin, Serve: c.benchServe(),
+		In: c.in, Out: c.out, Err: c.err, ErrTerminal: terminal(c.err), Now: time.Now,
 	}
 }
 

@@ -74,7 +74,7 @@ func (c *commands) open(name string) (io.ReadCloser, error) {
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("read the body: %w", err)
+		return nil, fmt.Errorf("read the input: %w", err)
 	}
 	return f, nil
 }

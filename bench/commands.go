@@ -16,6 +16,7 @@ import (
 const (
 	ExitFailed = 1 // it was tried and did not work out: any error without a code
 	ExitUsage  = 2 // it was called wrongly, nothing was tried
+	ExitMissed = 3 // it was done, and a threshold was missed
 )
 
 // ExitError is an error with the code that the process should exit with.
@@ -51,10 +52,17 @@ type CommandDeps struct {
 	// Progress starts to show progress on standard error; total is 0 when
 	// nobody knows it.
 	Progress func(verb string, total int) Progress
+	// Admin finds the running appliance's admin listener and its token, "" for
+	// none.
+	Admin func(cmd *cobra.Command) (address, token string, err error)
+	// Serve is the command `bench serve`, which a load test starts in a process
+	// of its own: it serves with [Faults] and tells by a [Ready] line where.
+	Serve *cobra.Command
 
-	In       io.Reader
-	Out, Err io.Writer
-	Now      func() time.Time
+	In          io.Reader
+	Out, Err    io.Writer
+	ErrTerminal bool // Err is a terminal
+	Now         func() time.Time
 }
 
 // Commands returns the commands. Their errors carry an exit code where it is
@@ -63,7 +71,7 @@ type CommandDeps struct {
 // say.
 func Commands(deps CommandDeps) []*cobra.Command {
 	c := &commands{CommandDeps: deps}
-	return []*cobra.Command{c.sign(), c.send()}
+	return []*cobra.Command{c.sign(), c.send(), c.bench()}
 }
 
 type commands struct{ CommandDeps }
@@ -79,7 +87,7 @@ func (f *signFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.courier, "courier", "", "sign as this courier (default: the default courier)")
 	cmd.Flags().StringVar(&f.timestamp, "timestamp", "", "sign by this time, in Unix seconds or RFC 3339 (default: now)")
 	cmd.Flags().StringVar(&f.algorithm, "algorithm", "", fmt.Sprintf("one of %v (default: the courier's first)", algorithms))
-	cmd.Flags().StringVar(&f.url, "url", "", "where the appliance is, or the whole address of its endpoint (default: the running one's)")
+	cmd.Flags().StringVar(&f.url, "url", "", "where the appliance is, or the whole address of its endpoint (default: as configured)")
 	// The only error is that there is no such flag.
 	_ = cmd.RegisterFlagCompletionFunc("algorithm", cobra.FixedCompletions(algorithms, cobra.ShellCompDirectiveNoFileComp))
 }

@@ -41,6 +41,7 @@ func (c *counter) Clear()            {}
 // cli runs the commands as a shell would.
 type cli struct {
 	url, scheme, secret string
+	admin               string
 	stdin               io.Reader
 	progress            counter
 }
@@ -67,6 +68,7 @@ func (c *cli) run(t *testing.T, args ...string) (stdout, stderr string, code int
 			return Target{Courier: courier, URL: c.url, Signature: settings(c.scheme, c.secret)}, nil
 		},
 		Progress: func(_ string, total int) Progress { c.progress = counter{total: total}; return &c.progress },
+		Admin:    func(*cobra.Command) (string, string, error) { return c.admin, "", nil },
 		In:       c.stdin, Out: &out, Err: &errOut, Now: time.Now,
 	})...)
 	root.SetArgs(args)

@@ -106,16 +106,13 @@ func (g *Generator) Key(i uint64) string {
 // AppendBody appends the body of event i to dst. It allocates nothing when dst
 // has room for it.
 func (g *Generator) AppendBody(dst []byte, i uint64) []byte {
-	perRound := uint64(g.cfg.Interleave) * journeySteps
-	within := i % perRound
-	step := within / uint64(g.cfg.Interleave)
-	shipment := i/perRound*uint64(g.cfg.Interleave) + within%uint64(g.cfg.Interleave)
+	shipment, step := g.place(i)
 	random := mix(g.cfg.Seed ^ mix(i+1))
 
 	dst = append(dst, `{"eventId":`...)
 	dst = g.appendMember(dst, g.fixed.EventID, "evt_", i)
 	dst = append(dst, `,"eventType":"shipment.status.updated","occurredAt":"`...)
-	dst = g.occurredAt(step, random).AppendFormat(dst, "2006-01-02T15:04:05.000Z")
+	dst = g.occurredAt(step, random).AppendFormat(dst, time.RFC3339Nano)
 	dst = append(dst, `","source":"`...)
 	dst = append(dst, g.src...)
 	dst = append(dst, `","idempotencyKey":`...)
@@ -131,11 +128,36 @@ func (g *Generator) AppendBody(dst []byte, i uint64) []byte {
 	return append(dst, `}}`...)
 }
 
+// place returns the shipment that event i is of, and which step of its way.
+func (g *Generator) place(i uint64) (shipment, step uint64) {
+	wide := uint64(g.cfg.Interleave)
+	round, within := i/(wide*journeySteps), i%(wide*journeySteps)
+	return round*wide + within%wide, within / wide
+}
+
+// eventOf is the inverse of place.
+func (g *Generator) eventOf(shipment, step uint64) uint64 {
+	wide := uint64(g.cfg.Interleave)
+	return shipment/wide*wide*journeySteps + step*wide + shipment%wide
+}
+
+// partner returns the event one step before or after event i of the same
+// shipment. It is its own inverse.
+func (g *Generator) partner(i uint64) uint64 {
+	shipment, step := g.place(i)
+	return g.eventOf(shipment, step^1)
+}
+
+// shipmentID returns the id of a shipment.
+func (g *Generator) shipmentID(shipment uint64) string {
+	return string(g.appendID(nil, "shp_", shipment))
+}
+
 // occurredAt lies in the first half of its step, so that a shipment's events
-// stay in order.
+// stay in order, and on a whole millisecond.
 func (g *Generator) occurredAt(step, random uint64) time.Time {
-	jitter, _ := bits.Mul64(random, uint64(g.cfg.Step/2))
-	return g.cfg.Start.UTC().Add(time.Duration(step)*g.cfg.Step + time.Duration(jitter))
+	jitter, _ := bits.Mul64(random, uint64(g.cfg.Step/2/time.Millisecond))
+	return g.cfg.Start.UTC().Add(time.Duration(step)*g.cfg.Step + time.Duration(jitter)*time.Millisecond)
 }
 
 // appendMember appends the given value, or the made up id number n.
@@ -173,10 +195,14 @@ func (g *Generator) appendStatus(dst []byte, shipment, step uint64) []byte {
 	if g.fixed.Status != "" {
 		return append(dst, g.fixed.Status...)
 	}
-	journey := &journeys[mix(g.cfg.Seed^mix(shipment))%uint64(len(journeys))]
 	dst = append(dst, '"')
-	dst = append(dst, journey[step]...)
+	dst = append(dst, g.status(shipment, step)...)
 	return append(dst, '"')
+}
+
+// status returns the made up status of a shipment after a step of its way.
+func (g *Generator) status(shipment, step uint64) string {
+	return journeys[mix(g.cfg.Seed^mix(shipment))%uint64(len(journeys))][step]
 }
 
 // mix spreads x over all 64 bits (the finalizer of SplitMix64, Steele, Lea and

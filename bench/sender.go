@@ -106,7 +106,7 @@ var errNoConnection = errors.New("no connection")
 
 func (s *Sender) failure(err error) error {
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
-		return fmt.Errorf("%w: nothing answers at %s (%w): is `appliance serve` running? set --url or --listen", errNoConnection, s.cfg.URL, op.Err)
+		return fmt.Errorf("%w: nothing answers at %s (%w): is `appliance serve` running? set --url, or ingest.listen in the configuration", errNoConnection, s.cfg.URL, op.Err)
 	}
 	return fmt.Errorf("send to the appliance: %w", err)
 }

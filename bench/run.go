@@ -1,0 +1,233 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	vegeta "github.com/tsenart/vegeta/v12/lib"
+)
+
+// run is a load test on its way.
+type run struct {
+	*commands
+	cmd    *cobra.Command
+	flags  benchFlags
+	meter  *meter
+	info   RunInfo
+	as     Target
+	load   *load
+	admin  *admin   // nil when nothing is to be proved
+	watch  *watcher // nil as well
+	own    *own     // nil when a running appliance is under load
+	checks uint64   // most events to look up
+}
+
+// runBench does a load test from start to verdict.
+func (c *commands) runBench(ctx context.Context, cmd *cobra.Command, flags benchFlags) (err error) {
+	r := &run{commands: c, cmd: cmd, flags: flags, meter: &meter{out: c.Err, terminal: c.ErrTerminal}}
+	if err := r.prepare(ctx); err != nil {
+		return errors.Join(err, r.end())
+	}
+	defer func() { err = errors.Join(err, r.end()) }()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if r.own != nil {
+		go func() {
+			select {
+			case <-r.own.ended:
+				cancel(r.own.gone())
+			case <-ctx.Done():
+			}
+		}()
+	}
+	report, err := r.do(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.publish(report); err != nil {
+		return err
+	}
+	return report.verdict()
+}
+
+// end stops what the run has started.
+func (r *run) end() error {
+	if r.admin != nil {
+		r.admin.close()
+	}
+	if r.own == nil {
+		return nil
+	}
+	if r.flags.own.keep {
+		r.meter.say("the appliance's directory is kept: %s", r.own.dir)
+	}
+	return r.own.stop(r.flags.own.keep)
+}
+
+// do sends, waits and proves.
+func (r *run) do(ctx context.Context) (*Report, error) {
+	r.info.StartedAt = r.Now()
+	if err := r.send(ctx); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	if r.load.rec.valid() == 0 {
+		return nil, errors.New("nothing valid was sent: give it more time or more events")
+	}
+	var proof *Proof
+	if r.admin != nil {
+		var err error
+		if proof, err = r.prove(ctx); err != nil {
+			return nil, err
+		}
+	}
+	report := newReport(r.load.rec, r.flags.limits, r.info)
+	report.ResultsIn = r.flags.results
+	if proof != nil {
+		report.Samples = r.watch.all()
+		report.prove(proof, r.flags.limits)
+	}
+	return report, nil
+}
+
+// send puts the load on, watching the appliance meanwhile.
+func (r *run) send(ctx context.Context) error {
+	stored, err := r.storeResults()
+	if err != nil {
+		return err
+	}
+	watching, stop := context.WithCancel(ctx)
+	watched := make(chan struct{})
+	r.load.begun = func(start time.Time) {
+		go func() {
+			defer close(watched)
+			if r.watch != nil {
+				r.watch.run(watching, start)
+			}
+		}()
+	}
+	client := r.load.lean
+	if r.flags.load.client == clientVegeta {
+		client = r.load.vegeta
+	}
+	r.meter.say("sending: %s", r.info.Load)
+	err = r.showing(ctx, r.sending(), func() error { return client(ctx) })
+	stop()
+	if !r.load.start.IsZero() {
+		<-watched
+	}
+	return errors.Join(err, stored(), r.load.rec.encoded)
+}
+
+// showing shows on the meter what line says while do is at it.
+func (r *run) showing(ctx context.Context, line func() (string, float64), do func() error) error {
+	ctx, stop := context.WithCancel(ctx)
+	shown := make(chan struct{})
+	go func() {
+		defer close(shown)
+		r.meter.during(ctx, line)
+	}()
+	err := do()
+	stop()
+	<-shown
+	return err
+}
+
+// sending returns the meter's line for the load.
+func (r *run) sending() func() (string, float64) {
+	var before glance
+	last := time.Now()
+	return func() (string, float64) {
+		now, at := r.load.rec.glance(), time.Now()
+		text := fmt.Sprintf("%s sent, %s/s acknowledged, p99 %s", thousands(now.sent),
+			thousands(uint64(float64(now.acknowledged-before.acknowledged)/at.Sub(last).Seconds())), show(now.p99))
+		before, last = now, at
+		if r.watch != nil {
+			text += ", backlog " + thousands(r.watch.last().Unprocessed)
+		}
+		if now.wrong > 0 {
+			text += fmt.Sprintf(", %s not answered as they should", thousands(now.wrong))
+		}
+		return text, r.load.share(now.sent)
+	}
+}
+
+// prove waits for the backlog and compares the books with what was sent.
+func (r *run) prove(ctx context.Context) (*Proof, error) {
+	r.meter.say("waiting for the backlog")
+	began := time.Now()
+	err := r.showing(ctx, func() (string, float64) {
+		s := r.watch.last()
+		return fmt.Sprintf("backlog %s, %s waiting for another attempt", thousands(s.Unprocessed), thousands(uint64(s.Retrying))), -1
+	}, func() error { return r.watch.drained(ctx, r.flags.drain) })
+	if err != nil && !errors.Is(err, errNotDrained) {
+		return nil, err
+	}
+	drained := time.Since(began)
+	r.meter.say("reading the ledger")
+	rec := r.load.rec
+	p := &prover{
+		admin: r.admin, courier: r.as.Courier, plan: r.load.plan, acked: &rec.acked, unsure: &rec.unsure,
+		own: r.own != nil, faults: r.flags.own.faults, check: r.checks, atOnce: lookUps,
+	}
+	if late := err; late != nil {
+		p.proof.find("%v", late)
+	}
+	proof, err := p.prove(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the ledger: %w", err)
+	}
+	proof.DrainSeconds = drained.Seconds()
+	return &proof, nil
+}
+
+// publish prints the report and writes its page.
+func (r *run) publish(report *Report) error {
+	if err := report.print(r.Out, r.flags.asJSON); err != nil {
+		return err
+	}
+	if r.flags.html == "" {
+		return nil
+	}
+	if err := report.saveHTML(r.flags.html); err != nil {
+		return err
+	}
+	r.meter.say("report: %s", r.flags.html)
+	return nil
+}
+
+// storeResults has every result written to a file, if one is asked for. The
+// caller calls stored when all of them are in.
+func (r *run) storeResults() (stored func() error, err error) {
+	if r.flags.results == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(r.flags.results)
+	if err != nil {
+		return nil, fmt.Errorf("write the results: %w", err)
+	}
+	out := bufio.NewWriterSize(f, 1<<16)
+	r.load.rec.encode = encoderFor(r.flags.results)(out)
+	return func() error { return errors.Join(out.Flush(), f.Close()) }, nil
+}
+
+// encoderFor returns vegeta's encoding for a file's name.
+func encoderFor(file string) func(io.Writer) vegeta.Encoder {
+	switch filepath.Ext(file) {
+	case ".json":
+		return vegeta.NewJSONEncoder
+	case ".csv":
+		return vegeta.NewCSVEncoder
+	default:
+		return vegeta.NewEncoder
+	}
+}
