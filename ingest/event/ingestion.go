@@ -1,0 +1,108 @@
+package event
+
+import (
+	"fmt"
+	"time"
+)
+
+// IntakeOutcome is what the intake made of a request.
+type IntakeOutcome string
+
+// The outcomes. Observed requests are accepted, although they would be refused
+// if their courier were not in observe mode.
+const (
+	IntakeAccepted  IntakeOutcome = "accepted"
+	IntakeDuplicate IntakeOutcome = "duplicate"
+	IntakeObserved  IntakeOutcome = "observed"
+	IntakeRefused   IntakeOutcome = "refused"
+)
+
+// IntakeOutcomes lists every outcome.
+var IntakeOutcomes = []IntakeOutcome{IntakeAccepted, IntakeDuplicate, IntakeObserved, IntakeRefused}
+
+// IngestionRecord is what the intake tells of requests (ingestion_records). One
+// that was refused or observed has a record of its own, with the request in it,
+// as far as the bounds on records allow; accepted ones, and those beyond the
+// bounds, are summed up: one record for each courier, outcome and code in a
+// stretch of time.
+type IngestionRecord struct {
+	ID      string        `json:"id"`                // see [IngestionID]
+	Courier string        `json:"courier,omitempty"` // empty when the request named none of ours
+	Outcome IntakeOutcome `json:"outcome"`
+	Count   int64         `json:"count"` // requests that it stands for
+	Bytes   int64         `json:"bytes"` // of their bodies
+	At      time.Time     `json:"at"`    // of the first of them
+	Until   time.Time     `json:"until"` // of the last of them
+
+	// Why a request was refused, or would have been.
+	Code   Code   `json:"errorCode,omitempty"`
+	Reason string `json:"reason,omitempty"` // kind of signature failure, such as "mismatch"
+	Detail string `json:"detail,omitempty"` // as the sender was told
+
+	// What follows is of a single request.
+	Status  int              `json:"status,omitempty"`  // that was answered
+	Address string           `json:"address,omitempty"` // of the sender, behind trusted proxies
+	TraceID string           `json:"traceId,omitempty"`
+	Request *CapturedRequest `json:"request,omitempty"` // nil for a sum
+
+	// Set when an operator has taken the request in by hand.
+	TakenAt  time.Time `json:"takenAt,omitzero"`
+	TakenKey string    `json:"takenKey,omitempty"` // idempotency key of the event
+}
+
+// Single reports whether the record tells of one request and holds it.
+func (r *IngestionRecord) Single() bool { return r.Request != nil }
+
+// CapturedRequest is a request as it was sent, less what is secret in it.
+type CapturedRequest struct {
+	Method  string           `json:"method"`
+	Path    string           `json:"path"`
+	Query   string           `json:"query,omitempty"`
+	Headers []CapturedHeader `json:"headers"` // in their order
+	Body    []byte           `json:"body"`    // at most as much as the bounds allow
+	// BodyBytes is the size of the whole body, more than len(Body) when it was cut.
+	BodyBytes int `json:"bodyBytes"`
+	// Redacted tells that a credential was taken out of the headers or the query,
+	// so that the request no longer proves who sent it.
+	Redacted bool `json:"redacted,omitempty"`
+}
+
+// Whole reports whether all of the body is there.
+func (r *CapturedRequest) Whole() bool { return r.BodyBytes == len(r.Body) }
+
+// CapturedHeader is one header of a captured request.
+type CapturedHeader struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// IngestionID names a record. Later records have greater names; the nonce keeps
+// apart those of one millisecond.
+func IngestionID(at time.Time, nonce uint64) string {
+	return fmt.Sprintf("%012x-%016x", max(at.UnixMilli(), 0), nonce)
+}
+
+// IngestionFilter selects ingestion records; zero members select all.
+type IngestionFilter struct {
+	Courier  string
+	Outcomes []IntakeOutcome
+	Code     Code
+	Open     bool   // only requests that were not taken in
+	Limit    int    // at most this many; 0 means 100
+	After    string // continues a listing behind the record with this id
+}
+
+// Taken is what became of a refused request that an operator took in by hand.
+type Taken struct {
+	Identity
+	EventID   string `json:"eventId"`
+	Sequence  uint64 `json:"sequence"`  // in the stream
+	Duplicate bool   `json:"duplicate"` // the queue had it already
+	KeyID     string `json:"keyId"`     // of the secret that proves it, or [KeyIDOperator]
+}
+
+// Key ids of envelopes that no secret has proved.
+const (
+	KeyIDObserved = "observed" // its courier is in observe mode
+	KeyIDOperator = "operator" // an operator vouched for it
+)
