@@ -69,7 +69,7 @@ func startApp(t *testing.T, cfg Config, wrap func(process.Store) process.Store) 
 		t.Fatal(err)
 	}
 	t.Cleanup(a.halt)
-	schemes, err := cfg.withDemo().schemes()
+	schemes, err := cfg.withDemo().schemes(newKeySource)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -576,12 +576,12 @@ func TestReloadChangesCouriers(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("first secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg.Couriers = map[string]Courier{demoCourier: courierDefaults(Courier{Secrets: []Secret{Secret("file:" + secret)}})}
+	cfg.Couriers = map[string]Courier{demoCourier: courierDefaults(Courier{Secrets: []CourierSecret{{Secret: Secret("file:" + secret)}}})}
 	a := startApp(t, cfg, nil)
 	a.accept(eventBody("r1", "shp-r", "in_transit", time.Now()))
 
 	wrong := cfg
-	wrong.Couriers = map[string]Courier{demoCourier: courierDefaults(Courier{Secrets: []Secret{"env:NO_SUCH_VARIABLE"}})}
+	wrong.Couriers = map[string]Courier{demoCourier: courierDefaults(Courier{Secrets: []CourierSecret{{Secret: "env:NO_SUCH_VARIABLE"}}})}
 	if err := a.reload(wrong); err == nil {
 		t.Error("a wrong configuration was taken over")
 	}

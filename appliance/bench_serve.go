@@ -99,7 +99,7 @@ func (c *cli) benchConfig(cmd *cobra.Command, courier string) (Loaded, error) {
 	if sync, err := cmd.Flags().GetString("sync"); err == nil && sync != "" {
 		l.JetStream.Sync = sync
 	}
-	l.Couriers = map[string]Courier{courier: courierDefaults(Courier{Secrets: []Secret{"env:" + bench.SecretVariable}})}
+	l.Couriers = map[string]Courier{courier: courierDefaults(Courier{Secrets: []CourierSecret{{Secret: "env:" + bench.SecretVariable}}})}
 	l.Ingest.DefaultCourier = courier
 	l.Ingest.MaxConnsPerIP = l.Ingest.MaxConns // all of them come from here
 	return l, l.check()

@@ -7,8 +7,6 @@ import (
 	"net/url"
 	"strings"
 	"time"
-
-	"github.com/fincart/courier-gateway/ingest/event"
 )
 
 // Config is everything that can be set, by value. The file appliance.toml
@@ -47,6 +45,11 @@ type IngestConfig struct {
 	TLSCertFile    string        `koanf:"tls_cert_file"`
 	TLSKeyFile     string        `koanf:"tls_key_file"`
 	PublicURL      string        `koanf:"public_url"`
+	TrustedProxies []string      `koanf:"trusted_proxies"`
+
+	// What is kept of refused requests.
+	RecordBodyBytes int     `koanf:"record_body_bytes"`
+	RecordPerSecond float64 `koanf:"record_per_second"`
 }
 
 // AdminConfig holds the operators' listener.
@@ -98,7 +101,10 @@ type PersistenceConfig struct {
 	CacheEntries  int           `koanf:"cache_entries"`
 	LedgerTTL     time.Duration `koanf:"ledger_ttl"`
 	DeadLetterTTL time.Duration `koanf:"dead_letter_ttl"`
+	IngestionTTL  time.Duration `koanf:"ingestion_ttl"`
 	SweepEvery    time.Duration `koanf:"sweep_every"`
+
+	IngestionsPerCourier int `koanf:"ingestions_per_courier"`
 
 	MongoURI      Secret        `koanf:"mongo_uri"`
 	MongoDatabase string        `koanf:"mongo_database"`
@@ -110,15 +116,6 @@ type PersistenceConfig struct {
 	RedisPool    int           `koanf:"redis_max_pool"`
 	RedisTimeout time.Duration `koanf:"redis_timeout"`
 	RedisTTL     time.Duration `koanf:"redis_ttl"`
-}
-
-// Courier is one sender, as the configuration describes it.
-type Courier struct {
-	Scheme        string        `koanf:"scheme"`
-	Secrets       []Secret      `koanf:"secrets"`
-	Algorithms    []string      `koanf:"algorithms"`
-	Tolerance     time.Duration `koanf:"tolerance"`
-	SuccessStatus int           `koanf:"success_status"`
 }
 
 // The broker's modes.
@@ -151,6 +148,7 @@ func defaults() Config {
 			Listen: ":8080", MaxBodyBytes: int(mebi), MaxHeaderBytes: 16 << 10,
 			ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute,
 			MaxConns: 10_000, MaxConnsPerIP: 1_000, RetryAfter: 2 * time.Second,
+			TrustedProxies: []string{}, RecordBodyBytes: 32 << 10, RecordPerSecond: 10,
 		},
 		Admin: AdminConfig{Listen: "127.0.0.1:8081"},
 		JetStream: JetStreamConfig{
@@ -166,29 +164,12 @@ func defaults() Config {
 			ReconcileEvery: time.Second, ReconcileGrace: time.Minute,
 		},
 		Persistence: PersistenceConfig{
-			CacheEntries: 100_000, LedgerTTL: 30 * day, DeadLetterTTL: 90 * day, SweepEvery: 10 * time.Minute,
+			CacheEntries: 100_000, LedgerTTL: 30 * day, DeadLetterTTL: 90 * day, IngestionTTL: 7 * day, IngestionsPerCourier: 1000, SweepEvery: 10 * time.Minute,
 			MongoDatabase: "courier_gateway", MongoPool: 32, MongoTimeout: 5 * time.Second,
 			RedisPrefix: "courier-gateway:", RedisPool: 16, RedisTimeout: 10 * time.Millisecond, RedisTTL: day,
 		},
 		Couriers: map[string]Courier{},
 	}
-}
-
-// courierDefaults fills what a courier leaves unsaid.
-func courierDefaults(c Courier) Courier {
-	if c.Scheme == "" {
-		c.Scheme = "gateway"
-	}
-	if len(c.Algorithms) == 0 {
-		c.Algorithms = []string{"hmac-sha256", "hmac-sha512"}
-	}
-	if c.Tolerance == 0 {
-		c.Tolerance = 5 * time.Minute
-	}
-	if c.SuccessStatus == 0 {
-		c.SuccessStatus = 202
-	}
-	return c
 }
 
 // faults collects everything wrong with a configuration, each with its key.
@@ -237,7 +218,7 @@ func (c Config) validate(f *faults) {
 	c.Process.validate(f, c.JetStream)
 	c.Persistence.validate(f)
 	for _, name := range c.courierNames() {
-		courierDefaults(c.Couriers[name]).validate(f, "couriers."+name, name)
+		courierDefaults(c.Couriers[name]).validate(f, "couriers."+name, name, c.Role != roleProcess)
 	}
 }
 
@@ -252,6 +233,9 @@ func (c IngestConfig) validate(f *faults, couriers map[string]Courier) {
 	f.check(c.MaxConnsPerIP > 0, "ingest.max_connections_per_address", "%d is not more than 0", c.MaxConnsPerIP)
 	f.check(c.RetryAfter >= time.Second, "ingest.retry_after", "%s is less than 1s", c.RetryAfter)
 	f.check((c.TLSCertFile == "") == (c.TLSKeyFile == ""), "ingest.tls_cert_file", "and ingest.tls_key_file go together: set both or none")
+	parseNetworks(f, "ingest.trusted_proxies", c.TrustedProxies)
+	f.check(c.RecordBodyBytes >= 0 && int64(c.RecordBodyBytes) <= mebi, "ingest.record_body_bytes", "%d is not between 0 and %d", c.RecordBodyBytes, mebi)
+	f.check(c.RecordPerSecond >= 0 && c.RecordPerSecond <= 1000, "ingest.record_per_second", "%g is not between 0 and 1000", c.RecordPerSecond)
 	if c.DefaultCourier != "" {
 		_, known := couriers[c.DefaultCourier]
 		f.check(known, "ingest.default_courier", "there is no [couriers.%s]", c.DefaultCourier)
@@ -312,6 +296,8 @@ func (c PersistenceConfig) validate(f *faults) {
 	f.check(c.CacheEntries >= 1, "persistence.cache_entries", "%d is less than 1", c.CacheEntries)
 	f.check(c.LedgerTTL == 0 || c.LedgerTTL >= time.Hour, "persistence.ledger_ttl", "%s is less than 1h, and not 0 (for ever)", c.LedgerTTL)
 	f.check(c.DeadLetterTTL == 0 || c.DeadLetterTTL >= time.Hour, "persistence.dead_letter_ttl", "%s is less than 1h, and not 0 (for ever)", c.DeadLetterTTL)
+	f.check(c.IngestionTTL == 0 || c.IngestionTTL >= time.Hour, "persistence.ingestion_ttl", "%s is less than 1h, and not 0 (for ever)", c.IngestionTTL)
+	f.check(c.IngestionsPerCourier >= 10, "persistence.ingestions_per_courier", "%d is less than 10", c.IngestionsPerCourier)
 	f.positive("persistence.sweep_every", c.SweepEvery)
 	f.check(c.MongoDatabase != "", "persistence.mongo_database", "is empty")
 	f.check(c.MongoPool >= 1, "persistence.mongo_max_pool", "%d is less than 1", c.MongoPool)
@@ -319,17 +305,6 @@ func (c PersistenceConfig) validate(f *faults) {
 	f.check(c.RedisPool > 0, "persistence.redis_max_pool", "%d is not more than 0", c.RedisPool)
 	f.check(c.RedisTimeout > 0 && c.RedisTimeout <= time.Second, "persistence.redis_timeout", "%s is not between 1ms and 1s", c.RedisTimeout)
 	f.check(c.RedisTTL >= time.Minute, "persistence.redis_ttl", "%s is less than 1m", c.RedisTTL)
-}
-
-func (c Courier) validate(f *faults, key, name string) {
-	f.check(event.ValidCourier(name), key, "the name is not 1 to 63 characters of a-z, 0-9, - and _, starting with a letter or digit")
-	f.oneOf(key+".scheme", c.Scheme, "gateway", "gateway-body")
-	f.check(len(c.Secrets) > 0, key+".secrets", "is empty: give at least one env:NAME or file:PATH")
-	for i, a := range c.Algorithms {
-		f.oneOf(fmt.Sprintf("%s.algorithms[%d]", key, i), a, "hmac-sha256", "hmac-sha512")
-	}
-	f.check(c.Tolerance >= time.Second, key+".tolerance", "%s is less than 1s", c.Tolerance)
-	f.check(c.SuccessStatus >= 200 && c.SuccessStatus <= 204, key+".success_status", "%d is not between 200 and 204", c.SuccessStatus)
 }
 
 // err returns all faults as one error, nil when there are none.

@@ -14,6 +14,8 @@ import (
 	"github.com/knadh/koanf/parsers/toml/v2"
 	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/v2"
+
+	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
 // configFile writes a configuration file and returns its path.
@@ -60,7 +62,8 @@ func TestFileExplainsEveryKey(t *testing.T) {
 	}
 }
 
-// TestFileExplainsCouriers reads the example that the file has in comments.
+// TestFileExplainsCouriers reads the examples that the file has in comments: they
+// are valid, and between them show every key.
 func TestFileExplainsCouriers(t *testing.T) {
 	raw, err := os.ReadFile("../appliance.toml")
 	if err != nil {
@@ -70,7 +73,7 @@ func TestFileExplainsCouriers(t *testing.T) {
 	if !found {
 		t.Fatal("there is no example of a courier")
 	}
-	example = "[couriers.acme]\n" + strings.ReplaceAll("\n"+example, "\n# ", "\n")
+	example = "[couriers.acme]\n" + strings.NewReplacer("\n# ", "\n", "\n#\n", "\n\n").Replace("\n"+example)
 	l, err := load(configFile(t, example), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +81,6 @@ func TestFileExplainsCouriers(t *testing.T) {
 	if err := errors.Join(l.faults.err(), faultsOf(l.Config)); err != nil {
 		t.Error(err)
 	}
-	fields := reflect.VisibleFields(reflect.TypeFor[Courier]())
 	values, err := toml.Parser().Unmarshal([]byte(example))
 	if err != nil {
 		t.Fatal(err)
@@ -87,11 +89,26 @@ func TestFileExplainsCouriers(t *testing.T) {
 	if err := k.Load(confmap.Provider(values, "."), nil); err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range fields {
-		if key := "couriers.acme." + f.Tag.Get("koanf"); !k.Exists(key) {
-			t.Errorf("the example does not explain %s", key)
+	for _, key := range keysOf(reflect.TypeFor[Courier](), "") {
+		if !slices.ContainsFunc(k.MapKeys("couriers"), func(name string) bool { return k.Exists("couriers." + name + key) }) {
+			t.Errorf("no example explains couriers.NAME%s", key)
 		}
 	}
+}
+
+// keysOf returns the keys of a part of the configuration, each with a dot before it.
+func keysOf(of reflect.Type, prefix string) (keys []string) {
+	for _, f := range reflect.VisibleFields(of) {
+		key := keyOf(f)
+		switch {
+		case key == "":
+		case f.Type.Kind() == reflect.Struct:
+			keys = append(keys, keysOf(f.Type, prefix+"."+key)...)
+		default:
+			keys = append(keys, prefix+"."+key)
+		}
+	}
+	return keys
 }
 
 func TestPrecedence(t *testing.T) {
@@ -132,7 +149,7 @@ func TestEveryFaultIsReportedAtOnce(t *testing.T) {
 	}
 	c := defaults()
 	c.Role, c.DataDir, c.Admin.Listen, c.Process.Workers = "boss", "", "0.0.0.0:8081", 0
-	c.Couriers = map[string]Courier{"Bad Name": {Scheme: "rot13"}}
+	c.Couriers = map[string]Courier{"Bad Name": {Config: signature.Config{Scheme: "rot13"}}}
 	err = faultsOf(c)
 	if err == nil {
 		t.Fatal("no error")

@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
@@ -13,17 +14,18 @@ func (c Config) withDemo() Config {
 	if len(c.Couriers) > 0 || c.Role == roleProcess {
 		return c
 	}
-	c.Couriers = map[string]Courier{demoCourier: courierDefaults(Courier{
-		Secrets: []Secret{Secret("file:" + filepath.Join(c.DataDir, demoSecretFile))},
-	})}
+	c.Couriers = map[string]Courier{demoCourier: courierDefaults(Courier{Secrets: []CourierSecret{c.demoSecret()}})}
 	return c
 }
 
 // isDemo reports whether the couriers are those of a first start.
 func (c Config) isDemo() bool {
 	demo, ok := c.Couriers[demoCourier]
-	return ok && len(c.Couriers) == 1 && len(demo.Secrets) == 1 &&
-		demo.Secrets[0] == Secret("file:"+filepath.Join(c.DataDir, demoSecretFile))
+	return ok && len(c.Couriers) == 1 && len(demo.Secrets) == 1 && demo.Secrets[0] == c.demoSecret()
+}
+
+func (c Config) demoSecret() CourierSecret {
+	return CourierSecret{Secret: Secret("file:" + filepath.Join(c.DataDir, demoSecretFile))}
 }
 
 // courierNames returns the configured names in order.
@@ -44,44 +46,28 @@ func (c Config) defaultCourier() string {
 	return c.Ingest.DefaultCourier
 }
 
+// observing returns the couriers in observe mode, in order.
+func (c Config) observing() []string {
+	return slices.DeleteFunc(c.courierNames(), func(name string) bool { return c.Couriers[name].Mode != modeObserve })
+}
+
 // schemes compiles every courier's scheme. All faults are reported at once, with
 // their keys.
-func (c Config) schemes() (map[string]*signature.Scheme, error) {
+func (c Config) schemes(keys keyMaker) (map[string]*signature.Scheme, error) {
 	var f faults
 	schemes := map[string]*signature.Scheme{}
 	for _, name := range c.courierNames() {
-		schemes[name] = c.Couriers[name].scheme(&f, "couriers."+name)
+		schemes[name] = c.Couriers[name].scheme(&f, "couriers."+name, keys)
 	}
 	return schemes, f.err()
 }
 
-// scheme compiles one courier's scheme; nil when it adds faults.
-func (c Courier) scheme(f *faults, key string) *signature.Scheme {
-	settings := c.signing(f, key)
-	if settings == nil {
-		return nil
+// decoders compiles what reads each courier's payload.
+func (c Config) decoders() (map[string]*event.Decoder, error) {
+	var f faults
+	decoders := map[string]*event.Decoder{}
+	for _, name := range c.courierNames() {
+		decoders[name] = c.Couriers[name].decoder(&f, "couriers."+name)
 	}
-	scheme, err := signature.New(*settings)
-	if err != nil {
-		f.add(key, "%v", err)
-		return nil
-	}
-	return scheme
-}
-
-// signing returns one courier's settings with its secrets read; nil when it adds
-// faults.
-func (c Courier) signing(f *faults, key string) *signature.Config {
-	values := resolveAll(f, key+".secrets", c.Secrets)
-	if len(values) < len(c.Secrets) {
-		return nil
-	}
-	settings := &signature.Config{Scheme: c.Scheme, TolerancePast: c.Tolerance, ToleranceFuture: c.Tolerance}
-	for _, a := range c.Algorithms {
-		settings.Algorithms = append(settings.Algorithms, signature.Algorithm(a))
-	}
-	for _, value := range values {
-		settings.Secrets = append(settings.Secrets, signature.Secret{ID: keyID(value), Key: value})
-	}
-	return settings
+	return decoders, f.err()
 }

@@ -224,7 +224,7 @@ func demoScheme(t *testing.T, dir string) *signature.Scheme {
 	t.Helper()
 	cfg := defaults()
 	cfg.DataDir = dir
-	schemes, err := cfg.withDemo().schemes()
+	schemes, err := cfg.withDemo().schemes(newKeySource)
 	if err != nil {
 		t.Fatal(err)
 	}

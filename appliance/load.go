@@ -69,6 +69,9 @@ func load(path string, flags map[string]any) (Loaded, error) {
 			return Loaded{}, fmt.Errorf("read %s: %w", layer.name, err)
 		}
 	}
+	if err := l.expand(k); err != nil {
+		return Loaded{}, err
+	}
 	l.decode(k, f)
 	for name, c := range l.Couriers {
 		l.Couriers[name] = courierDefaults(c)
@@ -127,7 +130,7 @@ func (l *Loaded) decode(k *koanf.Koanf, f *faults) {
 	err := k.UnmarshalWithConf("", &l.Config, koanf.UnmarshalConf{Tag: "koanf", DecoderConfig: &mapstructure.DecoderConfig{
 		WeaklyTypedInput: true,
 		DecodeHook: mapstructure.ComposeDecodeHookFunc(
-			splitList, mapstructure.StringToTimeDurationHookFunc(),
+			splitList, decodeSecret, mapstructure.StringToTimeDurationHookFunc(),
 		),
 	}})
 	for _, fault := range flatten(err) {
@@ -144,13 +147,12 @@ func exists(key string) bool {
 		case reflect.Map:
 			at = at.Elem()
 		case reflect.Struct:
-			i := slices.IndexFunc(reflect.VisibleFields(at), func(f reflect.StructField) bool {
-				return f.Tag.Get("koanf") == part
-			})
+			fields := reflect.VisibleFields(at)
+			i := slices.IndexFunc(fields, func(f reflect.StructField) bool { return keyOf(f) == part })
 			if i < 0 {
 				return false
 			}
-			at = at.Field(i).Type
+			at = fields[i].Type
 		default:
 			return false
 		}
@@ -158,13 +160,24 @@ func exists(key string) bool {
 	return true
 }
 
-// splitList turns "a, b" into a list, for lists in environment variables.
+// keyOf returns the key that a field has in the configuration, "" for none.
+func keyOf(f reflect.StructField) string {
+	key, _, _ := strings.Cut(f.Tag.Get("koanf"), ",")
+	return strings.TrimPrefix(key, "-")
+}
+
+// splitList turns "a, b" into a list, for lists in environment variables. A
+// template, which has braces, is one item.
 func splitList(from, to reflect.Type, value any) (any, error) {
 	if from.Kind() != reflect.String || to.Kind() != reflect.Slice {
 		return value, nil
 	}
+	text := value.(string)
+	if strings.Contains(text, "{") {
+		return []string{text}, nil
+	}
 	list := []string{}
-	for part := range strings.SplitSeq(value.(string), ",") {
+	for part := range strings.SplitSeq(text, ",") {
 		if part = strings.TrimSpace(part); part != "" {
 			list = append(list, part)
 		}
@@ -239,6 +252,9 @@ func (l *Loaded) settings() ([]setting, error) {
 	}
 	var all []setting
 	for key, value := range k.All() {
+		if strings.HasPrefix(key, "couriers.") && l.origin(key) == "default" && reflect.ValueOf(value).IsZero() {
+			continue // what a courier could have and has not
+		}
 		all = append(all, setting{key, printable(value), l.origin(key)})
 	}
 	slices.SortFunc(all, func(a, b setting) int { return strings.Compare(a.Key, b.Key) })
@@ -261,12 +277,19 @@ func printable(value any) any {
 	case fmt.Stringer:
 		return v.String()
 	case []Secret:
-		names := []string{}
-		for _, s := range v {
-			names = append(names, s.String())
-		}
-		return names
+		return texts(v)
+	case []CourierSecret:
+		return texts(v)
 	default:
 		return v
 	}
+}
+
+// texts returns what each item calls itself.
+func texts[T fmt.Stringer](items []T) []string {
+	names := []string{}
+	for _, item := range items {
+		names = append(names, item.String())
+	}
+	return names
 }

@@ -51,12 +51,11 @@ func (l Loaded) checkSecrets(f *faults) {
 			f.add("jetstream.stamp_keys", "%v", err)
 		}
 	}
+	if l.Role == roleProcess {
+		return // it proves nobody
+	}
 	for _, name := range l.courierNames() {
-		key := "couriers." + name
-		if f.about(key) {
-			continue // its settings are wrong already
-		}
-		l.Couriers[name].scheme(f, key)
+		l.Couriers[name].scheme(f, "couriers."+name, newKeySource)
 	}
 }
 
@@ -70,16 +69,6 @@ func (l Loaded) checkFiles(f *faults) {
 	if _, err := l.JetStream.tls(); err != nil {
 		f.add("jetstream", "%v", err)
 	}
-}
-
-// about reports whether a key, or one below it, has a fault already.
-func (f *faults) about(key string) bool {
-	for _, fault := range *f {
-		if strings.HasPrefix(fault, key+":") || strings.HasPrefix(fault, key+".") || strings.HasPrefix(fault, key+"[") {
-			return true
-		}
-	}
-	return false
 }
 
 // restartNeeded names the settings that differ from those in force and are not

@@ -31,8 +31,8 @@ func newFleet(t *testing.T, nats *server) *fleet {
 	cfg := defaults()
 	db := startDatabase(t)
 	db.use(t, &cfg)
-	cfg.Couriers = map[string]Courier{demoCourier: courierDefaults(Courier{Secrets: []Secret{Secret("file:" + filepath.Join(dir, "demo"))}})}
-	schemes, err := cfg.schemes()
+	cfg.Couriers = map[string]Courier{demoCourier: courierDefaults(Courier{Secrets: []CourierSecret{{Secret: Secret("file:" + filepath.Join(dir, "demo"))}}})}
+	schemes, err := cfg.schemes(newKeySource)
 	if err != nil {
 		t.Fatal(err)
 	}

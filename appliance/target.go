@@ -44,20 +44,20 @@ func (c *cli) target(cmd *cobra.Command, name string) (bench.Target, error) {
 		return bench.Target{}, usage{fmt.Errorf("there is no courier %q; give --courier with one of %v", name, cfg.courierNames())}
 	}
 	var f faults
-	settings := courier.signing(&f, "couriers."+name)
+	settings := courier.signing(&f, "couriers."+name, newKeySource)
 	if err := f.err(); err != nil {
 		if cfg.isDemo() {
 			err = fmt.Errorf("%w\nno couriers are configured, and the demo courier's secret is made by the first `appliance serve`", err)
 		}
 		return bench.Target{}, err
 	}
-	return bench.Target{Courier: name, URL: publicURL(cfg.Ingest, nil), Signature: *settings}, nil
+	return bench.Target{Courier: name, URL: publicURL(cfg.Ingest, nil), Signature: settings}, nil
 }
 
 // demoLine returns a curl line that posts one signed event of the default
 // courier, and the event's key and shipment.
 func demoLine(base string, cfg Config) (line, key, shipment string, err error) {
-	schemes, err := cfg.schemes()
+	schemes, err := cfg.schemes(newKeySource)
 	if err != nil {
 		return "", "", "", err
 	}

@@ -82,8 +82,8 @@ func (c Config) intake() ingest.Config {
 }
 
 // intakeCouriers reads every courier's secrets and compiles its scheme.
-func (c Config) intakeCouriers() (ingest.Couriers, error) {
-	schemes, err := c.schemes()
+func (c Config) intakeCouriers(keys keyMaker) (ingest.Couriers, error) {
+	schemes, err := c.schemes(keys)
 	if err != nil {
 		return ingest.Couriers{}, err
 	}

@@ -26,6 +26,8 @@ type App struct {
 	life     *lifecycle
 	log      *slog.Logger
 	ingest   *ingest.Server // nil in the role process
+	readers  readers
+	keys     *keyring
 	public   net.Addr       // nil in the role process
 	admin    net.Addr
 	tls      bool
@@ -50,7 +52,7 @@ type Deps struct {
 func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
 	cfg = cfg.withDemo()
 	app := &App{
-		life: &lifecycle{log: deps.Log}, log: deps.Log,
+		life: &lifecycle{log: deps.Log}, log: deps.Log, keys: newKeyring(deps.Log.With("package", "appliance")),
 		abort: make(chan struct{}), failed: make(chan error, 4),
 	}
 	defer func() {
@@ -67,6 +69,12 @@ func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(deps.Version))
+
+	// Couriers.
+	app.life.onStop("public keys", app.keys.close)
+	if err := app.readers.set(cfg); err != nil {
+		return nil, err
+	}
 
 	// Queue.
 	settings, err := cfg.broker()
@@ -98,7 +106,7 @@ func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
 		if err != nil {
 			return nil, err
 		}
-		crew = newWorkforce(cfg, broker, store, cache, stamper, registry, app.abort, deps)
+		crew = newWorkforce(cfg, broker, store, cache, stamper, app.readers.read, registry, app.abort, deps)
 		health.store, health.cache, health.worker = store, cache, crew.oldestBeat
 		operators.Events, operators.Shipments, operators.DeadLetters, operators.Counts = store, store, store, store
 		operators.Worker, operators.Reconciler = crew.workerStatus, crew.reconcilerStatus
@@ -132,7 +140,7 @@ func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
 				return nil, fmt.Errorf("make the demo courier's secret: %w", err)
 			}
 		}
-		couriers, err := cfg.intakeCouriers()
+		couriers, err := cfg.intakeCouriers(app.keys.source)
 		if err != nil {
 			return nil, err
 		}
@@ -208,14 +216,18 @@ func (a *App) listeners() []ops.Listener {
 
 // reload takes over the couriers and their secrets from a new configuration.
 func (a *App) reload(cfg Config) error {
-	if a.ingest == nil {
-		return nil
+	cfg = cfg.withDemo()
+	if a.ingest != nil {
+		couriers, err := cfg.intakeCouriers(a.keys.source)
+		if err == nil {
+			err = a.ingest.SetCouriers(couriers)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	couriers, err := cfg.withDemo().intakeCouriers()
-	if err != nil {
-		return err
-	}
-	return a.ingest.SetCouriers(couriers)
+	a.keys.retain(cfg.Couriers)
+	return a.readers.set(cfg)
 }
 
 func listen(ctx context.Context, address string) (net.Listener, error) {

@@ -26,7 +26,7 @@ type workforce struct {
 
 func newWorkforce(
 	cfg Config, broker *jetstream.Broker, store persistence.Store, cache persistence.Cache,
-	stamper *event.Stamper, registry prometheus.Registerer, abort <-chan struct{}, deps Deps,
+	stamper *event.Stamper, read process.Reader, registry prometheus.Registerer, abort <-chan struct{}, deps Deps,
 ) *workforce {
 	log := deps.Log.With("package", "process")
 	figures := process.NewMetrics(registry)
@@ -35,11 +35,11 @@ func newWorkforce(
 		ledger = deps.WrapStore(store)
 	}
 	handler := &process.Handler{
-		Store: ledger, Cache: cache, Stamper: stamper, Policy: cfg.policy(), Log: log, Metrics: figures, Now: time.Now,
+		Store: ledger, Cache: cache, Stamper: stamper, Read: read, Policy: cfg.policy(), Log: log, Metrics: figures, Now: time.Now,
 	}
 	w := &workforce{
 		pulses: make([]process.Pulse, cfg.Process.Workers),
-		mover:  &process.Mover{Queue: broker, Store: ledger, Stamper: stamper, Log: log, Metrics: figures, Now: time.Now},
+		mover:  &process.Mover{Queue: broker, Store: ledger, Stamper: stamper, Read: read, Log: log, Metrics: figures, Now: time.Now},
 		reconciler: &process.Reconciler{
 			Queue: broker, Store: ledger, Graves: store, Publisher: broker, Stamper: stamper,
 			Every: cfg.Process.ReconcileEvery, Grace: cfg.Process.ReconcileGrace, Log: log, Metrics: figures, Now: time.Now,

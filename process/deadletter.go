@@ -41,6 +41,7 @@ type Mover struct {
 	Queue   Advisories
 	Store   Store
 	Stamper *event.Stamper
+	Read    Reader
 	Log     *slog.Logger
 	Metrics *Metrics
 	Now     func() time.Time
@@ -125,7 +126,7 @@ func (m *Mover) exhaust(ctx context.Context, d event.Delivery) error {
 		return err
 	}
 	var e event.Event
-	e.Decode(d.Body, nil)
+	m.Read(&d.Envelope, &e, nil) // of a faulty body, what can be read
 	r.EventID, r.EventType, r.OccurredAt, r.ShipmentID = d.EventID, e.Type, e.OccurredAt, e.ShipmentID
 	r.Attempts = closeLost(r.Attempts, d.Attempt, r.Sequence != d.Sequence, now)
 	r.Sequence, r.Replay = d.Sequence, d.Replay

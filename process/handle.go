@@ -22,6 +22,7 @@ type Handler struct {
 	Store   Store
 	Cache   Cache
 	Stamper *event.Stamper
+	Read    Reader
 	Policy  Policy
 	Log     *slog.Logger
 	Metrics *Metrics
@@ -121,10 +122,9 @@ func (h *Handler) inspect(j *job) (event.Code, string) {
 	if !h.Stamper.Verify(&j.Envelope) {
 		return event.Forged, "the message carries no valid stamp of this appliance"
 	}
-	if faults := j.event.Decode(j.Body, nil); len(faults) > 0 {
+	if faults := h.Read(&j.Envelope, &j.event, nil); len(faults) > 0 {
 		j.invalid = faults[0].Path + ": " + faults[0].Message
 	}
-	j.event.Key, j.event.ID = j.Key, j.EventID // the envelope's identity rules
 	return "", ""
 }
 

@@ -217,7 +217,7 @@ func newDesk(t *testing.T) *desk {
 	t.Helper()
 	store, cache := newMemory(), &seen{hashes: map[event.Identity]string{}}
 	return &desk{store: store, cache: cache, Handler: &Handler{
-		Store: store, Cache: cache, Stamper: newStamper(t),
+		Store: store, Cache: cache, Stamper: newStamper(t), Read: (*event.Decoder)(nil).DecodeQueued,
 		Policy:  Policy{MaxAttempts: 5, Base: time.Second, Multiplier: 2, Jitter: 0.2},
 		Log:     slog.New(slog.DiscardHandler),
 		Metrics: NewMetrics(prometheus.NewRegistry()),

@@ -46,3 +46,9 @@ type Cache interface {
 type Publisher interface {
 	Publish(ctx context.Context, e *event.Envelope) (event.Receipt, error)
 }
+
+// Reader fills e from a queued envelope, as its courier's settings have it, and
+// appends to faults what is wrong with the body. The envelope's identity rules: e
+// has its event id and key. It is asked anew for each attempt, so that an event
+// which could not be read comes through once the settings are right.
+type Reader func(env *event.Envelope, e *event.Event, faults []event.Fault) []event.Fault

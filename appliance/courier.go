@@ -1,0 +1,319 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/signature"
+)
+
+// Courier is one sender, as the configuration describes it: how it proves itself,
+// what its payload looks like, and its manners. What a preset says of it is
+// filled in when the configuration is loaded.
+type Courier struct {
+	Preset string `koanf:"preset"`
+	Mode   string `koanf:"mode"`
+
+	// How it proves itself. Keys of the configuration stand beside the others.
+	signature.Config `koanf:",squash,flatten"`
+	Tolerance        time.Duration   `koanf:"tolerance"` // both tolerances, where they are not set
+	Secrets          []CourierSecret `koanf:"secrets,omitnested"`
+	PrivateKey       Secret          `koanf:"private_key"` // for sign and send
+	PrivateKeyID     string          `koanf:"private_key_id"`
+
+	Event event.Mapping `koanf:"event"` // its payload; none is the canonical body
+
+	SuccessStatus      int             `koanf:"success_status"`
+	SuccessBody        string          `koanf:"success_body"`
+	SuccessContentType string          `koanf:"success_content_type"`
+	Handshake          HandshakeConfig `koanf:"handshake"`
+	Networks           []string        `koanf:"networks"`
+	MaxBodyBytes       int             `koanf:"max_body_bytes"`
+	RatePerSecond      float64         `koanf:"rate_per_second"`
+	RateBurst          int             `koanf:"rate_burst"`
+	MaxConcurrent      int             `koanf:"max_concurrent"`
+}
+
+// HandshakeConfig says which questions of a sender are answered before it sends.
+type HandshakeConfig struct {
+	EchoQuery   string `koanf:"echo_query"`
+	CloudEvents bool   `koanf:"cloudevents"`
+}
+
+// The modes of a courier.
+const (
+	modeEnforce = "enforce"
+	modeObserve = "observe"
+)
+
+// CourierSecret is one of a courier's secrets, and when it counts.
+type CourierSecret struct {
+	Secret    Secret
+	NotBefore time.Time // zero for no bound
+	NotAfter  time.Time // zero for no bound
+}
+
+// String returns the reference and when it counts.
+func (s CourierSecret) String() string {
+	text := s.Secret.String()
+	if !s.NotBefore.IsZero() {
+		text += " from " + s.NotBefore.Format(time.RFC3339)
+	}
+	if !s.NotAfter.IsZero() {
+		text += " until " + s.NotAfter.Format(time.RFC3339)
+	}
+	return text
+}
+
+// courierDefaults fills what a courier leaves unsaid.
+func courierDefaults(c Courier) Courier {
+	if c.Scheme == "" {
+		c.Scheme = "gateway"
+	}
+	if c.Mode == "" {
+		c.Mode = modeEnforce
+	}
+	if c.SuccessStatus == 0 {
+		c.SuccessStatus = 202
+	}
+	if c.dated() && c.Tolerance == 0 && c.TolerancePast == 0 && c.ToleranceFuture == 0 {
+		c.Tolerance = signature.DefaultTolerance
+	}
+	return c
+}
+
+// dated reports whether what the courier signs has a time in it.
+func (c Courier) dated() bool {
+	named := slices.Contains([]string{"gateway", "gateway-body", "standard-webhooks"}, c.Scheme)
+	return named || c.Timestamp.From != "" && c.Timestamp.From != "none"
+}
+
+// canonical reports whether the courier speaks our own format.
+func (c Courier) canonical() bool { return reflect.DeepEqual(c.Event, event.Mapping{}) }
+
+// validate adds what is wrong with a courier, its secrets apart. Without proofs
+// its signature is not looked at.
+func (c Courier) validate(f *faults, key, name string, proofs bool) {
+	f.check(event.ValidCourier(name), key, "the name is not 1 to 63 characters of a-z, 0-9, - and _, starting with a letter or digit")
+	f.oneOf(key+".mode", c.Mode, modeEnforce, modeObserve)
+	if proofs {
+		c.validateProof(f, key)
+	}
+	c.decoder(f, key)
+	c.prefixes(f, key)
+	f.check(c.SuccessStatus >= 200 && c.SuccessStatus <= 204, key+".success_status", "%d is not between 200 and 204", c.SuccessStatus)
+	f.check(c.SuccessStatus != 204 || c.SuccessBody == "", key+".success_body", "can't go with success_status 204, which has no body")
+	f.check(c.SuccessContentType == "" || c.SuccessBody != "", key+".success_content_type", "is set, but there is no success_body")
+	f.check(c.MaxBodyBytes >= 0, key+".max_body_bytes", "%d is negative", c.MaxBodyBytes)
+	f.check(c.RatePerSecond >= 0, key+".rate_per_second", "%g is negative", c.RatePerSecond)
+	f.check(c.RateBurst >= 0, key+".rate_burst", "%d is negative", c.RateBurst)
+	f.check(c.RateBurst == 0 || c.RatePerSecond > 0, key+".rate_burst", "is set, but there is no rate_per_second")
+	f.check(c.MaxConcurrent >= 0, key+".max_concurrent", "%d is negative", c.MaxConcurrent)
+}
+
+// validateProof compiles the signature's settings with secrets that stand for
+// the real ones.
+func (c Courier) validateProof(f *faults, key string) {
+	settings := c.settings()
+	for i := range c.Secrets {
+		settings.Secrets = append(settings.Secrets, signature.Secret{ID: fmt.Sprint(i), Key: []byte("?")})
+	}
+	settings.Keys = c.publicKeys(f, key, newKeySource)
+	_, err := signature.New(settings)
+	c.addInvalid(f, key, err, func(path string) bool { return strings.HasPrefix(path, "secrets[") })
+}
+
+// settings returns the signature's settings but for what has to be read or made:
+// secrets and keys.
+func (c Courier) settings() signature.Config {
+	s := c.Config
+	if s.TolerancePast == 0 {
+		s.TolerancePast = c.Tolerance
+	}
+	if s.ToleranceFuture == 0 {
+		s.ToleranceFuture = c.Tolerance
+	}
+	return s
+}
+
+// addInvalid adds the faults of the signature's settings, but for those to skip.
+func (c Courier) addInvalid(f *faults, key string, err error, skip func(path string) bool) {
+	invalid, ok := errors.AsType[signature.Invalid](err)
+	if err != nil && !ok {
+		f.add(key, "%v", err)
+	}
+	for _, fault := range invalid {
+		path := fault.Path
+		if skip(path) {
+			continue
+		}
+		if c.Tolerance != 0 && strings.HasPrefix(path, "tolerance_") {
+			path = "tolerance"
+		}
+		f.add(key+"."+path, "%s", fault.Message)
+	}
+}
+
+// scheme compiles a courier's scheme with its secrets read; nil when it adds
+// faults. Public keys come from keys.
+func (c Courier) scheme(f *faults, key string, keys keyMaker) *signature.Scheme {
+	before := len(*f)
+	settings := c.signing(f, key, keys)
+	unread := len(*f) > before
+	scheme, err := signature.New(settings)
+	c.addInvalid(f, key, err, func(path string) bool { return unread && strings.HasPrefix(path, "secrets[") })
+	if len(*f) > before {
+		return nil
+	}
+	return scheme
+}
+
+// signing returns a courier's settings with its secrets and its private key read.
+func (c Courier) signing(f *faults, key string, keys keyMaker) signature.Config {
+	s := c.settings()
+	for i, secret := range c.Secrets {
+		value, err := secret.Secret.resolve()
+		if err != nil {
+			f.add(fmt.Sprintf("%s.secrets[%d]", key, i), "%v", err)
+			value = []byte("?")
+		}
+		s.Secrets = append(s.Secrets, signature.Secret{
+			ID: keyID(value), Key: value, NotBefore: secret.NotBefore, NotAfter: secret.NotAfter,
+		})
+	}
+	s.Keys = c.publicKeys(f, key, keys)
+	if c.PrivateKey.set() {
+		private, err := c.readPrivateKey()
+		if err != nil {
+			f.add(key+".private_key", "%v", err)
+		}
+		s.PrivateKey = private
+	}
+	return s
+}
+
+func (c Courier) readPrivateKey() (*signature.PrivateKey, error) {
+	text, err := c.PrivateKey.resolve()
+	if err != nil {
+		return nil, err
+	}
+	signer, err := signature.ParsePrivateKey(text)
+	return &signature.PrivateKey{ID: c.PrivateKeyID, Key: signer}, err
+}
+
+// keyMaker returns the source of the public keys at an address.
+type keyMaker func(address string) (*signature.KeySource, error)
+
+// publicKeys returns the courier's public keys, nil when it has none.
+func (c Courier) publicKeys(f *faults, key string, keys keyMaker) *signature.KeySource {
+	if c.JWKS == "" {
+		return nil
+	}
+	source, err := keys(c.JWKS)
+	if err != nil {
+		f.add(key+".jwks", "%v", err)
+	}
+	return source
+}
+
+// decoder compiles what reads the courier's payload; nil when it adds faults.
+func (c Courier) decoder(f *faults, key string) *event.Decoder {
+	d, err := event.NewDecoder(c.Event)
+	faults, ok := errors.AsType[event.MappingError](err)
+	if err != nil && !ok {
+		f.add(key+".event", "%v", err)
+	}
+	for _, fault := range faults {
+		path := strings.TrimSuffix(key+".event."+fault.Path, ".$")
+		f.add(path, "%s", fault.Message)
+	}
+	return d
+}
+
+// prefixes returns the networks from which the courier may post.
+func (c Courier) prefixes(f *faults, key string) []netip.Prefix {
+	return parseNetworks(f, key+".networks", c.Networks)
+}
+
+// parseNetworks reads networks and single addresses.
+func parseNetworks(f *faults, key string, texts []string) []netip.Prefix {
+	var all []netip.Prefix
+	for i, text := range texts {
+		p, err := netip.ParsePrefix(text)
+		if a, single := netip.ParseAddr(text); single == nil {
+			p, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		if err != nil {
+			f.add(fmt.Sprintf("%s[%d]", key, i), "%q is neither an address nor a network such as 192.0.2.0/24", text)
+			continue
+		}
+		all = append(all, p.Masked())
+	}
+	return all
+}
+
+// decodeSecret lets a secret be written as its reference alone, or as a table with
+// the times between which it counts.
+func decodeSecret(_, to reflect.Type, value any) (any, error) {
+	if to != reflect.TypeFor[CourierSecret]() {
+		return value, nil
+	}
+	switch v := value.(type) {
+	case string:
+		return CourierSecret{Secret: Secret(v)}, nil
+	case map[string]any:
+		return secretOfTable(v)
+	default:
+		return nil, fmt.Errorf(`is neither "env:NAME", nor "file:PATH", nor a table with secret, not_before and not_after`)
+	}
+}
+
+func secretOfTable(table map[string]any) (s CourierSecret, err error) {
+	for name, value := range table {
+		switch name {
+		case "secret":
+			text, _ := value.(string)
+			s.Secret = Secret(text)
+		case "not_before":
+			s.NotBefore, err = timeOf(value)
+		case "not_after":
+			s.NotAfter, err = timeOf(value)
+		default:
+			err = fmt.Errorf("there is no key %q in a secret: secret, not_before and not_after are", name)
+		}
+		if err != nil {
+			return s, err
+		}
+	}
+	if !s.Secret.set() {
+		return s, fmt.Errorf("has no secret")
+	}
+	return s, nil
+}
+
+// timeOf reads a time as TOML has it, or RFC 3339 text; a date alone is its start
+// in UTC.
+func timeOf(value any) (time.Time, error) {
+	switch v := value.(type) {
+	case time.Time:
+		return v, nil
+	case toml.LocalDate:
+		return v.AsTime(time.UTC), nil
+	case string:
+		if at, err := time.Parse(time.RFC3339, v); err == nil {
+			return at, nil
+		}
+		if at, err := time.Parse(time.DateOnly, v); err == nil {
+			return at, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%v is no time such as 2026-12-31T00:00:00Z", value)
+}

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"sync/atomic"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// readers knows how each courier's payload is read, for whoever takes events off
+// the queue. A reload replaces them all at once.
+type readers struct {
+	byCourier atomic.Pointer[map[string]*event.Decoder]
+}
+
+// set replaces the decoders; on error those from before stay.
+func (r *readers) set(cfg Config) error {
+	decoders, err := cfg.decoders()
+	if err != nil {
+		return err
+	}
+	r.byCourier.Store(&decoders)
+	return nil
+}
+
+// read implements [process.Reader]. A courier that is not configured any more is
+// taken for one who speaks our own format: what can't be read that way becomes a
+// dead letter, to be replayed when the courier is back.
+func (r *readers) read(env *event.Envelope, e *event.Event, faults []event.Fault) []event.Fault {
+	return (*r.byCourier.Load())[env.Courier].DecodeQueued(env, e, faults)
+}
