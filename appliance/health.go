@@ -49,6 +49,7 @@ type health struct {
 	store    pinger // nil in a role without a store
 	cache    pinger // nil in a role without a cache
 	worker   func() (phase string, lastBeat time.Time)
+	observed func() []string // couriers in observe mode
 	draining *atomic.Bool
 	current  atomic.Pointer[healthReport]
 }
@@ -100,6 +101,9 @@ func (h *health) probe(ctx context.Context) {
 			r.Worker = "stalled"
 			degraded("no worker has shown a sign of life since " + last.UTC().Format(time.RFC3339))
 		}
+	}
+	for _, courier := range h.observed() {
+		degraded("courier " + courier + " is in observe mode: its requests are accepted without proof")
 	}
 	switch state, err := h.queue.State(ctx); {
 	case err != nil:

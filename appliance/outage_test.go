@@ -18,7 +18,17 @@ import (
 
 // outage is how long the drills keep a dependency away. The drills of CI take
 // longer than a developer wants to wait.
-var outage = flag.Duration("outage", 2*time.Second, "how long the drills keep a dependency away")
+var outage = flag.Duration("outage", 3*time.Second, "how long the drills keep a dependency away")
+
+// patient returns a configuration for a drill: the outage is longer than the
+// broker's ack wait, so that what is held has to be kept alive, and the ack wait
+// is longer than a busy machine may pause a process.
+func patient(t *testing.T) Config {
+	t.Helper()
+	cfg := quick(t)
+	cfg.JetStream.AckWait = min(*outage*2/3, 6*time.Second)
+	return cfg
+}
 
 // drills asks for those that take minutes.
 var drills = flag.Bool("drills", false, "run the drills that take minutes")
@@ -124,7 +134,7 @@ func TestDatabaseOutageCostsTimeOnly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			db := startDatabase(t)
-			cfg := quick(t)
+			cfg := patient(t)
 			db.use(t, &cfg)
 			a := startApp(t, cfg, nil)
 			eventually(t, "the database to be connected", func() bool { return a.health()["mongo"] == "connected" })
@@ -147,7 +157,7 @@ func TestDatabaseOutageCostsTimeOnly(t *testing.T) {
 // the embedded store behind a gate.
 func TestStoreOutageUnderLoad(t *testing.T) {
 	g := &gate{}
-	a := startApp(t, quick(t), g.wrap)
+	a := startApp(t, patient(t), g.wrap)
 	s := a.stream("gate", drillRate)
 	eventually(t, "some events to be acknowledged", func() bool { return s.count() > 100 })
 	g.shut.Store(true)

@@ -158,6 +158,9 @@ func (c *cli) welcome(app *App, cfg Config) {
 	}
 	fmt.Fprintf(c.out, "  operators         http://%s (metrics, status, API)\n", app.admin)
 	fmt.Fprintf(c.out, "  data              %s\n\n", absolute(cfg.DataDir))
+	for _, courier := range app.observed() {
+		fmt.Fprintf(c.out, "  WARNING           courier %s is in observe mode: its requests are accepted without proof\n\n", courier)
+	}
 	if demo := cfg.withDemo(); app.public != nil && demo.isDemo() {
 		c.demonstrate(base, demo)
 	}

@@ -28,7 +28,8 @@ type App struct {
 	ingest   *ingest.Server // nil in the role process
 	readers  readers
 	keys     *keyring
-	public   net.Addr       // nil in the role process
+	current  atomic.Pointer[Config] // couriers in force and all else as it was started
+	public   net.Addr // nil in the role process
 	admin    net.Addr
 	tls      bool
 	started  atomic.Bool
@@ -75,6 +76,7 @@ func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
 	if err := app.readers.set(cfg); err != nil {
 		return nil, err
 	}
+	app.current.Store(&cfg)
 
 	// Queue.
 	settings, err := cfg.broker()
@@ -94,7 +96,7 @@ func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
 	}
 
 	// Stores and workers.
-	health := &health{queue: broker, draining: &app.draining}
+	health := &health{queue: broker, observed: app.observed, draining: &app.draining}
 	operators := ops.AdminDeps{
 		Queue: broker, About: about, Listeners: app.listeners, Ready: app.readiness,
 		Health:   func() (int, []byte) { return health.answer(true) },
@@ -160,6 +162,7 @@ func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
 		app.serve("couriers' listener", func() error { return app.ingest.Serve(publicListener) }, app.ingest.Shutdown)
 	}
 	app.life.run("watchdog", func(ctx context.Context) error { return watchdog(ctx, deps.Log, health.alive) })
+	app.warnObserved()
 	app.started.Store(true)
 	return app, nil
 }
@@ -226,8 +229,29 @@ func (a *App) reload(cfg Config) error {
 			return err
 		}
 	}
+	if err := a.readers.set(cfg); err != nil {
+		return err
+	}
 	a.keys.retain(cfg.Couriers)
-	return a.readers.set(cfg)
+	a.current.Store(&cfg)
+	a.warnObserved()
+	return nil
+}
+
+// observed returns the couriers whose requests are accepted without proof.
+func (a *App) observed() []string {
+	cfg := a.current.Load()
+	if cfg.Role == roleProcess {
+		return nil
+	}
+	return cfg.observing()
+}
+
+// warnObserved tells of them in the log.
+func (a *App) warnObserved() {
+	for _, courier := range a.observed() {
+		a.log.Warn("courier is in observe mode: its requests are accepted without proof, whoever sends them", "courier", courier)
+	}
 }
 
 func listen(ctx context.Context, address string) (net.Listener, error) {
