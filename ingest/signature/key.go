@@ -34,6 +34,22 @@ func (k *key) valid(now time.Time) bool {
 	return (k.notBefore.IsZero() || !now.Before(k.notBefore)) && (k.notAfter.IsZero() || !now.After(k.notAfter))
 }
 
+// KeyInfo is what may be told of a secret.
+type KeyInfo struct {
+	ID                  string
+	NotBefore, NotAfter time.Time // zero for no bound
+}
+
+// KeyInfos returns the scheme's secrets, in their order; none where the keys come
+// from a JWKS.
+func (s *Scheme) KeyInfos() []KeyInfo {
+	infos := make([]KeyInfo, len(s.keys))
+	for i, k := range s.keys {
+		infos[i] = KeyInfo{ID: k.id, NotBefore: k.notBefore, NotAfter: k.notAfter}
+	}
+	return infos
+}
+
 var (
 	tooEarly = &Failure{Kind: NotYetValid, text: "the signature is by a secret that is not valid yet"}
 	tooLate  = &Failure{Kind: Expired, text: "the signature is by a secret that is no longer valid"}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -289,4 +290,16 @@ func referenceDigest(algorithm, message string) string {
 func referenceTimely(timestamp string) bool {
 	n, err := strconv.ParseUint(timestamp, 10, 63)
 	return err == nil && len(timestamp) <= 18 && int64(n) >= noon.Unix()-300 && int64(n) <= noon.Unix()+60
+}
+
+func TestKeyInfosTellNoSecret(t *testing.T) {
+	t.Parallel()
+	from := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	s := compile(t, Config{Scheme: "gateway-body", Secrets: []Secret{
+		{ID: "new", Key: []byte("n"), NotBefore: from}, {ID: "old", Key: []byte("o"), NotAfter: from},
+	}})
+	want := []KeyInfo{{ID: "new", NotBefore: from}, {ID: "old", NotAfter: from}}
+	if got := s.KeyInfos(); !slices.Equal(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
 }
