@@ -128,11 +128,13 @@ func (a *testApp) health() map[string]any {
 }
 
 func TestDatabaseOutageCostsTimeOnly(t *testing.T) {
+	t.Parallel()
 	for name, interrupt := range map[string]func(*testing.T, *database) (end func()){
 		"stopped": func(t *testing.T, d *database) func() { d.cut(); return func() { d.connect(t) } },
 		"hanging": func(_ *testing.T, d *database) func() { return d.hang() },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			db := startDatabase(t)
 			cfg := patient(t)
 			db.use(t, &cfg)
