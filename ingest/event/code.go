@@ -35,6 +35,12 @@ const (
 	Ambiguous Code = "AMBIGUOUS"
 	// NotReady: the appliance is starting or draining.
 	NotReady Code = "NOT_READY"
+	// AlreadyTaken: the request is an event already.
+	AlreadyTaken Code = "ALREADY_TAKEN"
+	// Incomplete: not all of the request was kept, so it can't be taken in.
+	Incomplete Code = "INCOMPLETE"
+	// InvalidConfig: the new configuration is wrong, the old one stays in force.
+	InvalidConfig Code = "INVALID_CONFIG"
 )
 
 // Reasons of failed attempts and dead letters.
