@@ -124,21 +124,16 @@ func (c *Client) Shipment(ctx context.Context, id, courier string) (event.Shipme
 
 // DeadLetters returns one page of the letters that filter selects.
 func (c *Client) DeadLetters(ctx context.Context, filter event.DeadLetterFilter) (DeadLetterPage, error) {
-	return get[DeadLetterPage](ctx, c, "/api/v1/dead-letters", query(filter))
+	return get[DeadLetterPage](ctx, c, lettersPath, formatFilter(filter))
 }
 
 // DeadLetterPages yields every page of the letters that filter selects; its
 // limit is the size of a page. An error ends the pages.
 func (c *Client) DeadLetterPages(ctx context.Context, filter event.DeadLetterFilter) iter.Seq2[DeadLetterPage, error] {
-	return func(yield func(DeadLetterPage, error) bool) {
-		for {
-			page, err := c.DeadLetters(ctx, filter)
-			if !yield(page, err) || err != nil || page.Next == "" {
-				return
-			}
-			filter.After = page.Next
-		}
-	}
+	return pages(filter.After, func(after string) (DeadLetterPage, error) {
+		filter.After = after
+		return c.DeadLetters(ctx, filter)
+	})
 }
 
 // DeadLetter returns one letter, whole.
@@ -161,7 +156,7 @@ func (c *Client) Review(ctx context.Context, id string, status event.ReviewStatu
 	return call[event.DeadLetter](ctx, c, http.MethodPost, letterPath(id)+verb, nil, Note{Note: note})
 }
 
-func letterPath(id string) string { return "/api/v1/dead-letters/" + escapeSegment(id) }
+func letterPath(id string) string { return lettersPath + "/" + escapeSegment(id) }
 
 func courierQuery(courier string) url.Values {
 	if courier == "" {

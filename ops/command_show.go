@@ -14,7 +14,7 @@ import (
 )
 
 func (c *commands) events() *cobra.Command {
-	return group("events", "Look at events", showCommand(c, &cobra.Command{
+	return group("events", "Look at events", showOfCourier(c, &cobra.Command{
 		Use:     "show KEY",
 		Short:   "Show where the event with this idempotency key stands",
 		Example: "  appliance events show courier-x:evt_123",
@@ -22,29 +22,26 @@ func (c *commands) events() *cobra.Command {
 }
 
 func (c *commands) shipments() *cobra.Command {
-	return group("shipments", "Look at shipments", showCommand(c, &cobra.Command{
+	return group("shipments", "Look at shipments", showOfCourier(c, &cobra.Command{
 		Use:     "show ID",
 		Short:   "Show what is known of a shipment",
 		Example: "  appliance shipments show shp_456",
 	}, (*Client).Shipment, c.printShipment))
 }
 
-// showCommand completes a command that shows the one thing of a name.
-func showCommand[T any](c *commands, cmd *cobra.Command,
-	ask func(client *Client, ctx context.Context, name, courier string) (T, error), show func(T) error,
-) *cobra.Command {
-	cmd.Args = cobra.ExactArgs(1)
+// askCommand completes a command that asks one thing and shows the answer.
+func askCommand[T any](c *commands, cmd *cobra.Command, ask func(client *Client, ctx context.Context) (T, error), show func(T) error) *cobra.Command {
+	cmd.Args = cobra.NoArgs
 	asJSON := jsonFlag(cmd)
-	courier := cmd.Flags().String("courier", "", "the courier it belongs to, where several use the same name")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		client, err := c.client(cmd, askTimeout)
 		if err != nil {
 			return err
 		}
-		thing, err := ask(client, cmd.Context(), args[0], *courier)
+		thing, err := ask(client, cmd.Context())
 		switch {
 		case err != nil:
-			return askForCourier(err)
+			return err
 		case *asJSON:
 			return printJSON(c.Out, thing)
 		default:
@@ -52,6 +49,28 @@ func showCommand[T any](c *commands, cmd *cobra.Command,
 		}
 	}
 	return cmd
+}
+
+// showCommand is askCommand for the one thing of a name.
+func showCommand[T any](c *commands, cmd *cobra.Command,
+	ask func(client *Client, ctx context.Context, name string) (T, error), show func(T) error,
+) *cobra.Command {
+	askCommand(c, cmd, func(client *Client, ctx context.Context) (T, error) {
+		return ask(client, ctx, cmd.Flags().Arg(0))
+	}, show)
+	cmd.Args = cobra.ExactArgs(1)
+	return cmd
+}
+
+// showOfCourier is showCommand for names that several couriers may use.
+func showOfCourier[T any](c *commands, cmd *cobra.Command,
+	ask func(client *Client, ctx context.Context, name, courier string) (T, error), show func(T) error,
+) *cobra.Command {
+	courier := cmd.Flags().String("courier", "", "the courier it belongs to, where several use the same name")
+	return showCommand(c, cmd, func(client *Client, ctx context.Context, name string) (T, error) {
+		thing, err := ask(client, ctx, name, *courier)
+		return thing, askForCourier(err)
+	}, show)
 }
 
 // askForCourier names the flag that resolves an ambiguity.

@@ -68,27 +68,10 @@ func (h Health) line() string {
 }
 
 func (c *commands) status() *cobra.Command {
-	cmd := &cobra.Command{
+	return askCommand(c, &cobra.Command{
 		Use:   "status",
 		Short: "Show the running appliance at a glance: health, queue, worker, stores",
-		Args:  cobra.NoArgs,
-	}
-	asJSON := jsonFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		client, err := c.client(cmd, askTimeout)
-		if err != nil {
-			return err
-		}
-		status, err := client.Status(cmd.Context())
-		if err != nil {
-			return err
-		}
-		if *asJSON {
-			return printJSON(c.Out, status)
-		}
-		return c.printStatus(status)
-	}
-	return cmd
+	}, (*Client).Status, c.printStatus)
 }
 
 func (c *commands) printStatus(s Status) error {

@@ -1,31 +1,23 @@
 package ops
 
 import (
-	"encoding/json"
-	"errors"
-	"io"
 	"log/slog"
-	"mime"
 	"net/http"
 	"net/url"
-	"slices"
-	"strconv"
 
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
-// Bounds of what is asked about dead letters.
-const (
-	DefaultPage  = 100  // letters on a page, when nothing is asked for
-	MaxPage      = 500  // letters on a page, whatever is asked for
-	MaxNoteBytes = 2000 // of an operator's note
-)
+// MaxNoteBytes bounds an operator's note.
+const MaxNoteBytes = 2000
 
 // DeadLetterPage is one page of a listing, in the store's order.
 type DeadLetterPage struct {
 	DeadLetters []DeadLetterRow `json:"deadLetters"`
 	Next        string          `json:"next,omitempty"` // pass as after for the next page; empty on the last
 }
+
+func (p DeadLetterPage) list() ([]DeadLetterRow, string) { return p.DeadLetters, p.Next }
 
 // DeadLetterRow is a dead letter as listings have it: without its body and
 // headers, which can be large.
@@ -49,19 +41,16 @@ func (a *Admin) deadLetters(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	wanted := filter.Limit
-	filter.Limit++ // one more tells whether there is a next page
-	letters, err := a.deps.DeadLetters.DeadLetters(r.Context(), filter)
+	asked := filter
+	asked.Limit++
+	letters, err := a.deps.DeadLetters.DeadLetters(r.Context(), asked)
 	if err != nil {
 		return err
 	}
-	page := DeadLetterPage{DeadLetters: make([]DeadLetterRow, 0, wanted)}
-	for _, letter := range letters[:min(len(letters), wanted)] {
-		page.DeadLetters = append(page.DeadLetters, DeadLetterRow{DeadLetter: letter})
-	}
-	if len(letters) > wanted {
-		page.Next = letters[wanted-1].ID
-	}
+	var page DeadLetterPage
+	page.DeadLetters, page.Next = cutPage(letters, filter.Limit,
+		func(d event.DeadLetter) DeadLetterRow { return DeadLetterRow{DeadLetter: d} },
+		func(d event.DeadLetter) string { return d.ID })
 	return answer(w, page)
 }
 
@@ -93,11 +82,14 @@ func (a *Admin) review(status event.ReviewStatus) func(http.ResponseWriter, *htt
 		if a.deps.DeadLetters == nil {
 			return a.notHere("dead letters")
 		}
-		note, err := readNote(r)
+		body, err := readBody[Note](r, `{"note":"text"}`)
 		if err != nil {
 			return err
 		}
-		letter, err := a.deps.DeadLetters.Review(r.Context(), r.PathValue("id"), status, note, nil)
+		if len(body.Note) > MaxNoteBytes {
+			return refuse(event.BadRequest, "the note has %d bytes, %d is the most", len(body.Note), MaxNoteBytes)
+		}
+		letter, err := a.deps.DeadLetters.Review(r.Context(), r.PathValue("id"), status, body.Note, nil)
 		if err != nil {
 			return letterError(r, err)
 		}
@@ -115,87 +107,20 @@ func letterError(r *http.Request, err error) error {
 	return err
 }
 
-// readNote reads the optional body {"note": …}.
-func readNote(r *http.Request) (string, error) {
-	dec := json.NewDecoder(r.Body)
-	dec.DisallowUnknownFields()
-	var body Note
-	err := dec.Decode(&body)
-	if errors.Is(err, io.EOF) {
-		return "", nil
-	}
-	if mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); mediaType != "application/json" {
-		return "", refuse(event.UnsupportedMediaType, "the body must be application/json")
-	}
-	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return "", tooLarge
-	}
-	if _, end := dec.Token(); err != nil || !errors.Is(end, io.EOF) {
-		return "", refuse(event.BadRequest, `the body must be one object {"note":"text"}`)
-	}
-	if len(body.Note) > MaxNoteBytes {
-		return "", refuse(event.BadRequest, "the note has %d bytes, %d is the most", len(body.Note), MaxNoteBytes)
-	}
-	return body.Note, nil
-}
-
-// parseFilter reads a listing's query. What it does not know it refuses, because
-// a filter that is silently ignored selects too much.
 func parseFilter(query url.Values) (event.DeadLetterFilter, error) {
 	filter := event.DeadLetterFilter{Limit: DefaultPage}
-	for name, values := range query {
-		if len(values) > 1 {
-			return filter, refuse(event.BadRequest, "%s is given %d times", name, len(values))
-		}
-		if err := setFilter(&filter, name, values[0]); err != nil {
-			return filter, err
-		}
-	}
-	return filter, nil
+	err := parseQuery(query, map[string]setter{
+		"courier": text(&filter.Courier), "code": text(&filter.Code), "key": text(&filter.Key),
+		"status": oneOf(&filter.Status, event.ReviewStatuses),
+		"after":  text(&filter.After), "limit": rowLimit(&filter.Limit),
+	})
+	return filter, err
 }
 
-func setFilter(filter *event.DeadLetterFilter, name, value string) error {
-	switch name {
-	case "courier":
-		filter.Courier = value
-	case "code":
-		filter.Code = event.Code(value)
-	case "key":
-		filter.Key = value
-	case "after":
-		filter.After = value
-	case "status":
-		filter.Status = event.ReviewStatus(value)
-		if value != "" && !slices.Contains(event.ReviewStatuses, filter.Status) {
-			return refuse(event.BadRequest, "status %q is none of %v", value, event.ReviewStatuses)
-		}
-	case "limit":
-		n, err := strconv.Atoi(value)
-		if err != nil || n < 1 || n > MaxPage {
-			return refuse(event.BadRequest, "limit %q is no number from 1 to %d", value, MaxPage)
-		}
-		filter.Limit = n
-	default:
-		return refuse(event.BadRequest, "%q is no filter: courier, code, status, key, limit and after are", name)
-	}
-	return nil
-}
-
-// query is the inverse of parseFilter.
-func query(filter event.DeadLetterFilter) url.Values {
-	q := url.Values{}
-	set := func(name, value string) {
-		if value != "" {
-			q.Set(name, value)
-		}
-	}
-	set("courier", filter.Courier)
-	set("code", string(filter.Code))
-	set("status", string(filter.Status))
-	set("key", filter.Key)
-	set("after", filter.After)
-	if filter.Limit > 0 {
-		q.Set("limit", strconv.Itoa(filter.Limit))
-	}
-	return q
+// formatFilter is the inverse of parseFilter.
+func formatFilter(filter event.DeadLetterFilter) url.Values {
+	return formatQuery(filter.Limit, map[string]string{
+		"courier": filter.Courier, "code": string(filter.Code), "key": filter.Key,
+		"status": string(filter.Status), "after": filter.After,
+	})
 }

@@ -23,6 +23,9 @@ const (
 	shipmentsPath = "/api/v1/shipments/"
 )
 
+// lettersPath is what the routes of dead letters begin with.
+const lettersPath = "/api/v1/dead-letters"
+
 // route is one entry of the table.
 type route struct {
 	pattern string // as for [http.ServeMux]
@@ -43,11 +46,11 @@ func (a *Admin) routeTable() []route {
 		{pattern: "GET /api/v1/status", handle: a.status},
 		{pattern: "GET " + eventsPath + "{key...}", handle: a.event},
 		{pattern: "GET " + shipmentsPath + "{id...}", handle: a.shipment},
-		{pattern: "GET /api/v1/dead-letters", handle: a.deadLetters},
-		{pattern: "GET /api/v1/dead-letters/{id}", handle: a.deadLetter},
-		{pattern: "POST /api/v1/dead-letters/{id}/replay", handle: a.replay},
-		{pattern: "POST /api/v1/dead-letters/{id}/close", handle: a.review(event.ReviewClosed)},
-		{pattern: "POST /api/v1/dead-letters/{id}/review", handle: a.review(event.ReviewReviewed)},
+		{pattern: "GET " + lettersPath, handle: a.deadLetters},
+		{pattern: "GET " + lettersPath + "/{id}", handle: a.deadLetter},
+		{pattern: "POST " + lettersPath + "/{id}/replay", handle: a.replay},
+		{pattern: "POST " + lettersPath + "/{id}/close", handle: a.review(event.ReviewClosed)},
+		{pattern: "POST " + lettersPath + "/{id}/review", handle: a.review(event.ReviewReviewed)},
 
 		// The command line of the process is not among the profiles: it may name
 		// things that an operator keeps to himself.

@@ -1,0 +1,293 @@
+package ops
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// maxListed is how many things an action lists one by one for people.
+const maxListed = 20
+
+// action is something done to things of one kind, one by one.
+type action struct {
+	kind
+	verb, past string // "replay", "replayed"
+	caveat     string // under which condition, or at which risk; begins with a space, may be empty
+	// do does it and returns what there is to say about the thing.
+	do func(ctx context.Context, client *Client, id string) (ActionResult, error)
+}
+
+// kind is what actions are done to.
+type kind struct {
+	one, many string // "dead letter", "dead letters"
+	// look returns what there is to say about one, and changes nothing. An error
+	// says why nothing can be done to it.
+	look  func(ctx context.Context, client *Client, id string) (ActionResult, error)
+	head  []string // of the table of a dry run
+	cells func(ActionResult) []string
+	fate  func(ActionResult) string // what became of one, behind the word past; may be empty
+}
+
+// ActionReport is what an action came to, as --json prints it.
+type ActionReport struct {
+	Action  string          `json:"action"`
+	DryRun  bool            `json:"dryRun"` // nothing was done, done says what would be
+	Done    []ActionResult  `json:"done"`
+	Failed  []ActionFailure `json:"failed"`
+	Untried int             `json:"untried"` // left when it had to stop early
+}
+
+// ActionResult is a dead letter or a refused request that an action was done to.
+type ActionResult struct {
+	ID        string             `json:"id"`
+	Courier   string             `json:"courier,omitempty"`
+	Key       string             `json:"idempotencyKey,omitempty"`
+	Code      event.Code         `json:"errorCode,omitempty"`
+	Detail    string             `json:"detail,omitempty"` // why a request was refused
+	Status    event.ReviewStatus `json:"reviewStatus,omitempty"`
+	Nonce     string             `json:"nonce,omitempty"`     // of the replay
+	Sequence  uint64             `json:"sequence,omitempty"`  // where its event is on the queue
+	Duplicate bool               `json:"duplicate,omitempty"` // the queue had it already
+	KeyID     string             `json:"keyId,omitempty"`     // of the secret that proves it
+	Warning   string             `json:"warning,omitempty"`   // it is done, but this is not as it should be
+
+	known bool // it was looked at already
+}
+
+// ActionFailure is one that an action failed on.
+type ActionFailure struct {
+	ID    string     `json:"id"`
+	Code  event.Code `json:"errorCode"`
+	Error string     `json:"error"`
+}
+
+// actFlags are the flags of an action.
+type actFlags struct{ yes, dryRun, asJSON bool }
+
+func (f *actFlags) add(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.yes, "yes", false, "don't ask")
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what would be done, and do nothing")
+	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print as JSON")
+}
+
+// selectionNames are the flags that select things, for commands where they make
+// sense together only.
+var selectionNames = []string{"courier", "code", "status", "key", "limit"}
+
+// selectionFlags add --all, and --limit for it, to a command that takes ids too.
+type selectionFlags struct {
+	all   bool
+	limit int
+}
+
+func (f *selectionFlags) add(cmd *cobra.Command, things string) {
+	cmd.Flags().BoolVar(&f.all, "all", false, "every "+things+" that the filters select")
+	cmd.Flags().IntVar(&f.limit, "limit", 0, "with --all: at most this many, 0 for no limit")
+}
+
+// check wants ids or --all, and filters with --all only.
+func (f *selectionFlags) check(cmd *cobra.Command, ids []string) error {
+	switch {
+	case f.all && len(ids) > 0:
+		return usageError("give ids or --all, not both")
+	case f.all:
+		return notNegative(f.limit)
+	case len(ids) == 0:
+		return usageError("say which: ids, or --all with filters")
+	}
+	for _, name := range selectionNames {
+		if cmd.Flags().Changed(name) {
+			return usageError("--%s selects nothing beside ids: use it with --all", name)
+		}
+	}
+	return nil
+}
+
+// named returns the things that ids name, each once.
+func named(ids []string) []ActionResult {
+	var things []ActionResult
+	for i, id := range ids {
+		if !slices.Contains(ids[:i], id) {
+			things = append(things, ActionResult{ID: id})
+		}
+	}
+	return things
+}
+
+// collect returns what pick takes of every page, limit being the most of all of
+// them, 0 for no limit.
+func collect[P listPage[R], R any](all iter.Seq2[P, error], limit int, pick func(R) (ActionResult, bool)) (picked []ActionResult, err error) {
+	for page, err := range all {
+		if err != nil {
+			return nil, err
+		}
+		rows, _ := page.list()
+		for _, row := range rows {
+			if one, ok := pick(row); ok {
+				picked = append(picked, one)
+			}
+			if limit > 0 && len(picked) == limit {
+				return picked, nil
+			}
+		}
+	}
+	return picked, nil
+}
+
+// actOn does an action to the things that ids name, or to all that are selected.
+func (c *commands) actOn(cmd *cobra.Command, client *Client, act action, flags actFlags, ids []string,
+	all func(context.Context) ([]ActionResult, error),
+) error {
+	things := named(ids)
+	if len(ids) == 0 {
+		var err error
+		if things, err = all(cmd.Context()); err != nil {
+			return err
+		}
+	}
+	return c.act(cmd.Context(), client, act, flags, things)
+}
+
+// act does an action to things, after asking, and reports.
+func (c *commands) act(ctx context.Context, client *Client, act action, flags actFlags, things []ActionResult) error {
+	if !flags.dryRun && len(things) > 0 {
+		question := fmt.Sprintf("%s %s%s?", strings.ToUpper(act.verb[:1])+act.verb[1:], act.count(len(things)), act.caveat)
+		if err := c.confirm(question, flags.yes); err != nil {
+			return err
+		}
+	}
+	var report ActionReport
+	if flags.dryRun {
+		report = c.preview(ctx, client, act, things)
+	} else {
+		report = c.perform(ctx, client, act, things)
+	}
+	if err := c.report(report, act, flags.asJSON); err != nil {
+		return err
+	}
+	if left := len(report.Failed) + report.Untried; left > 0 {
+		return fmt.Errorf("%d of %s could not be %s", left, act.count(len(things)), act.past)
+	}
+	return nil
+}
+
+// preview looks up the things that are known by their ids only.
+func (c *commands) preview(ctx context.Context, client *Client, act action, things []ActionResult) ActionReport {
+	lookUp := act
+	lookUp.past, lookUp.do = "looked up", act.look
+	var unknown, known []ActionResult
+	for _, thing := range things {
+		if thing.known {
+			known = append(known, thing)
+		} else {
+			unknown = append(unknown, thing)
+		}
+	}
+	report := c.perform(ctx, client, lookUp, unknown)
+	report.DryRun = true
+	report.Done = append(report.Done, known...)
+	return report
+}
+
+// perform does the action to one thing after the other. A single failure does
+// not stop it; an appliance that no longer answers does, and so does ctx.
+func (c *commands) perform(ctx context.Context, client *Client, act action, things []ActionResult) ActionReport {
+	report := ActionReport{Action: act.verb, Done: []ActionResult{}, Failed: []ActionFailure{}}
+	progress := NewProgress(ProgressConfig{Out: c.Err, Terminal: c.ErrTerminal, Verb: act.past, Total: len(things), Now: c.Now})
+	defer progress.Clear()
+	for i, thing := range things {
+		result, err := act.do(ctx, client, thing.ID)
+		progress.Step(err == nil)
+		if err == nil {
+			if result.Warning != "" {
+				progress.Print(safe(thing.ID + ": " + result.Warning))
+			}
+			report.Done = append(report.Done, merge(thing, result))
+			continue
+		}
+		progress.Print(safe(thing.ID + ": " + err.Error()))
+		report.Failed = append(report.Failed, failureOf(thing.ID, err))
+		if _, gone := errors.AsType[*unreachableError](err); gone {
+			report.Untried = len(things) - i - 1
+			break
+		}
+	}
+	return report
+}
+
+// merge adds what was known of a thing before to what an action returned.
+func merge(before, after ActionResult) ActionResult {
+	after.Courier, after.Key = cmp.Or(after.Courier, before.Courier), cmp.Or(after.Key, before.Key)
+	after.Code, after.Detail = cmp.Or(after.Code, before.Code), cmp.Or(after.Detail, before.Detail)
+	return after
+}
+
+func failureOf(id string, err error) ActionFailure {
+	f := ActionFailure{ID: id, Code: event.CodeOf(err), Error: err.Error()}
+	if p, ok := errors.AsType[*Problem](err); ok {
+		f.Code = p.Code
+	}
+	return f
+}
+
+func (c *commands) report(r ActionReport, act action, asJSON bool) error {
+	if asJSON {
+		return printJSON(c.Out, r)
+	}
+	if r.DryRun {
+		return c.reportPreview(r, act)
+	}
+	var b strings.Builder
+	for _, done := range r.Done[:min(len(r.Done), maxListed)] {
+		b.WriteString(safe(strings.TrimSpace(done.ID+" "+act.past+" "+act.fate(done))) + "\n")
+	}
+	if more := len(r.Done) - maxListed; more > 0 {
+		fmt.Fprintf(&b, "… and %d more\n", more)
+	}
+	fmt.Fprintf(&b, "%s %s%s\n", act.count(len(r.Done)), act.past, shortfall(r))
+	_, err := io.WriteString(c.Out, b.String())
+	return err
+}
+
+func (c *commands) reportPreview(r ActionReport, act action) error {
+	if len(r.Done) > 0 {
+		t := newTable(c.Out)
+		t.row(act.head...)
+		for _, d := range r.Done {
+			t.row(act.cells(d)...)
+		}
+		if err := t.flush(); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(c.Out, "%s would be %s%s%s; nothing was done\n", act.count(len(r.Done)), act.past, act.caveat, shortfall(r))
+	return err
+}
+
+func shortfall(r ActionReport) string {
+	s := ""
+	if n := len(r.Failed); n > 0 {
+		s += fmt.Sprintf(", %d failed", n)
+	}
+	if r.Untried > 0 {
+		s += fmt.Sprintf(", %d not tried", r.Untried)
+	}
+	return s
+}
+
+func (k kind) count(n int) string {
+	if n == 1 {
+		return "1 " + k.one
+	}
+	return fmt.Sprintf("%d %s", n, k.many)
+}
