@@ -65,8 +65,9 @@ func (c AdminConfig) validate() error {
 }
 
 // AdminDeps is what the admin server shows and acts on. The stores, the queue,
-// the worker and the reconciler are nil where the role runs without them; the
-// server then says so instead of answering. All else is required.
+// the worker, the reconciler, the intake and the couriers are nil where the role
+// runs without them; the server then says so instead of answering. All else is
+// required.
 type AdminDeps struct {
 	Events      Events
 	Shipments   Shipments
@@ -76,6 +77,14 @@ type AdminDeps struct {
 	Replayer    Replayer
 	Worker      func() WorkerStatus
 	Reconciler  func() ReconcilerStatus
+	Ingestions  Ingestions
+	Intake      Intake
+	// Couriers returns the couriers in force, by name.
+	Couriers func() []CourierInfo
+	// Reload takes over the couriers from the configuration as it is now. On
+	// error those before stay in force; an error without a code is a list of the
+	// configuration's faults, which is shown.
+	Reload func(ctx context.Context) (ReloadReport, error)
 
 	About     About
 	Listeners func() []Listener

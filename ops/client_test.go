@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -130,5 +132,49 @@ func TestClientBehindAPath(t *testing.T) {
 	defer front.Close()
 	if _, err := newClient(t, front.URL+"/admin/").Event(t.Context(), "demo:evt_1", ""); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestClientOfTheIntake(t *testing.T) {
+	t.Parallel()
+	m := sample()
+	c := newClient(t, start(t, DefaultAdminConfig(), m.deps()))
+	page, err := c.Rejections(t.Context(), event.IngestionFilter{Courier: "demo", Code: event.InvalidSignature, Open: true, Limit: 1})
+	if err != nil || !slices.Equal(ids(page), []string{refusedID}) || page.Next != refusedID {
+		t.Errorf("%v, next %q, %v", ids(page), page.Next, err)
+	}
+	page, err = c.Ingestions(t.Context(), event.IngestionFilter{Outcomes: []event.IntakeOutcome{event.IntakeAccepted, event.IntakeObserved}, After: refusedID})
+	if err != nil || !slices.Equal(ids(page), []string{observedID, acceptedID}) {
+		t.Errorf("%v, %v", ids(page), err)
+	}
+	var all []string
+	for page, err := range c.RejectionPages(t.Context(), event.IngestionFilter{Limit: 4}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, ids(page)...)
+	}
+	if want := []string{refusedID, observedID, takenID, cutID, redactedID, sumID}; !slices.Equal(all, want) {
+		t.Errorf("all pages have %v, want %v", all, want)
+	}
+	record, err := c.Rejection(t.Context(), refusedID)
+	if err != nil || !reflect.DeepEqual(record, m.intake.record(refusedID)) {
+		t.Errorf("%+v, %v", record, err)
+	}
+	taken, err := c.Accept(t.Context(), redactedID, true)
+	if err != nil || taken.KeyID != event.KeyIDOperator || taken.Key != m.intake.record(redactedID).TakenKey {
+		t.Errorf("%+v, %v", taken, err)
+	}
+	_, err = c.Accept(t.Context(), redactedID, true)
+	if p, ok := errors.AsType[*Problem](err); !ok || p.Code != event.AlreadyTaken || p.Key != taken.Key {
+		t.Errorf("again: %v", err)
+	}
+	couriers, err := c.Couriers(t.Context())
+	if err != nil || len(couriers.Couriers) != 4 || couriers.Couriers[3].PublicKeys.Count != 2 {
+		t.Errorf("%+v, %v", couriers, err)
+	}
+	report, err := c.Reload(t.Context())
+	if err != nil || !reflect.DeepEqual(report, m.intake.report) {
+		t.Errorf("%+v, %v", report, err)
 	}
 }

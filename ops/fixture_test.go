@@ -37,6 +37,7 @@ type memory struct {
 	fault     error            // of every store call
 	broken    map[string]error // of replays, by letter
 	health    int
+	intake    *memoryIntake
 }
 
 func (m *memory) RecordsByKey(_ context.Context, key string) (found []event.Record, err error) {
@@ -57,20 +58,28 @@ func (m *memory) ShipmentsByID(_ context.Context, id string) (found []event.Ship
 	return found, m.fault
 }
 
-func (m *memory) DeadLetters(_ context.Context, f event.DeadLetterFilter) (found []event.DeadLetter, err error) {
+func (m *memory) DeadLetters(_ context.Context, f event.DeadLetterFilter) ([]event.DeadLetter, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.filters = append(m.filters, f)
-	behind := f.After == ""
-	for _, d := range m.letters {
-		selected := (f.Courier == "" || f.Courier == d.Courier) && (f.Code == "" || f.Code == d.Code) &&
+	return pageOf(m.letters, f.Limit, f.After, func(d event.DeadLetter) (id string, selected bool) {
+		return d.ID, (f.Courier == "" || f.Courier == d.Courier) && (f.Code == "" || f.Code == d.Code) &&
 			(f.Status == "" || f.Status == d.ReviewStatus) && (f.Key == "" || f.Key == d.Key)
-		if behind && selected && len(found) < f.Limit {
-			found = append(found, d)
+	}), m.fault
+}
+
+// pageOf returns at most limit of the rows that are selected and stand behind the
+// one with the id after.
+func pageOf[T any](rows []T, limit int, after string, look func(T) (id string, selected bool)) (found []T) {
+	behind := after == ""
+	for _, row := range rows {
+		id, selected := look(row)
+		if behind && selected && len(found) < limit {
+			found = append(found, row)
 		}
-		behind = behind || d.ID == f.After
+		behind = behind || id == after
 	}
-	return found, m.fault
+	return found
 }
 
 func (m *memory) DeadLetter(_ context.Context, id string) (event.DeadLetter, error) {
@@ -143,6 +152,7 @@ func (m *memory) deps() AdminDeps {
 			status := map[int]string{200: "healthy", 503: "unhealthy"}[m.health]
 			return m.health, []byte(`{"status":"` + status + `","redis":"embedded","mongo":"connected","timestamp":"2026-02-26T12:00:00Z"}`)
 		},
+		Ingestions: m, Intake: m.intake, Couriers: func() []CourierInfo { return m.intake.couriers }, Reload: m.intake.reload,
 		Gatherer: reg, Metrics: reg, Log: slog.New(slog.DiscardHandler),
 	}
 }
@@ -178,7 +188,7 @@ func sample() *memory {
 			Records:     map[event.Status]int64{event.Processed: 38, event.DeadLettered: 3},
 			DeadLetters: map[event.ReviewStatus]int64{event.ReviewPending: 2, event.ReviewClosed: 1}, Shipments: 9,
 		},
-		broken: map[string]error{}, health: 200,
+		broken: map[string]error{}, health: 200, intake: sampleIntake(),
 	}
 	for i, status := range []event.ReviewStatus{event.ReviewPending, event.ReviewReviewed, event.ReviewClosed} {
 		n := strconv.Itoa(i + 1)

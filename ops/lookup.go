@@ -81,6 +81,9 @@ func (a *Admin) backlog(ctx context.Context) string {
 }
 
 // notHere refuses what this role has no store or queue for.
-func (a *Admin) notHere(what string) error {
-	return refuse(event.DependencyDown, "an appliance with role %s has no %s: ask one that processes", a.deps.About.Role, what)
+func (a *Admin) notHere(what string) error { return a.elsewhere(what, "processes") }
+
+// elsewhere refuses what only an appliance has that does something else.
+func (a *Admin) elsewhere(what, does string) error {
+	return refuse(event.DependencyDown, "an appliance with role %s has no %s: ask one that %s", a.deps.About.Role, what, does)
 }

@@ -126,7 +126,9 @@ func TestOpenAPISchemasAreTheTypes(t *testing.T) {
 		"Problem": Problem{}, "Status": Status{}, "Listener": Listener{}, "Health": Health{}, "QueueStatus": QueueStatus{}, "StoreCounts": event.StoreCounts{},
 		"WorkerStatus": WorkerStatus{}, "ReconcilerStatus": ReconcilerStatus{}, "Record": event.Record{}, "Attempt": event.Attempt{},
 		"Shipment": event.Shipment{}, "Checkpoint": event.Checkpoint{}, "DeadLetter": event.DeadLetter{}, "DeadLetterPage": DeadLetterPage{},
-		"ReplayLink": event.ReplayLink{}, "Note": Note{},
+		"ReplayLink": event.ReplayLink{}, "Note": Note{}, "IngestionPage": IngestionPage{}, "IngestionRow": IngestionRow{}, "IngestionRecord": event.IngestionRecord{},
+		"CapturedRequest": event.CapturedRequest{}, "CapturedHeader": event.CapturedHeader{}, "AcceptRequest": AcceptRequest{}, "Accepted": Accepted{},
+		"CourierList": CourierList{}, "CourierInfo": CourierInfo{}, "KeyInfo": KeyInfo{}, "KeySourceInfo": KeySourceInfo{}, "ReloadReport": ReloadReport{},
 	} {
 		all, required := members(reflect.TypeOf(v))
 		s := doc.Components.Schemas[name]
@@ -138,11 +140,13 @@ func TestOpenAPISchemasAreTheTypes(t *testing.T) {
 			t.Errorf("%s requires\n%v, the type always has\n%v", name, s.Required, required)
 		}
 	}
-	rows := slices.Sorted(maps.Keys(doc.Components.Schemas["DeadLetterRow"].Properties))
-	want, _ := members(reflect.TypeFor[event.DeadLetter]())
-	want = slices.DeleteFunc(want, func(name string) bool { return name == "body" || name == "headers" })
-	if !slices.Equal(rows, want) {
-		t.Errorf("DeadLetterRow has\n%v, want\n%v", rows, want)
+	for name, typ := range map[string]reflect.Type{"DeadLetterRow": reflect.TypeFor[DeadLetterRow](), "RequestRow": reflect.TypeFor[RequestRow]()} {
+		rows := slices.Sorted(maps.Keys(doc.Components.Schemas[name].Properties))
+		want, _ := members(typ)
+		want = slices.DeleteFunc(want, func(name string) bool { return name == "body" || name == "headers" })
+		if !slices.Equal(rows, want) {
+			t.Errorf("%s has\n%v, want\n%v", name, rows, want)
+		}
 	}
 }
 

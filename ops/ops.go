@@ -3,15 +3,17 @@
 // ([Commands]).
 //
 // In comes what an operator asks, by HTTP or on a command line. Out goes what
-// the appliance knows: its health and figures, events, shipments and dead
-// letters; and what the operator decides about dead letters: replay, close,
-// review. Package appliance starts the server and adds the commands to its own;
-// nobody else calls this package, and this package calls nobody: what it needs
-// from the stores and the queue stands here as small interfaces.
+// the appliance knows: its health and figures, events, shipments, dead letters,
+// refused requests and couriers; and what the operator decides: to replay, close
+// or review dead letters, to take in a refused request, to reload the couriers.
+// Package appliance starts the server and adds the commands to its own; nobody
+// else calls this package, and this package calls nobody: what it needs from the
+// stores, the queue and the intake stands here as small interfaces.
 package ops
 
 import (
 	"context"
+	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
 )
@@ -54,4 +56,23 @@ type Queue interface {
 // and links the letter to the replay.
 type Replayer interface {
 	Replay(ctx context.Context, id string) (event.ReplayLink, error)
+}
+
+// Ingestions reads what the intake has recorded of requests. A record that does
+// not exist is an error with the code [event.NotFound].
+type Ingestions interface {
+	// Ingestions returns the records that filter selects, newest first.
+	Ingestions(ctx context.Context, filter event.IngestionFilter) ([]event.IngestionRecord, error)
+	Ingestion(ctx context.Context, id string) (event.IngestionRecord, error)
+	// TakeIngestion marks a record as taken in, as the event of this key, and
+	// returns it as it then is.
+	TakeIngestion(ctx context.Context, id, key string, at time.Time) (event.IngestionRecord, error)
+}
+
+// Intake takes in a refused request by hand. When it returns without an error
+// the event is on the queue's disk; doing it again leads to no second outcome.
+type Intake interface {
+	// Take checks the request anew, by the couriers in force, and publishes its
+	// event. With vouch the event needs no proof of who sent it.
+	Take(ctx context.Context, r event.IngestionRecord, vouch bool) (event.Taken, error)
 }

@@ -24,6 +24,9 @@ type Problem struct { //nolint:errname // RFC 9457 calls it so
 	// Couriers are the choices, when a key or number names something at several
 	// couriers (code AMBIGUOUS).
 	Couriers []string `json:"couriers,omitempty"`
+	// Key is the idempotency key of the event that a request has become (code
+	// ALREADY_TAKEN).
+	Key string `json:"idempotencyKey,omitempty"`
 }
 
 // Error returns the detail, safe to print: it may quote what a courier wrote.
@@ -53,10 +56,12 @@ func problemOf(err error, traceID string) *Problem {
 	return refuse(event.Internal, "something went wrong inside: the log has it under trace_id %s", traceID)
 }
 
-// statusOf returns the HTTP status of a refusal for this reason.
+// statusOf returns the HTTP status of a refusal for this reason. What is wrong
+// with the thing that a request is about, and not with the request itself, is
+// 422.
 func statusOf(code event.Code) int {
 	switch code {
-	case event.BadRequest, event.InvalidPayload:
+	case event.BadRequest:
 		return http.StatusBadRequest
 	case event.Unauthorized:
 		return http.StatusUnauthorized
@@ -66,13 +71,14 @@ func statusOf(code event.Code) int {
 		return http.StatusNotFound
 	case event.MethodNotAllowed:
 		return http.StatusMethodNotAllowed
-	case event.Ambiguous, event.VersionConflict:
+	case event.Ambiguous, event.VersionConflict, event.AlreadyTaken:
 		return http.StatusConflict
 	case event.PayloadTooLarge:
 		return http.StatusRequestEntityTooLarge
 	case event.UnsupportedMediaType:
 		return http.StatusUnsupportedMediaType
-	case event.Forged, event.Malformed, event.DomainInvalid:
+	case event.Forged, event.Malformed, event.DomainInvalid, event.InvalidSignature, event.InvalidPayload,
+		event.UnknownCourier, event.Incomplete, event.InvalidConfig:
 		return http.StatusUnprocessableEntity
 	case event.NotReady, event.IntakeUnavailable, event.DependencyDown, event.Throttled:
 		return http.StatusServiceUnavailable

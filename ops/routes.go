@@ -23,8 +23,12 @@ const (
 	shipmentsPath = "/api/v1/shipments/"
 )
 
-// lettersPath is what the routes of dead letters begin with.
-const lettersPath = "/api/v1/dead-letters"
+// Paths that several routes begin with.
+const (
+	lettersPath    = "/api/v1/dead-letters"
+	rejectionsPath = "/api/v1/rejections"
+	couriersPath   = "/api/v1/couriers"
+)
 
 // route is one entry of the table.
 type route struct {
@@ -51,6 +55,12 @@ func (a *Admin) routeTable() []route {
 		{pattern: "POST " + lettersPath + "/{id}/replay", handle: a.replay},
 		{pattern: "POST " + lettersPath + "/{id}/close", handle: a.review(event.ReviewClosed)},
 		{pattern: "POST " + lettersPath + "/{id}/review", handle: a.review(event.ReviewReviewed)},
+		{pattern: "GET " + rejectionsPath, handle: a.ingestions(rejections)},
+		{pattern: "GET " + rejectionsPath + "/{id}", handle: a.rejection},
+		{pattern: "POST " + rejectionsPath + "/{id}/accept", handle: a.accept},
+		{pattern: "GET /api/v1/ingestions", handle: a.ingestions(event.IntakeOutcomes)},
+		{pattern: "GET " + couriersPath, handle: a.couriers},
+		{pattern: "POST " + couriersPath + "/reload", handle: a.reload},
 
 		// The command line of the process is not among the profiles: it may name
 		// things that an operator keeps to himself.

@@ -27,6 +27,9 @@ type Status struct {
 	Ready         bool       `json:"ready"`
 	NotReady      string     `json:"notReadyBecause,omitempty"`
 	Health        Health     `json:"health"`
+	// Observing names the couriers in observe mode, whose requests are accepted
+	// whatever is wrong with their proof.
+	Observing []string `json:"observing,omitempty"`
 	// The following are absent where the role runs without them, and where they
 	// could not be asked: then Problems says why.
 	Queue      *QueueStatus       `json:"queue,omitempty"`
@@ -84,6 +87,9 @@ func (a *Admin) status(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err := a.deps.Ready(); err != nil {
 		s.Ready, s.NotReady = false, err.Error()
+	}
+	if a.deps.Couriers != nil {
+		s.Observing = observing(a.deps.Couriers())
 	}
 	a.addFigures(r, &s)
 	return answer(w, s)
