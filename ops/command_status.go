@@ -82,6 +82,9 @@ func (c *commands) printStatus(s Status) error {
 	if !s.Ready {
 		t.row("ready", "no: "+s.NotReady)
 	}
+	if len(s.Observing) > 0 {
+		t.row("OBSERVING", strings.Join(s.Observing, ", ")+": what they send is accepted without proof")
+	}
 	for _, l := range s.Listeners {
 		t.row(l.Name, l.url())
 	}

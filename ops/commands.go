@@ -35,7 +35,7 @@ func usageError(format string, args ...any) error {
 }
 
 // CommandDeps is what the commands need of the process that they run in. All of
-// it is required.
+// it is required but CourierTest.
 type CommandDeps struct {
 	// Admin finds the running appliance: where its admin listener is and which
 	// token it wants.
@@ -48,6 +48,9 @@ type CommandDeps struct {
 
 	Now  func() time.Time
 	Zone *time.Location // times are shown in it
+
+	// CourierTest joins the couriers' commands; nil for none.
+	CourierTest *cobra.Command
 }
 
 // Commands returns the operators' commands. Their errors carry an exit code
@@ -56,7 +59,7 @@ type CommandDeps struct {
 // root command to say.
 func Commands(deps CommandDeps) []*cobra.Command {
 	c := &commands{CommandDeps: deps, clock: clock{now: deps.Now, zone: deps.Zone}}
-	return []*cobra.Command{c.status(), c.health(), c.events(), c.shipments(), c.dlq()}
+	return []*cobra.Command{c.status(), c.health(), c.events(), c.shipments(), c.rejections(), c.couriers(), c.dlq()}
 }
 
 type commands struct {

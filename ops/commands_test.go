@@ -38,6 +38,7 @@ func (c cli) run(t *testing.T, args ...string) (stdout, stderr string, code int)
 		Admin: func(*cobra.Command) (string, string, error) { return c.address, c.token, nil },
 		In:    strings.NewReader(c.stdin), Out: &out, Err: &errOut, InTerminal: c.terminal, ErrTerminal: c.terminal,
 		Now: func() time.Time { return noon }, Zone: time.FixedZone("CET", 3600),
+		CourierTest: &cobra.Command{Use: "test COURIER FILE", Run: func(*cobra.Command, []string) { fmt.Fprintln(&out, "tested") }},
 	})...)
 	root.SetArgs(args)
 	root.SetOut(&out)
@@ -89,6 +90,21 @@ func TestOutputForPeople(t *testing.T) {
 		"dlq_dry_run":    {"dlq", "replay", "--all", "--dry-run"},
 		"dlq_dry_run_id": {"dlq", "close", "--dry-run", "1-abcd", "9-none"},
 		"health":         {"health"},
+
+		"rejections_list":          {"rejections", "list"},
+		"rejections_list_page":     {"rejections", "list", "--open", "--code", "invalid_signature", "--limit", "1"},
+		"rejections_list_none":     {"rejections", "list", "--courier", "nobody"},
+		"rejections_list_json":     {"rejections", "list", "--outcome", "Observed", "--json"},
+		"rejections_show":          {"rejections", "show", refusedID},
+		"rejections_show_sum":      {"rejections", "show", sumID},
+		"rejections_show_taken":    {"rejections", "show", takenID},
+		"rejections_show_cut":      {"rejections", "show", cutID},
+		"rejections_show_redacted": {"rejections", "show", redactedID},
+		"rejections_show_observed": {"rejections", "show", observedID},
+		"rejections_dry_run":       {"rejections", "accept", "--all", "--dry-run"},
+		"rejections_dry_run_ids":   {"rejections", "accept", "--dry-run", refusedID, takenID, sumID, "nothing"},
+		"couriers_list":            {"couriers", "list"},
+		"couriers_reload":          {"couriers", "reload"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -104,6 +120,9 @@ func TestOutputIsSafeForTerminals(t *testing.T) {
 	for _, args := range [][]string{
 		{"dlq", "list"}, {"dlq", "show", "1-abcd"}, {"dlq", "list", "--json"}, {"dlq", "show", "1-abcd", "--json"}, {"events", "show", "demo:evt_1"},
 		{"events", "show", "\x1b[2J\u202e"},
+		{"rejections", "list"}, {"rejections", "list", "--json"}, {"rejections", "show", refusedID}, {"rejections", "show", refusedID, "--json"},
+		{"rejections", "show", takenID}, {"rejections", "show", redactedID}, {"rejections", "accept", "--dry-run", "--all"}, {"rejections", "accept", "--yes", takenID},
+		{"couriers", "list"}, {"couriers", "list", "--json"},
 	} {
 		stdout, stderr, _ := cli{address: address}.run(t, args...)
 		if i := strings.IndexAny(stdout+stderr, "\x1b\u202e\u009b\a\b"); i >= 0 {
@@ -119,7 +138,7 @@ func TestStatusForPeople(t *testing.T) {
 	status := Status{
 		Version: "1.2.3", Role: "all", StartedAt: noon.Add(-27 * time.Hour), UptimeSeconds: 97200, DataDir: "./data",
 		Listeners: []Listener{{Name: "public", Address: "0.0.0.0:8443", TLS: true}, {Name: "admin", Address: "127.0.0.1:8081"}},
-		NotReady:  "draining", Health: Health{Status: "degraded", Parts: map[string]string{"redis": "unreachable", "mongo": "connected"}},
+		NotReady:  "draining", Observing: []string{"open", "x\x1b[31m"}, Health: Health{Status: "degraded", Parts: map[string]string{"redis": "unreachable", "mongo": "connected"}},
 		Queue: &QueueStatus{QueueState: m.queue, Unprocessed: 4}, Store: &counts, Worker: &worker, Reconciler: &reconciler,
 		Problems: []string{"store: TIMEOUT"},
 	}
@@ -152,6 +171,14 @@ func TestJSONHasTheDocumentedNames(t *testing.T) {
 		"dlq replay --dry-run 1-abcd":  "action dryRun done failed untried",
 		"dlq review 3-abcd --note x":   "action dryRun done failed untried",
 		"dlq list --limit 1 --code ''": "deadLetters",
+
+		"rejections list":                              "records",
+		"rejections list --courier none":               "records",
+		"rejections show " + refusedID:                 "id courier outcome count bytes at until errorCode reason detail status address traceId request",
+		"rejections accept --all --dry-run":            "action dryRun done failed untried",
+		"rejections accept --yes --vouch " + refusedID: "action dryRun done failed untried",
+		"couriers list":                                "couriers",
+		"couriers reload":                              "couriers changed",
 	} {
 		args := strings.Fields(strings.ReplaceAll(command, "''", "domain_invalid"))
 		stdout, stderr, code := cli{address: address}.run(t, append(args, "--json")...)
@@ -190,6 +217,9 @@ func TestWrongUsageExitsWith2(t *testing.T) {
 		"health --timeout 0s", "events", "events list", "dlq", "dlq nope", "dlq list --status open", "dlq list --limit -1", "dlq list --limit 501",
 		"dlq replay", "dlq replay 1-abcd --all --yes", "dlq replay 1-abcd --courier demo --yes", "dlq replay --all --status open --yes",
 		"dlq replay 1-abcd", "dlq replay --all", "dlq close 1-abcd",
+		"rejections", "rejections nope", "rejections list --outcome accepted", "rejections list --limit 501", "rejections accept", "rejections accept a --all --yes",
+		"rejections accept a --courier demo --yes", "rejections accept --all --vouch --yes", "rejections accept --all --limit -1 --yes", "rejections accept " + refusedID,
+		"rejections accept --all", "couriers", "couriers nope",
 	} {
 		stdout, stderr, code := cli{address: address}.run(t, strings.Fields(line)...)
 		if code != 2 || stdout != "" {
@@ -199,12 +229,13 @@ func TestWrongUsageExitsWith2(t *testing.T) {
 	for _, line := range []string{
 		"status extra", "status --nope", "health --timeout x", "events show", "events show a b", "shipments show", "dlq list x", "dlq list --limit x", "dlq show",
 		"dlq close --yes", "dlq close --note x --yes", "dlq review", "dlq review --yes 1-abcd", "dlq close --all --yes",
+		"rejections list x", "rejections show", "rejections show a b", "rejections accept --status pending", "couriers list x", "couriers reload x",
 	} {
 		if stdout, _, code := (cli{address: address}).run(t, strings.Fields(line)...); code == 0 || stdout != "" {
 			t.Errorf("%s: exit %d: %s", line, code, stdout)
 		}
 	}
-	if len(m.wasReplayed()) > 0 || m.letter(0).ReviewStatus != event.ReviewPending {
+	if len(m.wasReplayed()) > 0 || m.letter(0).ReviewStatus != event.ReviewPending || len(m.intake.takenIn()) > 0 {
 		t.Error("something was done nevertheless")
 	}
 }
