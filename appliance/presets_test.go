@@ -1,0 +1,264 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/json"
+	"maps"
+	"math/big"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-viper/mapstructure/v2"
+	"github.com/knadh/koanf/parsers/toml/v2"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/signature"
+)
+
+// presetTable is one table of presets.toml, whose head says what its keys mean.
+type presetTable struct {
+	About       string         `koanf:"about"`
+	Docs        string         `koanf:"docs"`
+	Unverified  bool           `koanf:"unverified"`
+	Setup       string         `koanf:"setup"`
+	Secret      string         `koanf:"secret"`
+	Manners     string         `koanf:"manners"`
+	Addresses   []string       `koanf:"addresses"`
+	CourierName string         `koanf:"courier_name"`
+	Courier     courierManners `koanf:"courier"`
+}
+
+// courierManners is what a preset says of a courier, and more that only a
+// configuration may say.
+type courierManners struct {
+	signature.Config   `koanf:",squash"`
+	Tolerance          time.Duration `koanf:"tolerance"`
+	Event              event.Mapping `koanf:"event"`
+	SuccessStatus      int           `koanf:"success_status"`
+	SuccessBody        string        `koanf:"success_body"`
+	SuccessContentType string        `koanf:"success_content_type"`
+	Handshake          struct {
+		EchoQuery   string `koanf:"echo_query"`
+		CloudEvents bool   `koanf:"cloudevents"`
+	} `koanf:"handshake"`
+}
+
+// signing returns the settings of the courier's scheme.
+func (c *courierManners) signing() signature.Config {
+	settings := c.Config
+	if c.Tolerance > 0 {
+		settings.TolerancePast, settings.ToleranceFuture = c.Tolerance, c.Tolerance
+	}
+	return settings
+}
+
+// decodeTOML decodes a document of which every key must be known.
+func decodeTOML(t testing.TB, document []byte, to any) {
+	t.Helper()
+	values, err := toml.Parser().Unmarshal(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
+		TagName: "koanf", ErrorUnused: true, Result: to, DecodeHook: mapstructure.StringToTimeDurationHookFunc(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Decode(values); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// presetTables reads presets.toml.
+func presetTables(t testing.TB) map[string]presetTable {
+	t.Helper()
+	document, err := os.ReadFile("presets.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables := map[string]presetTable{}
+	decodeTOML(t, document, &tables)
+	return tables
+}
+
+// presetRSA makes the key pair of those who sign by RSA, and another one.
+var presetRSA = sync.OnceValue(func() (pair [2]*rsa.PrivateKey) {
+	for i := range pair {
+		var err error
+		if pair[i], err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
+			panic(err)
+		}
+	}
+	return pair
+})
+
+// completed returns the settings with what an operator adds: a secret, which is
+// the n-th of its kind. Where the keys come from a JWKS, a test's stands in for
+// the sender's.
+func completed(t testing.TB, c signature.Config, n int) signature.Config {
+	t.Helper()
+	if c.JWKS != "" {
+		key := presetRSA()[n]
+		c.Keys, c.PrivateKey = keysOf(t, key), &signature.PrivateKey{ID: "key-1", Key: key}
+		return c
+	}
+	text := [...]string{"a secret of 24 bytes, 01", "a secret of 24 bytes, 02"}[n]
+	switch {
+	case c.Scheme == "basic":
+		text = "user:" + text
+	case c.Scheme == "standard-webhooks":
+		text = "whsec_" + base64.StdEncoding.EncodeToString([]byte(text))
+	case c.Derive == "hex":
+		text = [...]string{"00ff10ab", "00ff10ac"}[n]
+	case c.Derive == "base64":
+		text = base64.StdEncoding.EncodeToString([]byte(text))
+	}
+	c.Secrets = []signature.Secret{{ID: "key-1", Key: []byte(text)}}
+	return c
+}
+
+// keysOf returns a source that has loaded the public part of a key.
+func keysOf(t testing.TB, key *rsa.PrivateKey) *signature.KeySource {
+	t.Helper()
+	document, err := json.Marshal(map[string]any{"keys": []map[string]string{{
+		"kty": "RSA", "use": "sig", "kid": "key-1", "n": base64.RawURLEncoding.EncodeToString(key.N.Bytes()),
+		"e": base64.RawURLEncoding.EncodeToString(big.NewInt(int64(key.E)).Bytes()),
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := signature.NewKeySource(signature.KeySourceConfig{
+		Load:  func(context.Context) ([]byte, error) { return document, nil },
+		Every: time.Hour, Retry: time.Minute, MaxAge: 24 * time.Hour, Now: func() time.Time { return signedAt },
+	})
+	if err == nil {
+		err = source.Refresh(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return source
+}
+
+// signedAt is when every request of these tests was signed and received.
+var signedAt = time.Date(2026, 3, 3, 10, 0, 0, 0, time.UTC)
+
+// compiled compiles a preset that has got a secret.
+func compiled(t testing.TB, c *courierManners, n int) (*signature.Scheme, *event.Decoder) {
+	t.Helper()
+	scheme, err := signature.New(completed(t, c.signing(), n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoder, err := event.NewDecoder(c.Event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return scheme, decoder
+}
+
+// TestPresetsReadTheirSenders signs each sender's requests as the sender does,
+// verifies them, and reads them at intake and again from the queue.
+func TestPresetsReadTheirSenders(t *testing.T) {
+	for name, p := range presetTables(t) {
+		scheme, decoder := compiled(t, &p.Courier, 0)
+		stranger, _ := compiled(t, &p.Courier, 1)
+		for _, c := range senderCases(t, name) {
+			t.Run(name+"/"+c.Name, func(t *testing.T) {
+				r := c.sent(t, name, scheme, signedAt)
+				if id, err := scheme.Verify(r, signedAt); err != nil || id != "key-1" {
+					t.Fatalf("verified by %q, %v", id, err)
+				}
+				if id, err := stranger.Verify(r, signedAt); err == nil {
+					t.Errorf("another secret verifies it, as %q", id)
+				}
+				var e event.Event
+				in := event.Input{Body: r.body, Headers: r, Received: signedAt}
+				if faults := decoder.Decode(in, &e, nil); len(faults) > 0 {
+					t.Fatalf("faults: %v", faults)
+				}
+				checkEvent(t, e, r.body, signedAt, c.Want)
+				env := &event.Envelope{EventID: e.ID, Key: e.Key, ReceivedAt: signedAt, Body: r.body}
+				var queued event.Event
+				if faults := decoder.DecodeQueued(env, &queued, nil); len(faults) > 0 {
+					t.Fatalf("faults in the queue: %v", faults)
+				}
+				checkEvent(t, queued, r.body, signedAt, c.Want)
+			})
+		}
+	}
+}
+
+// TestPresetsAreComplete holds what people read of a preset against what it does.
+func TestPresetsAreComplete(t *testing.T) {
+	presets := presetTables(t)
+	for name, p := range presets {
+		t.Run(name, func(t *testing.T) {
+			if !event.ValidCourier(name) || p.CourierName != "" && !event.ValidCourier(p.CourierName) {
+				t.Errorf("%q or %q can't name a courier", name, p.CourierName)
+			}
+			for key, text := range map[string]string{"about": p.About, "setup": p.Setup, "manners": p.Manners} {
+				if text == "" || strings.ContainsAny(text, "\n|") {
+					t.Errorf("%s is %q, must be one line without a bar", key, text)
+				}
+			}
+			if !strings.HasPrefix(p.Docs, "https://") {
+				t.Errorf("docs is %q", p.Docs)
+			}
+			if needs := p.Courier.JWKS == ""; needs != (p.Secret != "") {
+				t.Errorf("secret is %q, and that it needs one is %v", p.Secret, needs)
+			}
+			if s := p.Courier.SuccessStatus; s != 0 && (s < 200 || s > 204) {
+				t.Errorf("success_status is %d", s)
+			}
+			for _, a := range p.Addresses {
+				_, errAddress := netip.ParseAddr(a)
+				if _, err := netip.ParsePrefix(a); err != nil && errAddress != nil {
+					t.Errorf("addresses: %v, %v", err, errAddress)
+				}
+			}
+			states := map[bool]int{}
+			for _, c := range senderCases(t, name) {
+				states[c.Want.State == event.StateUnknown]++
+			}
+			if states[true] == 0 || states[false] == 0 {
+				t.Errorf("%d requests with an unknown state and %d others, want some of each", states[true], states[false])
+			}
+		})
+	}
+	files, err := filepath.Glob(senderFixtures + "/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, f := range files {
+		files[i] = strings.TrimSuffix(filepath.Base(f), ".json")
+	}
+	slices.Sort(files)
+	if names := slices.Sorted(maps.Keys(presets)); !slices.Equal(files, names) {
+		t.Errorf("there are presets\n%v\nand requests of\n%v", names, files)
+	}
+}
+
+// TestPresetsOfOnePayloadAgree keeps the mappings alike of those who send the same
+// payload and prove it in different ways.
+func TestPresetsOfOnePayloadAgree(t *testing.T) {
+	presets := presetTables(t)
+	for twin, name := range map[string]string{
+		"shippo-token": "shippo", "easypost-v2": "easypost", "shipstation": "shipengine", "ups-v2": "ups", "svix": "standard-webhooks",
+	} {
+		if !reflect.DeepEqual(presets[twin].Courier.Event, presets[name].Courier.Event) {
+			t.Errorf("%s and %s read the same payload in different ways", twin, name)
+		}
+	}
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/signature"
+)
+
+const (
+	sendersPage   = "../docs/senders.md"
+	presetsBegin  = "<!-- written from appliance/presets.toml by: go test ./appliance -run TestSendersPage -args -update -->\n"
+	presetsEnd    = "<!-- end of the presets -->\n"
+	exampleHeader = "## A sender that has none"
+)
+
+var update = flag.Bool("update", false, "write anew what the page on senders says of the presets")
+
+// TestSendersPage keeps what docs/senders.md says of the presets the same as what
+// they say themselves.
+func TestSendersPage(t *testing.T) {
+	raw, err := os.ReadFile(sendersPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(raw), presetsBegin)
+	is, after, ended := strings.Cut(rest, presetsEnd)
+	if !ok || !ended {
+		t.Fatalf("%s lacks the lines\n%s%s", sendersPage, presetsBegin, presetsEnd)
+	}
+	want := presetsAsText(t)
+	if *update {
+		if err := os.WriteFile(sendersPage, []byte(before+presetsBegin+want+presetsEnd+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if is != want {
+		t.Errorf("%s says of the presets\n%s\ninstead of (-args -update writes it)\n%s", sendersPage, is, want)
+	}
+}
+
+// presetsAsText returns a table of all presets and a section on each.
+func presetsAsText(t *testing.T) string {
+	var table, sections strings.Builder
+	table.WriteString("\n| preset | sender | scheme | covers | verified |\n|---|---|---|---|---|\n")
+	presets := presetTables(t)
+	for _, name := range slices.Sorted(maps.Keys(presets)) {
+		p := presets[name]
+		scheme, _ := compiled(t, &p.Courier, 0)
+		verified := "yes"
+		if p.Unverified {
+			verified = "**no**"
+		}
+		fmt.Fprintf(&table, "| [`%s`](#%s) | %s | `%s` | %s | %s |\n", name, name, p.About, p.Courier.Scheme, scheme.Binding(), verified)
+		presetSection(&sections, name, &p, scheme)
+	}
+	return table.String() + sections.String() + "\n"
+}
+
+func presetSection(w *strings.Builder, name string, p *presetTable, s *signature.Scheme) {
+	courier := name
+	if p.CourierName != "" {
+		courier = p.CourierName
+	}
+	fmt.Fprintf(w, "\n### %s\n\n%s. [Source](%s)", name, p.About, p.Docs)
+	if p.Unverified {
+		w.WriteString("; **unverified**")
+	}
+	fmt.Fprintf(w, "\n\n```toml\n[couriers.%s]\npreset = %q\n", courier, name)
+	if p.Secret != "" {
+		variable := strings.ToUpper(strings.ReplaceAll(courier, "-", "_")) + "_SECRET"
+		fmt.Fprintf(w, "secrets = [\"env:%s\"] # %s\n", variable, p.Secret)
+	}
+	if p.Unverified {
+		w.WriteString("mode = \"observe\" # until its requests are seen to pass\n")
+	}
+	fmt.Fprintf(w, "```\n\n- Set up: %s\n- Covers: %s (`%s`)\n- Expects: %s\n", p.Setup, s.Binding(), p.Courier.Scheme, p.Manners)
+	if len(p.Addresses) > 0 {
+		fmt.Fprintf(w, "- Sends from: %s\n", strings.Join(p.Addresses, ", "))
+	}
+}
+
+// pageCourier is what may stand under [couriers.NAME].
+type pageCourier struct {
+	courierManners `koanf:",squash"`
+	Preset         string   `koanf:"preset"`
+	Secrets        []any    `koanf:"secrets"`
+	Mode           string   `koanf:"mode"`
+	Networks       []string `koanf:"networks"`
+	RatePerSecond  float64  `koanf:"rate_per_second"`
+	RateBurst      int      `koanf:"rate_burst"`
+	MaxConcurrent  int      `koanf:"max_concurrent"`
+	MaxBodyBytes   int      `koanf:"max_body_bytes"`
+}
+
+// TestSendersPageExamples reads every configuration on the page, and lets the one
+// that is worked out there read the body beside it.
+func TestSendersPageExamples(t *testing.T) {
+	raw, err := os.ReadFile(sendersPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	presets := presetTables(t)
+	for _, block := range blocks(string(raw), "toml") {
+		for name, c := range pageCouriers(t, block) {
+			if _, known := presets[c.Preset]; c.Preset != "" && !known {
+				t.Errorf("couriers.%s: there is no preset %q", name, c.Preset)
+			}
+			if c.Mode != "" && c.Mode != "observe" && c.Mode != "enforce" {
+				t.Errorf("couriers.%s: there is no mode %q", name, c.Mode)
+			}
+		}
+	}
+	_, example, ok := strings.Cut(string(raw), exampleHeader)
+	if !ok {
+		t.Fatalf("%s has no %q", sendersPage, exampleHeader)
+	}
+	configuration, bodies := blocks(example, "toml"), blocks(example, "json")
+	if len(configuration) == 0 || len(bodies) != 2 {
+		t.Fatalf("the example has %d configurations and %d bodies", len(configuration), len(bodies))
+	}
+	c := pageCouriers(t, configuration[0])["northwind"]
+	scheme, decoder := compiled(t, &c.courierManners, 0)
+	fixture := senderCase{Body: json.RawMessage(bodies[0])}
+	decodeStrictly(t, []byte(bodies[1]), &fixture.Want)
+	r := fixture.sent(t, "northwind", scheme, signedAt)
+	if _, err := scheme.Verify(r, signedAt); err != nil {
+		t.Error(err)
+	}
+	var e event.Event
+	if faults := decoder.Decode(event.Input{Body: r.body, Headers: r, Received: signedAt}, &e, nil); len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	checkEvent(t, e, r.body, signedAt, fixture.Want)
+}
+
+func pageCouriers(t *testing.T, document string) map[string]pageCourier {
+	var page struct {
+		Couriers map[string]pageCourier `koanf:"couriers"`
+	}
+	decodeTOML(t, []byte(document), &page)
+	return page.Couriers
+}
+
+// blocks returns the code blocks of a language.
+func blocks(page, language string) (out []string) {
+	fence := regexp.MustCompile("(?ms)^```" + language + "\n(.*?)^```$")
+	for _, match := range fence.FindAllStringSubmatch(page, -1) {
+		out = append(out, match[1])
+	}
+	return out
+}
