@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
@@ -198,6 +199,32 @@ func TestPresetsReadTheirSenders(t *testing.T) {
 			})
 		}
 	}
+}
+
+// FuzzPresets lets every preset read any body: what it takes is JSON and names an
+// event and a shipment.
+func FuzzPresets(f *testing.F) {
+	decoders := map[string]*event.Decoder{}
+	for name, p := range presetTables(f) {
+		_, decoders[name] = compiled(f, &p.Courier, 0)
+		for _, c := range senderCases(f, name) {
+			f.Add([]byte(c.Body))
+		}
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		before := bytes.Clone(body)
+		for name, d := range decoders {
+			var e event.Event
+			faults := d.Decode(event.Input{Body: body, Headers: &sentRequest{}, Received: signedAt}, &e, nil)
+			switch {
+			case !bytes.Equal(body, before):
+				t.Fatalf("%s changed the body", name)
+			case len(faults) > 0:
+			case !json.Valid(body) || e.ID == "" || e.Key == "" || e.Type == "" || e.ShipmentID == "" || e.OccurredAt.IsZero():
+				t.Errorf("%s reads %q as %+v", name, body, e)
+			}
+		}
+	})
 }
 
 // TestPresetsAreComplete holds what people read of a preset against what it does.

@@ -3,20 +3,18 @@ package event
 import (
 	"bytes"
 	"encoding/json"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 )
 
-// FuzzMappedDecode decodes any body by each sender's mapping: what is accepted is
+// FuzzMappedDecode decodes any body by mappings of each shape: what is accepted is
 // JSON, the body stays as it was, and a body without faults reads as encoding/json
 // reads it.
 func FuzzMappedDecode(f *testing.F) {
-	senders := slices.Concat(aggregators, carriers, lastMile, shops)
 	mappings := []Mapping{likeCanonical, unixMapping, pushMapping}
-	for _, s := range senders {
+	for _, s := range shapes {
 		mappings = append(mappings, s.mapping)
 		f.Add([]byte(s.body))
 	}
