@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -246,8 +247,9 @@ func TestPresetsAreComplete(t *testing.T) {
 			if needs := p.Courier.JWKS == ""; needs != (p.Secret != "") {
 				t.Errorf("secret is %q, and that it needs one is %v", p.Secret, needs)
 			}
-			if s := p.Courier.SuccessStatus; s != 0 && (s < 200 || s > 204) {
-				t.Errorf("success_status is %d", s)
+			wanted := map[bool]int{true: 200, false: 0}[regexp.MustCompile(`\b200\b`).MatchString(p.Manners)]
+			if s := p.Courier.SuccessStatus; s != wanted {
+				t.Errorf("success_status is %d, and the sender expects %s", s, p.Manners)
 			}
 			for _, a := range p.Addresses {
 				_, errAddress := netip.ParseAddr(a)
