@@ -43,6 +43,9 @@ func (c *commands) health() *cobra.Command {
 			err = printJSON(c.Out, document)
 		} else {
 			_, err = fmt.Fprintln(c.Out, safe(health.line()))
+			for _, problem := range health.Problems {
+				c.say("  %s", safe(problem))
+			}
 		}
 		if err != nil {
 			return err
@@ -79,6 +82,9 @@ func (c *commands) printStatus(s Status) error {
 	t.row("appliance", fmt.Sprintf("%s, role %s, up %s since %s", cmp.Or(s.Version, "unknown version"), s.Role,
 		span(time.Duration(s.UptimeSeconds*float64(time.Second))), s.StartedAt.In(c.Zone).Format(time.RFC3339)))
 	t.row("health", s.Health.line())
+	for _, problem := range s.Health.Problems {
+		t.row("PROBLEM", problem)
+	}
 	if !s.Ready {
 		t.row("ready", "no: "+s.NotReady)
 	}

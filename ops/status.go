@@ -2,6 +2,7 @@ package ops
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -51,6 +52,8 @@ type Listener struct {
 type Health struct {
 	Status string            `json:"status"`
 	Parts  map[string]string `json:"parts"`
+	// Problems is what keeps it from being healthy, one line each.
+	Problems []string `json:"problems,omitempty"`
 }
 
 // QueueStatus is the queue's figures with the backlog that follows from them.
@@ -126,7 +129,7 @@ func (a *Admin) addFigures(r *http.Request, s *Status) {
 	}
 }
 
-// parseHealth reads the body of /health: its status, and every other text
+// parseHealth reads the body of /health: its status, its problems, and every other text
 // member but the time as a part.
 func parseHealth(body []byte) Health {
 	var members map[string]any
@@ -137,6 +140,11 @@ func parseHealth(body []byte) Health {
 	for name, value := range members {
 		text, ok := value.(string)
 		switch {
+		case name == "problems":
+			list, _ := value.([]any)
+			for _, item := range list {
+				h.Problems = append(h.Problems, fmt.Sprint(item))
+			}
 		case !ok || name == "timestamp":
 		case name == "status":
 			h.Status = text
