@@ -1,0 +1,68 @@
+package signature
+
+import (
+	"bytes"
+	"slices"
+)
+
+// Credential tells where a request of the sender shows something with which
+// whoever reads it can send others in its name: from is "header" or "query", and
+// names are those of the header, in lower case, or of the parameter. A JSON web
+// token counts as one, because no request is bound to it. From is empty where a
+// message is signed.
+func (s *Scheme) Credential() (from string, names []string) {
+	if s.family.signs() {
+		return "", nil
+	}
+	return s.config.Signature.From, slices.Clone(s.config.Signature.Names)
+}
+
+// Headers lists the headers that a request is verified by, in lower case and
+// without duplicates: what is signed, and what proves it.
+func (s *Scheme) Headers() []string {
+	c := &s.config
+	names := []string{c.AlgorithmHeader, c.KeyIDHeader}
+	if c.Signature.From == "header" {
+		names = append(names, c.Signature.Names...)
+	}
+	if c.Timestamp.From == "header" {
+		names = append(names, c.Timestamp.Names...)
+	}
+	for i := range s.parts {
+		if p := &s.parts[i]; p.kind == headerPart {
+			names = append(names, p.names...)
+		}
+	}
+	slices.Sort(names)
+	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == "" })
+}
+
+// Mask overwrites each secret of the scheme that stands in b with as many
+// asterisks, and reports whether there was one. Public keys are none.
+func (s *Scheme) Mask(b []byte) (masked bool) {
+	for _, secret := range s.config.Secrets {
+		if s.family.keys == edKeys || s.family.keys == pairKeys && bytes.HasPrefix(secret.Key, []byte(publicPrefix)) {
+			continue
+		}
+		text := secret.Key
+		if s.config.Derive == "whsec" {
+			text = bytes.TrimPrefix(text, []byte(secretPrefix)) // with and without it, it is the same key
+		}
+		masked = mask(b, text) || masked
+	}
+	return masked
+}
+
+func mask(b, text []byte) (masked bool) {
+	for {
+		at := bytes.Index(b, text)
+		if at < 0 || len(text) == 0 {
+			return masked
+		}
+		masked = true
+		for i := range text {
+			b[at+i] = '*'
+		}
+		b = b[at+len(text):]
+	}
+}
