@@ -77,7 +77,7 @@ func (c Config) intake() ingest.Config {
 		Listen: i.Listen, MaxBodyBytes: i.MaxBodyBytes, MaxHeaderBytes: i.MaxHeaderBytes,
 		ReadTimeout: i.ReadTimeout, WriteTimeout: i.WriteTimeout, IdleTimeout: i.IdleTimeout,
 		MaxConns: i.MaxConns, MaxConnsPerIP: i.MaxConnsPerIP, RetryAfter: i.RetryAfter,
-		TLSCertFile: i.TLSCertFile, TLSKeyFile: i.TLSKeyFile,
+		TLSCertFile: i.TLSCertFile, TLSKeyFile: i.TLSKeyFile, Records: ingest.DefaultConfig().Records,
 	}
 }
 
@@ -90,7 +90,7 @@ func (c Config) intakeCouriers(keys keyMaker) (ingest.Couriers, error) {
 	all := ingest.Couriers{Default: c.defaultCourier()}
 	for _, name := range c.courierNames() {
 		all.All = append(all.All, ingest.Courier{
-			Name: name, Scheme: schemes[name], SuccessStatus: c.Couriers[name].SuccessStatus,
+			Name: name, Scheme: schemes[name], Success: ingest.Success{Status: c.Couriers[name].SuccessStatus},
 		})
 	}
 	return all, nil

@@ -3,6 +3,7 @@ package ingest
 import (
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -10,8 +11,11 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
-// maxFaults bounds the faults in an answer.
-const maxFaults = 50
+const (
+	// maxFaults bounds the faults in an answer.
+	maxFaults = 50
+	plainText = "text/plain; charset=utf-8"
+)
 
 // problem is a kind of refusal (RFC 9457). Its type member is derived from the
 // code: INVALID_PAYLOAD is "urn:courier-gateway:problem:invalid-payload".
@@ -36,6 +40,9 @@ var (
 	tooSlow          = problem{fasthttp.StatusRequestTimeout, event.BadRequest, "The request took too long"}
 	defect           = problem{fasthttp.StatusInternalServerError, event.Internal, "The appliance failed"}
 	tooManyConns     = problem{fasthttp.StatusServiceUnavailable, event.IntakeUnavailable, "Too many connections are open"}
+	forbidden        = problem{fasthttp.StatusForbidden, event.Forbidden, "The address may not post"}
+	tooOften         = problem{fasthttp.StatusTooManyRequests, event.RateLimited, "Too many requests arrive"}
+	tooMany          = problem{fasthttp.StatusTooManyRequests, event.RateLimited, "Too many requests are in work"}
 	tooManyFromOne   = problem{fasthttp.StatusTooManyRequests, event.RateLimited, "Too many connections are open from this address"}
 )
 
@@ -47,18 +54,23 @@ func (p *problem) retryable() bool {
 // refusal is why one request is refused. Without a code it is none.
 type refusal struct {
 	problem
-	detail string        // for the sender
-	faults []event.Fault // of the body
-	cause  error         // for the log alone
+	detail     string        // for the sender
+	reason     string        // kind of a signature's failure, for the records
+	faults     []event.Fault // of the body
+	cause      error         // for the log alone
+	retryAfter int           // seconds until it may come again; 0 means as configured
 }
 
-// refuse answers, counts and logs a refusal.
+// refuse answers, counts, logs and records a refusal.
 func (s *Server) refuse(c *call, no refusal) {
 	s.metrics.refused.Observe(s.deps.Now().Sub(c.started).Seconds())
 	s.metrics.bytes.Add(float64(len(c.env.Body)))
 	s.metrics.count(c.sender, no.code)
 	s.logRefusal(c, no)
 	s.answerProblem(c, no)
+	if c.posted {
+		s.note(c, event.IntakeRefused, no, no.status)
+	}
 }
 
 func (s *Server) logRefusal(c *call, no refusal) {
@@ -73,7 +85,7 @@ func (s *Server) logRefusal(c *call, no refusal) {
 		courier = c.sender.name
 	}
 	args := []any{"code", no.code, "status", no.status, "detail", no.detail, "courier", courier,
-		"trace_id", strings.Clone(c.traceID), "remote", c.ctx.RemoteAddr().String()}
+		"trace_id", strings.Clone(c.traceID), "remote", s.from(c).String()}
 	if no.cause != nil {
 		args = append(args, "error", no.cause)
 	}
@@ -81,15 +93,22 @@ func (s *Server) logRefusal(c *call, no refusal) {
 }
 
 func (s *Server) answerProblem(c *call, no refusal) {
-	if no.retryable() {
+	if no.retryAfter > 0 {
+		c.ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, strconv.Itoa(no.retryAfter))
+	} else if no.retryable() {
 		c.ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, s.retryAfter)
 	}
 	c.out = appendProblem(c.out[:0], no, c.traceID)
 	c.answer(no.status, "application/problem+json", c.out)
 }
 
-// answerAccepted acknowledges an event that is kept.
+// answerAccepted acknowledges an event that is kept, in its courier's words if it
+// wants to hear them.
 func (c *call) answerAccepted(r event.Receipt) {
+	if own := &c.sender.success; own.Body != nil {
+		c.answer(own.Status, own.ContentType, own.Body)
+		return
+	}
 	b := append(c.out[:0], `{"acknowledged":true,"eventId":`...)
 	b = appendString(b, c.env.EventID)
 	b = append(b, `,"idempotencyKey":`...)
@@ -101,7 +120,7 @@ func (c *call) answerAccepted(r event.Receipt) {
 	b = append(b, `,"receivedAt":"`...)
 	b = c.env.ReceivedAt.AppendFormat(b, "2006-01-02T15:04:05.000Z07:00")
 	c.out = append(b, `"}`...)
-	c.answer(c.sender.status, "application/json", c.out)
+	c.answer(c.sender.success.Status, "application/json", c.out)
 }
 
 func (c *call) answer(status int, contentType string, body []byte) {
@@ -116,6 +135,7 @@ func (c *call) answer(status int, contentType string, body []byte) {
 // counted, because it would not understand.
 func (s *Server) turnAway(c net.Conn, tls bool, why problem) {
 	s.metrics.turned.WithLabelValues(string(why.code)).Inc()
+	s.records.sum(sumKey{outcome: event.IntakeRefused, code: why.code}).add(s.deps.Now(), 0)
 	s.refusals.warn("connection refused", "code", why.code, "detail", why.title, "remote", c.RemoteAddr().String())
 	if tls {
 		return
@@ -137,7 +157,9 @@ func appendProblem(b []byte, no refusal, traceID string) []byte {
 	}
 	b = append(b, `","title":`...)
 	b = appendString(b, no.title)
-	b = fmt.Appendf(b, `,"status":%d,"detail":`, no.status)
+	b = append(b, `,"status":`...)
+	b = strconv.AppendInt(b, int64(no.status), 10)
+	b = append(b, `,"detail":`...)
 	b = appendString(b, no.detail)
 	b = append(b, `,"acknowledged":false,"errorCode":`...)
 	b = appendString(b, string(no.code))

@@ -3,19 +3,37 @@ package ingest
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
+	"golang.org/x/time/rate"
 
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
-// Courier is a sender that may post events.
+// Courier is a sender that may post events, and its manners.
 type Courier struct {
 	Name          string // see [event.ValidCourier]
 	Scheme        *signature.Scheme
-	SuccessStatus int // 2xx that this courier insists on; 0 means 202
+	Decoder       *event.Decoder // of its bodies; nil reads the canonical one
+	Observe       bool           // accept, and record what would have been refused
+	Success       Success
+	Handshake     Handshake
+	Networks      []netip.Prefix // from which it may post; none: any
+	MaxBodyBytes  int            // larger bodies are refused; 0: the listener's limit, which can't be exceeded
+	RatePerSecond float64        // of its requests, 0 for no limit; past it they are refused until Retry-After
+	RateBurst     int            // of them at once, after a silence; at least 1 with a rate
+	MaxConcurrent int            // of them in work at once, 0 for no limit; those beyond are refused
+}
+
+// Success is what a courier wants to hear when its event is accepted.
+type Success struct {
+	Status      int    // 2xx; 0 means 202
+	Body        []byte // nil means our JSON, or nothing with a status that has no body
+	ContentType string // of Body; "" means plain text
 }
 
 // Couriers are all senders that may post events.
@@ -30,26 +48,44 @@ type table struct {
 	fallback *sender // nil for none
 	// dummy is verified against when there is no such courier; nil when there
 	// is no courier at all.
-	dummy *signature.Scheme
+	dummy   *signature.Scheme
+	schemes []*signature.Scheme // of all couriers, whose secrets are to be hidden
 }
 
-// sender is a Courier with its counters.
+// sender is a Courier ready for use, with its counters.
 type sender struct {
 	name      string
 	scheme    *signature.Scheme
-	status    int
-	accepted  prometheus.Counter
-	duplicate prometheus.Counter
-	conflict  prometheus.Counter
+	decoder   *event.Decoder
+	observe   bool
+	success   Success // complete
+	handshake Handshake
+	limits    limits
+	singles   *rate.Limiter // of its requests with a record of their own; nil when nothing is recorded
+
+	accepted  tally
+	duplicate tally
+	conflict  tally
+}
+
+// tally counts for the metrics and for the records.
+type tally struct {
+	prometheus.Counter
+	*sum
 }
 
 // SetCouriers replaces all couriers at once. Requests under way keep those they
-// began with. On error the couriers before stay in force.
+// began with, and limits that stay the same go on where they are. On error the
+// couriers before stay in force.
 func (s *Server) SetCouriers(c Couriers) error {
+	before := s.couriers.Load()
+	if before == nil {
+		before = &table{}
+	}
 	t := &table{byName: make(map[string]*sender, len(c.All))}
 	var errs []error
 	for i := range c.All {
-		one, err := s.newSender(&c.All[i])
+		one, err := s.newSender(&c.All[i], before.byName[c.All[i].Name])
 		if err == nil && t.byName[one.name] != nil {
 			err = errors.New("is there twice")
 		}
@@ -58,6 +94,7 @@ func (s *Server) SetCouriers(c Couriers) error {
 			continue
 		}
 		t.byName[one.name] = one
+		t.schemes = append(t.schemes, one.scheme)
 		if t.dummy == nil {
 			t.dummy = one.scheme.Dummy()
 		}
@@ -72,25 +109,69 @@ func (s *Server) SetCouriers(c Couriers) error {
 	return nil
 }
 
-func (s *Server) newSender(c *Courier) (*sender, error) {
+// newSender makes a courier ready for use; before is what it was until now, nil
+// for a new one.
+func (s *Server) newSender(c *Courier, before *sender) (*sender, error) {
 	switch {
 	case !event.ValidCourier(c.Name):
 		return nil, errors.New("is no courier's name: 1 to 63 characters of a-z, 0-9, '-' and '_'")
 	case c.Scheme == nil:
 		return nil, errors.New("has no signature scheme")
-	case c.SuccessStatus != 0 && (c.SuccessStatus < 200 || c.SuccessStatus > 299):
-		return nil, fmt.Errorf("has success status %d, must be 200 to 299", c.SuccessStatus)
+	}
+	success, unsuccessful := c.Success.complete()
+	var counting *limits
+	if before != nil {
+		counting = &before.limits
+	}
+	limits, unlimited := newLimits(c, s.config.MaxBodyBytes, counting)
+	if err := errors.Join(unsuccessful, unlimited); err != nil {
+		return nil, err
 	}
 	one := &sender{
-		name: c.Name, scheme: c.Scheme, status: c.SuccessStatus,
-		accepted:  s.metrics.requests.WithLabelValues(c.Name, codeAccepted),
-		duplicate: s.metrics.requests.WithLabelValues(c.Name, codeDuplicate),
-		conflict:  s.metrics.requests.WithLabelValues(c.Name, codeConflict),
+		name: c.Name, scheme: c.Scheme, decoder: c.Decoder, observe: c.Observe,
+		success: success, handshake: c.Handshake, limits: limits,
+		accepted:  s.tally(c.Name, codeAccepted, event.IntakeAccepted),
+		duplicate: s.tally(c.Name, codeDuplicate, event.IntakeDuplicate),
+		conflict:  s.tally(c.Name, codeConflict, event.IntakeDuplicate),
 	}
-	if one.status == 0 {
-		one.status = fasthttp.StatusAccepted
+	switch {
+	case before != nil:
+		one.singles = before.singles
+	case s.records != nil:
+		one.singles = s.records.limiter()
 	}
 	return one, nil
+}
+
+func (s *Server) tally(courier, code string, outcome event.IntakeOutcome) tally {
+	return tally{s.metrics.requests.WithLabelValues(courier, code), s.records.sum(sumKey{courier: courier, outcome: outcome})}
+}
+
+// complete returns the answer with its defaults.
+func (s Success) complete() (Success, error) {
+	var errs []error
+	if s.Status == 0 {
+		s.Status = fasthttp.StatusAccepted
+	}
+	if s.Status < 200 || s.Status > 299 {
+		errs = append(errs, fmt.Errorf("has success status %d, must be 200 to 299", s.Status))
+	}
+	if s.Body == nil && s.ContentType != "" {
+		errs = append(errs, fmt.Errorf("has success content-type %q, but no body of its own", s.ContentType))
+	}
+	if bare := s.Status == fasthttp.StatusNoContent || s.Status == fasthttp.StatusResetContent; bare {
+		if len(s.Body) > 0 {
+			errs = append(errs, fmt.Errorf("has a success body, which status %d can't have", s.Status))
+		}
+		s.Body, s.ContentType = []byte{}, ""
+	}
+	if !printable(s.ContentType) {
+		errs = append(errs, fmt.Errorf("has success content-type %q, which no header can carry", s.ContentType))
+	}
+	if len(s.Body) > 0 && s.ContentType == "" {
+		s.ContentType = plainText
+	}
+	return s, errors.Join(errs...)
 }
 
 // find returns the courier of that name, nil for none. An empty name asks for
@@ -100,4 +181,9 @@ func (t *table) find(name []byte) *sender {
 		return t.fallback
 	}
 	return t.byName[string(name)]
+}
+
+// printable reports whether text is printable ASCII.
+func printable(text string) bool {
+	return strings.IndexFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) < 0
 }

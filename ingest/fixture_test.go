@@ -171,7 +171,7 @@ func prepare(t testing.TB, change func(*Config)) *fixture {
 	}
 	f.Server, err = New(c, Deps{
 		Publisher: f.publisher, Stamper: stamper, Registerer: f.registry, Now: f.clock.Now,
-		Couriers: Couriers{Default: "demo", All: []Courier{{Name: "demo", Scheme: f.demo}, {Name: "plain", Scheme: f.plain, SuccessStatus: 200}}},
+		Couriers: Couriers{Default: "demo", All: []Courier{{Name: "demo", Scheme: f.demo}, {Name: "plain", Scheme: f.plain, Success: Success{Status: 200}}}},
 		Health:   func() (int, []byte) { return int(f.health.Load()), []byte(`{"status":"healthy"}`) },
 		Logger:   slog.New(slog.NewJSONHandler(f.log, nil)),
 	})

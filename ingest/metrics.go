@@ -13,6 +13,13 @@ const (
 	codeAccepted  = "ACCEPTED"
 	codeDuplicate = "DUPLICATE"
 	codeConflict  = "CONFLICT" // a duplicate with another body
+	codeHandshake = "HANDSHAKE"
+)
+
+// Why a request that was to have a record of its own was only summed up.
+const (
+	droppedFull     = "queue_full"
+	droppedUnstored = "not_stored"
 )
 
 // noCourier is the courier label of requests that name no courier of ours. No
@@ -26,6 +33,8 @@ type metrics struct {
 	inFlight prometheus.Gauge
 	turned   *prometheus.CounterVec
 	bytes    prometheus.Counter
+	observed *prometheus.CounterVec
+	dropped  *prometheus.CounterVec
 }
 
 // newMetrics registers the metrics with r; open tells how many connections are open.
@@ -54,13 +63,21 @@ func newMetrics(r prometheus.Registerer, open func() int) (*metrics, error) {
 			Name: "courier_gateway_ingest_body_bytes_total",
 			Help: "Bytes of the bodies whose signatures were checked.",
 		}),
+		observed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "courier_gateway_ingest_observed_total",
+			Help: "Accepted requests of couriers in observe mode, by what they would have been refused with.",
+		}, []string{"courier", "code"}),
+		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "courier_gateway_ingest_records_dropped_total",
+			Help: "Refused and observed requests that are only summed up because the store did not take their records, by where they were lost.",
+		}, []string{"reason"}),
 	}
 	conns := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "courier_gateway_ingest_connections",
 		Help: "Open connections.",
 	}, func() float64 { return float64(open()) })
 	var errs []error
-	for _, c := range []prometheus.Collector{m.requests, durations, m.inFlight, conns, m.turned, m.bytes} {
+	for _, c := range []prometheus.Collector{m.requests, durations, m.inFlight, conns, m.turned, m.bytes, m.observed, m.dropped} {
 		errs = append(errs, r.Register(c))
 	}
 	return m, errors.Join(errs...)

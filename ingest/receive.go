@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -22,23 +23,30 @@ const (
 	// keepBodyBytes is the largest body buffer that a connection keeps for its
 	// next request.
 	keepBodyBytes = 64 << 10
+	// keepMoments is the most room for checkpoints that a call keeps.
+	keepMoments = 128
 )
 
 // call is one request on its way, with all the memory that it needs. Calls are
 // pooled. What a call holds shares memory with the request, which is valid until
 // the handler returns.
 type call struct {
-	ctx     *fasthttp.RequestCtx
-	started time.Time
-	sender  *sender // nil while, or because, it is unknown
-	traceID string
-	event   event.Event
-	env     event.Envelope
-	faults  []event.Fault
+	ctx      *fasthttp.RequestCtx
+	started  time.Time
+	posted   bool          // to the intake, so that it is recorded
+	table    *table        // that sender is of
+	sender   *sender       // nil while, or because, it is unknown
+	counted  *atomic.Int64 // by which it is counted as in work; nil for not
+	traceID  string
+	event    event.Event
+	env      event.Envelope
+	faults   []event.Fault
+	observed refusal // what was overlooked, see overlook
 
-	trace [len(tracePrefix) + 32]byte // room for a trace id of our own
-	stamp [64]byte                    // room for the envelope's stamp
-	out   []byte                      // room for the answer
+	moments []event.Moment              // room for checkpoints
+	trace   [len(tracePrefix) + 32]byte // room for a trace id of our own
+	stamp   [64]byte                    // room for the envelope's stamp
+	out     []byte                      // room for the answer
 }
 
 func (s *Server) begin(ctx *fasthttp.RequestCtx) *call {
@@ -58,12 +66,17 @@ func (s *Server) end(c *call) {
 		s.refuse(c, refusal{problem: defect, detail: "the appliance failed on this request; send it again"})
 	}
 	s.metrics.inFlight.Dec()
+	c.leave()
 	if s.draining.Load() {
 		c.ctx.SetConnectionClose()
 	}
 	c.ctx.Request.ReleaseBody(keepBodyBytes)
 	if fault == nil { // else somebody may still hold the call
-		*c = call{faults: c.faults[:0], out: c.out[:0]}
+		if cap(c.moments) > keepMoments {
+			c.moments = nil
+		}
+		clear(c.moments) // their texts are the request's
+		*c = call{faults: c.faults[:0], moments: c.moments[:0], out: c.out[:0]}
 		s.calls.Put(c)
 	}
 }
@@ -100,8 +113,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	case intake && string(method) == fasthttp.MethodPost:
 		s.intake(c, courier)
 	case intake:
-		ctx.Response.Header.Set(fasthttp.HeaderAllow, "POST")
-		s.refuse(c, refusal{problem: methodNotAllowed, detail: "events are sent by POST"})
+		s.greet(c, courier)
 	case string(path) != healthPath:
 		s.refuse(c, refusal{problem: notFound, detail: "events are sent to " + intakePath + "/{courier}"})
 	case string(method) == fasthttp.MethodGet || string(method) == fasthttp.MethodHead:
@@ -127,6 +139,7 @@ func courierIn(path []byte) (courier []byte, ok bool) {
 }
 
 func (s *Server) intake(c *call, courier []byte) {
+	c.posted = true
 	receipt, no := s.receive(c, courier)
 	if no.code != "" {
 		s.refuse(c, no)
@@ -134,35 +147,45 @@ func (s *Server) intake(c *call, courier []byte) {
 	}
 	s.metrics.accepted.Observe(s.deps.Now().Sub(c.started).Seconds())
 	s.metrics.bytes.Add(float64(len(c.env.Body)))
-	switch {
-	case receipt.Conflict:
-		c.sender.conflict.Inc()
-	case receipt.Duplicate:
-		c.sender.duplicate.Inc()
-	default:
-		c.sender.accepted.Inc()
+	by := c.sender
+	outcome := &by.accepted
+	if receipt.Conflict {
+		outcome = &by.conflict
+	} else if receipt.Duplicate {
+		outcome = &by.duplicate
 	}
+	outcome.Inc()
 	c.answerAccepted(receipt)
+	if c.observed.code != "" {
+		s.tellObserved(c)
+		s.note(c, event.IntakeObserved, c.observed, by.success.Status)
+		return
+	}
+	outcome.add(c.started, len(c.env.Body))
 }
 
 // receive takes an event from the request to the queue. The refusal is empty when
 // the event is kept.
 func (s *Server) receive(c *call, courier []byte) (r event.Receipt, no refusal) {
-	couriers := s.couriers.Load()
-	c.sender = couriers.find(courier)
+	c.table = s.couriers.Load()
+	c.sender = c.table.find(courier)
 	if s.draining.Load() {
 		return r, refusal{problem: unavailable, detail: "the appliance is stopping; send the event again"}
 	}
-	if no = c.mediaFault(); no.code != "" {
+	if no = s.admit(c); no.code != "" {
 		return r, no
 	}
-	if no = c.verify(couriers); no.code != "" {
+	if no = c.mediaFault(); no.code != "" && !c.overlook(no) {
 		return r, no
 	}
-	if c.faults = c.event.Decode(c.env.Body, c.faults[:0]); len(c.faults) > 0 {
-		return r, refusal{problem: badPayload, detail: "the body is no valid event", faults: c.faults}
+	if no = c.verify(); no.code != "" && !c.overlook(no) {
+		return r, no
 	}
-	s.wrap(c)
+	if no = c.decode(); no.code != "" && !c.overlook(no) {
+		return r, no
+	}
+	c.env.TraceID, c.env.ReceivedAt = c.traceID, c.started.UTC()
+	s.wrap(&c.env, c.sender, &c.event, c.stamp[:0])
 	r, err := s.deps.Publisher.Publish(s.hard, &c.env)
 	if err != nil {
 		return r, unkept(err)
@@ -185,33 +208,54 @@ func unkept(err error) refusal {
 
 // verify proves the sender. For an unknown courier it does the same work, so
 // that its answer takes the same time.
-func (c *call) verify(couriers *table) refusal {
+func (c *call) verify() refusal {
 	c.env.Body = c.Body()
 	if c.sender == nil {
-		if couriers.dummy != nil {
-			_, _ = couriers.dummy.Verify(c, c.started)
+		if c.table.dummy != nil {
+			_, _ = c.table.dummy.Verify(c, c.started)
 		}
 		return refusal{problem: unknownCourier, detail: "there is no courier of this name"}
 	}
 	keyID, err := c.sender.scheme.Verify(c, c.started)
-	if fail, ok := errors.AsType[*signature.Failure](err); ok && fail.Kind == signature.NoKeys {
-		return refusal{problem: unavailable, detail: err.Error()}
+	if err == nil {
+		c.env.KeyID = keyID
+		return refusal{}
 	}
-	if err != nil {
-		return refusal{problem: badSignature, detail: err.Error()}
+	c.env.KeyID = event.KeyIDObserved // if it goes on at all
+	no := refusal{problem: badSignature, detail: err.Error()}
+	if fail, ok := errors.AsType[*signature.Failure](err); ok {
+		no.reason = fail.Kind.String()
+		if fail.Kind == signature.NoKeys {
+			no.problem = unavailable
+		}
 	}
-	c.env.KeyID = keyID
-	return refusal{}
+	return no
 }
 
-// wrap completes the envelope. No header of the request gets into it but the one
-// that became the trace id.
-func (s *Server) wrap(c *call) {
-	e := &c.env
-	e.Courier, e.Scheme = c.sender.name, c.sender.scheme.Name()
-	e.EventID, e.Key = c.event.ID, c.event.Key
-	e.TraceID, e.ReceivedAt = c.traceID, c.started.UTC()
-	e.Stamp = alias(s.deps.Stamper.AppendStamp(c.stamp[:0], e))
+// decode reads the event.
+func (c *call) decode() refusal {
+	c.event.Checkpoints = c.moments[:0]
+	in := event.Input{Body: c.env.Body, Headers: c, Received: c.started.UTC()}
+	c.faults = c.sender.decoder.Decode(in, &c.event, c.faults[:0])
+	if c.event.Checkpoints != nil {
+		c.moments = c.event.Checkpoints
+	}
+	if len(c.faults) == 0 {
+		return refusal{}
+	}
+	if c.sender.observe {
+		c.nameByBody()
+	}
+	return refusal{problem: badPayload, detail: "the body is no valid event", faults: c.faults}
+}
+
+// wrap completes an envelope that has its body, its key id, its trace id and its
+// time. No header of the request gets into it but the one that became the trace id
+// and those that the courier's mapping names the event by. The stamp takes room.
+func (s *Server) wrap(e *event.Envelope, by *sender, told *event.Event, room []byte) {
+	e.Courier, e.Scheme = by.name, by.scheme.Name()
+	e.EventID, e.Key = told.ID, told.Key
+	e.Stamp = alias(s.deps.Stamper.AppendStamp(room, e))
 }
 
 // handleBroken answers what never became a request: it was too large, too slow
@@ -220,7 +264,9 @@ func (s *Server) handleBroken(ctx *fasthttp.RequestCtx, err error) {
 	c := s.begin(ctx)
 	defer s.end(c)
 	linger(ctx.Conn())
-	s.refuse(c, s.broken(err))
+	no := s.broken(err)
+	s.refuse(c, no)
+	s.records.sum(sumKey{outcome: event.IntakeRefused, code: no.code}).add(c.started, 0)
 }
 
 func (s *Server) broken(err error) refusal {

@@ -1,9 +1,10 @@
 // Package ingest is the public listener: the way of an event from the wire to
 // the queue. In come HTTP requests from couriers. Each is bounded, proved
-// (package signature), validated (package event), wrapped in an envelope with
-// the appliance's stamp and handed to a [Publisher]; only when that says that
-// the event is kept does a 2xx go out. Whatever is refused is answered with an
-// RFC 9457 problem document.
+// (package signature), read as its [Courier] writes (package event), wrapped in an
+// envelope with the appliance's stamp and handed to a [Publisher]; only when that
+// says that the event is kept does a 2xx go out. Whatever is refused is answered
+// with an RFC 9457 problem document and told to a [Recorder], from whose records an
+// operator can take it in after all.
 //
 // Only the wiring of the appliance calls this package. It knows nothing of the
 // broker behind the Publisher.
@@ -16,6 +17,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -50,6 +52,10 @@ type Config struct {
 	TLSCertFile    string        // PEM; with TLSKeyFile it makes the listener speak TLS
 	TLSKeyFile     string        // PEM; both files are read again when they change
 	RetryAfter     time.Duration // what a 503 asks for, in full seconds
+	// TrustedProxies are believed what X-Forwarded-For says of who has sent a
+	// request. To the limits on connections it is the proxy that counts.
+	TrustedProxies []netip.Prefix
+	Records        RecordsConfig
 }
 
 // DefaultConfig returns the limits that suit most installations.
@@ -64,6 +70,7 @@ func DefaultConfig() Config {
 		MaxConns:       10_000,
 		MaxConnsPerIP:  1_000,
 		RetryAfter:     time.Second,
+		Records:        defaultRecords(),
 	}
 }
 
@@ -81,6 +88,12 @@ func (c *Config) validate() error {
 	positive("IdleTimeout", c.IdleTimeout > 0)
 	positive("MaxConns", c.MaxConns > 0)
 	positive("RetryAfter", c.RetryAfter > 0)
+	positive("Records.BodyBytes", c.Records.BodyBytes > 0)
+	positive("Records.PerSecond", c.Records.PerSecond > 0)
+	positive("Records.Burst", c.Records.Burst > 0)
+	positive("Records.Every", c.Records.Every > 0)
+	positive("Records.SumEvery", c.Records.SumEvery > 0)
+	positive("Records.Queue", c.Records.Queue > 0)
 	if c.MaxConnsPerIP < 0 {
 		errs = append(errs, errors.New("ingest config: MaxConnsPerIP must not be negative"))
 	}
@@ -100,7 +113,7 @@ type Publisher interface {
 	Publish(ctx context.Context, e *event.Envelope) (event.Receipt, error)
 }
 
-// Deps are what the listener works with. All of them are required.
+// Deps are what the listener works with. All of them are required but the Recorder.
 type Deps struct {
 	Publisher  Publisher
 	Couriers   Couriers
@@ -109,11 +122,12 @@ type Deps struct {
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 	Now        func() time.Time
+	Recorder   Recorder // nil: nothing is recorded
 }
 
 func (d *Deps) validate() error {
 	if d.Publisher == nil || d.Stamper == nil || d.Health == nil || d.Logger == nil || d.Registerer == nil || d.Now == nil {
-		return errors.New("ingest: every member of Deps is required")
+		return errors.New("ingest: every member of Deps but the Recorder is required")
 	}
 	return nil
 }
@@ -125,7 +139,9 @@ type Server struct {
 	http       *fasthttp.Server
 	tls        *tls.Config // nil for plain HTTP
 	couriers   atomic.Pointer[table]
+	trusted    []netip.Prefix // proxies
 	metrics    *metrics
+	records    *records // nil when nothing is recorded
 	refusals   *journal // what senders did wrong
 	failures   *journal // what went wrong here
 	calls      sync.Pool
@@ -160,9 +176,13 @@ func New(c Config, d Deps) (*Server, error) {
 		s.tls = &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, GetCertificate: certs.get}
 	}
 	var err error
+	if s.trusted, err = bareNetworks(c.TrustedProxies); err != nil {
+		return nil, fmt.Errorf("ingest config: TrustedProxies %w", err)
+	}
 	if s.metrics, err = newMetrics(d.Registerer, s.gate.count); err != nil {
 		return nil, err
 	}
+	s.records = newRecords(c.Records, d.Recorder, s.failures, s.metrics.dropped)
 	if err = s.SetCouriers(d.Couriers); err != nil {
 		return nil, err
 	}
@@ -202,6 +222,7 @@ func (s *Server) Serve(ln net.Listener) error {
 	if !s.gate.guard(ln, s.tls != nil) {
 		return nil
 	}
+	s.records.begin(s.hard)
 	var conns net.Listener = s.gate
 	if s.tls != nil {
 		conns = tls.NewListener(s.gate, s.tls)
@@ -212,9 +233,9 @@ func (s *Server) Serve(ln net.Listener) error {
 	return nil
 }
 
-// Shutdown stops accepting, lets every request in flight be answered and closes
-// the connections. Requests that still come on open ones are answered 503. When
-// ctx ends first, what is in flight is cut off: publishing is cancelled with the
+// Shutdown stops accepting, lets every request in flight be answered, closes the
+// connections and records what was seen. Requests that still come on open ones are
+// answered 503. When ctx ends first, what is in flight is cut off: publishing is cancelled with the
 // cause of ctx, such requests are answered 503, and a moment later every
 // connection is closed.
 func (s *Server) Shutdown(ctx context.Context) error {
@@ -223,9 +244,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.gate.wait(ctx, drainGrace)
 	err := s.http.ShutdownWithContext(ctx)
 	if err == nil || errors.Is(err, net.ErrClosed) {
-		return nil
+		return s.records.stop(ctx)
 	}
 	s.hardStop(context.Cause(ctx))
 	s.gate.wait(context.WithoutCancel(ctx), lastAnswers)
-	return fmt.Errorf("requests of couriers were cut off, %d connections closed with them: %w", s.gate.closeAll(), err)
+	err = fmt.Errorf("requests of couriers were cut off, %d connections closed with them: %w", s.gate.closeAll(), err)
+	return errors.Join(err, s.records.stop(ctx))
 }

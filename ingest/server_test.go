@@ -59,7 +59,7 @@ func TestSetCouriers(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
 	bad := Couriers{Default: "gone", All: []Courier{
-		{Name: "Not A Name", Scheme: f.demo}, {Name: "bare"}, {Name: "odd", Scheme: f.demo, SuccessStatus: 302},
+		{Name: "Not A Name", Scheme: f.demo}, {Name: "bare"}, {Name: "odd", Scheme: f.demo, Success: Success{Status: 302}},
 		{Name: "twin", Scheme: f.demo}, {Name: "twin", Scheme: f.demo},
 	}}
 	err := f.SetCouriers(bad)
@@ -127,7 +127,7 @@ func TestRefusalsAreLoggedAtABoundedRate(t *testing.T) {
 	if n < linesAtOnce || n >= sent {
 		t.Errorf("%d lines for %d refusals", n, sent)
 	}
-	for _, part := range []string{`"code":"INVALID_SIGNATURE"`, `"courier":"demo"`, `"trace_id":"req_`, `"remote":"127.0.0.1:`} {
+	for _, part := range []string{`"code":"INVALID_SIGNATURE"`, `"courier":"demo"`, `"trace_id":"req_`, `"remote":"127.0.0.1"`} {
 		if !strings.Contains(log, part) {
 			t.Errorf("the log lacks %s", part)
 		}

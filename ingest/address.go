@@ -1,0 +1,111 @@
+package ingest
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// from returns who has sent a request: the peer of its connection or, when that
+// is a trusted proxy, the last one in X-Forwarded-For that is none. What a sender
+// writes into that header itself stands in front of what the proxies add, so it
+// can't pass for another. Without such an address, or when one of those behind it
+// can't be read, it is the peer.
+func (s *Server) from(c *call) netip.Addr {
+	peer := addressOf(c.ctx.RemoteAddr())
+	if !within(s.trusted, peer) {
+		return peer
+	}
+	if sender, ok := forwarded(c.ctx.Request.Header.PeekAll("X-Forwarded-For"), s.trusted); ok {
+		return sender
+	}
+	return peer
+}
+
+// forwarded returns the right-most address that is not trusted. Several lines of
+// a header are one list (RFC 9110, section 5.3), whose empty items don't count.
+func forwarded(lines [][]byte, trusted []netip.Prefix) (sender netip.Addr, ok bool) {
+	for _, line := range slices.Backward(lines) {
+		for len(line) > 0 {
+			comma := bytes.LastIndexByte(line, ',')
+			item := bytes.TrimSpace(line[comma+1:])
+			line = line[:max(comma, 0)]
+			if len(item) == 0 {
+				continue
+			}
+			if sender, ok = parseAddress(alias(item)); !ok {
+				return netip.Addr{}, false
+			}
+			if !within(trusted, sender) {
+				return sender, true
+			}
+		}
+	}
+	return netip.Addr{}, false
+}
+
+// parseAddress reads an IP address as proxies write it: alone, in brackets, with
+// a port, or both. A zone means nothing to others than its host, so there is none.
+func parseAddress(text string) (netip.Addr, bool) {
+	port := ""
+	bracketed := strings.HasPrefix(text, "[")
+	colon := strings.IndexByte(text, ':')
+	switch {
+	case bracketed:
+		var closed bool
+		if text, port, closed = strings.Cut(text[1:], "]"); !closed {
+			return netip.Addr{}, false
+		}
+	case colon >= 0 && colon == strings.LastIndexByte(text, ':'):
+		text, port = text[:colon], text[colon:]
+	}
+	if port != "" && !isPort(port) || strings.IndexByte(text, '%') >= 0 {
+		return netip.Addr{}, false
+	}
+	a, err := netip.ParseAddr(text)
+	return bare(a), err == nil && (!bracketed || a.Is6())
+}
+
+// isPort reports whether text is a colon and a port.
+func isPort(text string) bool {
+	digits := strings.TrimPrefix(text, ":")
+	return len(digits) == len(text)-1 && len(digits) >= 1 && len(digits) <= 5 && strings.Trim(digits, "0123456789") == ""
+}
+
+// addressOf returns the address of a peer, the zero one when it has none.
+func addressOf(a net.Addr) netip.Addr {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		return bare(tcp.AddrPort().Addr())
+	}
+	return netip.Addr{}
+}
+
+// bare returns the one form of an address that networks are compared with.
+func bare(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
+
+func within(networks []netip.Prefix, a netip.Addr) bool {
+	for i := range networks {
+		if networks[i].Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// bareNetworks returns networks in the form of [bare] addresses.
+func bareNetworks(networks []netip.Prefix) ([]netip.Prefix, error) {
+	out := make([]netip.Prefix, 0, len(networks))
+	for _, p := range networks {
+		if !p.IsValid() {
+			return nil, fmt.Errorf("has a network that is none: %v", p)
+		}
+		if p.Addr().Is4In6() && p.Bits() >= 96 {
+			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
+}

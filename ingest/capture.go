@@ -1,0 +1,181 @@
+package ingest
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"net/url"
+	"slices"
+	"strings"
+
+	"golang.org/x/time/rate"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/signature"
+)
+
+const (
+	// redacted stands for what is taken out of a captured request.
+	redacted = "(redacted)"
+	// maskAhead is how far behind the end of what is kept of a body secrets are
+	// looked for, so that none is cut in two.
+	maskAhead = 4 << 10
+)
+
+// secretHeaders never get into a record, whoever reads them, but for one that a
+// courier puts its signature in.
+var secretHeaders = []string{"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key"}
+
+// note records what became of a request: by itself when it was refused or
+// observed for what is in it, as far as the bounds allow, and in a sum otherwise.
+func (s *Server) note(c *call, outcome event.IntakeOutcome, no refusal, status int) {
+	if s.records == nil {
+		return
+	}
+	key := sumKey{outcome: outcome, code: no.code, reason: no.reason}
+	limit := s.records.unknown
+	if c.sender != nil {
+		key.courier, limit = c.sender.name, c.sender.singles
+	}
+	if !no.telling() || !s.keep(c, key, limit, no, status) {
+		s.records.sum(key).add(c.started, len(c.Body()))
+	}
+}
+
+// telling reports whether the request itself tells why it was refused. One that
+// came too often, or at the wrong time, or met a defect, says nothing.
+func (no *refusal) telling() bool {
+	switch no.code {
+	case event.RateLimited, event.IntakeUnavailable, event.Internal:
+		return false
+	default:
+		return true
+	}
+}
+
+// keep makes a record of one request; false when that is more than the bounds
+// allow. Only then it costs no memory.
+func (s *Server) keep(c *call, key sumKey, limit *rate.Limiter, no refusal, status int) bool {
+	if !limit.AllowN(c.started, 1) {
+		return false
+	}
+	kept := !s.records.full() && s.records.put(event.IngestionRecord{
+		ID: event.IngestionID(c.started, rand.Uint64()), Courier: key.courier, Outcome: key.outcome, Count: 1,
+		Bytes: int64(len(c.Body())), At: c.started.UTC(), Until: c.started.UTC(),
+		Code: no.code, Reason: no.reason, Detail: no.told(),
+		Status: status, Address: s.from(c).String(), TraceID: strings.Clone(c.traceID), Request: s.capture(c),
+	})
+	if !kept {
+		s.metrics.dropped.WithLabelValues(droppedFull).Inc()
+	}
+	return kept
+}
+
+// told returns the detail with the faults of the body.
+func (no *refusal) told() string {
+	var b strings.Builder
+	b.WriteString(no.detail)
+	for i, f := range no.faults[:min(len(no.faults), maxFaults)] {
+		if i == 0 {
+			b.WriteString(": ")
+		} else {
+			b.WriteString("; ")
+		}
+		b.WriteString(f.Path + " " + f.Message)
+	}
+	return b.String()
+}
+
+// capture returns a copy of a request that shares no memory with it and shows no
+// secret: the headers that never show one, the credentials of the courier (of
+// every courier when it is none of ours), and wherever else a secret stands.
+// Signatures stay, because they show nothing and the request is verified by them.
+func (s *Server) capture(c *call) *event.CapturedRequest {
+	r := &redaction{own: c.table.schemes, all: c.table.schemes}
+	if c.sender != nil {
+		r.own, r.verifying = []*signature.Scheme{c.sender.scheme}, c.sender.scheme.Headers()
+	}
+	request := &event.CapturedRequest{
+		Method: text(c.Method()), Path: r.path(c.Path()), Query: r.query(c.Query()), Headers: []event.CapturedHeader{},
+		Body: r.body(c.Body(), s.config.Records.BodyBytes), BodyBytes: len(c.Body()),
+	}
+	for name, value := range c.ctx.Request.Header.AllInOrder() {
+		request.Headers = append(request.Headers, event.CapturedHeader{Name: text(name), Value: r.header(strings.ToLower(string(name)), value)})
+	}
+	request.Redacted = r.done
+	return request
+}
+
+// redaction takes the secrets out of one request.
+type redaction struct {
+	own       []*signature.Scheme // whose credentials are to be hidden
+	all       []*signature.Scheme // of every courier: one may post to another's address
+	verifying []string            // headers that the courier's requests are verified by
+	done      bool                // a credential of its own is gone
+}
+
+// shows reports whether a credential stands there.
+func (r *redaction) shows(from, name string) bool {
+	return slices.ContainsFunc(r.own, func(s *signature.Scheme) bool {
+		where, names := s.Credential()
+		return where == from && slices.Contains(names, name)
+	})
+}
+
+// mask overwrites all secrets in b.
+func (r *redaction) mask(schemes []*signature.Scheme, b []byte) (masked bool) {
+	for _, s := range schemes {
+		if s.Mask(b) {
+			masked = true
+			r.done = r.done || slices.Contains(r.own, s)
+		}
+	}
+	return masked
+}
+
+// header returns the value of a header whose name is in lower case.
+func (r *redaction) header(name string, value []byte) string {
+	shown := r.shows("header", name)
+	r.done = r.done || shown
+	listed := slices.Contains(secretHeaders, name) && !slices.Contains(r.verifying, name)
+	if shown || listed || r.mask(r.all, bytes.Clone(value)) {
+		return redacted
+	}
+	return text(value)
+}
+
+func (r *redaction) path(path []byte) string {
+	path = bytes.Clone(path)
+	r.mask(r.all, path)
+	return text(path)
+}
+
+// query returns the query without what is secret, whether that is encoded or not.
+func (r *redaction) query(query []byte) string {
+	pairs := strings.Split(text(query), "&")
+	for i, pair := range pairs {
+		name, _, _ := strings.Cut(pair, "=")
+		plainName, err := url.QueryUnescape(name)
+		plain, failed := url.QueryUnescape(pair)
+		if failed != nil {
+			plain = pair
+		}
+		switch {
+		case err == nil && r.shows("query", plainName):
+			pairs[i], r.done = name+"="+redacted, true
+		case r.mask(r.all, []byte(plain)):
+			pairs[i] = redacted
+		}
+	}
+	return strings.Join(pairs, "&")
+}
+
+// body returns the first bytes of a body. Their number tells whether all is there,
+// so what is secret is overwritten.
+func (r *redaction) body(body []byte, most int) []byte {
+	kept := append([]byte{}, body[:min(len(body), most+maskAhead)]...)
+	r.mask(r.own, kept)
+	return kept[:min(len(kept), most)]
+}
+
+// text returns a copy of b as every store can keep it.
+func text(b []byte) string { return strings.ToValidUTF8(string(b), "\uFFFD") }

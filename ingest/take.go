@@ -1,0 +1,119 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/signature"
+)
+
+// Take puts a refused request on the queue after all, with what is known of its
+// courier now: its secrets and scheme may have been wrong, or its mapping. The
+// request is verified as of the time when it came; when nothing proves its sender
+// any more, or never has, it is taken only if an operator vouches for it. Limits
+// on networks, rate, size and media type don't count: a person has looked at it.
+//
+// The error is an [event.Error]. Its code is BAD_REQUEST for a record that is none
+// of a refused request, UNKNOWN_COURIER when its courier is not there,
+// PAYLOAD_TOO_LARGE when not all of the body was kept, INVALID_SIGNATURE when it
+// would need to be vouched for, INVALID_PAYLOAD with every fault of the body, and
+// that of the [Publisher] otherwise.
+func (s *Server) Take(ctx context.Context, r event.IngestionRecord, vouch bool) (event.Taken, error) {
+	by, err := s.takeable(&r)
+	if err != nil {
+		return event.Taken{}, err
+	}
+	request := &captured{r.Request}
+	keyID, err := by.prove(request, &r, vouch)
+	if err != nil {
+		return event.Taken{}, err
+	}
+	var told event.Event
+	faults := by.decoder.Decode(event.Input{Body: r.Request.Body, Headers: request, Received: r.At.UTC()}, &told, nil)
+	if len(faults) > 0 {
+		no := refusal{detail: "the body is still no valid event", faults: faults}
+		return event.Taken{}, event.Errorf(event.InvalidPayload, takeOp, "%s", no.told())
+	}
+	env := event.Envelope{TraceID: r.TraceID, ReceivedAt: r.At.UTC(), KeyID: keyID, Body: r.Request.Body}
+	s.wrap(&env, by, &told, nil)
+	receipt, err := s.deps.Publisher.Publish(ctx, &env)
+	if err != nil {
+		return event.Taken{}, &event.Error{Code: event.CodeOf(err), Op: takeOp, Err: err}
+	}
+	s.deps.Logger.Info("refused request taken in by hand", "courier", env.Courier, "event_id", env.EventID,
+		"trace_id", env.TraceID, "key_id", keyID, "record", r.ID)
+	return event.Taken{
+		Identity: event.Identity{Courier: env.Courier, Key: strings.Clone(env.Key)}, EventID: strings.Clone(env.EventID),
+		Sequence: receipt.Sequence, Duplicate: receipt.Duplicate, KeyID: keyID,
+	}, nil
+}
+
+const takeOp = "take in a refused request"
+
+// takeable returns the courier of a record that can be taken in.
+func (s *Server) takeable(r *event.IngestionRecord) (*sender, error) {
+	switch {
+	case r.Request == nil:
+		return nil, event.Errorf(event.BadRequest, takeOp, "the record is the sum of %d requests and holds none of them", r.Count)
+	case r.Outcome != event.IntakeRefused:
+		return nil, event.Errorf(event.BadRequest, takeOp, "the request was not refused but %s: its event is on the queue already", r.Outcome)
+	case r.Courier == "":
+		return nil, event.Errorf(event.UnknownCourier, takeOp, "the request named no courier of ours, so nothing can tell what it means")
+	case !r.Request.Whole():
+		return nil, event.Errorf(event.PayloadTooLarge, takeOp, "only %d of the %d bytes of the body were kept", len(r.Request.Body), r.Request.BodyBytes)
+	case s.draining.Load():
+		return nil, event.Errorf(event.IntakeUnavailable, takeOp, "the appliance is stopping")
+	}
+	by := s.couriers.Load().byName[r.Courier]
+	if by == nil {
+		return nil, event.Errorf(event.UnknownCourier, takeOp, "there is no courier %q any more", r.Courier)
+	}
+	return by, nil
+}
+
+// prove returns the id of the key that proves a captured request, or of the
+// operator who vouches for it.
+func (s *sender) prove(request *captured, r *event.IngestionRecord, vouch bool) (keyID string, err error) {
+	keyID, err = s.scheme.Verify(request, r.At)
+	switch {
+	case err == nil:
+		return keyID, nil
+	case vouch:
+		return event.KeyIDOperator, nil
+	case r.Request.Redacted:
+		return "", event.Errorf(event.InvalidSignature, takeOp, "the credential of the request was not kept, so it can't be verified again: somebody has to vouch for it")
+	}
+	if fail, ok := errors.AsType[*signature.Failure](err); ok && fail.Kind == signature.NoKeys {
+		return "", event.Errorf(event.IntakeUnavailable, takeOp, "%w", err)
+	}
+	return "", event.Errorf(event.InvalidSignature, takeOp, "%w", err)
+}
+
+// captured is a captured request as schemes and mappings read it.
+type captured struct{ *event.CapturedRequest }
+
+// Header returns the first value of a header and how often the header occurs.
+func (c *captured) Header(name string) (value []byte, count int) {
+	for i := range c.Headers {
+		if h := &c.Headers[i]; strings.EqualFold(h.Name, name) {
+			if count++; count == 1 {
+				value = []byte(h.Value)
+			}
+		}
+	}
+	return value, count
+}
+
+// Body returns the body, which is whole.
+func (c *captured) Body() []byte { return c.CapturedRequest.Body }
+
+// Method returns the method.
+func (c *captured) Method() []byte { return []byte(c.CapturedRequest.Method) }
+
+// Path returns the path as it was sent.
+func (c *captured) Path() []byte { return []byte(c.CapturedRequest.Path) }
+
+// Query returns the query as it was sent.
+func (c *captured) Query() []byte { return []byte(c.CapturedRequest.Query) }
