@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -71,8 +72,8 @@ func parseAddress(text string) (netip.Addr, bool) {
 
 // isPort reports whether text is a colon and a port.
 func isPort(text string) bool {
-	digits := strings.TrimPrefix(text, ":")
-	return len(digits) == len(text)-1 && len(digits) >= 1 && len(digits) <= 5 && strings.Trim(digits, "0123456789") == ""
+	_, err := strconv.ParseUint(text[1:], 10, 16)
+	return text[0] == ':' && err == nil
 }
 
 // addressOf returns the address of a peer, the zero one when it has none.

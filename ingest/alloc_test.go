@@ -3,6 +3,7 @@
 package ingest
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/valyala/fasthttp"
@@ -29,7 +30,45 @@ func TestReadingOfARequestDoesNotAllocate(t *testing.T) {
 }
 
 func TestHandlingDoesNotAllocate(t *testing.T) {
-	if n := testing.AllocsPerRun(1000, warm(t)); n != 0 {
-		t.Errorf("a good request costs %v allocations, want 0", n)
+	f := prepare(t, nil)
+	f.set(t, Courier{Name: "push", Scheme: stripes(t), Decoder: pushed(t)}, Courier{Name: "own", Scheme: f.plain, Success: Success{Status: 200, Body: []byte("OK")}})
+	other := prepare(t, nil)
+	for _, tc := range []struct {
+		name   string
+		handle func()
+		want   float64
+	}{
+		{"canonical", f.warm(t, f.usual(), 202), 0},
+		{"its own answer", f.warm(t, f.raw(f.plain, "/v1/events/courier/own", goodBody), 200), 0},
+		{"mapped, with every limit, behind a proxy", other.warm(t, other.mannered(t), 202), 0},
+		{"mapped, with checkpoints", f.warm(t, f.raw(stripes(t), "/v1/events/courier/push", pushedBody), 202), 1}, // its id is a hash
+	} {
+		if n := testing.AllocsPerRun(1000, tc.handle); n != tc.want {
+			t.Errorf("%s: a good request costs %v allocations, want %v", tc.name, n, tc.want)
+		}
+	}
+}
+
+// TestRefusingDoesNotAllocate floods the intake: what is beyond the rate of records
+// is only counted, and logged at a rate of its own.
+func TestRefusingDoesNotAllocate(t *testing.T) {
+	f := prepare(t, nil)
+	f.set(t, Courier{Name: "slow", Scheme: f.plain, RatePerSecond: 0.1, RateBurst: 1}, Courier{Name: "small", Scheme: f.plain, MaxBodyBytes: 1},
+		Courier{Name: "far", Scheme: f.plain, Networks: prefixes("2001:db8::/32")})
+	for name, handle := range map[string]func(){
+		"signature": f.warm(t, f.badly("demo"), 401), "unknown": f.warm(t, f.badly("nobody"), 404), "size": f.warm(t, f.badly("small"), 413),
+		"network": f.warm(t, f.badly("far"), 403), "media type": f.warm(t, strings.Replace(f.usual(), "application/json", "application/text", 1), 415),
+	} {
+		for range 10 * f.config.Records.Burst {
+			handle()
+		}
+		if n := testing.AllocsPerRun(1000, handle); n != 0 {
+			t.Errorf("%s: a refused request costs %v allocations, want 0", name, n)
+		}
+	}
+	var ctx fasthttp.RequestCtx
+	f.process(&ctx, []byte(f.badly("slow")))
+	if n := testing.AllocsPerRun(1000, f.warm(t, f.badly("slow"), 429)); n != 0 {
+		t.Errorf("rate: a refused request costs %v allocations, want 0", n)
 	}
 }

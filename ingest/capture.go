@@ -2,8 +2,8 @@ package ingest
 
 import (
 	"bytes"
+	"encoding/hex"
 	"math/rand/v2"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -58,16 +58,19 @@ func (s *Server) keep(c *call, key sumKey, limit *rate.Limiter, no refusal, stat
 	if !limit.AllowN(c.started, 1) {
 		return false
 	}
-	kept := !s.records.full() && s.records.put(event.IngestionRecord{
-		ID: event.IngestionID(c.started, rand.Uint64()), Courier: key.courier, Outcome: key.outcome, Count: 1,
-		Bytes: int64(len(c.Body())), At: c.started.UTC(), Until: c.started.UTC(),
-		Code: no.code, Reason: no.reason, Detail: no.told(),
-		Status: status, Address: s.from(c).String(), TraceID: strings.Clone(c.traceID), Request: s.capture(c),
-	})
-	if !kept {
-		s.metrics.dropped.WithLabelValues(droppedFull).Inc()
+	if !s.records.full() {
+		request, traceID := s.capture(c)
+		if s.records.put(event.IngestionRecord{
+			ID: event.IngestionID(c.started, rand.Uint64()), Courier: key.courier, Outcome: key.outcome, Count: 1,
+			Bytes: int64(request.BodyBytes), At: c.started.UTC(), Until: c.started.UTC(),
+			Code: no.code, Reason: no.reason, Detail: no.told(),
+			Status: status, Address: s.from(c).String(), TraceID: traceID, Request: request,
+		}) {
+			return true
+		}
 	}
-	return kept
+	s.metrics.dropped.WithLabelValues(droppedFull).Inc()
+	return false
 }
 
 // told returns the detail with the faults of the body.
@@ -85,24 +88,25 @@ func (no *refusal) told() string {
 	return b.String()
 }
 
-// capture returns a copy of a request that shares no memory with it and shows no
+// capture returns a request and its trace id in memory of their own and without a
 // secret: the headers that never show one, the credentials of the courier (of
 // every courier when it is none of ours), and wherever else a secret stands.
 // Signatures stay, because they show nothing and the request is verified by them.
-func (s *Server) capture(c *call) *event.CapturedRequest {
+func (s *Server) capture(c *call) (request *event.CapturedRequest, traceID string) {
 	r := &redaction{own: c.table.schemes, all: c.table.schemes}
 	if c.sender != nil {
 		r.own, r.verifying = []*signature.Scheme{c.sender.scheme}, c.sender.scheme.Headers()
 	}
-	request := &event.CapturedRequest{
+	request = &event.CapturedRequest{
 		Method: text(c.Method()), Path: r.path(c.Path()), Query: r.query(c.Query()), Headers: []event.CapturedHeader{},
 		Body: r.body(c.Body(), s.config.Records.BodyBytes), BodyBytes: len(c.Body()),
 	}
 	for name, value := range c.ctx.Request.Header.AllInOrder() {
 		request.Headers = append(request.Headers, event.CapturedHeader{Name: text(name), Value: r.header(strings.ToLower(string(name)), value)})
 	}
+	traceID = r.value([]byte(c.traceID))
 	request.Redacted = r.done
-	return request
+	return request, traceID
 }
 
 // redaction takes the secrets out of one request.
@@ -137,7 +141,14 @@ func (r *redaction) header(name string, value []byte) string {
 	shown := r.shows("header", name)
 	r.done = r.done || shown
 	listed := slices.Contains(secretHeaders, name) && !slices.Contains(r.verifying, name)
-	if shown || listed || r.mask(r.all, bytes.Clone(value)) {
+	if shown || listed {
+		return redacted
+	}
+	return r.value(value)
+}
+
+func (r *redaction) value(value []byte) string {
+	if r.mask(r.all, bytes.Clone(value)) {
 		return redacted
 	}
 	return text(value)
@@ -154,19 +165,33 @@ func (r *redaction) query(query []byte) string {
 	pairs := strings.Split(text(query), "&")
 	for i, pair := range pairs {
 		name, _, _ := strings.Cut(pair, "=")
-		plainName, err := url.QueryUnescape(name)
-		plain, failed := url.QueryUnescape(pair)
-		if failed != nil {
-			plain = pair
-		}
 		switch {
-		case err == nil && r.shows("query", plainName):
+		case r.shows("query", string(unquoted(name))):
 			pairs[i], r.done = name+"="+redacted, true
-		case r.mask(r.all, []byte(plain)):
+		case r.mask(r.all, unquoted(pair)):
 			pairs[i] = redacted
 		}
 	}
 	return strings.Join(pairs, "&")
+}
+
+// unquoted returns text with its percent signs and plus signs resolved where that
+// can be done.
+func unquoted(text string) []byte {
+	out := make([]byte, 0, len(text))
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		if c == '+' {
+			c = ' '
+		} else if c == '%' && i+2 < len(text) {
+			if b, err := hex.DecodeString(text[i+1 : i+3]); err == nil {
+				c = b[0]
+				i += 2
+			}
+		}
+		out = append(out, c)
+	}
+	return out
 }
 
 // body returns the first bytes of a body. Their number tells whether all is there,

@@ -91,6 +91,71 @@ func (m *memory) fail(err error) {
 	m.err = err
 }
 
+// book is a Recorder that keeps what it is given.
+type book struct {
+	mu     sync.Mutex
+	kept   []event.IngestionRecord
+	err    error         // what PutIngestions fails with
+	held   chan struct{} // when not nil, PutIngestions waits for it to be closed, whatever its context says
+	inside chan struct{} // when not nil, gets a value for each PutIngestions that began
+	calls  int
+}
+
+func (b *book) PutIngestions(_ context.Context, records []event.IngestionRecord) error {
+	if b.inside != nil {
+		b.inside <- struct{}{}
+	}
+	if b.held != nil {
+		<-b.held
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.calls++
+	if b.err != nil {
+		return b.err
+	}
+	b.kept = append(b.kept, records...)
+	return nil
+}
+
+func (b *book) fail(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.err = err
+}
+
+// singles returns the records of single requests.
+func (b *book) singles() (out []event.IngestionRecord) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range b.kept {
+		if r.Single() {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// counts returns how many requests were recorded, by "courier outcome code reason".
+func (b *book) counts() map[string]int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := map[string]int64{}
+	for _, r := range b.kept {
+		out[strings.Join(strings.Fields(fmt.Sprint(r.Courier, " ", r.Outcome, " ", r.Code, " ", r.Reason)), " ")] += r.Count
+	}
+	return out
+}
+
+// recorded has everything written that the server has seen, and stops it.
+func (f *fixture) recorded(t testing.TB) *book {
+	t.Helper()
+	if err := f.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	return f.book
+}
+
 // lines is a log in memory.
 type lines struct {
 	mu  sync.Mutex
@@ -144,6 +209,7 @@ type fixture struct {
 	*Server
 	addr      string
 	publisher *memory
+	book      *book
 	clock     *clock
 	log       *lines
 	registry  *prometheus.Registry
@@ -156,7 +222,7 @@ type fixture struct {
 func prepare(t testing.TB, change func(*Config)) *fixture {
 	t.Helper()
 	f := &fixture{
-		publisher: &memory{}, clock: &clock{now: noon}, log: &lines{}, registry: prometheus.NewRegistry(),
+		publisher: &memory{}, book: &book{}, clock: &clock{now: noon}, log: &lines{}, registry: prometheus.NewRegistry(),
 		demo: scheme(t, "gateway", "demo-secret"), plain: scheme(t, "gateway-body", "plain-secret"),
 	}
 	f.health.Store(200)
@@ -170,7 +236,7 @@ func prepare(t testing.TB, change func(*Config)) *fixture {
 		change(&c)
 	}
 	f.Server, err = New(c, Deps{
-		Publisher: f.publisher, Stamper: stamper, Registerer: f.registry, Now: f.clock.Now,
+		Publisher: f.publisher, Recorder: f.book, Stamper: stamper, Registerer: f.registry, Now: f.clock.Now,
 		Couriers: Couriers{Default: "demo", All: []Courier{{Name: "demo", Scheme: f.demo}, {Name: "plain", Scheme: f.plain, Success: Success{Status: 200}}}},
 		Health:   func() (int, []byte) { return int(f.health.Load()), []byte(`{"status":"healthy"}`) },
 		Logger:   slog.New(slog.NewJSONHandler(f.log, nil)),
@@ -201,6 +267,15 @@ func start(t testing.TB, change func(*Config)) *fixture {
 		}
 	})
 	return f
+}
+
+// set changes the couriers to demo, which stays the default, plain, and these.
+func (f *fixture) set(t testing.TB, couriers ...Courier) {
+	t.Helper()
+	all := append([]Courier{{Name: "demo", Scheme: f.demo}, {Name: "plain", Scheme: f.plain, Success: Success{Status: 200}}}, couriers...)
+	if err := f.SetCouriers(Couriers{Default: "demo", All: all}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // request returns a request that is signed as it should be.
@@ -370,3 +445,8 @@ func (f *fixture) metric(t testing.TB, series string) (value float64, ok bool) {
 	}
 	return 0, false
 }
+
+// unregistered is a registry that takes everything and keeps nothing.
+type unregistered struct{ prometheus.Registerer }
+
+func (unregistered) Register(prometheus.Collector) error { return nil }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/valyala/fasthttp"
 
@@ -53,10 +55,25 @@ func FuzzPath(f *testing.F) {
 		{"HEAD", "http://h/v1/events/courier", "Expect: 100-continue\r\n", "", false},
 		{"OPTIONS", "*", "", "", false},
 		{"\x00", "\r\n", ":", "\xff", false},
+		{"POST", "/v1/events/courier/mapped", "Content-Type: application/json\r\nX-Event-Id: \xc3\xbc\"\r\n", mappedBody, true},
+		{"POST", "/v1/events/courier/mapped", "Content-Type: application/json\r\n", strings.Replace(mappedBody, "4711", `"\u00fc\n"`, 1), true},
+		{"POST", "/v1/events/courier/mapped", "Content-Type: application/json\r\n", goodBody, true},
+		{"POST", "/v1/events/courier/watched", "Content-Type: application/json\r\n", mappedBody, true},
+		{"POST", "/v1/events/courier/watched", "X-Forwarded-For: 192.0.2.9, 192.0.2.1\r\n", "demo-secret\xff", false},
+		{"POST", "/v1/events/courier/nobody?to=demo-secret&%64emo-secret", "Authorization: x\r\nCookie: demo-secret\r\n", goodBody, false},
+		{"GET", "/v1/events/courier/shaken?check=%3Cscript%3E%00", "", "", false},
+		{"OPTIONS", "/v1/events/courier/shaken", "WebHook-Request-Origin: a.example\r\n", "", false},
 	} {
 		f.Add(seed.method, seed.path, seed.headers, []byte(seed.body), seed.signed)
 	}
-	fx := prepare(f, func(c *Config) { c.MaxBodyBytes = 4096 })
+	fx := prepare(f, func(c *Config) {
+		c.MaxBodyBytes, c.TrustedProxies = 4096, prefixes("192.0.2.1/32")
+		c.Records.BodyBytes, c.Records.PerSecond, c.Records.Burst = 1024, 1e9, 1e9
+	})
+	fx.set(f,
+		Courier{Name: "mapped", Scheme: fx.demo, Decoder: mapped(f)}, Courier{Name: "watched", Scheme: fx.demo, Decoder: mapped(f), Observe: true},
+		Courier{Name: "shaken", Scheme: fx.demo, Handshake: Handshake{EchoQuery: "check", CloudEvents: true}},
+	)
 	f.Fuzz(func(t *testing.T, method, path, headers string, body []byte, signed bool) {
 		var raw bytes.Buffer
 		raw.WriteString(method + " " + path + " HTTP/1.1\r\nHost: x\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n" + headers)
@@ -79,6 +96,10 @@ func FuzzPath(f *testing.F) {
 		if strings.Contains(fx.log.String(), "met a defect") {
 			t.Fatalf("a defect: %s", fx.log)
 		}
+		for i := range fx.records.waiting {
+			checkRecord(t, fx, &ctx, &fx.records.waiting[i])
+		}
+		fx.records.waiting = nil
 	})
 }
 
@@ -92,6 +113,10 @@ func checkAnswer(t *testing.T, ctx *fasthttp.RequestCtx, isRequest bool, p *memo
 	}
 	health := isRequest && string(ctx.URI().PathOriginal()) == healthPath
 	success := res.StatusCode/100 == 2
+	if success && isRequest && isHandshake(ctx) {
+		checkHandshake(t, res, ctx, p)
+		return
+	}
 	if success && !health && len(p.kept) != 1 || (!success || health) && len(p.kept) != 0 {
 		t.Fatalf("answered %d with %d events kept", res.StatusCode, len(p.kept))
 	}
@@ -116,6 +141,55 @@ func checkAnswer(t *testing.T, ctx *fasthttp.RequestCtx, isRequest bool, p *memo
 	}
 }
 
+func isHandshake(ctx *fasthttp.RequestCtx) bool {
+	return string(ctx.URI().PathOriginal()) == intakePath+"/shaken" && !ctx.IsPost()
+}
+
+// checkHandshake checks that a handshake says no more than it was asked for, and
+// nothing that scripts.
+func checkHandshake(t *testing.T, res *http.Response, ctx *fasthttp.RequestCtx, p *memory) {
+	t.Helper()
+	if len(p.kept) != 0 || res.StatusCode != 200 {
+		t.Fatalf("a handshake is answered %d, %d events kept", res.StatusCode, len(p.kept))
+	}
+	body, h := ctx.Response.Body(), res.Header
+	switch {
+	case ctx.IsGet():
+		if !bytes.Equal(body, ctx.QueryArgs().Peek("check")) || len(body) > maxEchoBytes || h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Content-Type") != plainText {
+			t.Fatalf("echoes %q as %v", body, h)
+		}
+	case !ctx.IsOptions() || len(body) > 0 || h.Get("WebHook-Allowed-Origin") != string(ctx.Request.Header.Peek("WebHook-Request-Origin")):
+		t.Fatalf("grants %q as %v", body, h)
+	}
+}
+
+// checkRecord checks that what is kept of a request can be stored, shows no secret
+// and proves as much as the request.
+func checkRecord(t *testing.T, f *fixture, ctx *fasthttp.RequestCtx, r *event.IngestionRecord) {
+	t.Helper()
+	q := r.Request
+	if q == nil || q.BodyBytes != len(ctx.Request.Body()) || len(q.Body) != min(q.BodyBytes, 1024) || r.Status != ctx.Response.StatusCode() || r.Code == "" {
+		t.Fatalf("recorded is %+v %+v", r, q)
+	}
+	texts := []string{q.Method, q.Path, q.Query, r.Detail, r.TraceID, r.Address, string(q.Body)}
+	for _, h := range q.Headers {
+		texts = append(texts, h.Name, h.Value)
+	}
+	for i, text := range texts {
+		if strings.Contains(text, "demo-secret") || strings.Contains(text, "plain-secret") && i != 6 || i != 6 && !utf8.ValidString(text) {
+			t.Fatalf("kept is %q", text)
+		}
+	}
+	if r.Courier == "" || r.Courier == "plain" || q.Redacted || !q.Whole() || !utf8.Valid(ctx.Request.Header.RawHeaders()) || len(ctx.Request.Header.Peek("Transfer-Encoding")) > 0 {
+		return
+	}
+	_, whole := f.demo.Verify(&call{ctx: ctx}, noon)
+	_, kept := f.demo.Verify(&captured{q}, noon)
+	if fmt.Sprint(whole) != fmt.Sprint(kept) {
+		t.Fatalf("the request says %v, what is kept of it %v", whole, kept)
+	}
+}
+
 // checkEnvelope checks that nothing of the request but its trace id and what its
 // signed body says got into the envelope's headers.
 func checkEnvelope(t *testing.T, ctx *fasthttp.RequestCtx, e *event.Envelope) {
@@ -125,20 +199,16 @@ func checkEnvelope(t *testing.T, ctx *fasthttp.RequestCtx, e *event.Envelope) {
 			t.Errorf("header %s is %q", name, value)
 		}
 	}
-	if e.Courier != "demo" || e.Scheme != "gateway" || e.KeyID != "k1" || !e.ReceivedAt.Equal(noon) || e.Replay != "" {
+	watched := e.Courier == "watched"
+	if e.Scheme != "gateway" || e.KeyID != "k1" && (!watched || e.KeyID != event.KeyIDObserved) || !e.ReceivedAt.Equal(noon) || e.Replay != "" {
 		t.Errorf("envelope %+v", e)
 	}
 	if !bytes.Equal(e.Body, ctx.Request.Body()) {
 		t.Errorf("the body changed from %q to %q", ctx.Request.Body(), e.Body)
 	}
-	var said struct{ EventID, IdempotencyKey string }
-	var doc map[string]any
-	if err := json.Unmarshal(e.Body, &doc); err != nil {
-		t.Fatalf("the body %q is not JSON: %v", e.Body, err)
-	}
-	said.EventID, _ = doc["eventId"].(string)
-	said.IdempotencyKey, _ = doc["idempotencyKey"].(string)
-	if e.EventID != said.EventID || e.Key != said.IdempotencyKey {
+	switch id, key := said(t, ctx, e); {
+	case watched && e.EventID == event.BodyHash(e.Body) && e.Key == e.EventID:
+	case e.EventID != id || e.Key != key:
 		t.Errorf("the envelope says %q and %q, the body %q", e.EventID, e.Key, e.Body)
 	}
 	h := &ctx.Request.Header
@@ -148,6 +218,23 @@ func checkEnvelope(t *testing.T, ctx *fasthttp.RequestCtx, e *event.Envelope) {
 	}
 }
 
+// said returns what the body says of the event's id and key.
+func said(t *testing.T, ctx *fasthttp.RequestCtx, e *event.Envelope) (id, key string) {
+	t.Helper()
+	if e.Courier == "mapped" || e.Courier == "watched" {
+		var told event.Event
+		mapped(t).Decode(event.Input{Body: e.Body, Headers: &call{ctx: ctx}, Received: noon}, &told, nil)
+		return told.ID, told.Key
+	}
+	var doc map[string]any
+	if err := json.Unmarshal(e.Body, &doc); err != nil {
+		t.Fatalf("the body %q is not JSON: %v", e.Body, err)
+	}
+	id, _ = doc["eventId"].(string)
+	key, _ = doc["idempotencyKey"].(string)
+	return id, key
+}
+
 // discard is a Publisher that keeps nothing.
 type discard struct{}
 
@@ -155,28 +242,33 @@ func (discard) Publish(context.Context, *event.Envelope) (event.Receipt, error) 
 	return event.Receipt{Sequence: 1}, nil
 }
 
-// warm returns a function that handles one good request, without a network.
-func warm(t testing.TB) func() {
+// warm returns a function that handles one request, without a network.
+func (f *fixture) warm(t testing.TB, raw string, status int) func() {
 	t.Helper()
-	f := prepare(t, nil)
 	f.deps.Publisher = discard{}
 	var ctx fasthttp.RequestCtx
-	if !f.process(&ctx, []byte(f.raw(f.demo, "/v1/events/courier/demo", goodBody, "User-Agent: courier/1.0", "Accept: */*"))) || ctx.Response.StatusCode() != 202 {
+	if !f.process(&ctx, []byte(raw)) || ctx.Response.StatusCode() != status {
 		t.Fatalf("answered %s", ctx.Response.String())
 	}
 	return func() {
 		ctx.Response.Reset()
 		f.handle(&ctx)
-		if ctx.Response.StatusCode() != 202 {
+		if ctx.Response.StatusCode() != status {
 			t.Fatalf("answered %s", ctx.Response.String())
 		}
 	}
 }
 
+// usual returns a good request as couriers send it.
+func (f *fixture) usual() string {
+	return f.raw(f.demo, "/v1/events/courier/demo", goodBody, "User-Agent: courier/1.0", "Accept: */*")
+}
+
 // BenchmarkHandler measures a request from its parsed form to its answer, with
 // a Publisher that does nothing.
 func BenchmarkHandler(b *testing.B) {
-	handle := warm(b)
+	f := prepare(b, nil)
+	handle := f.warm(b, f.usual(), 202)
 	b.SetBytes(int64(len(goodBody)))
 	b.ReportAllocs()
 	for b.Loop() {
@@ -202,16 +294,35 @@ func BenchmarkReceive(b *testing.B) {
 	}
 }
 
+// BenchmarkMapped is BenchmarkHandler for a courier with a mapping and every limit,
+// behind a proxy.
+func BenchmarkMapped(b *testing.B) {
+	f := prepare(b, nil)
+	handle := f.warm(b, f.mannered(b), 202)
+	b.SetBytes(int64(len(mappedBody)))
+	b.ReportAllocs()
+	for b.Loop() {
+		handle()
+	}
+}
+
+// mannered makes a courier with all manners known and returns its request.
+func (f *fixture) mannered(t testing.TB) string {
+	f.trusted = prefixes("192.0.2.1/32")
+	s := stripes(t)
+	f.set(t, Courier{
+		Name: "acme", Scheme: s, Decoder: mapped(t), Networks: prefixes("2001:db8::/32", "198.51.100.0/24"),
+		RatePerSecond: 1e9, RateBurst: 1 << 40, MaxConcurrent: 10, MaxBodyBytes: 10_000,
+	})
+	return f.raw(s, "/v1/events/courier/acme", mappedBody, "X-Forwarded-For: 203.0.113.1, 198.51.100.7:4711", "X-Event-Id: e-1")
+}
+
 // BenchmarkRefused measures a wrong signature, which is what a flood is made of.
 func BenchmarkRefused(b *testing.B) {
 	f := prepare(b, nil)
-	var ctx fasthttp.RequestCtx
-	f.process(&ctx, []byte(strings.Replace(f.raw(f.demo, "/v1/events/courier/demo", goodBody), "shp_456", "shp_457", 1)))
+	handle := f.warm(b, f.badly("demo"), 401)
 	b.ReportAllocs()
 	for b.Loop() {
-		ctx.Response.Reset()
-		if f.handle(&ctx); ctx.Response.StatusCode() != 401 {
-			b.Fatalf("answered %s", ctx.Response.String())
-		}
+		handle()
 	}
 }

@@ -11,15 +11,6 @@ import (
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
-// addCourier makes another courier known to the server.
-func (f *fixture) addCourier(t testing.TB, name string, s *signature.Scheme) {
-	t.Helper()
-	err := f.SetCouriers(Couriers{Default: "demo", All: []Courier{{Name: "demo", Scheme: f.demo}, {Name: name, Scheme: s}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // TestEveryPieceOfARequestCanBeSigned signs all that a request has, and sends it
 // as couriers do.
 func TestEveryPieceOfARequestCanBeSigned(t *testing.T) {
@@ -34,7 +25,7 @@ func TestEveryPieceOfARequestCanBeSigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := start(t, nil)
-	f.addCourier(t, "all", s)
+	f.set(t, Courier{Name: "all", Scheme: s})
 	const path = "/v1/events/courier/all"
 	out, err := s.SignRequest(signature.Draft{
 		Path: path, Headers: []signature.Header{{Name: "x-event", Value: "evt_123"}}, Body: []byte(goodBody),
@@ -64,8 +55,9 @@ func TestEveryPieceOfARequestCanBeSigned(t *testing.T) {
 	}
 }
 
-func TestMissingPublicKeysAreOurFault(t *testing.T) {
-	t.Parallel()
+// keyless returns a scheme whose public keys can't be had, for the header x-s.
+func keyless(t testing.TB) *signature.Scheme {
+	t.Helper()
 	keys, err := signature.NewKeySource(signature.KeySourceConfig{
 		Load:  func(context.Context) ([]byte, error) { return nil, errors.New("nobody answers") },
 		Every: time.Hour, Retry: time.Minute, MaxAge: 2 * time.Hour, Now: time.Now,
@@ -77,8 +69,13 @@ func TestMissingPublicKeysAreOurFault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return s
+}
+
+func TestMissingPublicKeysAreOurFault(t *testing.T) {
+	t.Parallel()
 	f := start(t, nil)
-	f.addCourier(t, "rsa", s)
+	f.set(t, Courier{Name: "rsa", Scheme: keyless(t)})
 	r := f.request(f.demo, "/v1/events/courier/rsa", goodBody)
 	r.Header.Set("X-S", strings.Repeat("ab", 256))
 	a := send(t, r)

@@ -1,0 +1,215 @@
+package ingest
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/signature"
+)
+
+// credential returns a scheme whose requests show a secret, or are signed by it.
+func credential(t testing.TB, scheme, secret string, place signature.Place) *signature.Scheme {
+	t.Helper()
+	s, err := signature.New(signature.Config{Scheme: scheme, Signature: place, Secrets: []signature.Secret{{ID: "k1", Key: []byte(secret)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func named(names ...string) signature.Place { return signature.Place{Names: names} }
+
+// captureOf returns what is kept of a request that is refused, because its body is
+// no event. Every secret of these tests has "s3cret" in it.
+func (f *fixture) captureOf(t testing.TB, courier, query, body string, headers ...string) *event.IngestionRecord {
+	t.Helper()
+	var raw strings.Builder
+	raw.WriteString("POST /v1/events/courier/" + courier + query + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+	for _, h := range append(headers, "Content-Length: "+jsonText(len(body))) {
+		raw.WriteString(h + "\r\n")
+	}
+	before := len(f.records.waiting)
+	var ctx fasthttp.RequestCtx
+	if !f.process(&ctx, []byte(raw.String()+"\r\n"+body)) || len(f.records.waiting) != before+1 {
+		t.Fatalf("%s is answered %s", raw.String(), ctx.Response.String())
+	}
+	return &f.records.waiting[before]
+}
+
+func jsonText(v any) string {
+	text, _ := json.Marshal(v)
+	return string(text)
+}
+
+func headersIn(r *event.CapturedRequest) string {
+	var lines []string
+	for _, h := range r.Headers {
+		if h.Name != "Host" && h.Name != "Content-Type" && h.Name != "Content-Length" {
+			lines = append(lines, h.Name+": "+h.Value)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+func TestRedaction(t *testing.T) {
+	t.Parallel()
+	f := prepare(t, nil)
+	f.set(t,
+		Courier{Name: "hmac", Scheme: credential(t, "hmac", "s3cret-hmac", named("X-Sig"))},
+		Courier{Name: "auth", Scheme: credential(t, "hmac", "s3cret-auth", signature.Place{Names: []string{"Authorization"}, Prefix: "HMAC "})},
+		Courier{Name: "static", Scheme: credential(t, "static_header", "s3cret-static", named("X-Token", "X-Old-Token"))},
+		Courier{Name: "apikey", Scheme: credential(t, "static_header", "s3cret-apikey", named("X-Api-Key"))},
+		Courier{Name: "basic", Scheme: credential(t, "basic", "user:s3cret-basic", signature.Place{})},
+		Courier{Name: "bearer", Scheme: credential(t, "bearer", "s3cret-bearer", signature.Place{})},
+		Courier{Name: "query", Scheme: credential(t, "query_token", "s3cret query", named("to ken"))},
+		Courier{Name: "jwt", Scheme: credential(t, "jwt", "s3cret-jwt", named("X-Jwt"))},
+		Courier{Name: "jwtquery", Scheme: credential(t, "jwt", "s3cret-jwtquery", signature.Place{From: "query", Names: []string{"jwt"}})},
+	)
+	for _, tc := range []struct {
+		name, courier, query, body string
+		headers                    []string
+		wantQuery, wantBody        string // "" for the same
+		wantHeaders                string // but for those of HTTP
+		credential                 bool
+	}{
+		{name: "a signature stays", courier: "hmac", headers: []string{"X-Sig: abcd", "X-Other: x"}, wantHeaders: "X-Sig: abcd\nX-Other: x"},
+		{name: "listed headers never stay", courier: "hmac",
+			headers:     []string{"Authorization: Bearer a", "Proxy-Authorization: b", "Cookie: c=d", "Set-Cookie: e", "X-API-KEY: f", "Cookie: g=h"},
+			wantHeaders: "Authorization: (redacted)\nProxy-Authorization: (redacted)\nCookie: (redacted)\nSet-Cookie: (redacted)\nX-Api-Key: (redacted)\nCookie: (redacted)"},
+		{name: "unless the signature stands there", courier: "auth", headers: []string{"Authorization: HMAC abcd", "Cookie: c"}, wantHeaders: "Authorization: HMAC abcd\nCookie: (redacted)"},
+		{name: "the secret in place of a signature", courier: "hmac", headers: []string{"X-Sig: s3cret-hmac"}, wantHeaders: "X-Sig: (redacted)", credential: true},
+		{name: "a header", courier: "static", headers: []string{"x-token: wrong", "X-Old-Token: s3cret-static"}, wantHeaders: "X-Token: (redacted)\nX-Old-Token: (redacted)", credential: true},
+		{name: "a header twice", courier: "static", headers: []string{"x-token: a", "x-token: b"}, wantHeaders: "X-Token: (redacted)\nX-Token: (redacted)", credential: true},
+		{name: "no header", courier: "static", headers: []string{"X-Sig: a"}, wantHeaders: "X-Sig: a"},
+		{name: "a listed header", courier: "apikey", headers: []string{"X-Api-Key: s3cret-apikey"}, wantHeaders: "X-Api-Key: (redacted)", credential: true},
+		{name: "basic", courier: "basic", headers: []string{"Authorization: Basic dXNlcjpzM2NyZXQtYmFzaWM="}, wantHeaders: "Authorization: (redacted)", credential: true},
+		{name: "bearer", courier: "bearer", headers: []string{"Authorization: Bearer s3cret-bearer"}, wantHeaders: "Authorization: (redacted)", credential: true},
+		{name: "a token", courier: "jwt", headers: []string{"X-Jwt: eyJ.eyJ.abc"}, wantHeaders: "X-Jwt: (redacted)", credential: true},
+		{name: "a parameter", courier: "query", query: "?a=b&to+ken=s3cret+query&c", wantQuery: "a=b&to+ken=(redacted)&c", credential: true},
+		{name: "a parameter spelt another way", courier: "query", query: "?to%20ke%6e=x%zz&to ken=y", wantQuery: "to%20ke%6e=(redacted)&to ken=(redacted)", credential: true},
+		{name: "a token in the query", courier: "jwtquery", query: "?jwt=a.b.c", wantQuery: "jwt=(redacted)", credential: true},
+		{name: "the secret in the query", courier: "query", query: "?x=as3cret+queryb&s3cret%20query&y=%zzs3cret query", wantQuery: "(redacted)&(redacted)&(redacted)", credential: true},
+		{name: "the secret in a header", courier: "static", headers: []string{"X-Debug: token=s3cret-static;"}, wantHeaders: "X-Debug: (redacted)", credential: true},
+		{name: "the secret as the request's id", courier: "hmac", headers: []string{"X-Request-Id: s3cret-hmac"}, wantHeaders: "X-Request-Id: (redacted)", credential: true},
+		{name: "the secret in the body", courier: "static", body: `{"token":"s3cret-static"}`, wantBody: `{"token":"*************"}`, credential: true},
+		{name: "the secret of another courier", courier: "hmac", query: "?k=s3cret-static", headers: []string{"X-Sig: abcd", "X-Token: s3cret-static"},
+			wantQuery: "(redacted)", wantHeaders: "X-Sig: abcd\nX-Token: (redacted)"},
+		{name: "no courier of ours", courier: "statik/", query: "?to+ken=y&jwt=z&q=w", body: "s3cret-static s3cret-apikey",
+			headers:   []string{"X-Token: a", "X-Jwt: b", "X-Sig: abcd", "Authorization: HMAC x"},
+			wantQuery: "to+ken=(redacted)&jwt=(redacted)&q=w", wantBody: "************* *************",
+			wantHeaders: "X-Token: (redacted)\nX-Jwt: (redacted)\nX-Sig: abcd\nAuthorization: (redacted)", credential: true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			courier, body := strings.TrimSuffix(tc.courier, "/"), tc.body
+			if body == "" {
+				body = `{"no":"event"}`
+			}
+			if tc.wantBody == "" {
+				tc.wantBody = body
+			}
+			if tc.wantQuery == "" {
+				tc.wantQuery = strings.TrimPrefix(tc.query, "?")
+			}
+			record := f.captureOf(t, courier, strings.ReplaceAll(tc.query, " ", "+"), body, tc.headers...)
+			r := record.Request
+			if got, want := r.Query, strings.ReplaceAll(tc.wantQuery, " ", "+"); got != want {
+				t.Errorf("the query is %q, want %q", got, want)
+			}
+			if got := headersIn(r); got != tc.wantHeaders {
+				t.Errorf("the headers are\n%s, want\n%s", got, tc.wantHeaders)
+			}
+			if string(r.Body) != tc.wantBody || !r.Whole() {
+				t.Errorf("the body is %s, want %s", r.Body, tc.wantBody)
+			}
+			if r.Redacted != tc.credential {
+				t.Errorf("the credential is redacted: %v", r.Redacted)
+			}
+			if text := jsonText(record); strings.Contains(text, "s3cret") {
+				t.Errorf("a secret is left in %s", text)
+			}
+		})
+	}
+}
+
+func TestCaptureIsBounded(t *testing.T) {
+	t.Parallel()
+	f := prepare(t, func(c *Config) { c.Records.BodyBytes = 100 })
+	f.set(t, Courier{Name: "static", Scheme: credential(t, "static_header", "s3cret-static", named("X-Token"))})
+	for _, n := range []int{0, 99, 100, 101, 10_000} {
+		r := f.captureOf(t, "static", "", strings.Repeat("x", n)).Request
+		if r.BodyBytes != n || len(r.Body) != min(n, 100) || r.Body == nil || r.Whole() != (n <= 100) {
+			t.Errorf("of %d bytes %d are kept, whole: %v", n, len(r.Body), r.Whole())
+		}
+	}
+	if r := f.captureOf(t, "static", "", strings.Repeat("x", 95)+"s3cret-static").Request; string(r.Body) != strings.Repeat("x", 95)+"*****" || !r.Redacted {
+		t.Errorf("of a secret at the end there is %q", r.Body[90:])
+	}
+}
+
+// TestCaptureKeepsNothingOfTheRequest captures a request and sends another one on
+// the same connection.
+func TestCaptureKeepsNothingOfTheRequest(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil)
+	c := f.dial(t)
+	c.send(t, f.raw(f.plain, "/v1/events/courier/demo?a=b", goodBody, "X-Request-Id: first"))
+	c.answer(t)
+	before := jsonText(f.records.waiting)
+	for _, text := range []string{"first", "X-Signature", `"query":"a=b"`, "/v1/events/courier/demo"} {
+		if !strings.Contains(before, text) {
+			t.Errorf("recorded is %s, without %s", before, text)
+		}
+	}
+	c.send(t, f.raw(f.demo, "/v1/events/courier/demo?cccccccc", strings.ToUpper(goodBody), "X-Request-Id: other"))
+	c.answer(t)
+	if after := jsonText(f.records.waiting[:1]); after != before {
+		t.Errorf("the record has become\n%s, was\n%s", after, before)
+	}
+}
+
+// TestCapturedRequestsVerifyAlike holds for everything that can be signed.
+func TestCapturedRequestsVerifyAlike(t *testing.T) {
+	t.Parallel()
+	s, err := signature.New(signature.Config{
+		Scheme: "hmac", Signature: signature.Place{From: "query", Names: []string{"sig nature"}},
+		Message: []string{"method", "path", "header:X-Event", "json:eventId", "body"},
+		Secrets: []signature.Secret{{ID: "k1", Key: []byte("s3cret")}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := prepare(t, nil)
+	f.set(t, Courier{Name: "all", Scheme: s})
+	body := `{"eventId":"é 1"}`
+	out, err := s.SignRequest(signature.Draft{
+		Path: "/v1/events/courier/all", Headers: []signature.Header{{Name: "x-event", Value: "a  b"}}, Body: []byte(body),
+	}, noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := f.captureOf(t, "all", "?x=1&"+out.Query, body, "X-EVENT:  a  b ")
+	if r.Code != event.InvalidPayload {
+		t.Fatalf("refused with %s", r.Code)
+	}
+	if id, err := s.Verify(&captured{r.Request}, noon); id != "k1" || err != nil {
+		t.Errorf("the captured request is by %q: %v", id, err)
+	}
+}
+
+func TestTextThatNoStoreKeeps(t *testing.T) {
+	t.Parallel()
+	f := prepare(t, nil)
+	r := f.captureOf(t, "demo", "?\xff=%ff", "{}", "X-Name: M\xfcller").Request
+	if text := r.Query + headersIn(r); !utf8.ValidString(text) || !strings.Contains(text, "M\uFFFDller") || !strings.Contains(text, "\uFFFD=%ff") {
+		t.Errorf("kept is %q", text)
+	}
+	if r = f.captureOf(t, "demo", "", "{\xff}").Request; !bytes.Equal(r.Body, []byte("{\xff}")) {
+		t.Errorf("the body is %q", r.Body)
+	}
+}

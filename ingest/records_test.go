@@ -1,0 +1,303 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// flood handles the same request n times, without a network.
+func (f *fixture) flood(t testing.TB, n int, step time.Duration, status int, raw string) {
+	t.Helper()
+	var ctx fasthttp.RequestCtx
+	f.process(&ctx, []byte(raw))
+	for range n - 1 {
+		f.clock.advance(step)
+		ctx.Response.Reset()
+		f.handle(&ctx)
+	}
+	if ctx.Response.StatusCode() != status {
+		t.Fatalf("answered %s", ctx.Response.String())
+	}
+}
+
+// badly returns a request that is signed wrongly.
+func (f *fixture) badly(courier string) string {
+	return strings.Replace(f.raw(f.demo, "/v1/events/courier/"+courier, goodBody), "shp_456", "shp_457", 1)
+}
+
+func total(counts map[string]int64) (n int64) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}
+
+// TestFloodIsBounded floods the intake with bad requests at once, of a courier of
+// ours and of none. It runs alone, because it measures memory.
+func TestFloodIsBounded(t *testing.T) {
+	const each = 100_000
+	f := prepare(t, nil)
+	f.flood(t, 1, 0, 401, f.badly("demo")) // everything is there that is made once
+	f.flood(t, 1, 0, 404, f.badly("nobody"))
+	before := heap()
+	f.flood(t, each-1, 0, 401, f.badly("demo"))
+	f.flood(t, each-1, 0, 404, f.badly("nobody"))
+	if grown := int64(heap()) - int64(before); grown > 2<<20 {
+		t.Errorf("%d bytes more are in use", grown)
+	}
+	f.records.begin(f.hard)
+	book := f.recorded(t)
+	if n := len(book.kept); n > 2*f.config.Records.Burst+2 {
+		t.Errorf("%d records for %d requests", n, 2*each)
+	}
+	if got, want := book.counts(), map[string]int64{"demo refused INVALID_SIGNATURE mismatch": each, "refused UNKNOWN_COURIER": each}; !maps.Equal(got, want) {
+		t.Errorf("recorded are %v, want %v", got, want)
+	}
+	if n := len(book.singles()); n != 2*f.config.Records.Burst {
+		t.Errorf("%d records of single requests, want %d", n, 2*f.config.Records.Burst)
+	}
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// TestStoreThatHangsStopsNothing floods the intake for a long time while the store
+// does not return.
+func TestStoreThatHangsStopsNothing(t *testing.T) {
+	t.Parallel()
+	f := prepare(t, func(c *Config) { c.Records.Every = time.Millisecond })
+	f.book.held, f.book.inside = make(chan struct{}), make(chan struct{}, 100)
+	f.records.begin(f.hard)
+	const n = 10_000
+	f.flood(t, 1, 0, 401, f.badly("demo"))
+	<-f.book.inside // and there it stays
+	f.flood(t, n-1, 100*time.Millisecond, 401, f.badly("demo"))
+	if got, _ := f.metric(t, "records_dropped_total reason=queue_full"); got != n-float64(f.config.Records.Queue) {
+		t.Errorf("%v records dropped", got)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if err := f.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "not recorded") {
+		t.Errorf("stopping says %v", err)
+	}
+	close(f.book.held)
+	book := f.recorded(t)
+	if got := book.counts(); total(got) != n || len(book.singles()) != f.config.Records.Queue {
+		t.Errorf("recorded are %v, %d of them singly", got, len(book.singles()))
+	}
+}
+
+// TestStoreThatFails shows that sums are tried until they are stored, with the
+// same ids, and that single records are summed in the end.
+func TestStoreThatFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := prepare(t, nil)
+		f.records.begin(f.hard)
+		every, sumEvery := f.config.Records.Every, f.config.Records.SumEvery
+		f.book.fail(errors.New("the disk is full"))
+		f.flood(t, 60, 0, 401, f.badly("demo")) // 50 singly, 10 in a sum
+		for try := range putTries {
+			if got, _ := f.metric(t, "records_dropped_total reason=not_stored"); got != 0 {
+				t.Errorf("%v records dropped after %d tries", got, try)
+			}
+			time.Sleep(every)
+			synctest.Wait()
+		}
+		if got, _ := f.metric(t, "records_dropped_total reason=not_stored"); got != 50 {
+			t.Errorf("%v records dropped, want 50", got)
+		}
+		time.Sleep(sumEvery)
+		synctest.Wait()
+		f.flood(t, 5, 0, 401, f.badly("demo"))
+		taken := f.records.taken
+		if len(taken) != 1 || taken[0].Count != 60 {
+			t.Fatalf("taken are %+v", taken)
+		}
+		f.book.fail(nil)
+		time.Sleep(every)
+		synctest.Wait()
+		if kept := f.book.kept; len(kept) != 1 || kept[0].ID != taken[0].ID || kept[0].Count != 60 {
+			t.Errorf("kept are %+v", kept)
+		}
+		if n := strings.Count(f.log.String(), "the disk is full"); n != 1 {
+			t.Errorf("the log tells it %d times", n)
+		}
+		if got := f.recorded(t).counts()["demo refused INVALID_SIGNATURE mismatch"]; got != 65 {
+			t.Errorf("%d requests recorded, want 65", got)
+		}
+	})
+}
+
+func TestRecordsAreWrittenInTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := prepare(t, nil)
+		f.records.begin(f.hard)
+		f.flood(t, 3, time.Second, 202, f.raw(f.demo, "/v1/events/courier/demo", goodBody))
+		f.flood(t, 2, time.Second, 401, f.badly("demo"))
+		time.Sleep(f.config.Records.Every)
+		synctest.Wait()
+		if n := len(f.book.singles()); n != 2 || len(f.book.kept) != 2 {
+			t.Errorf("soon there are %d records, %d of single requests", len(f.book.kept), n)
+		}
+		time.Sleep(f.config.Records.SumEvery)
+		synctest.Wait()
+		calls := f.book.calls
+		want := map[string]int64{"demo accepted": 1, "demo duplicate": 2, "demo refused INVALID_SIGNATURE mismatch": 2}
+		if got := f.book.counts(); !maps.Equal(got, want) {
+			t.Errorf("recorded are %v, want %v", got, want)
+		}
+		for _, r := range f.book.kept {
+			if r.Outcome != event.IntakeDuplicate {
+				continue
+			}
+			if !r.At.Equal(noon.Add(time.Second)) || !r.Until.Equal(noon.Add(2*time.Second)) || r.Bytes != int64(2*len(goodBody)) || r.Single() || r.Status != 0 {
+				t.Errorf("the sum is %+v", r)
+			}
+			if millis, _, _ := strings.Cut(r.ID, "-"); millis != fmt.Sprintf("%012x", r.At.UnixMilli()) {
+				t.Errorf("its id is %s", r.ID)
+			}
+		}
+		time.Sleep(time.Hour) // nothing happens, so nothing is written
+		synctest.Wait()
+		if f.book.calls != calls {
+			t.Errorf("%d calls without anything to tell", f.book.calls-calls)
+		}
+		f.flood(t, 1, 0, 202, f.raw(f.demo, "/v1/events/courier/demo", goodBody))
+		if got := f.recorded(t).counts()["demo duplicate"]; got != 3 {
+			t.Errorf("%d duplicates recorded after stopping, want 3", got)
+		}
+		if err := f.Shutdown(t.Context()); err != nil {
+			t.Errorf("stopping again says %v", err)
+		}
+	})
+}
+
+// TestWhatIsRecorded sends every kind of request.
+func TestWhatIsRecorded(t *testing.T) {
+	t.Parallel()
+	f := start(t, func(c *Config) { c.MaxBodyBytes, c.MaxConnsPerIP = 1000, 1 })
+	f.set(t, Courier{Name: "small", Scheme: f.plain, MaxBodyBytes: 10})
+	post := func(path string, change func(*http.Request)) {
+		t.Helper()
+		r := f.request(f.demo, path, goodBody)
+		if change != nil {
+			change(r)
+		}
+		send(t, r)
+		waitFor(t, "the connection to end", func() bool { return f.gate.count() == 0 })
+	}
+	post("/v1/events/courier", nil)
+	post("/v1/events/courier", nil)
+	post("/v1/events/courier", func(r *http.Request) { r.Header.Set("X-Signature", "x") })
+	post("/v1/events/courier", func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") })
+	post("/v1/events/courier", func(r *http.Request) { *r = *f.request(f.demo, "/v1/events/courier", "{}") })
+	post("/v1/events/courier", func(r *http.Request) { *r = *f.request(f.demo, "/v1/events/courier", bodyWithKey("panic")) })
+	post("/v1/events/courier/small", nil)
+	post("/v1/events/courier/nobody", nil)
+	post("/v1/events/courier", func(r *http.Request) { r.Method = "GET" })
+	post("/elsewhere", nil)
+	f.publisher.fail(errors.New("full"))
+	post("/v1/events/courier", nil)
+	c := f.dial(t)
+	c.send(t, "nonsense\r\n\r\n")
+	c.answer(t)
+	c.expectClosed(t)
+	waitFor(t, "the connection to end", func() bool { return f.gate.count() == 0 })
+	f.letIn(t, "127.0.0.1")
+	f.turnedAway(t, "127.0.0.1", 429, event.RateLimited)
+	book := f.recorded(t)
+	want := map[string]int64{
+		"demo accepted": 1, "demo duplicate": 1, "demo refused INVALID_SIGNATURE malformed": 1, "demo refused UNSUPPORTED_MEDIA_TYPE": 1,
+		"demo refused INVALID_PAYLOAD": 1, "demo refused INTERNAL": 1, "small refused PAYLOAD_TOO_LARGE": 1, "refused UNKNOWN_COURIER": 1,
+		"demo refused INTAKE_UNAVAILABLE": 1, "refused BAD_REQUEST": 1, "refused RATE_LIMITED": 1,
+	}
+	if got := book.counts(); !maps.Equal(got, want) {
+		t.Errorf("recorded are\n%v, want\n%v", got, want)
+	}
+	var codes []string
+	for _, r := range book.singles() {
+		codes = append(codes, string(r.Code))
+		if r.Count != 1 || r.Status < 400 || r.TraceID == "" || r.Address != "127.0.0.1" || !r.At.Equal(noon) || !r.Until.Equal(noon) || r.Detail == "" {
+			t.Errorf("recorded is %+v", r)
+		}
+	}
+	slices.Sort(codes)
+	if got := strings.Join(codes, " "); got != "INVALID_PAYLOAD INVALID_SIGNATURE PAYLOAD_TOO_LARGE UNKNOWN_COURIER UNSUPPORTED_MEDIA_TYPE" {
+		t.Errorf("singly recorded are %s", got)
+	}
+}
+
+func TestNothingIsRecordedForNobody(t *testing.T) {
+	t.Parallel()
+	f := prepare(t, nil)
+	d := f.deps
+	d.Recorder, d.Registerer = nil, unregistered{}
+	s, err := New(f.config, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := &fixture{Server: s, clock: f.clock, demo: f.demo, plain: f.plain}
+	other.flood(t, 10, 0, 401, f.badly("demo"))
+	other.flood(t, 10, 0, 202, f.raw(f.demo, "/v1/events/courier/demo", goodBody))
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestEveryRequestIsCountedOnce posts from many sides while the sums are written.
+func TestEveryRequestIsCountedOnce(t *testing.T) {
+	t.Parallel()
+	f := prepare(t, func(c *Config) { c.Records.Every, c.Records.SumEvery = time.Millisecond, time.Millisecond })
+	f.records.begin(f.hard)
+	const each, sides = 5000, 4
+	var senders sync.WaitGroup
+	for range sides {
+		senders.Go(func() { f.flood(t, each, 0, 401, f.badly("demo")) })
+		senders.Go(func() { f.flood(t, each, 0, 202, f.raw(f.demo, "/v1/events/courier/demo", goodBody)) })
+	}
+	senders.Wait()
+	book := f.recorded(t)
+	var bytes int64
+	for _, r := range book.kept {
+		bytes += r.Bytes
+		if r.At.After(r.Until) {
+			t.Errorf("%v is before %v", r.Until, r.At)
+		}
+	}
+	if got := total(book.counts()); got != 2*each*sides || bytes != got*int64(len(goodBody)) {
+		t.Errorf("%d requests of %d bytes recorded, want %d", got, bytes, 2*each*sides)
+	}
+}
+
+// BenchmarkRefusedAndRecorded measures refused requests of which each is recorded.
+func BenchmarkRefusedAndRecorded(b *testing.B) {
+	f := prepare(b, func(c *Config) { c.Records.PerSecond, c.Records.Burst, c.Records.Queue = 1e12, 1<<40, 1<<40 })
+	var ctx fasthttp.RequestCtx
+	f.process(&ctx, []byte(f.badly("demo")))
+	b.ReportAllocs()
+	for b.Loop() {
+		ctx.Response.Reset()
+		f.handle(&ctx)
+		f.records.waiting = f.records.waiting[:0]
+	}
+}
