@@ -52,8 +52,8 @@ func (no *refusal) telling() bool {
 	}
 }
 
-// keep makes a record of one request; false when that is more than the bounds
-// allow. Only then it costs no memory.
+// keep makes a record of one request. It reports false when the bounds allow none;
+// past the rate that costs no memory.
 func (s *Server) keep(c *call, key sumKey, limit *rate.Limiter, no refusal, status int) bool {
 	if !limit.AllowN(c.started, 1) {
 		return false

@@ -91,62 +91,6 @@ func (m *memory) fail(err error) {
 	m.err = err
 }
 
-// book is a Recorder that keeps what it is given.
-type book struct {
-	mu     sync.Mutex
-	kept   []event.IngestionRecord
-	err    error         // what PutIngestions fails with
-	held   chan struct{} // when not nil, PutIngestions waits for it to be closed, whatever its context says
-	inside chan struct{} // when not nil, gets a value for each PutIngestions that began
-	calls  int
-}
-
-func (b *book) PutIngestions(_ context.Context, records []event.IngestionRecord) error {
-	if b.inside != nil {
-		b.inside <- struct{}{}
-	}
-	if b.held != nil {
-		<-b.held
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.calls++
-	if b.err != nil {
-		return b.err
-	}
-	b.kept = append(b.kept, records...)
-	return nil
-}
-
-func (b *book) fail(err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.err = err
-}
-
-// singles returns the records of single requests.
-func (b *book) singles() (out []event.IngestionRecord) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, r := range b.kept {
-		if r.Single() {
-			out = append(out, r)
-		}
-	}
-	return out
-}
-
-// counts returns how many requests were recorded, by "courier outcome code reason".
-func (b *book) counts() map[string]int64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	out := map[string]int64{}
-	for _, r := range b.kept {
-		out[strings.Join(strings.Fields(fmt.Sprint(r.Courier, " ", r.Outcome, " ", r.Code, " ", r.Reason)), " ")] += r.Count
-	}
-	return out
-}
-
 // recorded has everything written that the server has seen, and stops it.
 func (f *fixture) recorded(t testing.TB) *book {
 	t.Helper()

@@ -61,8 +61,10 @@ func newLimits(c *Courier, listener int, before *limits) (limits, error) {
 	return l, errors.Join(errs...)
 }
 
-// admit applies the limits of the request's courier, the cheapest first. What
-// comes in is counted out when the call ends.
+// admit applies the limits of the request's courier, the cheapest first, and before
+// its signature costs anything. So whoever may post from the courier's networks can
+// use up its rate, but not that of others. What comes in is counted out when the
+// call ends.
 func (s *Server) admit(c *call) refusal {
 	if c.sender == nil {
 		return refusal{}

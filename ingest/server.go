@@ -244,7 +244,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.gate.wait(ctx, drainGrace)
 	err := s.http.ShutdownWithContext(ctx)
 	if err == nil || errors.Is(err, net.ErrClosed) {
-		return s.records.stop(ctx)
+		if err = s.records.stop(ctx); err != nil {
+			s.hardStop(context.Cause(ctx))
+		}
+		return err
 	}
 	s.hardStop(context.Cause(ctx))
 	s.gate.wait(context.WithoutCancel(ctx), lastAnswers)

@@ -29,7 +29,7 @@ const (
 	// Unauthorized: the admin token is missing or wrong.
 	Unauthorized Code = "UNAUTHORIZED"
 	// Forbidden: the request comes by a foreign host name or from a page of
-	// another origin.
+	// another origin; at intake, from a network that its courier does not post from.
 	Forbidden Code = "FORBIDDEN"
 	// Ambiguous: several couriers use the same key or number.
 	Ambiguous Code = "AMBIGUOUS"

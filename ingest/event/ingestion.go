@@ -23,8 +23,8 @@ var IntakeOutcomes = []IntakeOutcome{IntakeAccepted, IntakeDuplicate, IntakeObse
 // IngestionRecord is what the intake tells of requests (ingestion_records). One
 // that was refused or observed has a record of its own, with the request in it,
 // as far as the bounds on records allow; accepted ones, and those beyond the
-// bounds, are summed up: one record for each courier, outcome and code in a
-// stretch of time.
+// bounds, are summed up: one record for each courier, outcome, code and reason in
+// a stretch of time.
 type IngestionRecord struct {
 	ID      string        `json:"id"`                // see [IngestionID]
 	Courier string        `json:"courier,omitempty"` // empty when the request named none of ours
