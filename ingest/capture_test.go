@@ -197,7 +197,7 @@ func TestCapturedRequestsVerifyAlike(t *testing.T) {
 	if r.Code != event.InvalidPayload {
 		t.Fatalf("refused with %s", r.Code)
 	}
-	if id, err := s.Verify(&captured{r.Request}, noon); id != "k1" || err != nil {
+	if id, err := s.Verify(&Captured{r.Request}, noon); id != "k1" || err != nil {
 		t.Errorf("the captured request is by %q: %v", id, err)
 	}
 }

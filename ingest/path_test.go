@@ -184,7 +184,7 @@ func checkRecord(t *testing.T, f *fixture, ctx *fasthttp.RequestCtx, r *event.In
 		return
 	}
 	_, whole := f.demo.Verify(&call{ctx: ctx}, noon)
-	_, kept := f.demo.Verify(&captured{q}, noon)
+	_, kept := f.demo.Verify(&Captured{q}, noon)
 	if fmt.Sprint(whole) != fmt.Sprint(kept) {
 		t.Fatalf("the request says %v, what is kept of it %v", whole, kept)
 	}

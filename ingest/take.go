@@ -25,7 +25,7 @@ func (s *Server) Take(ctx context.Context, r event.IngestionRecord, vouch bool) 
 	if err != nil {
 		return event.Taken{}, err
 	}
-	request := &captured{r.Request}
+	request := &Captured{r.Request}
 	keyID, err := by.prove(request, &r, vouch)
 	if err != nil {
 		return event.Taken{}, err
@@ -75,7 +75,7 @@ func (s *Server) takeable(r *event.IngestionRecord) (*sender, error) {
 
 // prove returns the id of the key that proves a captured request, or of the
 // operator who vouches for it.
-func (s *sender) prove(request *captured, r *event.IngestionRecord, vouch bool) (keyID string, err error) {
+func (s *sender) prove(request *Captured, r *event.IngestionRecord, vouch bool) (keyID string, err error) {
 	keyID, err = s.scheme.Verify(request, r.At)
 	switch {
 	case err == nil:
@@ -91,11 +91,11 @@ func (s *sender) prove(request *captured, r *event.IngestionRecord, vouch bool) 
 	return "", event.Errorf(event.InvalidSignature, takeOp, "%w", err)
 }
 
-// captured is a captured request as schemes and mappings read it.
-type captured struct{ *event.CapturedRequest }
+// Captured is a captured request as schemes and mappings read it.
+type Captured struct{ *event.CapturedRequest }
 
 // Header returns the first value of a header and how often the header occurs.
-func (c *captured) Header(name string) (value []byte, count int) {
+func (c *Captured) Header(name string) (value []byte, count int) {
 	for i := range c.Headers {
 		if h := &c.Headers[i]; strings.EqualFold(h.Name, name) {
 			if count++; count == 1 {
@@ -107,13 +107,13 @@ func (c *captured) Header(name string) (value []byte, count int) {
 }
 
 // Body returns the body, which is whole.
-func (c *captured) Body() []byte { return c.CapturedRequest.Body }
+func (c *Captured) Body() []byte { return c.CapturedRequest.Body }
 
 // Method returns the method.
-func (c *captured) Method() []byte { return []byte(c.CapturedRequest.Method) }
+func (c *Captured) Method() []byte { return []byte(c.CapturedRequest.Method) }
 
 // Path returns the path as it was sent.
-func (c *captured) Path() []byte { return []byte(c.CapturedRequest.Path) }
+func (c *Captured) Path() []byte { return []byte(c.CapturedRequest.Path) }
 
 // Query returns the query as it was sent.
-func (c *captured) Query() []byte { return []byte(c.CapturedRequest.Query) }
+func (c *Captured) Query() []byte { return []byte(c.CapturedRequest.Query) }
