@@ -242,6 +242,18 @@ func (a *testApp) deadLetters(key string) []event.DeadLetter {
 	return page.DeadLetters
 }
 
+// needCurl skips the test where curl is not installed, which CI must not do.
+func needCurl(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("curl"); err == nil {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal("curl is not installed, and CI must not go without")
+	}
+	t.Skip("curl is not installed; install it to try the printed line")
+}
+
 func TestFirstRun(t *testing.T) {
 	t.Parallel()
 	a := startApp(t, quick(t), nil)
@@ -253,12 +265,7 @@ func TestFirstRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := exec.LookPath("curl"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("curl is not installed, and CI must not go without")
-		}
-		t.Skip("curl is not installed; install it to try the printed line")
-	}
+	needCurl(t)
 	out, err := exec.Command("/bin/sh", "-c", line).Output()
 	if err != nil || !strings.Contains(string(out), `"acknowledged":true`) || !strings.Contains(string(out), `"duplicate":false`) {
 		t.Fatalf("the printed line\n%s\nanswered %s, %v", line, out, err)

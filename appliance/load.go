@@ -27,6 +27,12 @@ const (
 	envConfig   = envPrefix + "CONFIG" // the file, in place of --config
 )
 
+// Origins of a key; of one in a file it is the word and the file's name.
+const (
+	originFlag        = "flag"
+	originEnvironment = "environment"
+)
+
 // Loaded is a configuration with where each of its keys comes from.
 type Loaded struct {
 	Config
@@ -108,7 +114,7 @@ func layersOf(path string, flags map[string]any) ([]layer, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("read the environment: %w", err)
 	}
-	return append(layers, layer{"environment", values}, layer{"flag", flags}), path, nil
+	return append(layers, layer{originEnvironment, values}, layer{originFlag, flags}), path, nil
 }
 
 // envKey turns APPLIANCE_JETSTREAM__MAX_BYTES into jetstream.max_bytes.

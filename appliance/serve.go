@@ -59,7 +59,7 @@ func (c *cli) runServe(cmd *cobra.Command, signals <-chan os.Signal) error {
 	if err != nil {
 		return err
 	}
-	c.welcome(app, l.Config)
+	c.welcome(app, &l)
 	notify(log, daemon.SdNotifyReady)
 	failure := c.stay(cmd, app, l, signals)
 	notify(log, daemon.SdNotifyStopping)
@@ -149,7 +149,8 @@ func (c *cli) leave(app *App, bound time.Duration, signals <-chan os.Signal) err
 }
 
 // welcome tells where everything is and, on a first start, how to try it.
-func (c *cli) welcome(app *App, cfg Config) {
+func (c *cli) welcome(app *App, l *Loaded) {
+	cfg := l.Config
 	base := publicURL(cfg.Ingest, app.public)
 	fmt.Fprintf(c.out, "\nThe courier event appliance %s is running.\n\n", c.version)
 	if app.public != nil {
@@ -162,12 +163,13 @@ func (c *cli) welcome(app *App, cfg Config) {
 		fmt.Fprintf(c.out, "  WARNING           courier %s is in observe mode: its requests are accepted without proof\n\n", courier)
 	}
 	if demo := cfg.withDemo(); app.public != nil && demo.isDemo() {
-		c.demonstrate(base, demo)
+		c.demonstrate(base, l.invocation(app.admin), demo)
 	}
 }
 
-// demonstrate prints a signed request that works when pasted.
-func (c *cli) demonstrate(base string, cfg Config) {
+// demonstrate prints a signed request that works when pasted, and the commands
+// that show what becomes of it.
+func (c *cli) demonstrate(base, invocation string, cfg Config) {
 	line, key, shipment, err := demoLine(base, cfg)
 	if err != nil {
 		fmt.Fprintf(c.err, "can't print a request to try: %v\n", err)
@@ -175,7 +177,8 @@ func (c *cli) demonstrate(base string, cfg Config) {
 	}
 	fmt.Fprintf(c.out, "No couriers are configured, so there is one called %q; its secret is in\n%s. Try it within %s:\n\n%s\n\n",
 		demoCourier, filepath.Join(cfg.DataDir, demoSecretFile), cfg.Couriers[demoCourier].Tolerance, line)
-	fmt.Fprintf(c.out, "Then look at what became of it:\n\n  appliance events show %s\n  appliance shipments show %s\n\n", key, shipment)
+	fmt.Fprintf(c.out, "Then look at what became of it:\n\n  %s events show %s\n  %s shipments show %s\n\n",
+		invocation, key, invocation, shipment)
 }
 
 // publicURL is where couriers reach the listener, as far as this machine knows.

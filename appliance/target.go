@@ -4,13 +4,13 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fincart/courier-gateway/bench"
 	"github.com/fincart/courier-gateway/ingest/event"
-	"github.com/fincart/courier-gateway/ingest/signature"
 	"github.com/fincart/courier-gateway/ops"
 )
 
@@ -75,7 +75,32 @@ func demoLine(base string, cfg Config) (line, key, shipment string, err error) {
 	if faults := e.Decode(body, nil); len(faults) > 0 {
 		return "", "", "", fmt.Errorf("the generated event is wrong: %v", faults)
 	}
-	headers := append([]signature.Header{{Name: "content-type", Value: "application/json"}},
-		schemes[name].Sign(body, time.Now())...)
-	return bench.CurlLine(base+"/v1/events/courier", headers, body), e.Key, e.ShipmentID, nil
+	signer, err := bench.NewSigner(bench.SignerConfig{URL: base + "/v1/events/courier", Scheme: schemes[name]})
+	if err != nil {
+		return "", "", "", err
+	}
+	request, err := signer.Sign(body, time.Now())
+	if err != nil {
+		return "", "", "", err
+	}
+	return bench.CurlLine(request), e.Key, e.ShipmentID, nil
+}
+
+// invocation returns how a shell calls a command that finds this appliance: with
+// flags for what the command would not know by itself, because the file was
+// named, or the address was given to this process alone. bound is where the
+// operators' listener is.
+func (l *Loaded) invocation(bound net.Addr) string {
+	line := "appliance"
+	if l.File != "" && l.File != defaultFile {
+		line += " --config " + bench.ShellWord(absolute(l.File))
+	}
+	_, port, _ := net.SplitHostPort(l.Admin.Listen) // was validated
+	switch origin := l.origin("admin.listen"); {
+	case port == "0":
+		line += " --admin-listen " + bench.ShellWord(bound.String())
+	case origin == originFlag || origin == originEnvironment:
+		line += " --admin-listen " + bench.ShellWord(l.Admin.Listen)
+	}
+	return line
 }

@@ -1,6 +1,7 @@
 // Package bench makes signed events and sends them: a deterministic [Generator]
-// of realistic events, a [Sender] that signs and posts them as a courier would,
-// and the commands sign and send ([Commands]).
+// of realistic events, a [Signer] that makes the request by which a courier of any
+// scheme proves itself, a [Sender] that posts it, and the commands sign, send and
+// bench ([Commands]).
 //
 // In comes who signs and where to ([Target]), out go requests to a running
 // appliance's public listener. Package appliance adds the commands to its own

@@ -5,7 +5,6 @@ import (
 	"math"
 	"os/signal"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -33,6 +32,7 @@ type benchFlags struct {
 type targetFlags struct {
 	url, admin, courier, caFile string
 	remote                      bool
+	key                         keyFlags
 }
 
 // ownFlags say which appliance to start when none is given.
@@ -105,6 +105,7 @@ func (f *benchFlags) add(cmd *cobra.Command) {
 	fs.BoolVar(&f.to.remote, "allow-remote", false, "with --target: send load to another machine, which is yours")
 	fs.StringVar(&f.to.caFile, "ca", "", "PEM file of the authorities to trust for https")
 	fs.StringVar(&f.to.courier, "courier", "", "sign as this courier (default: the default courier)")
+	f.to.key.add(cmd)
 
 	fs.Var(&f.load.rate, "rate", "events a second to send in open loop, such as 5000/s (default: closed loop)")
 	fs.IntVar(&f.load.connections, "connections", 100, "connections; in closed loop all are busy at all times")
@@ -145,7 +146,7 @@ func (m *Mix) add(cmd *cobra.Command) {
 
 // Flags that make sense for one kind of appliance only.
 var (
-	targetOnly = []string{"admin", "allow-remote"}
+	targetOnly = []string{"admin", "allow-remote", "private-key", "key-id"}
 	ownOnly    = []string{"transient", "permanent", "sync", "appliance-config", "keep"}
 )
 
@@ -216,22 +217,13 @@ func parseSeed(text string) (uint64, error) {
 func (f *benchFlags) command(cmd *cobra.Command) string {
 	line := cmd.CommandPath()
 	for _, name := range []string{
-		"target", "admin", "courier", "client", "rate", "connections", "duration", "events", "timeout", "duplicates",
+		"target", "admin", "ca", "courier", "private-key", "key-id", "client", "rate", "connections", "duration", "events", "timeout", "duplicates",
 		"invalid", "out-of-order", "transient", "permanent", "sync", "appliance-config", "check", "strict", "within", "acknowledged",
 		"p95", "p99",
 	} {
 		if flag := cmd.Flags().Lookup(name); flag.Changed {
-			line += fmt.Sprintf(" --%s=%s", name, plainWord(flag.Value.String()))
+			line += fmt.Sprintf(" --%s=%s", name, ShellWord(flag.Value.String()))
 		}
 	}
 	return line + " --seed=" + f.seed
-}
-
-// plainWord quotes a word for a shell when it has to be.
-func plainWord(s string) string {
-	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789%+,-./:=@_"
-	if s != "" && strings.Trim(s, plain) == "" {
-		return s
-	}
-	return shellQuote(s)
 }

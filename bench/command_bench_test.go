@@ -143,15 +143,6 @@ func TestBenchUsage(t *testing.T) {
 	}
 }
 
-func TestPlainWord(t *testing.T) {
-	t.Parallel()
-	for word, want := range map[string]string{"10%": "10%", "http://a:1/b": "http://a:1/b", "": "''", "a b": "'a b'", "a'b": `'a'\''b'`} {
-		if got := plainWord(word); got != want {
-			t.Errorf("%q: %s, want %s", word, got, want)
-		}
-	}
-}
-
 func TestTargetsAreForVegeta(t *testing.T) {
 	t.Parallel()
 	d := newDouble(t, Faults{})

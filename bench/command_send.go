@@ -3,8 +3,6 @@ package bench
 import (
 	"bufio"
 	"bytes"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +25,7 @@ type sendFlags struct {
 	concurrency int
 	ndjson      bool
 	asJSON      bool
+	caFile      string
 }
 
 // generatedFlags are those that make sense for generated events only.
@@ -40,17 +39,19 @@ func (c *commands) send() *cobra.Command {
 			"Each FILE is one event, or with --ndjson one event a line; - is standard input.\n" +
 			"Without a FILE events are made up: --count of them, each of its own, one shipment\n" +
 			"after the other along its way. With --event-id or --key all of them are one and\n" +
-			"the same event.",
+			"the same event. A courier whose payload is its own needs a FILE.",
 		Example: "  appliance send --shipment shp_456 --status delivered\n" +
-			"  appliance send event.json\n  appliance send --count 1000 --concurrency 50",
+			"  appliance send event.json\n  appliance send --count 1000 --concurrency 50\n" +
+			"  appliance send --courier shop --header X-Shopify-Event-Id=evt_1 order.json",
 	}
 	var flags sendFlags
+	c.addSignFlags(cmd, &flags.sign)
 	flags.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, files []string) error {
 		if err := flags.check(cmd, files); err != nil {
 			return err
 		}
-		signer, err := c.signer(cmd, flags.sign)
+		voice, err := c.voice(cmd, flags.sign)
 		if err != nil {
 			return err
 		}
@@ -60,23 +61,23 @@ func (c *commands) send() *cobra.Command {
 			total = 0
 		case len(files) == 0:
 			total = flags.count
-			if bodies, err = c.generatedBodies(signer.courier, flags); err != nil {
+			if bodies, err = c.generatedBodies(voice, flags); err != nil {
 				return err
 			}
 		}
-		return c.sendAll(cmd.Context(), signer, bodies, total, flags)
+		return c.sendAll(cmd.Context(), voice, bodies, total, flags)
 	}
 	return cmd
 }
 
 func (f *sendFlags) add(cmd *cobra.Command) {
-	f.sign.add(cmd)
 	cmd.Flags().IntVar(&f.count, "count", 1, "how many events to make up")
 	cmd.Flags().StringVar(&f.fixed.EventID, "event-id", "", "made up events have this eventId")
 	cmd.Flags().StringVar(&f.fixed.Key, "key", "", "made up events have this idempotencyKey")
 	cmd.Flags().StringVar(&f.fixed.ShipmentID, "shipment", "", "made up events are of this shipment")
 	cmd.Flags().StringVar(&f.fixed.Status, "status", "", "made up events have this status")
 	cmd.Flags().IntVar(&f.concurrency, "concurrency", 1, "how many events to send at once")
+	cmd.Flags().StringVar(&f.caFile, "ca", "", "PEM file of the authorities to trust for https")
 	cmd.Flags().BoolVar(&f.ndjson, "ndjson", false, "each line of the input is one event")
 	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print each answer as one line of JSON: status and body")
 }
@@ -97,15 +98,19 @@ func (f *sendFlags) check(cmd *cobra.Command, files []string) error {
 }
 
 // generatedBodies yields made up events that occur from now on.
-func (c *commands) generatedBodies(source string, flags sendFlags) (iter.Seq2[[]byte, error], error) {
-	var seed [8]byte
-	_, _ = rand.Read(seed[:]) // never fails, see crypto/rand
+func (c *commands) generatedBodies(v *voice, flags sendFlags) (iter.Seq2[[]byte, error], error) {
+	if v.mapped {
+		return nil, usageError("courier %s reads its own payload: give a FILE", v.courier)
+	}
 	g, err := NewGenerator(GeneratorConfig{
-		Seed: binary.NativeEndian.Uint64(seed[:]), Source: source,
+		Seed: randomSeed(), Source: v.courier,
 		Start: c.Now(), Step: time.Millisecond, Interleave: 1, Fixed: flags.fixed,
 	})
 	if err != nil {
 		return nil, err
+	}
+	if _, err := v.Sign(g.AppendBody(nil, 0), v.now()); err != nil {
+		return nil, fmt.Errorf("courier %s: %w", v.courier, err)
 	}
 	same := flags.fixed.EventID != "" || flags.fixed.Key != ""
 	return func(yield func([]byte, error) bool) {

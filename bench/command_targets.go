@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"net/url"
 
 	"github.com/spf13/cobra"
 	vegeta "github.com/tsenart/vegeta/v12/lib"
@@ -25,7 +24,7 @@ func (c *commands) targets() *cobra.Command {
 	}
 	var sign signFlags
 	var m Mix
-	sign.add(cmd)
+	c.addSignFlags(cmd, &sign)
 	m.add(cmd)
 	count := cmd.Flags().Uint64("count", 1000, "how many targets, 0 for no end")
 	text := cmd.Flags().String("seed", "", "number that decides the events (default: random)")
@@ -34,33 +33,32 @@ func (c *commands) targets() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		signer, err := c.signer(cmd, sign)
+		voice, err := c.voice(cmd, sign)
 		if err != nil {
 			return err
 		}
-		events, err := newEvents(signer.courier, seed, c.Now())
+		if voice.mapped {
+			return errMapped(voice.courier)
+		}
+		events, err := newEvents(voice.courier, seed, c.Now())
 		if err != nil {
 			return err
 		}
-		at, err := url.Parse(signer.url)
-		if err == nil {
-			err = canSign(signer.scheme)
+		if _, err := voice.Sign(events.AppendBody(nil, 0), voice.now()); err != nil {
+			return fmt.Errorf("courier %s: %w", voice.courier, err)
 		}
-		if err != nil {
-			return fmt.Errorf("courier %s: %w", signer.courier, err)
-		}
-		composer := &composer{plan: &plan{events: events, mix: m}, scheme: signer.scheme, path: at.EscapedPath(), now: signer.now}
-		return writeTargets(cmd, c.Out, composer, signer.url, *count)
+		composer := &composer{plan: &plan{events: events, mix: m}, signer: voice.Signer, now: voice.now}
+		return writeTargets(cmd, c.Out, composer, *count)
 	}
 	return cmd
 }
 
 // writeTargets writes so many targets, without end for 0.
-func writeTargets(cmd *cobra.Command, out io.Writer, from *composer, to string, count uint64) error {
+func writeTargets(cmd *cobra.Command, out io.Writer, from *composer, count uint64) error {
 	buffered := bufio.NewWriter(out)
 	encode := vegeta.NewJSONTargetEncoder(buffered)
 	for n := uint64(0); (count == 0 || n < count) && cmd.Context().Err() == nil; n++ {
-		t := from.compose(n).target(to)
+		t := from.target(n)
 		if err := encode(&t); err != nil {
 			return fmt.Errorf("print the targets: %w", err)
 		}

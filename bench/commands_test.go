@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -20,6 +22,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
 // counter is a Progress that counts.
@@ -41,6 +45,8 @@ func (c *counter) Clear()            {}
 // cli runs the commands as a shell would.
 type cli struct {
 	url, scheme, secret string
+	config              *signature.Config // in place of scheme and secret
+	mapped              bool
 	admin               string
 	stdin               io.Reader
 	progress            counter
@@ -65,7 +71,11 @@ func (c *cli) run(t *testing.T, args ...string) (stdout, stderr string, code int
 			case "nobody":
 				return Target{}, errors.New("there is no courier nobody")
 			}
-			return Target{Courier: courier, URL: c.url, Signature: settings(c.scheme, c.secret)}, nil
+			target := Target{Courier: courier, URL: c.url, Signature: settings(c.scheme, c.secret), Mapped: c.mapped}
+			if c.config != nil {
+				target.Signature = *c.config
+			}
+			return target, nil
 		},
 		Progress: func(_ string, total int) Progress { c.progress = counter{total: total}; return &c.progress },
 		Admin:    func(*cobra.Command) (string, string, error) { return c.admin, "", nil },
@@ -132,10 +142,11 @@ func TestSignHeadersAreAccepted(t *testing.T) {
 			}
 			c.stdin = strings.NewReader(body)
 			stdout, _, _ = c.run(t, append([]string{"sign", "--json", "-"}, args...)...)
-			clear(headers)
-			if err := json.Unmarshal([]byte(stdout), &headers); err != nil {
+			var shown struct{ Headers map[string]string }
+			if err := json.Unmarshal([]byte(stdout), &shown); err != nil {
 				t.Fatalf("%v: %s", err, stdout)
 			}
+			headers = shown.Headers
 			if status := ask(t, in.URL, body, headers); status != 202 {
 				t.Errorf("%s %v --json: %d: %s", scheme, args, status, stdout)
 			}
@@ -333,6 +344,31 @@ func TestSendDoesNotFollowAndIsSafeForTerminals(t *testing.T) {
 	}
 }
 
+func TestSendTrustsWhomItIsTold(t *testing.T) {
+	t.Parallel()
+	in := newIntake(t, "gateway", "a secret")
+	server := httptest.NewUnstartedServer(in)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // refused handshakes are meant to be
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	ca := file(t, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+	c := &cli{url: server.URL}
+	if stdout, stderr, code := c.run(t, "send", "--ca", ca); code != 0 {
+		t.Errorf("exit %d: %s%s", code, stdout, stderr)
+	}
+	if _, stderr, code := c.run(t, "send", "--count", "100000"); code != 1 || !strings.Contains(stderr, "--ca") || c.progress.failed > 1 {
+		t.Errorf("exit %d after %d: %s", code, c.progress.failed, stderr)
+	}
+	for _, bad := range []string{"/none/such", file(t, "no certificate")} {
+		if _, stderr, code := c.run(t, "send", "--ca", bad); code != 1 || !strings.Contains(stderr, bad) {
+			t.Errorf("%s: exit %d: %s", bad, code, stderr)
+		}
+	}
+	if bodies, _ := in.received(); len(bodies) != 1 {
+		t.Errorf("%d events arrived", len(bodies))
+	}
+}
+
 func TestURL(t *testing.T) {
 	t.Parallel()
 	for base, want := range map[string]string{
@@ -386,8 +422,8 @@ func TestSendEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		s := &signer{url: in.URL, scheme: compile(t, "gateway", "a secret"), now: time.Now}
-		ended <- c.sendAll(ctx, s, c.fileBodies([]string{"-"}, true), 0, sendFlags{concurrency: 2})
+		v := &voice{Signer: newSigner(t, in.URL, settings("gateway", "a secret")), now: time.Now}
+		ended <- c.sendAll(ctx, v, c.fileBodies([]string{"-"}, true), 0, sendFlags{concurrency: 2})
 	}()
 	cancel()
 	select {

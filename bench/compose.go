@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -15,8 +16,7 @@ import (
 // own and is not safe for concurrent use.
 type composer struct {
 	plan   *plan
-	scheme *signature.Scheme
-	path   string // of the endpoint, without a query
+	signer *Signer
 	now    func() time.Time
 	// staleBy is how far in the past a stale request is signed, more than the
 	// tolerance.
@@ -31,8 +31,8 @@ type composed struct {
 	signature.Signed
 }
 
-// compose makes request n, signed now. A scheme that can't sign leaves it without
-// a proof; see [canSign].
+// compose makes request n, signed now. A signer that can't sign events leaves it
+// without a proof: try one beforehand.
 func (c *composer) compose(n uint64) composed {
 	k, event := c.plan.request(n)
 	c.body = c.plan.events.AppendBody(c.body[:0], event)
@@ -43,20 +43,59 @@ func (c *composer) compose(n uint64) composed {
 	if k == badBody {
 		c.body = spoil(c.body, n)
 	}
-	signed, err := c.scheme.SignRequest(signature.Draft{Path: c.path, Body: c.body}, at)
+	signed, err := c.signer.prove(c.body, at)
+	if err != nil && k == badBody { // a proof inside the body needs one that is JSON
+		c.body = spoil(c.plan.events.AppendBody(c.body[:0], event), n|1)
+		signed, err = c.signer.prove(c.body, at)
+	}
 	if err != nil {
 		signed.Body = c.body
 	}
 	if k == tampered {
-		signed.Body[len(`{"eventId":"`)] ^= 1 // still valid JSON
+		tamper(&signed, c.signer.scheme.Binding())
 	}
 	return composed{kind: k, event: event, Signed: signed}
 }
 
-// canSign says why a scheme can't sign what a courier sends, nil when it can.
-func canSign(scheme *signature.Scheme) error {
-	_, err := scheme.SignRequest(signature.Draft{Path: "/", Body: []byte("{}")}, time.Now())
-	return err
+var idMember = []byte(`"eventId":"`)
+
+// tamper changes a signed event so that its proof no longer holds: the body,
+// which stays valid JSON, or the proof itself where that covers no more than
+// parts of it.
+func tamper(r *signature.Signed, covers signature.Binding) {
+	switch last := len(r.Headers) - 1; {
+	case covers.Body:
+		r.Body[bytes.Index(r.Body, idMember)+len(idMember)] ^= 1
+	case r.Query != "":
+		r.Query = altered(r.Query)
+	case last >= 0:
+		r.Headers[last].Value = altered(r.Headers[last].Value)
+	}
+}
+
+// altered returns text with another last character.
+func altered(text string) string {
+	end := "0"
+	if text[len(text)-1] == '0' {
+		end = "1"
+	}
+	return text[:len(text)-1] + end
+}
+
+// flawsOf returns the kinds of requests that a courier's intake has to refuse. An
+// old request is refused only by those who look at the time, and a proof that
+// stands inside the body and covers only parts of it is left alone.
+func flawsOf(s *Signer, event []byte) (flaws []kind) {
+	one, _ := s.prove(bytes.Clone(event), time.Unix(1_000_000_000, 0))
+	two, _ := s.prove(bytes.Clone(event), time.Unix(2_000_000_000, 0))
+	if s.scheme.Binding().Body || one.Query != "" || len(one.Headers) > 0 {
+		flaws = append(flaws, tampered)
+	}
+	flaws = append(flaws, badBody)
+	if one.Query != two.Query || !slices.Equal(one.Headers, two.Headers) || !bytes.Equal(one.Body, two.Body) {
+		flaws = append(flaws, stale)
+	}
+	return flaws
 }
 
 // spoil makes a body that is no event: cut short, or without its key.
@@ -70,30 +109,25 @@ func spoil(body []byte, n uint64) []byte {
 	return body
 }
 
-// undated reports whether a scheme signs no timestamp.
-func undated(scheme *signature.Scheme) bool {
-	const before, after = 1_000_000_000, 2_000_000_000
-	body := []byte("{}")
-	one, two := scheme.Sign(body, time.Unix(before, 0)), scheme.Sign(body, time.Unix(after, 0))
-	for i := range one {
-		if one[i] != two[i] {
-			return false
-		}
-	}
-	return true
-}
-
 // heading is what all requests to one endpoint have in common: what stands before
 // their query and what follows it.
 type heading struct{ path, rest []byte }
 
 // newHeading returns the heading for a target, which is a path that may have a
-// query.
-func newHeading(host, target string) heading {
-	return heading{
-		path: []byte("POST " + target),
-		rest: []byte(" HTTP/1.1\r\nhost: " + host + "\r\ncontent-type: application/json\r\n"),
+// query, and the headers that every request has.
+func newHeading(host, target string, headers []signature.Header) heading {
+	rest := []byte(" HTTP/1.1\r\nhost: " + host + "\r\n")
+	for _, h := range headers {
+		rest = appendHeader(rest, h)
 	}
+	return heading{path: []byte("POST " + target), rest: rest}
+}
+
+func appendHeader(dst []byte, h signature.Header) []byte {
+	dst = append(dst, h.Name...)
+	dst = append(dst, ": "...)
+	dst = append(dst, h.Value...)
+	return append(dst, "\r\n"...)
 }
 
 // appendRequest appends r to dst as HTTP/1.1 has it.
@@ -105,10 +139,7 @@ func (h *heading) appendRequest(dst []byte, r composed) []byte {
 	}
 	dst = append(dst, h.rest...)
 	for _, header := range r.Headers {
-		dst = append(dst, header.Name...)
-		dst = append(dst, ": "...)
-		dst = append(dst, header.Value...)
-		dst = append(dst, "\r\n"...)
+		dst = appendHeader(dst, header)
 	}
 	dst = append(dst, "content-length: "...)
 	dst = strconv.AppendInt(dst, int64(len(r.Body)), 10)
@@ -124,14 +155,13 @@ func querySeparator(address []byte) string {
 	return "?"
 }
 
-// target makes r what vegeta sends; it shares no memory with the composer.
-func (r composed) target(url string) vegeta.Target {
-	header := http.Header{"Content-Type": {"application/json"}}
+// target makes request n as vegeta sends it; it shares no memory with the
+// composer.
+func (c *composer) target(n uint64) vegeta.Target {
+	r := c.signer.request(c.compose(n).Signed, false)
+	header := http.Header{}
 	for _, h := range r.Headers {
 		header.Set(h.Name, h.Value)
 	}
-	if r.Query != "" {
-		url += querySeparator([]byte(url)) + r.Query
-	}
-	return vegeta.Target{Method: http.MethodPost, URL: url, Body: bytes.Clone(r.Body), Header: header}
+	return vegeta.Target{Method: http.MethodPost, URL: r.URL, Body: bytes.Clone(r.Body), Header: header}
 }

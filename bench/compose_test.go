@@ -15,9 +15,9 @@ import (
 func newComposer(t *testing.T, scheme string, m Mix) *composer {
 	t.Helper()
 	p := newPlan(t, m)
-	s := compile(t, scheme, "a secret")
-	p.undated = undated(s)
-	return &composer{plan: p, scheme: s, now: time.Now, staleBy: time.Hour}
+	s := newSigner(t, "http://127.0.0.1:8080/v1/events/courier/demo?x=1", settings(scheme, "a secret"))
+	p.flaws = flawsOf(s, p.events.AppendBody(nil, 0))
+	return &composer{plan: p, signer: s, now: time.Now, staleBy: time.Hour}
 }
 
 func TestComposedRequestsAreWhatTheyAreMeantToBe(t *testing.T) {
@@ -25,7 +25,7 @@ func TestComposedRequestsAreWhatTheyAreMeantToBe(t *testing.T) {
 	for _, name := range []string{"gateway", "gateway-body"} {
 		c := newComposer(t, name, Mix{Duplicates: 0.2, Invalid: 0.4})
 		in := &intake{scheme: name, secret: "a secret"}
-		head := newHeading("127.0.0.1:8080", "/v1/events/courier/demo?x=1")
+		head := newHeading("127.0.0.1:8080", "/v1/events/courier/demo?x=1", c.signer.headers)
 		seen := map[kind]int{}
 		for n := range uint64(500) {
 			made := c.compose(n)
@@ -67,12 +67,9 @@ func wrongly(fault string, k kind, body []byte) string {
 }
 
 func BenchmarkCompose(b *testing.B) {
-	s, err := signature.New(settings("gateway", "a secret"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	c := &composer{plan: &plan{events: generator(b, nil)}, scheme: s, now: time.Now}
-	head := newHeading("127.0.0.1:8080", "/v1/events/courier/demo")
+	s := newSigner(b, "http://127.0.0.1:8080/v1/events/courier/demo", settings("gateway", "a secret"))
+	c := &composer{plan: &plan{events: generator(b, nil)}, signer: s, now: time.Now}
+	head := newHeading("127.0.0.1:8080", "/v1/events/courier/demo", s.headers)
 	var request []byte
 	n := uint64(0)
 	b.ReportAllocs()

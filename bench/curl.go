@@ -5,31 +5,31 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
 // maxArgument is the longest body that curl gets as an argument; systems bound
 // one argument at 128 KiB and more.
 const maxArgument = 100 << 10
 
-// CurlLine returns one line that posts body with these headers and is safe to
-// paste into sh, bash and zsh, whatever the body holds. url is the whole address
-// of the endpoint.
-func CurlLine(url string, headers []signature.Header, body []byte) string {
+// CurlLine returns one line that posts a request as it is and is safe to paste
+// into sh, bash and zsh, whatever the body holds.
+func CurlLine(r Request) string {
 	var line strings.Builder
 	line.WriteString("curl -sS ")
-	if strings.ContainsAny(url, "[]{}") {
+	if strings.ContainsAny(r.URL, "[]{}") {
 		line.WriteString("--globoff ")
 	}
-	line.WriteString(shellQuote(url))
-	for _, h := range headers {
+	if strings.Contains(r.URL, "/.") { // curl would resolve them, and paths are signed as they are
+		line.WriteString("--path-as-is ")
+	}
+	line.WriteString(shellQuote(r.URL))
+	for _, h := range r.Headers {
 		line.WriteString(" -H " + shellQuote(h.Name+": "+h.Value))
 	}
-	if pasteable(body) {
-		return line.String() + " --data-raw " + shellQuote(string(body))
+	if pasteable(r.Body) {
+		return line.String() + " --data-raw " + shellQuote(string(r.Body))
 	}
-	return "printf %b " + shellQuote(octal(body)) + " | " + line.String() + " --data-binary @-"
+	return "printf %b " + shellQuote(octal(r.Body)) + " | " + line.String() + " --data-binary @-"
 }
 
 // pasteable reports whether body survives a terminal, a shell and an argument
@@ -55,6 +55,15 @@ func octal(body []byte) string {
 		}
 	}
 	return b.String()
+}
+
+// ShellWord makes s one word of a POSIX shell, quoted only when it has to be.
+func ShellWord(s string) string {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789%+,-./:=@_"
+	if s != "" && strings.Trim(s, plain) == "" {
+		return s
+	}
+	return shellQuote(s)
 }
 
 // shellQuote makes s one word of a POSIX shell. Nothing is special between

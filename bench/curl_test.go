@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -20,6 +21,9 @@ var oddBodies = []string{
 func shells(t *testing.T) (paths []string) {
 	t.Helper()
 	if _, err := exec.LookPath("curl"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("curl is not installed, and CI must not go without")
+		}
 		t.Skip("curl is not installed")
 	}
 	for _, name := range []string{"/bin/sh", "bash", "zsh"} {
@@ -33,10 +37,14 @@ func shells(t *testing.T) (paths []string) {
 func TestCurlLineInRealShells(t *testing.T) {
 	t.Parallel()
 	intake := newIntake(t, "gateway", "sécret")
-	scheme := compile(t, "gateway", "sécret")
+	signer := newSigner(t, intake.URL+"/v1/events/courier/demo", settings("gateway", "sécret"))
 	for _, shell := range shells(t) {
 		for _, body := range oddBodies {
-			line := CurlLine(intake.URL+"/v1/events/courier/demo", Headers(scheme, []byte(body), time.Now()), []byte(body))
+			request, err := signer.Sign([]byte(body), time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			line := CurlLine(request)
 			if strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 				t.Errorf("%.40q: the line has a control character: %.200q", body, line)
 			}
@@ -56,9 +64,18 @@ func TestCurlLineInRealShells(t *testing.T) {
 
 func TestCurlLineOfAnUnusualAddress(t *testing.T) {
 	t.Parallel()
-	line := CurlLine("http://[::1]:8080/a b", []signature.Header{{Name: "x", Value: "it's"}}, []byte("b"))
-	if want := `curl -sS --globoff 'http://[::1]:8080/a b' -H 'x: it'\''s' --data-raw 'b'`; line != want {
+	line := CurlLine(Request{URL: "http://[::1]:8080/a b/.", Headers: []signature.Header{{Name: "x", Value: "it's"}}, Body: []byte("b")})
+	if want := `curl -sS --globoff --path-as-is 'http://[::1]:8080/a b/.' -H 'x: it'\''s' --data-raw 'b'`; line != want {
 		t.Errorf("got  %s\nwant %s", line, want)
+	}
+}
+
+func TestShellWord(t *testing.T) {
+	t.Parallel()
+	for word, want := range map[string]string{"10%": "10%", "http://a:1/b": "http://a:1/b", "": "''", "a b": "'a b'", "a'b": `'a'\''b'`} {
+		if got := ShellWord(word); got != want {
+			t.Errorf("%q: %s, want %s", word, got, want)
+		}
 	}
 }
 
@@ -68,7 +85,7 @@ func FuzzCurlLine(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		const script = "curl() { while [ $# -gt 1 ]; do shift; done; if [ \"$1\" = @- ]; then cat; else printf %s \"$1\"; fi; }\n"
-		out, err := exec.CommandContext(t.Context(), "/bin/sh", "-c", script+CurlLine("http://x", nil, body)).Output()
+		out, err := exec.CommandContext(t.Context(), "/bin/sh", "-c", script+CurlLine(Request{URL: "http://x", Body: body})).Output()
 		if err != nil || string(out) != string(body) {
 			t.Fatalf("%q arrives as %q: %v", body, out, err)
 		}

@@ -22,7 +22,9 @@ import (
 // which is the same.
 type double struct {
 	*httptest.Server
-	proofs *intake // proves senders
+	proofs interface {
+		fault(r *http.Request, body []byte) string // "" when the sender is proved
+	}
 	faults Faults
 	// refuse, when set, answers an event with this status instead of taking it.
 	refuse func(key string) int
@@ -196,7 +198,7 @@ func newTestLoad(t *testing.T, to *site, cfg loadConfig, m Mix) *load {
 		cfg.timeout = DefaultThresholds.Within * 5
 	}
 	return &load{
-		cfg: cfg, plan: &plan{events: events, mix: m}, scheme: compile(t, "gateway", "a secret"),
+		cfg: cfg, plan: &plan{events: events, mix: m}, signer: newSigner(t, to.url, settings("gateway", "a secret")),
 		past: DefaultThresholds.Within * 1000, to: to, rec: newRecorder(to.url, DefaultThresholds.Within),
 	}
 }

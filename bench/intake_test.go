@@ -111,9 +111,14 @@ func settings(scheme, secret string) signature.Config {
 	}
 }
 
-func compile(t *testing.T, scheme, secret string) *signature.Scheme {
+// newSigner returns a signer for an endpoint by these settings.
+func newSigner(t testing.TB, url string, c signature.Config) *Signer {
 	t.Helper()
-	s, err := signature.New(settings(scheme, secret))
+	scheme, err := newScheme(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewSigner(SignerConfig{URL: url, Scheme: scheme})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
 // loadConfig says how much to send, and how fast.
@@ -26,7 +24,7 @@ type loadConfig struct {
 type load struct {
 	cfg    loadConfig
 	plan   *plan
-	scheme *signature.Scheme
+	signer *Signer
 	past   time.Duration // how old a stale request's timestamp is
 	to     *site
 	rec    *recorder
@@ -37,7 +35,7 @@ type load struct {
 }
 
 func (l *load) composer() *composer {
-	return &composer{plan: l.plan, scheme: l.scheme, path: l.to.path, now: time.Now, staleBy: l.past}
+	return &composer{plan: l.plan, signer: l.signer, now: time.Now, staleBy: l.past}
 }
 
 // begin starts the clock.
@@ -78,7 +76,7 @@ func (l *load) lean(ctx context.Context) error {
 			w.close()
 		}
 	}()
-	head := newHeading(l.to.host, l.to.target)
+	head := newHeading(l.to.host, l.to.target, l.signer.headers)
 	for i := range workers {
 		workers[i] = &worker{load: l, composer: l.composer(), heading: head}
 		if err := workers[i].connect(ctx); err != nil {

@@ -12,8 +12,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
 // clients are the two ways to send the same load.
@@ -291,13 +289,9 @@ func BenchmarkLoad(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s, err := signature.New(settings("gateway", "a secret"))
-	if err != nil {
-		b.Fatal(err)
-	}
 	l := &load{
 		cfg:  loadConfig{connections: 100, requests: uint64(b.N), timeout: time.Minute},
-		plan: &plan{events: generator(b, nil)}, scheme: s, to: to, rec: newRecorder(to.url, time.Second),
+		plan: &plan{events: generator(b, nil)}, signer: newSigner(b, to.url, settings("gateway", "a secret")), to: to, rec: newRecorder(to.url, time.Second),
 	}
 	b.ReportAllocs()
 	b.ResetTimer()

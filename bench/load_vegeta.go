@@ -63,7 +63,7 @@ func (l *load) targeter() vegeta.Targeter {
 		default:
 			c = l.composer()
 		}
-		*t = c.compose(n).target(l.to.url)
+		*t = c.target(n)
 		t.URL += "#" + strconv.FormatUint(n, 10)
 		select {
 		case composers <- c:

@@ -40,9 +40,9 @@ const repeatWithin = 1000
 type plan struct {
 	events *Generator
 	mix    Mix
-	// undated is set for couriers that sign no timestamp: nothing of theirs is
-	// ever stale.
-	undated bool
+	// flaws are the kinds of invalid requests, see [flawsOf]. All of them when there
+	// are none.
+	flaws []kind
 }
 
 // Salts keep the draws for different questions apart.
@@ -69,13 +69,15 @@ func (p *plan) drawn(n uint64) kind {
 	}
 }
 
+// allFlaws are the flaws that a courier with a timestamp can have.
+var allFlaws = []kind{tampered, badBody, stale}
+
 func (p *plan) flaw(n uint64) kind {
-	flaws := [...]kind{tampered, badBody, stale}
-	known := uint64(len(flaws))
-	if p.undated {
-		known--
+	flaws := p.flaws
+	if len(flaws) == 0 {
+		flaws = allFlaws
 	}
-	return flaws[p.draw(saltFlaw, n)%known]
+	return flaws[p.draw(saltFlaw, n)%uint64(len(flaws))]
 }
 
 // request returns what request n is and which event it carries.

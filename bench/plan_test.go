@@ -94,7 +94,7 @@ func TestPlanCountsRequestsForEvents(t *testing.T) {
 func TestPlanForUndatedSchemesHasNothingStale(t *testing.T) {
 	t.Parallel()
 	p := newPlan(t, Mix{Invalid: 0.9})
-	p.undated = true
+	p.flaws = []kind{tampered, badBody}
 	for n := range uint64(5000) {
 		if k, _ := p.request(n); k == stale {
 			t.Fatalf("request %d is stale", n)

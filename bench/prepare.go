@@ -52,6 +52,9 @@ func (r *run) useTarget() (err error) {
 	if r.as, err = r.Target(r.cmd, r.flags.to.courier); err != nil {
 		return err
 	}
+	if r.as.Mapped {
+		return errMapped(r.as.Courier)
+	}
 	r.as.URL = r.flags.to.url
 	r.info.Title, r.info.Target = "Load test of a running appliance", r.flags.to.url
 	return nil
@@ -112,28 +115,44 @@ func (r *run) newLoad(ctx context.Context) (*load, error) {
 	if err != nil {
 		return nil, err
 	}
-	scheme, err := signature.New(r.as.Signature)
-	if err == nil {
-		err = canSign(scheme)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("courier %s: %w", r.as.Courier, err)
-	}
 	events, err := newEvents(r.as.Courier, r.flags.own.faults.Seed, r.Now())
 	if err != nil {
 		return nil, err
 	}
+	sample := events.AppendBody(nil, 0)
+	signer, err := r.newSigner(where, sample)
+	if err != nil {
+		return nil, fmt.Errorf("courier %s: %w", r.as.Courier, err)
+	}
 	f := r.flags.load
 	l := &load{
 		cfg:    loadConfig{rate: f.rate, connections: f.connections, duration: f.duration, timeout: f.timeout},
-		plan:   &plan{events: events, mix: r.flags.mix, undated: undated(scheme)},
-		scheme: scheme, past: 2*r.as.Signature.TolerancePast + time.Hour,
+		plan:   &plan{events: events, mix: r.flags.mix, flaws: flawsOf(signer, sample)},
+		signer: signer, past: 2*r.as.Signature.TolerancePast + time.Hour,
 		to: to, rec: newRecorder(where, r.flags.limits.Within),
 	}
 	if f.events > 0 {
 		l.cfg.requests = l.plan.requests(f.events)
 	}
 	return l, nil
+}
+
+// newSigner returns the courier's signer for an endpoint, which can sign events
+// such as the sample.
+func (r *run) newSigner(where string, sample []byte) (*Signer, error) {
+	if err := r.flags.to.key.apply(&r.as.Signature); err != nil {
+		return nil, err
+	}
+	scheme, err := newScheme(r.as.Signature)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := NewSigner(SignerConfig{URL: where, Scheme: scheme})
+	if err != nil {
+		return nil, err
+	}
+	_, err = signer.Sign(sample, r.Now())
+	return signer, err
 }
 
 // newEvents returns the events of a load: those of a shipment lie an hour apart,

@@ -78,8 +78,12 @@ func (t *tally) verdict(cause error) error {
 
 // sendAll sends every body, prints the answers as they come, and sums up. It
 // fails when any event was not accepted. total is 0 when nobody knows it.
-func (c *commands) sendAll(ctx context.Context, s *signer, bodies iter.Seq2[[]byte, error], total int, flags sendFlags) error {
-	sender := NewSender(SenderConfig{URL: s.url, Scheme: s.scheme, Connections: flags.concurrency, Timeout: sendTimeout, Now: s.now})
+func (c *commands) sendAll(ctx context.Context, v *voice, bodies iter.Seq2[[]byte, error], total int, flags sendFlags) error {
+	trusted, err := authorities(flags.caFile)
+	if err != nil {
+		return err
+	}
+	sender := NewSender(SenderConfig{Signer: v.Signer, Authorities: trusted, Connections: flags.concurrency, Timeout: sendTimeout, Now: v.now})
 	defer sender.Close()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)

@@ -3,15 +3,17 @@ package bench
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
-
-	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
 // maxAnswerBytes bounds what is kept of an answer.
@@ -19,11 +21,11 @@ const maxAnswerBytes = 1 << 20
 
 // SenderConfig says how to send.
 type SenderConfig struct {
-	URL         string            // whole address of the endpoint
-	Scheme      *signature.Scheme // how to sign
-	Connections int               // most at once, positive
-	Timeout     time.Duration     // for one request with its answer, positive
-	Now         func() time.Time  // the time to sign by
+	Signer      *Signer
+	Authorities *x509.CertPool   // to trust for https; nil for the system's
+	Connections int              // most at once, positive
+	Timeout     time.Duration    // for one request with its answer, positive
+	Now         func() time.Time // the time to sign by
 }
 
 // Sender signs bodies and posts them, as a courier does. It is safe for
@@ -39,6 +41,7 @@ func NewSender(cfg SenderConfig) *Sender {
 		Proxy:               http.ProxyFromEnvironment,
 		MaxIdleConnsPerHost: cfg.Connections,
 		MaxConnsPerHost:     cfg.Connections,
+		TLSClientConfig:     &tls.Config{RootCAs: cfg.Authorities, MinVersion: tls.VersionTLS12},
 	}
 	return &Sender{cfg: cfg, client: &http.Client{
 		Transport: transport, Timeout: cfg.Timeout,
@@ -67,12 +70,19 @@ func (a Answer) Duplicate() bool {
 
 // Send signs body now and posts it. An answer is no error, whatever its status.
 func (s *Sender) Send(ctx context.Context, body []byte) (Answer, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.cfg.URL, bytes.NewReader(body))
+	signed, err := s.cfg.Signer.Sign(body, s.cfg.Now())
 	if err != nil {
-		return Answer{}, fmt.Errorf("send to %s: %w", s.cfg.URL, err)
+		return Answer{}, err
 	}
-	for _, h := range Headers(s.cfg.Scheme, body, s.cfg.Now()) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, signed.URL, bytes.NewReader(signed.Body))
+	if err != nil {
+		return Answer{}, errors.New("send to the appliance: the address can't be used") // it may hold a secret
+	}
+	for _, h := range signed.Headers {
 		req.Header.Set(h.Name, h.Value)
+		if strings.EqualFold(h.Name, "host") {
+			req.Host = h.Value
+		}
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {
@@ -84,11 +94,6 @@ func (s *Sender) Send(ctx context.Context, body []byte) (Answer, error) {
 		return Answer{}, s.failure(err)
 	}
 	return Answer{Status: resp.StatusCode, Body: asJSON(text)}, nil
-}
-
-// Headers returns all headers of a signed event, in the order to show them.
-func Headers(scheme *signature.Scheme, body []byte, at time.Time) []signature.Header {
-	return append([]signature.Header{{Name: "content-type", Value: "application/json"}}, scheme.Sign(body, at)...)
 }
 
 // asJSON returns text compacted when it is JSON, and as a JSON string when not.
@@ -104,9 +109,18 @@ func asJSON(text []byte) json.RawMessage {
 // errNoConnection marks failures that every other event would meet too.
 var errNoConnection = errors.New("no connection")
 
+// failure explains why there is no answer. It leaves the address out that was
+// posted to, because a proof may stand in it.
 func (s *Sender) failure(err error) error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err
+	}
+	where := s.cfg.Signer.url.Redacted()
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
-		return fmt.Errorf("%w: nothing answers at %s (%w): is `appliance serve` running? set --url, or ingest.listen in the configuration", errNoConnection, s.cfg.URL, op.Err)
+		return fmt.Errorf("%w: nothing answers at %s (%w): is `appliance serve` running? set --url, or ingest.listen in the configuration", errNoConnection, where, op.Err)
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return fmt.Errorf("%w: the certificate of %s is not trusted (%w): name its authority by --ca", errNoConnection, where, err)
 	}
 	return fmt.Errorf("send to the appliance: %w", err)
 }

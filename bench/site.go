@@ -19,7 +19,6 @@ import (
 type site struct {
 	url     string // whole address, as people write it
 	host    string // for the host header
-	path    string // without the query
 	target  string // path and query
 	address string // IP and port
 	secure  *tls.Config
@@ -39,7 +38,7 @@ func newSite(ctx context.Context, cfg siteConfig) (*site, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, usageError("%q is no http address: write http://host:port", cfg.url)
 	}
-	s := &site{url: cfg.url, host: u.Host, path: u.EscapedPath(), target: u.RequestURI()}
+	s := &site{url: cfg.url, host: u.Host, target: u.RequestURI()}
 	port := u.Port()
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]

@@ -10,9 +10,14 @@ import (
 
 // Target is a courier to speak as, and the appliance to speak to.
 type Target struct {
-	Courier   string           // the name as configured, also when none was asked for
-	URL       string           // of the public listener, such as http://127.0.0.1:8080
-	Signature signature.Config // how the courier signs; the first secret is used
+	Courier string // the name as configured, also when none was asked for
+	URL     string // of the public listener, such as http://127.0.0.1:8080
+	// Signature is how the courier signs: by the first secret that is valid, or
+	// by the private key. Nobody has to load the public keys of a JWKS for that.
+	Signature signature.Config
+	// Mapped says that the courier's payload is its own and not the canonical one,
+	// so that no event can be made up for it.
+	Mapped bool
 }
 
 // endpoint returns the URL that takes the courier's events: base as it is when

@@ -135,6 +135,15 @@ func Names() []string {
 	return names
 }
 
+// AlgorithmsOf lists what [Config.Algorithms] may hold for a scheme, the default
+// first; nothing when there is no choice.
+func AlgorithmsOf(scheme string) []Algorithm {
+	if f := familyOf(scheme); f != nil && f.allows("algorithms") {
+		return slices.Clone(f.algorithms)
+	}
+	return nil
+}
+
 func familyOf(name string) *family {
 	for i := range families {
 		if families[i].name == name {

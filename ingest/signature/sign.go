@@ -43,6 +43,10 @@ func (s *Scheme) Sign(body []byte, at time.Time) []Header {
 	return signed.Headers
 }
 
+// ErrNoPrivateKey says that a scheme signs by a private key, and its config has
+// none. The error of [Scheme.SignRequest] wraps it.
+var ErrNoPrivateKey = errors.New("signing needs the private key")
+
 // SignRequest signs as a sender does at the time at: by the preferred algorithm,
 // and by the first secret that is valid then, or by the private key.
 func (s *Scheme) SignRequest(d Draft, at time.Time) (Signed, error) {
@@ -224,7 +228,7 @@ func (w *signing) prove() (field int, signature []byte, err error) {
 	}
 	mac, ok := k.verifier.(*macKey)
 	if !ok {
-		return 0, nil, errors.New("signing by a public key needs the private one")
+		return 0, nil, ErrNoPrivateKey // the secret is a public key
 	}
 	return 0, w.byMAC(mac), nil
 }
@@ -240,7 +244,7 @@ func (w *signing) byMAC(k *macKey) []byte {
 func (w *signing) byPrivateKey(byRSA bool) ([]byte, error) {
 	private := w.scheme.config.PrivateKey
 	if private == nil || private.Key == nil {
-		return nil, errors.New("signing needs the private key")
+		return nil, ErrNoPrivateKey
 	}
 	switch private.Key.Public().(type) {
 	case *rsa.PublicKey:

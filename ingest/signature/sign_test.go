@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -74,7 +75,7 @@ func TestSignRequestFails(t *testing.T) {
 		{"token too early", with(of("easyship"), later, nil), "{}", "no secret is valid"},
 		{"no private key", with(rsaConfig, nil, nil), "{}", "signing needs the private key"},
 		{"a private key of another type", with(rsaConfig, nil, edKeyOf("x")), "{}", "can't sign here"},
-		{"public key alone", with(timed(Config{Scheme: "standard-webhooks"}), edPublic, nil), "{}", "needs the private one"},
+		{"public key alone", with(timed(Config{Scheme: "standard-webhooks"}), edPublic, nil), "{}", "signing needs the private key"},
 		{"no room in the body", with(of("lalamove"), []Secret{{ID: "k", Key: []byte("key")}}, nil), "[]", "no JSON object"},
 		{"a member is missing", with(of("lalamove"), []Secret{{ID: "k", Key: []byte("key")}}, nil), "{}", "member data of the body is missing"},
 		{"a dummy", with(of("github"), []Secret{{ID: "k", Key: []byte("key")}}, nil).Dummy(), "{}", "a dummy signs nothing"},
@@ -83,9 +84,35 @@ func TestSignRequestFails(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), tc.want) || out.Headers != nil || out.Body != nil {
 			t.Errorf("%s: got %v, %v; want %s", tc.name, out, err, tc.want)
 		}
+		if errors.Is(err, ErrNoPrivateKey) != strings.Contains(tc.want, "needs the private key") {
+			t.Errorf("%s: %v", tc.name, err)
+		}
 		if h := tc.scheme.Sign([]byte(tc.body), noon); h != nil {
 			t.Errorf("%s: Sign returns %v", tc.name, h)
 		}
+	}
+}
+
+func TestAlgorithmsOf(t *testing.T) {
+	t.Parallel()
+	for _, name := range append(Names(), "rot13") {
+		for _, a := range AlgorithmsOf(name) {
+			c := config(name)
+			c.Algorithms = []Algorithm{a}
+			_, err := New(c)
+			if err != nil && strings.Contains(err.Error(), "algorithms: ") || err != nil && strings.Contains(err.Error(), "is none of") {
+				t.Errorf("%s does not know %s: %v", name, a, err)
+			}
+		}
+	}
+	for name, want := range map[string]int{"hmac": 5, "jwt": 4, "rsa": 3, "gateway": 2, "standard-webhooks": 0, "ed25519": 0, "bearer": 0, "rot13": 0} {
+		if got := AlgorithmsOf(name); len(got) != want {
+			t.Errorf("%s knows %v", name, got)
+		}
+	}
+	AlgorithmsOf("gateway")[0] = "changed"
+	if Algorithms[0] != HMACSHA256 {
+		t.Error("a caller has changed the list")
 	}
 }
 

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// printedLine is a line that serve prints to be pasted.
+var printedLine = regexp.MustCompile(`(?m)^ *(curl|appliance) .*$`)
+
+// TestPrintedCommandsFindTheAppliance pastes what serve prints, from another
+// directory and without its environment, as a second terminal would.
+func TestPrintedCommandsFindTheAppliance(t *testing.T) {
+	t.Parallel()
+	needCurl(t)
+	config := filepath.Join(t.TempDir(), "it's mine.toml")
+	if err := os.WriteFile(config, []byte("[admin]\nlisten = \"127.0.0.1:0\"\n[jetstream]\ndisk_reserve_bytes = 0\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, flags := range map[string][]string{
+		"admin-listen": {"--config", os.DevNull, "--admin-listen", "127.0.0.1:0"},
+		"config":       {"--config", config},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			printed := serveFor(t, append(flags, "--data-dir", t.TempDir(), "--listen", "127.0.0.1:0")...)
+			lines := printedLine.FindAllString(printed, -1)
+			if len(lines) != 3 {
+				t.Fatalf("%d lines to paste:\n%s", len(lines), printed)
+			}
+			if out := paste(t, lines[0]); !strings.Contains(out, `"acknowledged":true`) {
+				t.Errorf("%s\nanswers %s", lines[0], out)
+			}
+			eventually(t, "the event to be processed", func() bool {
+				return strings.Contains(paste(t, lines[1]), string(event.Processed))
+			})
+			if out := paste(t, lines[2]); !strings.Contains(out, "shp_") {
+				t.Errorf("%s\nprints %s", lines[2], out)
+			}
+		})
+	}
+}
+
+// serveFor runs serve until the test ends and returns what it says at its start.
+func serveFor(t *testing.T, flags ...string) string {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	var out, log syncBuffer
+	ended := make(chan int, 1)
+	go func() { ended <- run(ctx, append([]string{"serve"}, flags...), strings.NewReader(""), &out, &log) }()
+	t.Cleanup(func() {
+		stop()
+		if code := <-ended; code != 0 {
+			t.Errorf("serve: exit %d:\n%s", code, log.String())
+		}
+	})
+	eventually(t, "serve to print its commands", func() bool { return strings.Contains(out.String(), "shipments show") })
+	return out.String()
+}
+
+// paste runs a line in a shell that knows nothing but where the appliance is.
+func paste(t *testing.T, line string) string {
+	t.Helper()
+	bin := t.TempDir()
+	if err := os.Symlink(os.Args[0], filepath.Join(bin, "appliance")); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "/bin/sh")
+	cmd.Dir, cmd.Env = bin, []string{"PATH=" + bin + ":" + os.Getenv("PATH"), asAppliance + "=1"}
+	cmd.Stdin = strings.NewReader(line + "\n")
+	var problems bytes.Buffer
+	cmd.Stderr = &problems
+	out, err := cmd.Output()
+	if _, ran := errors.AsType[*exec.ExitError](err); err != nil && !ran {
+		t.Fatal(err)
+	}
+	return string(out) + problems.String()
+}
+
+func TestInvocation(t *testing.T) {
+	t.Parallel()
+	bound := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9081}
+	for _, tc := range []struct {
+		file, listen, origin string
+		want                 string
+	}{
+		{"", "127.0.0.1:8081", "default", "appliance"},
+		{defaultFile, "127.0.0.1:9000", "file " + defaultFile, "appliance"},
+		{"/etc/a b.toml", "127.0.0.1:9000", "file /etc/a b.toml", "appliance --config '/etc/a b.toml'"},
+		{"", "127.0.0.1:9000", originFlag, "appliance --admin-listen 127.0.0.1:9000"},
+		{"", ":9000", originEnvironment, "appliance --admin-listen :9000"},
+		{"/etc/a.toml", "127.0.0.1:0", "file /etc/a.toml", "appliance --config /etc/a.toml --admin-listen 127.0.0.1:9081"},
+	} {
+		l := Loaded{File: tc.file, origins: map[string]string{"admin.listen": tc.origin}}
+		l.Admin.Listen = tc.listen
+		if got := l.invocation(bound); got != tc.want {
+			t.Errorf("%+v: %s, want %s", tc, got, tc.want)
+		}
+	}
+}
