@@ -26,15 +26,16 @@ var arrows = map[string][]string{
 	"persistence":      {"ingest/event"},
 	"ops":              {"ingest/event"},
 	"bench":            {"ingest/event", "ingest/signature"},
+	"bench/compare":    {"ingest/signature"}, // a program of its own: nothing imports it
 	"appliance":        {"bench", "ingest", "ingest/event", "ingest/signature", "jetstream", "ops", "persistence", "process"},
 }
 
 // territory says where a library may be imported. The longest prefix counts.
 var territory = map[string][]string{
-	"github.com/valyala/fasthttp":      {"ingest", "ops"},
+	"github.com/valyala/fasthttp":      {"ingest", "ops", "bench/compare"},
 	"github.com/nats-io":               {"jetstream"},
 	"go.mongodb.org":                   {"persistence"},
-	"github.com/redis":                 {"persistence"},
+	"github.com/redis":                 {"persistence", "bench/compare"},
 	"zombiezen.com/go/sqlite":          {"persistence"},
 	"modernc.org":                      {"persistence"},
 	"github.com/FerretDB":              {"persistence", "appliance"}, // in tests

@@ -5,13 +5,23 @@
 set -eu
 cd "$(dirname "$0")/.."
 dir=$(mktemp -d)
-pid=
+pids= # of what was started here and may still run
+
+# halt PID: ends a process that was started here.
+halt() {
+    kill "$1" 2>/dev/null || true
+    wait "$1" 2>/dev/null || true
+    left=
+    for p in $pids; do
+        [ "$p" = "$1" ] || left="$left $p"
+    done
+    pids=$left
+}
 
 cleanup() {
-    if [ -n "$pid" ]; then
-        kill "$pid" 2>/dev/null || true
-        wait "$pid" 2>/dev/null || true
-    fi
+    for p in $pids; do
+        halt "$p"
+    done
     rm -rf "$dir"
 }
 trap cleanup EXIT
@@ -20,29 +30,38 @@ trap 'exit 130' INT TERM
 appliance=${APPLIANCE:-$dir/appliance}
 [ -n "${APPLIANCE:-}" ] || go build -o "$appliance" ./appliance
 
-# start_appliance ARGS...: starts an appliance with these flags of `bench serve`
-# and sets url and admin to where it is.
-start_appliance() {
-    BENCH_COURIER_SECRET=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
-    export BENCH_COURIER_SECRET
-    printf '[couriers.demo]\nsecrets = ["env:BENCH_COURIER_SECRET"]\n' >"$dir/courier.toml"
-    "$appliance" bench serve --data-dir "$dir/data" --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 "$@" \
-        >"$dir/ready" 2>"$dir/log" </dev/null &
+# The courier that signs the load. Whatever is put under it knows the secret from
+# this variable.
+BENCH_COURIER_SECRET=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+export BENCH_COURIER_SECRET
+printf '[couriers.demo]\nsecrets = ["env:BENCH_COURIER_SECRET"]\n' >"$dir/courier.toml"
+
+# start COMMAND...: starts a server that prints one line of JSON when it serves, and
+# sets pid, and url and admin to where it is.
+start() {
+    rm -f "$dir/ready"
+    "$@" >"$dir/ready" 2>"$dir/log" </dev/null &
     pid=$!
-    tries=30
+    pids="$pids $pid"
+    tries=300
     while [ ! -s "$dir/ready" ]; do
         tries=$((tries - 1))
         if [ "$tries" = 0 ] || ! kill -0 "$pid" 2>/dev/null; then
             cat "$dir/log" >&2
             exit 1
         fi
-        sleep 1
+        sleep 0.1
     done
-    url=$(sed 's/.*"url":"\([^"]*\)".*/\1/' "$dir/ready")
-    admin=$(sed 's/.*"admin":"\([^"]*\)".*/\1/' "$dir/ready")
+    url=$(sed -n 's/.*"url":"\([^"]*\)".*/\1/p' "$dir/ready")
+    admin=$(sed -n 's/.*"admin":"\([^"]*\)".*/\1/p' "$dir/ready")
 }
 
-# on_it ARGS...: puts the appliance that was started under load.
+# start_appliance ARGS...: starts an appliance with these flags of `bench serve`.
+start_appliance() {
+    start "$appliance" bench serve --data-dir "$dir/data" --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 "$@"
+}
+
+# on_it ARGS...: puts what was started under load.
 on_it() {
     "$appliance" bench --config "$dir/courier.toml" --target "$url" --admin "$admin" "$@"
 }
