@@ -3,7 +3,7 @@
 # a script asks for it. Everything it makes is gone when the script ends.
 
 set -eu
-cd "$(dirname "$0")/.."
+source=$(cd "$(dirname "$0")/.." && pwd)
 dir=$(mktemp -d)
 pids= # of what was started here and may still run
 
@@ -27,8 +27,13 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
+# build PACKAGE: builds a program of this repository into $dir.
+build() {
+    (cd "$source" && go build -o "$dir/" "./$1")
+}
+
 appliance=${APPLIANCE:-$dir/appliance}
-[ -n "${APPLIANCE:-}" ] || go build -o "$appliance" ./appliance
+[ -n "${APPLIANCE:-}" ] || build appliance
 
 # The courier that signs the load. Whatever is put under it knows the secret from
 # this variable.

@@ -12,7 +12,7 @@
 #   bench/compare.sh
 . "$(dirname "$0")/common.sh"
 
-go build -o "$dir/compare" ./bench/compare
+build bench/compare
 mkdir "$dir/reports"
 servers="group interval always hmac redis redis-pipelined"
 if ! command -v redis-server >/dev/null; then

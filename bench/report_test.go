@@ -128,6 +128,36 @@ func TestReportAsAPage(t *testing.T) {
 	}
 }
 
+// TestPagePlotsWhatTheReportHas holds the plots, and that each figure which they
+// read is one of the report's.
+func TestPagePlotsWhatTheReportHas(t *testing.T) {
+	t.Parallel()
+	for _, title := range []string{"Latency over time", "Latency as distribution", "Throughput", "Queue depth", "Retries and dead letters"} {
+		if !strings.Contains(page, `add({title: "`+title+`"`) {
+			t.Errorf("%s is not plotted", title)
+		}
+	}
+	var written bytes.Buffer
+	if err := sampleReport().writeJSON(&written); err != nil {
+		t.Fatal(err)
+	}
+	read := regexp.MustCompile(`(?:over|sampled)\("(\w+)"\)|\b(?:[lmps]|report|report\.run)\.(\w+(?:Seconds|PerSecond)|processed|share|distribution|moments|samples)\b`)
+	found := map[string]bool{}
+	for _, m := range read.FindAllStringSubmatch(page, -1) {
+		found[m[1]+m[2]] = true
+	}
+	for name := range found {
+		if !strings.Contains(written.String(), `"`+name+`":`) {
+			t.Errorf("the page reads %s, which the report does not have", name)
+		}
+	}
+	for _, name := range []string{"p50Seconds", "maxSeconds", "distribution", "acknowledgedPerSecond", "processed", "unprocessed", "retrying", "deadLetters"} {
+		if !found[name] {
+			t.Errorf("%s is not plotted", name)
+		}
+	}
+}
+
 func TestMeter(t *testing.T) {
 	t.Parallel()
 	var plain, bar bytes.Buffer
