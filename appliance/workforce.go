@@ -94,12 +94,12 @@ func sweep(ctx context.Context, store persistence.Store, every time.Duration, lo
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		records, letters, err := store.Sweep(ctx, time.Now())
+		swept, err := store.Sweep(ctx, time.Now())
 		switch {
 		case err != nil && ctx.Err() == nil:
 			log.Warn("can't remove what has expired, trying again", "error", err)
-		case records+letters > 0:
-			log.Info("removed what has expired", "events", records, "dead_letters", letters)
+		case swept != persistence.Swept{}:
+			log.Info("removed what has expired", "events", swept.Records, "dead_letters", swept.DeadLetters, "ingestions", swept.Ingestions)
 		}
 		select {
 		case <-ctx.Done():

@@ -50,6 +50,7 @@ func TestListsAreJSON(t *testing.T) {
 		{encodeHistory(p.History), new([]event.Checkpoint), &p.History},
 		{encodeReplays(d.Replays), new([]event.ReplayLink), &d.Replays},
 		{encodeHeaders(d.Headers), new(map[string]string), &d.Headers},
+		{encodeCaptured(fullIngestion(1).Request.Headers), new([]event.CapturedHeader), &fullIngestion(1).Request.Headers},
 	} {
 		if err := json.Unmarshal([]byte(test.text), test.got); err != nil {
 			t.Fatalf("%s: %v", test.text, err)
@@ -83,6 +84,25 @@ func FuzzHistoryComesBack(f *testing.F) {
 		}
 		if !reflect.DeepEqual(got, in) {
 			t.Errorf("%q came back as %+v", text, got)
+		}
+	})
+}
+
+func FuzzCapturedHeadersComeBack(f *testing.F) {
+	f.Add("Content-Type", "application/json", "X-A")
+	f.Add("", "\xff\xfe\"\\/\n\x00", "\u2028<&>")
+	f.Add(`}],[{"name":`, `\u0041`, "日本")
+	f.Fuzz(func(t *testing.T, a, b, c string) {
+		in := []event.CapturedHeader{{Name: a, Value: b}, {Name: c, Value: a}, {Name: a, Value: c}, {}}
+		text := encodeCaptured(in)
+		if !utf8.ValidString(text) || !json.Valid([]byte(text)) {
+			t.Fatalf("no JSON: %q", text)
+		}
+		for i := range in {
+			in[i] = event.CapturedHeader{Name: cleanText(in[i].Name), Value: cleanText(in[i].Value)}
+		}
+		if got, err := decodeCaptured(text); err != nil || !slices.Equal(got, in) {
+			t.Errorf("%q came back as %+v, %v", text, got, err)
 		}
 	})
 }

@@ -121,6 +121,20 @@ func encodeHeaders(headers map[string]string) string {
 	return string(append(o.b, '}'))
 }
 
+// encodeCaptured returns "" for none.
+func encodeCaptured(headers []event.CapturedHeader) string {
+	if len(headers) == 0 {
+		return ""
+	}
+	o := object{b: make([]byte, 0, 64*len(headers))}
+	for i := range headers {
+		o.begin(i, `[{"name":`)
+		o.b = appendJSON(o.b, headers[i].Name)
+		o.b = appendJSON(append(o.b, `,"value":`...), headers[i].Value)
+	}
+	return o.end()
+}
+
 // encodeReplays returns "" for none.
 func encodeReplays(replays []event.ReplayLink) string {
 	if len(replays) == 0 {

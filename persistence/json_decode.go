@@ -50,6 +50,19 @@ func decodeHistory(text string) ([]event.Checkpoint, error) {
 	})
 }
 
+// decodeCaptured is the inverse of encodeCaptured; none are an empty list.
+func decodeCaptured(text string) ([]event.CapturedHeader, error) {
+	return decodeList(text, func(h *event.CapturedHeader, name, value string) error {
+		switch name {
+		case "name":
+			h.Name = value
+		case "value":
+			h.Value = value
+		}
+		return nil
+	})
+}
+
 // decodeList decodes a list of JSON objects with text and numbers in them,
 // calling set for each member. Strings may share memory with text. It is several
 // times as fast as encoding/json, to which it leaves everything that is unlike

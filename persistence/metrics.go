@@ -36,14 +36,14 @@ func newStoreMetrics(r prometheus.Registerer, store string) (*storeMetrics, erro
 			ConstLabels: label,
 		}),
 		swept: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: metricsPrefix + "swept_rows_total", Help: "Rows deleted because their time was up, by table.",
+			Name: metricsPrefix + "swept_rows_total", Help: "Rows deleted because their time was up or there were too many, by table.",
 			ConstLabels: label,
 		}, []string{"table"}),
 	}
 	return m, register(r, m.seconds, m.failures, m.refused, m.swept)
 }
 
-// observe records one operation; a dead letter that does not exist is no failure.
+// observe records one operation; a row that does not exist is no failure.
 func (m *storeMetrics) observe(op string, began time.Time, err error) {
 	m.seconds.WithLabelValues(op).Observe(time.Since(began).Seconds())
 	if code := event.CodeOf(err); code != "" && code != event.NotFound {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,9 +57,9 @@ func (c MongoConfig) check() error {
 	fault(c.SelectTimeout <= 0, "select time-out %s, needs more than 0", c.SelectTimeout)
 	fault(c.OperationTimeout <= 0, "operation time-out %s, needs more than 0", c.OperationTimeout)
 	fault(c.Log == nil, "no logger is given")
-	fault(c.Retention.LedgerTTL%time.Second+c.Retention.DeadLetterTTL%time.Second+c.Retention.ShipmentTTL%time.Second != 0,
+	fault(slices.ContainsFunc(c.Retention.ttls(), func(ttl time.Duration) bool { return ttl%time.Second != 0 }),
 		"retention %+v is not in whole seconds, as MongoDB has it", c.Retention)
-	fault(max(c.Retention.LedgerTTL, c.Retention.DeadLetterTTL, c.Retention.ShipmentTTL) > math.MaxInt32*time.Second,
+	fault(slices.Max(c.Retention.ttls()) > math.MaxInt32*time.Second,
 		"retention %+v is more than MongoDB's 68 years", c.Retention)
 	return errors.Join(append(faults, c.Retention.check())...)
 }
@@ -84,12 +85,14 @@ func (c MongoConfig) options() *options.ClientOptions {
 // it. Until the store is ready, Ping says why it is not, and every other call
 // fails with DependencyDown for the same reason.
 type Mongo struct {
-	config    MongoConfig
-	metrics   *storeMetrics
-	client    *mongo.Client
-	records   *mongo.Collection
-	shipments *mongo.Collection
-	letters   *mongo.Collection
+	config     MongoConfig
+	metrics    *storeMetrics
+	client     *mongo.Client
+	records    *mongo.Collection
+	shipments  *mongo.Collection
+	letters    *mongo.Collection
+	ingestions *mongo.Collection
+	bound      *ingestionBound
 
 	close func() error
 	tried chan struct{} // closed when the first attempt to get ready has ended
@@ -124,10 +127,12 @@ func OpenMongo(ctx context.Context, c MongoConfig) (*Mongo, error) {
 	db := client.Database(c.Database)
 	m := &Mongo{
 		config: c, metrics: metrics, client: client,
-		records:   db.Collection("processed_events"),
-		shipments: db.Collection("active_shipments"),
-		letters:   db.Collection("dead_letter_events"),
-		tried:     make(chan struct{}),
+		records:    db.Collection("processed_events"),
+		shipments:  db.Collection("active_shipments"),
+		letters:    db.Collection("dead_letter_events"),
+		ingestions: db.Collection("ingestion_records"),
+		bound:      newIngestionBound(c.Retention.IngestionsPerCourier),
+		tried:      make(chan struct{}),
 	}
 	base := context.WithoutCancel(ctx)
 	background, stop := context.WithCancel(base)
@@ -208,9 +213,7 @@ func (m *Mongo) Ping(ctx context.Context) error {
 }
 
 // Sweep implements [Store]: the database's TTL indexes do the work.
-func (m *Mongo) Sweep(context.Context, time.Time) (records, letters int64, err error) {
-	return 0, 0, nil
-}
+func (m *Mongo) Sweep(context.Context, time.Time) (Swept, error) { return Swept{}, nil }
 
 // do runs an operation once the store is ready.
 func (m *Mongo) do(ctx context.Context, op string, fn func(context.Context) error) error {

@@ -98,8 +98,8 @@ type letterDocument struct {
 	ExpiresFrom  bson.DateTime     `bson:"expiresFrom"` // deadAt
 }
 
-// headerDocument is a header of a dead letter, in a list because a stranger's
-// header may have a name that a document's member can't have.
+// headerDocument is a header of a dead letter or a captured request, in a list
+// because a stranger's header may have a name that a document's member can't have.
 type headerDocument struct {
 	Name  string `bson:"name"`
 	Value string `bson:"value"`

@@ -63,6 +63,22 @@ var serverCodes = map[event.Code][]int{
 	event.VersionConflict: {11000},
 }
 
+// unlessThere takes out of a bulk write's error what it says of documents that
+// were there already, which would hide what else went wrong.
+func unlessThere(err error) error {
+	bulk, ok := errors.AsType[mongo.BulkWriteException](err)
+	if !ok {
+		return err
+	}
+	bulk.WriteErrors = slices.DeleteFunc(slices.Clone(bulk.WriteErrors), func(e mongo.BulkWriteError) bool {
+		return serverCode(e.Code) == event.VersionConflict
+	})
+	if len(bulk.WriteErrors) == 0 && bulk.WriteConcernError == nil {
+		return nil
+	}
+	return bulk
+}
+
 func serverCode(number int) event.Code {
 	for code, numbers := range serverCodes {
 		if slices.Contains(numbers, number) {

@@ -73,6 +73,13 @@ func (s *scriptedMongo) named(name string) (found []bson.M) {
 	return found
 }
 
+// forget forgets the commands that have come.
+func (s *scriptedMongo) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.commands = nil
+}
+
 // serve answers the messages of one connection. A message is a header of four
 // numbers (length, request, the request it answers, operation) and a body.
 func (s *scriptedMongo) serve(conn net.Conn) error {
@@ -147,7 +154,7 @@ func (s *scriptedMongo) reply(c bson.M) bson.M {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.commands = append(s.commands, c)
-	for _, name := range []string{"insert", "update", "find", "aggregate", "count", "listIndexes", "createIndexes", "dropIndexes", "collMod", "endSessions"} {
+	for _, name := range []string{"insert", "update", "delete", "find", "aggregate", "count", "listIndexes", "createIndexes", "dropIndexes", "collMod", "endSessions"} {
 		if c[name] == nil {
 			continue
 		}

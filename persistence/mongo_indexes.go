@@ -65,6 +65,12 @@ func (m *Mongo) ensureIndexes(ctx context.Context) error {
 			{name: "by_sequence", key: ascending("sequence")},
 			expiryIndex(keep.DeadLetterTTL),
 		}},
+		{m.ingestions, []mongoIndex{
+			{name: "by_courier", key: append(ascending("courier"), descending("_id", "single")...)},
+			{name: "by_outcome", key: append(ascending("outcome"), descending("_id")...)},
+			{name: "by_code", key: append(ascending("errorCode"), descending("_id")...)},
+			expiryIndex(keep.IngestionTTL),
+		}},
 	} {
 		if err := m.ensure(ctx, c.in, c.wanted); err != nil {
 			return fmt.Errorf("indexes of %s.%s: %w", m.config.Database, c.in.Name(), err)

@@ -23,8 +23,8 @@ func (m *Mongo) DeadLetters(ctx context.Context, f event.DeadLetterFilter) (foun
 			}
 			filter = append(filter, behind(after)...)
 		}
-		newest := options.Find().SetSort(bson.D{{Key: "deadAt", Value: -1}, {Key: "_id", Value: -1}}).SetLimit(int64(pageSize(f)))
-		docs, err := find[letterDocument](ctx, m, m.letters, filter, newest, pageSize(f))
+		newest := options.Find().SetSort(bson.D{{Key: "deadAt", Value: -1}, {Key: "_id", Value: -1}}).SetLimit(int64(pageSize(f.Limit)))
+		docs, err := find[letterDocument](ctx, m, m.letters, filter, newest, pageSize(f.Limit))
 		if err != nil {
 			return err
 		}

@@ -114,7 +114,7 @@ const countLimit = 1_000_000
 // Those of a status are counted in an index, up to countLimit; of the events the
 // processed ones, nearly all of them, are what the others leave.
 func (m *Mongo) Counts(ctx context.Context) (event.StoreCounts, error) {
-	counts := event.StoreCounts{Records: map[event.Status]int64{}, DeadLetters: map[event.ReviewStatus]int64{}}
+	counts := noCounts()
 	err := m.do(ctx, "counts", func(ctx context.Context) (err error) {
 		if counts.Shipments, err = m.estimate(ctx, m.shipments); err != nil {
 			return err
@@ -134,6 +134,11 @@ func (m *Mongo) Counts(ctx context.Context) (event.StoreCounts, error) {
 		counts.Records[event.Processed] = max(left, 0)
 		for _, status := range event.ReviewStatuses {
 			if counts.DeadLetters[status], err = m.count(ctx, m.letters, "reviewStatus", string(status)); err != nil {
+				return err
+			}
+		}
+		for _, outcome := range event.IntakeOutcomes {
+			if counts.Ingestions[outcome], err = m.count(ctx, m.ingestions, "outcome", string(outcome)); err != nil {
 				return err
 			}
 		}

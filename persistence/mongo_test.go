@@ -84,7 +84,11 @@ func openTestMongo(t testing.TB, c MongoConfig) *Mongo {
 func TestMongoContractOnFerretDB(t *testing.T) {
 	t.Parallel()
 	uri := ferret().uri
-	storeContract(t, func(t *testing.T, _ Retention) Store { return openTestMongo(t, testMongo(uri)) })
+	storeContract(t, func(t *testing.T, keep Retention) Store {
+		c := testMongo(uri)
+		c.Retention.IngestionsPerCourier = keep.IngestionsPerCourier
+		return openTestMongo(t, c)
+	})
 }
 
 // realMongo returns the settings of a database of its own on the server that
@@ -120,13 +124,13 @@ func TestMongoContract(t *testing.T) {
 func TestMongoRetention(t *testing.T) {
 	t.Parallel()
 	c := realMongo(t)
-	for _, keep := range []Retention{{LedgerTTL: time.Hour, DeadLetterTTL: 2 * time.Hour}, {LedgerTTL: 3 * time.Hour, ShipmentTTL: time.Hour}, {}} {
+	for _, keep := range []Retention{{LedgerTTL: time.Hour, DeadLetterTTL: 2 * time.Hour}, {LedgerTTL: 3 * time.Hour, ShipmentTTL: time.Hour, IngestionTTL: 4 * time.Hour}, {}} {
 		c.Retention = keep
 		m := openTestMongo(t, c)
 		if err := m.Ping(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		for in, want := range map[*mongo.Collection]time.Duration{m.records: keep.LedgerTTL, m.letters: keep.DeadLetterTTL, m.shipments: keep.ShipmentTTL} {
+		for in, want := range map[*mongo.Collection]time.Duration{m.records: keep.LedgerTTL, m.letters: keep.DeadLetterTTL, m.shipments: keep.ShipmentTTL, m.ingestions: keep.IngestionTTL} {
 			got := time.Duration(0)
 			for _, x := range must(m.listIndexes(t.Context(), in)) {
 				got += x.ttl()
@@ -192,8 +196,10 @@ func countTrips(t *testing.T, c MongoConfig, large int) {
 		var refs []event.ShipmentRef
 		var seqs []uint64
 		var fresh, again []event.Change
+		var intake []event.IngestionRecord
 		for range size {
 			n++
+			intake = append(intake, single(n, "a", event.IntakeRefused), sum(n, "b", event.IntakeRefused))
 			id, ref := event.Identity{Courier: "c", Key: fmt.Sprint(n)}, event.ShipmentRef{Courier: "c", ID: fmt.Sprint(n)}
 			ids, refs, seqs = append(ids, id), append(refs, ref), append(seqs, uint64(n))
 			for version, changes := range []*[]event.Change{&fresh, &again} {
@@ -212,13 +218,16 @@ func countTrips(t *testing.T, c MongoConfig, large int) {
 		must(m.Records(t.Context(), ids))
 		must(m.Shipments(t.Context(), refs))
 		must(m.DeadSequences(t.Context(), seqs))
+		putIngestions(t, m, intake...)
+		putIngestions(t, m, intake...) // all of them are there
 		mu.Lock()
 		defer mu.Unlock()
 		return strings.Join(sent, " ")
 	}
 	want := "insert insert insert update " + // new rows: claim, shipments, letters, finish
 		"update update insert update " + // rows that exist
-		"find find find"
+		"find find find " +
+		"insert insert" // ingestion records
 	for _, size := range []int{1, large} {
 		if got := trips(size); got != want {
 			t.Errorf("a batch of %d takes %q, want %q", size, got, want)
@@ -306,13 +315,13 @@ func TestMongoIndexes(t *testing.T) {
 		t.Fatal(err)
 	}
 	count := func() (n int) {
-		for _, in := range []*mongo.Collection{first.records, first.shipments, first.letters} {
+		for _, in := range []*mongo.Collection{first.records, first.shipments, first.letters, first.ingestions} {
 			n += len(must(first.listIndexes(t.Context(), in)))
 		}
 		return n
 	}
 	before := count()
-	if before != 3+2+1+5 {
+	if before != 3+2+1+5+4 {
 		t.Errorf("%d indexes", before)
 	}
 	for range 2 { // idempotent

@@ -72,6 +72,7 @@ type SQLite struct {
 	doubt atomic.Bool
 	// swept is where the walk through the shipments goes on, see sweepShipments.
 	swept atomic.Int64
+	bound *ingestionBound
 }
 
 var _ Store = (*SQLite)(nil)
@@ -105,7 +106,10 @@ func OpenSQLite(ctx context.Context, c SQLiteConfig) (*SQLite, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded store: %w", errors.Join(err, readers.Close(), conn.Close()))
 	}
-	s := &SQLite{config: c, metrics: metrics, main: make(chan *sqlite.Conn, 1), readers: readers, closed: make(chan struct{})}
+	s := &SQLite{
+		config: c, metrics: metrics, main: make(chan *sqlite.Conn, 1), readers: readers, closed: make(chan struct{}),
+		bound: newIngestionBound(c.Retention.IngestionsPerCourier),
+	}
 	s.main <- conn
 	return s, nil
 }

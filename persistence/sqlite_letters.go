@@ -37,7 +37,7 @@ func (s *SQLite) DeadLetters(ctx context.Context, f event.DeadLetterFilter) (fou
 				b.text(v)
 			}
 		}
-		b.int(int64(pageSize(f)))
+		b.int(int64(pageSize(f.Limit)))
 		found, err = collect(found, stmt, readLetter)
 		return err
 	})
@@ -65,11 +65,12 @@ func letterQuery(f event.DeadLetterFilter) string {
 	return query + " ORDER BY dead_at DESC, id DESC LIMIT ?"
 }
 
-func pageSize(f event.DeadLetterFilter) int {
-	if f.Limit <= 0 {
+// pageSize returns how many rows a listing has at most.
+func pageSize(limit int) int {
+	if limit <= 0 {
 		return defaultPage
 	}
-	return f.Limit
+	return limit
 }
 
 // deadAt returns when the event of a letter died, as it is stored.

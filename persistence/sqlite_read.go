@@ -88,7 +88,7 @@ func (s *SQLite) ShipmentsByID(ctx context.Context, id string) (found []event.Sh
 
 // Counts implements [Store] with the figures that every write keeps up to date.
 func (s *SQLite) Counts(ctx context.Context) (event.StoreCounts, error) {
-	counts := event.StoreCounts{Records: map[event.Status]int64{}, DeadLetters: map[event.ReviewStatus]int64{}}
+	counts := noCounts()
 	err := s.read(ctx, "counts", func(conn *sqlite.Conn) error {
 		return sqlitex.Execute(conn, "SELECT table_name, status, n FROM row_counts WHERE n <> 0", &sqlitex.ExecOptions{
 			ResultFunc: func(stmt *sqlite.Stmt) error {
@@ -100,12 +100,21 @@ func (s *SQLite) Counts(ctx context.Context) (event.StoreCounts, error) {
 					counts.DeadLetters[event.ReviewStatus(status)] = n
 				case "active_shipments":
 					counts.Shipments = n
+				case "ingestion_records":
+					counts.Ingestions[event.IntakeOutcome(status)] = n
 				}
 				return nil
 			},
 		})
 	})
 	return counts, err
+}
+
+// noCounts returns the figures of an empty store.
+func noCounts() event.StoreCounts {
+	return event.StoreCounts{
+		Records: map[event.Status]int64{}, DeadLetters: map[event.ReviewStatus]int64{}, Ingestions: map[event.IntakeOutcome]int64{},
+	}
 }
 
 // bindKey binds the hash of key, and key and more as they are, to a statement

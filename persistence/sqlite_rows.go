@@ -38,6 +38,19 @@ func (b *binder) int(v int64) {
 // time binds NULL for the zero time.
 func (b *binder) time(t time.Time) { b.text(timeText(t)) }
 
+func (b *binder) flag(v bool) {
+	b.n++
+	b.stmt.BindBool(b.n, v)
+}
+
+// null binds NULL to the next n parameters.
+func (b *binder) null(n int) {
+	for range n {
+		b.n++
+		b.stmt.BindNull(b.n)
+	}
+}
+
 func (b *binder) bytes(v []byte) {
 	b.n++
 	b.stmt.BindBytes(b.n, v)
@@ -56,6 +69,8 @@ func (c *columns) next() int { c.n++; return c.n - 1 }
 func (c *columns) text() string { return c.stmt.ColumnText(c.next()) }
 
 func (c *columns) int() int64 { return c.stmt.ColumnInt64(c.next()) }
+
+func (c *columns) flag() bool { return c.int() != 0 }
 
 func (c *columns) bytes() []byte {
 	col := c.next()

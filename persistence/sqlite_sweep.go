@@ -20,18 +20,21 @@ const (
 // Sweep implements [Store]. It deletes in transactions of their own, a chunk of
 // rows each, between which waiting commits have their turn. The file does not
 // shrink, the space is used again.
-func (s *SQLite) Sweep(ctx context.Context, now time.Time) (records, letters int64, err error) {
+func (s *SQLite) Sweep(ctx context.Context, now time.Time) (swept Swept, err error) {
 	keep := s.config.Retention
 	if keep.LedgerTTL > 0 {
-		records, err = s.sweepTable(ctx, "processed_events", "row_id", "status", "ended_at", now.Add(-keep.LedgerTTL))
+		swept.Records, err = s.sweepTable(ctx, "processed_events", "row_id", "status", "ended_at", now.Add(-keep.LedgerTTL))
 	}
 	if err == nil && keep.DeadLetterTTL > 0 {
-		letters, err = s.sweepTable(ctx, "dead_letter_events", "id", "review_status", "dead_at", now.Add(-keep.DeadLetterTTL))
+		swept.DeadLetters, err = s.sweepTable(ctx, "dead_letter_events", "id", "review_status", "dead_at", now.Add(-keep.DeadLetterTTL))
+	}
+	if err == nil && keep.IngestionTTL > 0 {
+		swept.Ingestions, err = s.sweepTable(ctx, "ingestion_records", "id", "outcome", "at", now.Add(-keep.IngestionTTL))
 	}
 	if err == nil && keep.ShipmentTTL > 0 {
 		err = s.sweepShipments(ctx, now.Add(-keep.ShipmentTTL))
 	}
-	return records, letters, err
+	return swept, err
 }
 
 // sweepTable deletes the rows of a table whose time, an indexed column, is

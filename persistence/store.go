@@ -1,5 +1,6 @@
 // Package persistence keeps what the appliance knows: the ledger of events, the
-// shipments, the dead letters, and in front of the ledger a cache of identities.
+// shipments, the dead letters, what the intake tells of requests, and in front of
+// the ledger a cache of identities.
 //
 // Rows of package event come in and go out; how they are kept stays in here.
 // There is one [Store] contract with two implementations, [SQLite] and [Mongo],
@@ -16,7 +17,7 @@
 //   - [event.Timeout]: the store answered that it gave up on the operation.
 //   - [event.VersionConflict]: a row was not at the version that was to be replaced.
 //   - [event.DomainInvalid]: the store can never take this row.
-//   - [event.NotFound]: no such dead letter.
+//   - [event.NotFound]: no such dead letter or ingestion record.
 //   - [event.Interrupted]: the caller cancelled.
 //   - [event.Internal]: anything else.
 package persistence
@@ -24,15 +25,16 @@ package persistence
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
 // MaxRowBytes is the most that the variable parts of one row may take in
-// encoded form: a dead letter's body, a shipment's history. A larger row is
-// refused as [event.DomainInvalid]. It is what MongoDB can hold in a document,
-// less a margin, and every store keeps to it.
+// encoded form: a dead letter's body, a shipment's history, a captured request. A
+// larger row is refused as [event.DomainInvalid]. It is what MongoDB can hold in a
+// document, less a margin, and every store keeps to it.
 const MaxRowBytes = 15 << 20
 
 // Store is the contract of a store. Every method is safe for concurrent use,
@@ -79,14 +81,34 @@ type Store interface {
 	// DeadSequences returns which of the stream sequences have a dead letter. A
 	// sequence that has none is absent from the map.
 	DeadSequences(ctx context.Context, seqs []uint64) (map[uint64]bool, error)
+
+	// PutIngestions stores records durably, in a number of round trips that does not
+	// depend on the number of records. One whose ID exists is left as it is. With an
+	// error some may be stored, and putting all of them again does no harm; one that
+	// is too large has the others refused with it.
+	//
+	// It also keeps the table within [Retention.IngestionsPerCourier], with round
+	// trips of its own now and then for each courier.
+	PutIngestions(ctx context.Context, records []event.IngestionRecord) error
+	// Ingestions returns the records that pass the filter, newest first, which is by
+	// ID downwards. Open selects single requests that nobody has taken in. A listing
+	// goes on behind filter.After even when that record is gone by now.
+	Ingestions(ctx context.Context, filter event.IngestionFilter) ([]event.IngestionRecord, error)
+	// Ingestion returns one record, or an error with code NotFound.
+	Ingestion(ctx context.Context, id string) (event.IngestionRecord, error)
+	// TakeIngestion notes that a request was taken in, when, and as the event with
+	// which idempotency key. A record that was taken before keeps what it says. It
+	// returns the record as it then is, or an error with code NotFound.
+	TakeIngestion(ctx context.Context, id, key string, at time.Time) (event.IngestionRecord, error)
+
 	// Counts returns how many rows there are. It costs the same with a thousand
 	// rows as with a hundred million.
 	Counts(ctx context.Context) (event.StoreCounts, error)
 
 	// Sweep deletes the rows whose time is up by the [Retention] and returns how
-	// many ledger rows and dead letters those were; what was deleted before an
-	// error is counted too. A store that expires rows by itself returns zeros.
-	Sweep(ctx context.Context, now time.Time) (records, letters int64, err error)
+	// many those were; what was deleted before an error is counted too. A store that
+	// expires rows by itself returns zeros.
+	Sweep(ctx context.Context, now time.Time) (Swept, error)
 	// Ping tells whether the store can be used.
 	Ping(ctx context.Context) error
 	// Close ends every call under way and gives back what the store holds.
@@ -103,14 +125,31 @@ type Retention struct {
 	DeadLetterTTL time.Duration
 	// ShipmentTTL counts from the last change of a shipment.
 	ShipmentTTL time.Duration
+	// IngestionTTL counts from the first of the requests that an ingestion record
+	// stands for.
+	IngestionTTL time.Duration
+	// IngestionsPerCourier is how many ingestion records of single requests are
+	// kept for each courier, the newest by ID, and apart from them how many sums.
+	// Requests that name no courier count as one courier's. So a flood in one name
+	// pushes out no records but its own. Records are cut back when more than a tenth
+	// of that has come on top, from each process that puts some.
+	IngestionsPerCourier int
+}
+
+// ttls returns the times of r.
+func (r Retention) ttls() []time.Duration {
+	return []time.Duration{r.LedgerTTL, r.DeadLetterTTL, r.ShipmentTTL, r.IngestionTTL}
 }
 
 func (r Retention) check() error {
-	if r.LedgerTTL < 0 || r.DeadLetterTTL < 0 || r.ShipmentTTL < 0 {
-		return fmt.Errorf("retention %+v has a negative time", r)
+	if slices.Min(r.ttls()) < 0 || r.IngestionsPerCourier < 0 {
+		return fmt.Errorf("retention %+v has a negative time or number", r)
 	}
 	return nil
 }
+
+// Swept is how many rows a sweep deleted, shipments left out.
+type Swept struct{ Records, DeadLetters, Ingestions int64 }
 
 // conflict is the error of a row that is not at the version it was given with.
 func conflict(op, table, id string, given int64) *event.Error {

@@ -18,6 +18,7 @@ import (
 // storeContract is what every store has to pass. open returns an empty store of
 // its own that is closed when the test ends.
 func storeContract(t *testing.T, open func(t *testing.T, keep Retention) Store) {
+	ingestionContract(t, open)
 	for _, test := range []struct {
 		name string
 		run  func(*testing.T, Store)
@@ -688,6 +689,7 @@ func contractEnds(t *testing.T, s Store) {
 
 // sweepContract is what every store that sweeps has to pass besides.
 func sweepContract(t *testing.T, open func(t *testing.T, keep Retention) Store) {
+	sweepIngestions(t, open)
 	row := func(key string, ended time.Time) event.Record {
 		r := event.Record{Identity: event.Identity{Courier: "c", Key: key}, Status: event.Received, UpdatedAt: noon.Add(-1000 * time.Hour)}
 		if !ended.IsZero() {
@@ -709,8 +711,8 @@ func sweepContract(t *testing.T, open func(t *testing.T, keep Retention) Store) 
 		s := open(t, Retention{LedgerTTL: time.Hour, DeadLetterTTL: time.Hour, ShipmentTTL: time.Hour})
 		fill(t, s)
 		for _, want := range []int64{1, 0} {
-			if n, m, err := s.Sweep(t.Context(), noon); err != nil || n != want || m != want {
-				t.Errorf("swept %d records, %d letters, %v, want %d", n, m, err, want)
+			if got := must(s.Sweep(t.Context(), noon)); got != (Swept{Records: want, DeadLetters: want}) {
+				t.Errorf("swept %+v, want %d", got, want)
 			}
 		}
 		wantCounts(t, s, map[event.Status]int64{event.Processed: 1, event.Received: 1}, map[event.ReviewStatus]int64{event.ReviewPending: 1}, 1)
@@ -731,9 +733,11 @@ func sweepContract(t *testing.T, open func(t *testing.T, keep Retention) Store) 
 		t.Parallel()
 		s := open(t, Retention{})
 		fill(t, s)
-		if n, m, err := s.Sweep(t.Context(), noon.Add(1e6*time.Hour)); err != nil || n != 0 || m != 0 {
-			t.Errorf("swept %d records, %d letters, %v", n, m, err)
+		putIngestions(t, s, fullIngestion(0))
+		if got := must(s.Sweep(t.Context(), noon.Add(1e6*time.Hour))); got != (Swept{}) {
+			t.Errorf("swept %+v", got)
 		}
+		wantIngestions(t, s, event.IngestionFilter{}, 0)
 		wantCounts(t, s, map[event.Status]int64{event.Processed: 2, event.Received: 1},
 			map[event.ReviewStatus]int64{event.ReviewReviewed: 1, event.ReviewPending: 1}, 2)
 	})
@@ -746,8 +750,8 @@ func sweepContract(t *testing.T, open func(t *testing.T, keep Retention) Store) 
 			changes = append(changes, records(row(fmt.Sprint(i), noon)), letters(event.DeadLetter{ID: fmt.Sprint(i), DeadAt: noon}))
 		}
 		commitAll(t, s, changes...)
-		if records, letters, err := s.Sweep(t.Context(), noon.Add(2*time.Hour)); err != nil || records != n || letters != n {
-			t.Errorf("swept %d records, %d letters, %v, want %d", records, letters, err, n)
+		if got := must(s.Sweep(t.Context(), noon.Add(2*time.Hour))); got != (Swept{Records: n, DeadLetters: n}) {
+			t.Errorf("swept %+v, want %d", got, n)
 		}
 		wantCounts(t, s, map[event.Status]int64{}, map[event.ReviewStatus]int64{}, 0)
 	})

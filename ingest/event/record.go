@@ -91,4 +91,6 @@ type StoreCounts struct {
 	Records     map[Status]int64       `json:"events"`
 	DeadLetters map[ReviewStatus]int64 `json:"deadLetters"`
 	Shipments   int64                  `json:"shipments"`
+	// Ingestions counts records, not the requests that they stand for.
+	Ingestions map[IntakeOutcome]int64 `json:"ingestions"`
 }

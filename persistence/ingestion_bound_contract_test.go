@@ -1,0 +1,153 @@
+package persistence
+
+import (
+	"maps"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+func contractIngestionNoBound(t *testing.T, s Store) {
+	var all []event.IngestionRecord
+	for i := range 300 {
+		all = append(all, single(2*i, "demo", event.IntakeRefused), sum(2*i+1, "demo", event.IntakeAccepted))
+	}
+	putIngestions(t, s, all...)
+	if got := len(ingestionIDs(t, s, event.IngestionFilter{Limit: 1000})); got != len(all) {
+		t.Errorf("%d records, %d were put", got, len(all))
+	}
+}
+
+// contractIngestionBound floods a store that keeps three of a kind.
+func contractIngestionBound(t *testing.T, s Store) {
+	quiet := []event.IngestionRecord{
+		single(0, "quiet", event.IntakeRefused), sum(1, "quiet", event.IntakeAccepted),
+		single(2, "", event.IntakeRefused), sum(3, "flood", event.IntakeAccepted), // of the flooding courier, but a sum
+	}
+	putIngestions(t, s, quiet...)
+	for i := 10; i < 50; i += 4 {
+		putIngestions(t, s, single(i, "flood", event.IntakeRefused), single(i+2, "flood", event.IntakeObserved),
+			single(i+1, "flood", event.IntakeRefused), single(i+3, "flood", event.IntakeRefused))
+	}
+	wantIngestions(t, s, event.IngestionFilter{}, 49, 48, 47, 3, 2, 1, 0)
+
+	// One that is older than those that stay does not.
+	putIngestions(t, s, single(20, "flood", event.IntakeRefused))
+	wantIngestions(t, s, event.IngestionFilter{}, 49, 48, 47, 3, 2, 1, 0)
+
+	// Sums push out sums, and requests that name no courier each other.
+	for i := 50; i < 60; i++ {
+		putIngestions(t, s, sum(2*i, "flood", event.IntakeRefused), single(2*i+1, "", event.IntakeRefused))
+	}
+	wantIngestions(t, s, event.IngestionFilter{}, 119, 118, 117, 116, 115, 114, 49, 48, 47, 1, 0)
+
+	// All of it in one batch, of more than a sweep deletes at once.
+	const n, first = 2*sweepChunk + 100, 200
+	var batch []event.IngestionRecord
+	for i := range n {
+		batch = append(batch, single(first+2*i, "quiet", event.IntakeRefused), sum(first+2*i+1, "quiet", event.IntakeAccepted))
+	}
+	putIngestions(t, s, batch...)
+	const last = first + 2*n - 1
+	wantIngestions(t, s, event.IngestionFilter{Courier: "quiet"}, last, last-1, last-2, last-3, last-4, last-5)
+}
+
+// contractIngestionSlack looks at a store that keeps forty, and a tenth more.
+func contractIngestionSlack(t *testing.T, s Store) {
+	most := 0
+	for i := range 200 {
+		putIngestions(t, s, single(i, "demo", event.IntakeRefused))
+		got := ingestionIDs(t, s, event.IngestionFilter{Limit: 1000})
+		most = max(most, len(got))
+		for j, n := range got {
+			if n != i-j {
+				t.Fatalf("after %d the store has %v", i, got)
+			}
+		}
+		if len(got) < min(i+1, 40) || len(got) > 44 {
+			t.Fatalf("after %d there are %d", i, len(got))
+		}
+	}
+	if most != 44 {
+		t.Errorf("never more than %d stood at the same time, so each call cuts back", most)
+	}
+}
+
+// contractIngestionWriters has several put records at the same time.
+func contractIngestionWriters(t *testing.T, s Store) {
+	const writers, each = 4, 15
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := range each {
+				n := 2 * (i*writers + w)
+				if err := s.PutIngestions(t.Context(), []event.IngestionRecord{
+					single(n, "demo", event.IntakeRefused), single(n+1, "demo", event.IntakeRefused),
+				}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	// Nothing that they put was lost sight of: three more have all cut back.
+	const n = 2 * writers * each
+	putIngestions(t, s, single(n, "demo", event.IntakeRefused), single(n+1, "demo", event.IntakeRefused), single(n+2, "demo", event.IntakeRefused))
+	if got := ingestionIDs(t, s, event.IngestionFilter{Limit: 1000}); len(got) != 20 || got[0] != n+2 || got[19] != n-17 {
+		t.Errorf("the store has %v", got)
+	}
+}
+
+// wantIngestionCounts fails the test unless the store counts as given.
+func wantIngestionCounts(t *testing.T, s Store, want map[event.IntakeOutcome]int64) {
+	t.Helper()
+	got := must(s.Counts(t.Context())).Ingestions
+	maps.DeleteFunc(got, func(_ event.IntakeOutcome, n int64) bool { return n == 0 })
+	same(t, got, want)
+}
+
+func contractIngestionCounts(t *testing.T, s Store) {
+	type outcomes = map[event.IntakeOutcome]int64
+	wantIngestionCounts(t, s, outcomes{})
+	putIngestions(t, s,
+		single(0, "a", event.IntakeRefused), single(1, "a", event.IntakeObserved), single(2, "b", event.IntakeRefused),
+		sum(3, "a", event.IntakeAccepted), sum(4, "a", event.IntakeDuplicate))
+	putIngestions(t, s, single(0, "a", event.IntakeRefused), sum(5, "b", event.IntakeAccepted))
+	must(s.TakeIngestion(t.Context(), ingestionID(0), "key", noon))
+	wantIngestionCounts(t, s, outcomes{event.IntakeRefused: 2, event.IntakeObserved: 1, event.IntakeAccepted: 2, event.IntakeDuplicate: 1})
+	// Three refused ones push out one that was refused and one that was observed.
+	putIngestions(t, s, single(6, "a", event.IntakeRefused), single(7, "a", event.IntakeRefused), single(8, "a", event.IntakeRefused))
+	wantIngestionCounts(t, s, outcomes{event.IntakeRefused: 4, event.IntakeAccepted: 2, event.IntakeDuplicate: 1})
+}
+
+// sweepIngestions is the part of the sweepContract with ingestion records.
+func sweepIngestions(t *testing.T, open func(t *testing.T, keep Retention) Store) {
+	t.Run("sweep ingestion records", func(t *testing.T) {
+		t.Parallel()
+		s := open(t, Retention{IngestionTTL: time.Hour, IngestionsPerCourier: 3000})
+		old, fresh, late := single(0, "a", event.IntakeRefused), sum(1, "a", event.IntakeAccepted), sum(2, "b", event.IntakeAccepted)
+		old.At, fresh.At, late.At, late.Until = noon.Add(-time.Hour-1), noon.Add(-time.Hour), noon.Add(-2*time.Hour), noon
+		putIngestions(t, s, fresh, old, late)
+		must(s.TakeIngestion(t.Context(), old.ID, "key", noon))
+		for _, want := range []int64{2, 0} {
+			if got := must(s.Sweep(t.Context(), noon)); got != (Swept{Ingestions: want}) {
+				t.Errorf("swept %+v, want %d", got, want)
+			}
+		}
+		wantIngestions(t, s, event.IngestionFilter{}, 1)
+		wantIngestionCounts(t, s, map[event.IntakeOutcome]int64{event.IntakeAccepted: 1})
+
+		var many []event.IngestionRecord
+		for i := range 2*sweepChunk + 3 {
+			many = append(many, single(10+i, "a", event.IntakeRefused))
+		}
+		putIngestions(t, s, many...)
+		if got, want := must(s.Sweep(t.Context(), noon.Add(2*time.Hour))), int64(len(many)+1); got.Ingestions != want {
+			t.Errorf("swept %+v, want %d", got, want)
+		}
+		wantIngestions(t, s, event.IngestionFilter{})
+		wantIngestionCounts(t, s, map[event.IntakeOutcome]int64{})
+	})
+}

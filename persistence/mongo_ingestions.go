@@ -1,0 +1,230 @@
+package persistence
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+type ingestionDocument struct {
+	ID          string           `bson:"_id"`
+	Courier     string           `bson:"courier"` // "" when the request named none
+	Single      bool             `bson:"single"`  // it has a request
+	Outcome     string           `bson:"outcome"`
+	Count       int64            `bson:"count"`
+	Bytes       int64            `bson:"bytes"`
+	At          string           `bson:"at"`
+	Until       string           `bson:"until,omitempty"`
+	Code        string           `bson:"errorCode,omitempty"`
+	Reason      string           `bson:"reason,omitempty"`
+	Detail      string           `bson:"detail,omitempty"`
+	Status      int              `bson:"status,omitempty"`
+	Address     string           `bson:"address,omitempty"`
+	TraceID     string           `bson:"traceId,omitempty"`
+	TakenAt     string           `bson:"takenAt,omitempty"`
+	TakenKey    string           `bson:"takenKey,omitempty"`
+	Request     *requestDocument `bson:"request,omitempty"`
+	ExpiresFrom bson.DateTime    `bson:"expiresFrom"` // at
+}
+
+type requestDocument struct {
+	Method    string           `bson:"method,omitempty"`
+	Path      string           `bson:"path,omitempty"`
+	Query     string           `bson:"query,omitempty"`
+	Headers   []headerDocument `bson:"headers,omitempty"`
+	Body      []byte           `bson:"body"`
+	BodyBytes int              `bson:"bodyBytes"`
+	Redacted  bool             `bson:"redacted,omitempty"`
+}
+
+func newIngestionDocument(r *event.IngestionRecord) ingestionDocument {
+	doc := ingestionDocument{
+		ID: cleanText(r.ID), Courier: cleanText(r.Courier), Single: r.Single(), Outcome: cleanText(string(r.Outcome)),
+		Count: r.Count, Bytes: r.Bytes, At: timeKey(r.At), Until: timeText(r.Until), Code: cleanText(string(r.Code)),
+		Reason: cleanText(r.Reason), Detail: cleanText(r.Detail), Status: r.Status, Address: cleanText(r.Address),
+		TraceID: cleanText(r.TraceID), TakenAt: timeText(r.TakenAt), TakenKey: cleanText(r.TakenKey),
+		ExpiresFrom: bson.NewDateTimeFromTime(r.At),
+	}
+	if q := r.Request; q != nil {
+		doc.Request = &requestDocument{
+			Method: cleanText(q.Method), Path: cleanText(q.Path), Query: cleanText(q.Query),
+			Headers: mapList(q.Headers, func(h event.CapturedHeader) headerDocument {
+				return headerDocument{cleanText(h.Name), cleanText(h.Value)}
+			}),
+			Body: q.Body, BodyBytes: q.BodyBytes, Redacted: q.Redacted,
+		}
+	}
+	return doc
+}
+
+func (d *ingestionDocument) record(t *times) event.IngestionRecord {
+	t.document = d.ID
+	r := event.IngestionRecord{
+		ID: d.ID, Courier: d.Courier, Outcome: event.IntakeOutcome(d.Outcome), Count: d.Count, Bytes: d.Bytes,
+		At: t.parse(d.At), Until: t.parse(d.Until), Code: event.Code(d.Code), Reason: d.Reason, Detail: d.Detail,
+		Status: d.Status, Address: d.Address, TraceID: d.TraceID, TakenAt: t.parse(d.TakenAt), TakenKey: d.TakenKey,
+	}
+	if q := d.Request; q != nil {
+		r.Request = &event.CapturedRequest{
+			Method: q.Method, Path: q.Path, Query: q.Query,
+			Headers: mapList(q.Headers, func(h headerDocument) event.CapturedHeader { return event.CapturedHeader(h) }),
+			Body:    append([]byte{}, q.Body...), BodyBytes: q.BodyBytes, Redacted: q.Redacted,
+		}
+	}
+	return r
+}
+
+// PutIngestions implements [Store] in one round trip, and two more for each kind
+// of record that has to be cut back.
+func (m *Mongo) PutIngestions(ctx context.Context, records []event.IngestionRecord) error {
+	return m.do(ctx, "put_ingestions", func(ctx context.Context) error {
+		if len(records) == 0 {
+			return nil
+		}
+		return m.bound.within(records,
+			func() error { return m.insertIngestions(ctx, records) },
+			func(kind ingestionKind) error { return m.cutBack(ctx, kind) })
+	})
+}
+
+func (m *Mongo) insertIngestions(ctx context.Context, records []event.IngestionRecord) error {
+	documents := make([]bson.Raw, len(records))
+	for i := range records {
+		raw, err := bson.Marshal(newIngestionDocument(&records[i]))
+		if err != nil {
+			return err
+		}
+		if len(raw) > MaxRowBytes {
+			return tooLarge("mongodb put_ingestions", "ingestion record", records[i].ID, len(raw))
+		}
+		documents[i] = raw
+	}
+	ctx, cancel := m.trip(ctx)
+	defer cancel()
+	_, err := m.ingestions.InsertMany(ctx, documents, options.InsertMany().SetOrdered(false))
+	return unlessThere(err)
+}
+
+// cutBack leaves the newest records of a kind, as many as may stay. The courier's
+// entries in the index tell which those are. When it runs out of time, what is
+// deleted by then stays deleted, and the next records of the kind go on with it.
+func (m *Mongo) cutBack(ctx context.Context, kind ingestionKind) error {
+	which := bson.D{{Key: "courier", Value: kind.courier}, {Key: "single", Value: kind.single}}
+	type key struct {
+		ID string `bson:"_id"`
+	}
+	beyond, err := find[key](ctx, m, m.ingestions, which,
+		options.Find().SetSort(newestFirst).SetSkip(m.bound.keep).SetLimit(1).SetProjection(bson.D{{Key: "_id", Value: 1}}), 1)
+	if err != nil || len(beyond) == 0 {
+		return err
+	}
+	ctx, cancel := m.trip(ctx)
+	defer cancel()
+	gone, err := m.ingestions.DeleteMany(ctx, append(which, bson.E{Key: "_id", Value: bson.D{{Key: "$lte", Value: beyond[0].ID}}}))
+	if gone != nil {
+		m.metrics.swept.WithLabelValues(m.ingestions.Name()).Add(float64(gone.DeletedCount))
+	}
+	return err
+}
+
+// newestFirst is the order of ingestion records.
+var newestFirst = bson.D{{Key: "_id", Value: -1}}
+
+// Ingestions implements [Store].
+func (m *Mongo) Ingestions(ctx context.Context, f event.IngestionFilter) (found []event.IngestionRecord, err error) {
+	err = m.do(ctx, "ingestions", func(ctx context.Context) error {
+		page := pageSize(f.Limit)
+		docs, err := find[ingestionDocument](ctx, m, m.ingestions, ingestionFilter(f),
+			options.Find().SetSort(newestFirst).SetLimit(int64(page)), page)
+		if err != nil {
+			return err
+		}
+		found, err = rows(docs, (*ingestionDocument).record)
+		return err
+	})
+	return found, err
+}
+
+// ingestionFilter is the filter f.
+func ingestionFilter(f event.IngestionFilter) bson.D {
+	filter := bson.D{}
+	condition := func(set bool, name string, value any) {
+		if set {
+			filter = append(filter, bson.E{Key: name, Value: value})
+		}
+	}
+	condition(f.Courier != "", "courier", cleanText(f.Courier))
+	condition(f.Code != "", "errorCode", cleanText(string(f.Code)))
+	outcomes := mapList(f.Outcomes, func(o event.IntakeOutcome) string { return cleanText(string(o)) })
+	condition(len(outcomes) > 0, "outcome", bson.D{{Key: "$in", Value: outcomes}})
+	condition(f.Open, "single", true)
+	condition(f.Open, "takenAt", bson.D{{Key: "$exists", Value: false}})
+	condition(f.After != "", "_id", bson.D{{Key: "$lt", Value: cleanText(f.After)}})
+	return filter
+}
+
+// Ingestion implements [Store].
+func (m *Mongo) Ingestion(ctx context.Context, id string) (r event.IngestionRecord, err error) {
+	err = m.do(ctx, "ingestion", func(ctx context.Context) error {
+		r, err = m.findIngestion(ctx, "mongodb ingestion", id)
+		return err
+	})
+	return r, err
+}
+
+func (m *Mongo) findIngestion(ctx context.Context, op, id string) (r event.IngestionRecord, err error) {
+	ctx, cancel := m.trip(ctx)
+	defer cancel()
+	r, err = oneIngestion(m.ingestions.FindOne(ctx, bson.D{{Key: "_id", Value: cleanText(id)}}))
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		return r, noIngestion(op, id)
+	}
+	return r, err
+}
+
+func oneIngestion(result *mongo.SingleResult) (event.IngestionRecord, error) {
+	docs := make([]ingestionDocument, 1)
+	if err := result.Decode(&docs[0]); err != nil {
+		return event.IngestionRecord{}, err
+	}
+	list, err := rows(docs, (*ingestionDocument).record)
+	if err != nil {
+		return event.IngestionRecord{}, err
+	}
+	return list[0], nil
+}
+
+// TakeIngestion implements [Store]. A record that can't be found untaken has been
+// taken, or is not there.
+func (m *Mongo) TakeIngestion(ctx context.Context, id, key string, at time.Time) (r event.IngestionRecord, err error) {
+	const op = "mongodb take_ingestion"
+	if err := checkTaken(op, at); err != nil {
+		return r, err
+	}
+	set := bson.D{{Key: "takenAt", Value: timeText(at)}}
+	if key != "" {
+		set = append(set, bson.E{Key: "takenKey", Value: cleanText(key)})
+	}
+	err = m.do(ctx, "take_ingestion", func(ctx context.Context) error {
+		r, err = m.takeIngestion(ctx, id, set)
+		if errors.Is(err, mongo.ErrNoDocuments) {
+			r, err = m.findIngestion(ctx, op, id)
+		}
+		return err
+	})
+	return r, err
+}
+
+func (m *Mongo) takeIngestion(ctx context.Context, id string, set bson.D) (event.IngestionRecord, error) {
+	ctx, cancel := m.trip(ctx)
+	defer cancel()
+	return oneIngestion(m.ingestions.FindOneAndUpdate(ctx,
+		bson.D{{Key: "_id", Value: cleanText(id)}, {Key: "takenAt", Value: bson.D{{Key: "$exists", Value: false}}}},
+		bson.D{{Key: "$set", Value: set}}, options.FindOneAndUpdate().SetReturnDocument(options.After)))
+}

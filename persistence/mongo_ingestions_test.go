@@ -1,0 +1,132 @@
+package persistence
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// TestMongoIngestionTrips counts commands where records have to be cut back: what
+// that takes is the same for any number of records, and is done once for many.
+func TestMongoIngestionTrips(t *testing.T) {
+	t.Parallel()
+	server := &scriptedMongo{}
+	server.answer = func(name string, c bson.M) bson.M {
+		if name == "find" && strings.Contains(fmt.Sprint(c["filter"]), "crowded") {
+			return cursorAnswer(bson.M{"_id": "last to go"})
+		}
+		return nil
+	}
+	c := testMongo(server.start(t))
+	c.Retention.IngestionsPerCourier = 2000
+	m := openTestMongo(t, c)
+	if err := m.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	put := func(courier string, size int) (sent string) {
+		var batch []event.IngestionRecord
+		for i := range size {
+			batch = append(batch, single(i, courier, event.IntakeRefused))
+		}
+		server.forget()
+		putIngestions(t, m, batch...)
+		for _, name := range []string{"insert", "find", "delete"} {
+			sent += strings.Repeat(name+" ", len(server.named(name)))
+		}
+		return sent
+	}
+	for _, test := range []struct {
+		courier string
+		size    int
+		want    string
+	}{
+		{"a", 1, "insert find "}, // how many there are is not known yet
+		{"a", 1, "insert "},
+		{"a", 150, "insert "},
+		{"crowded", 150, "insert find delete "},
+		{"crowded", 200, "insert "},
+		{"a", 49, "insert "},
+		{"a", 1, "insert find "}, // 201, more than a tenth of what is kept
+		{"a", 200, "insert "},
+		{"a", 500, "insert find "},
+	} {
+		if got := put(test.courier, test.size); got != test.want {
+			t.Errorf("%d records of %s take %q, want %q", test.size, test.courier, got, test.want)
+		}
+	}
+
+	server.forget()
+	putIngestions(t, m, sum(1, "crowded", event.IntakeAccepted))
+	finds, deletes := server.named("find"), server.named("delete")
+	if len(finds) != 1 || len(deletes) != 1 {
+		t.Fatalf("for the first sum: %v, %v", finds, deletes)
+	}
+	want := `{"courier":"crowded","single":false}`
+	if look := finds[0]; fmt.Sprint(look["filter"]) != want || look["skip"] != int64(2000) || fmt.Sprint(look["sort"]) != `{"_id":{"$numberInt":"-1"}}` {
+		t.Errorf("looked for %v", look)
+	}
+	want = `{"courier":"crowded","single":false,"_id":{"$lte":"last to go"}}`
+	if d := deletes[0]["deletes"].([]bson.M)[0]; fmt.Sprint(d["q"]) != want || d["limit"] != int32(0) {
+		t.Errorf("deleted %v", d)
+	}
+}
+
+// TestMongoIngestionAnswers has a server say what becomes of ingestion records.
+func TestMongoIngestionAnswers(t *testing.T) {
+	t.Parallel()
+	writeErrors := func(codes ...int) (list []bson.M) {
+		for i, code := range codes {
+			list = append(list, bson.M{"index": i, "code": code, "errmsg": "told so"})
+		}
+		return list
+	}
+	noMajority := bson.M{"code": 64, "errmsg": "waiting for replication timed out"}
+	for _, test := range []struct {
+		name    string
+		command string
+		answer  bson.M
+		want    event.Code
+	}{
+		{"all are there", "insert", bson.M{"ok": 1, "n": 0, "writeErrors": writeErrors(11000, 11000)}, ""},
+		{"there, but not on a majority", "insert", bson.M{"ok": 1, "n": 1, "writeErrors": writeErrors(11000), "writeConcernError": noMajority}, event.DependencyDown},
+		{"one is there, one failed", "insert", bson.M{"ok": 1, "n": 0, "writeErrors": writeErrors(11000, 14031)}, event.DependencyDown},
+		{"one is there, one was refused by a validator", "insert", bson.M{"ok": 1, "n": 0, "writeErrors": writeErrors(11000, 121)}, event.DomainInvalid},
+		{"no primary", "insert", bson.M{"ok": 0, "code": 10107, "errmsg": "told so"}, event.DependencyDown},
+		{"can't look", "find", bson.M{"ok": 0, "code": 50, "errmsg": "told so"}, event.Timeout},
+		{"can't delete", "delete", bson.M{"ok": 0, "code": 462, "errmsg": "told so", "errorLabels": []string{"SystemOverloadedError"}}, event.Throttled},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			var failing atomic.Bool
+			s := &scriptedMongo{answer: func(name string, _ bson.M) bson.M {
+				switch {
+				case name == test.command && failing.Load():
+					return test.answer
+				case name == "find":
+					return cursorAnswer(bson.M{"_id": "last to go"})
+				}
+				return nil
+			}}
+			c := testMongo(s.start(t))
+			c.Retention.IngestionsPerCourier = 1000
+			m := openTestMongo(t, c)
+			failing.Store(true)
+			batch := []event.IngestionRecord{fullIngestion(1), fullIngestion(2)}
+			if err := m.PutIngestions(t.Context(), batch); event.CodeOf(err) != test.want {
+				t.Errorf("put: %v", err)
+			}
+			// What was not cut back is, the next time.
+			failing.Store(false)
+			before := len(s.named("delete"))
+			putIngestions(t, m, batch...)
+			if after := len(s.named("delete")); (after > before) != (test.want != "") {
+				t.Errorf("cut back %d times and then %d", before, after)
+			}
+		})
+	}
+}
