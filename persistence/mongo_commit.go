@@ -234,7 +234,7 @@ func (c *mongoCommit) sort(writes []mongoWrite, err error) (failed int, whole er
 		return 0, err
 	}
 	if bulk.WriteConcernError != nil {
-		return 0, err
+		return 0, unlessThere(err)
 	}
 	for _, e := range bulk.WriteErrors {
 		w := writes[e.Index]
@@ -245,7 +245,7 @@ func (c *mongoCommit) sort(writes []mongoWrite, err error) (failed int, whole er
 		case code == event.DomainInvalid:
 			c.refuse(w, event.Errorf(code, "mongodb commit", "%s %q: %w", w.kind, w.id, e.WriteError))
 		default:
-			return 0, err
+			return 0, unlessThere(err)
 		}
 		failed++
 	}

@@ -414,6 +414,7 @@ func TestMongoAnswers(t *testing.T) {
 	writeError := func(code, index int) bson.M {
 		return bson.M{"ok": 1, "n": 1, "writeErrors": []bson.M{{"index": index, "code": code, "errmsg": "told so"}}}
 	}
+	taken := bson.M{"index": 0, "code": 11000, "errmsg": "told so"}
 	for _, test := range []struct {
 		name    string
 		command string
@@ -433,6 +434,8 @@ func TestMongoAnswers(t *testing.T) {
 		{"row taken", "insert", writeError(11000, 0), "", event.VersionConflict},
 		{"row refused by a validator", "insert", writeError(121, 0), "", event.DomainInvalid},
 		{"row failed for the server's reasons", "insert", writeError(14031, 0), event.DependencyDown, ""},
+		{"row taken, another failed", "insert", bson.M{"ok": 1, "n": 0, "writeErrors": []bson.M{taken, {"index": 1, "code": 14031, "errmsg": "told so"}}}, event.DependencyDown, ""},
+		{"row taken, no majority", "insert", bson.M{"ok": 1, "n": 1, "writeErrors": []bson.M{taken}, "writeConcernError": bson.M{"code": 64, "errmsg": "timed out"}}, event.DependencyDown, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
