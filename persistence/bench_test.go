@@ -1,13 +1,20 @@
 package persistence
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
 )
+
+// How many events a second each store takes, of a worker that looks 256 of them up
+// and commits them, time after time (MongoDB only where MONGO_URI names one):
+//
+//	go test -run '^$' -bench Batch ./persistence
 
 // batcher makes batches of new events as a worker writes them.
 type batcher struct {
@@ -102,4 +109,105 @@ func BenchmarkSQLiteBatch(b *testing.B) {
 		c.CacheBytes = 16 << 20
 		return openTestSQLite(t, c)
 	}, 300_000)
+}
+
+// BenchmarkMongoBatchOnFerretDB measures batches of 256 new events where there is
+// no MongoDB. What it says is how fast FerretDB is: each of its updates reads the
+// whole collection, so every batch has a database of its own.
+func BenchmarkMongoBatchOnFerretDB(b *testing.B) {
+	uri := ferret().uri
+	b.ReportAllocs()
+	for b.Loop() {
+		b.StopTimer()
+		m := openTestMongo(b, testMongo(uri))
+		if err := m.Ping(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+		new(batcher).batch(b, inPieces{m}, 256)
+	}
+	b.ReportMetric(256*float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}
+
+// inPieces is a store whose commits FerretDB can take.
+type inPieces struct{ Store }
+
+func (s inPieces) Commit(ctx context.Context, changes []event.Change) (outcomes []error, err error) {
+	for piece := range slices.Chunk(changes, 64) {
+		some, err := s.Store.Commit(ctx, piece)
+		if err != nil {
+			return nil, err
+		}
+		outcomes = append(outcomes, some...)
+	}
+	return outcomes, nil
+}
+
+// intake makes records of requests of about a kilobyte, as the intake puts them.
+type intake struct{ n int }
+
+func (k *intake) next(size int) []event.IngestionRecord {
+	body := []byte(strings.Repeat("0123456789abcdef", 64))
+	batch := make([]event.IngestionRecord, size)
+	for i := range batch {
+		at := noon.Add(time.Duration(k.n) * time.Millisecond)
+		batch[i] = event.IngestionRecord{
+			ID: event.IngestionID(at, uint64(k.n)), Courier: "courier-x", Outcome: event.IntakeRefused, Count: 1, Bytes: int64(len(body)), At: at, Until: at,
+			Code: event.InvalidSignature, Reason: "mismatch", Detail: "the signature does not match the body", Status: 401,
+			Address: "203.0.113.7", TraceID: "req_0123456789abcdef",
+			Request: &event.CapturedRequest{
+				Method: "POST", Path: "/v1/events/courier/courier-x", Body: body, BodyBytes: len(body),
+				Headers: []event.CapturedHeader{
+					{Name: "Host", Value: "gateway.example.com"}, {Name: "User-Agent", Value: "courier-x/1.0"},
+					{Name: "Content-Type", Value: "application/json"}, {Name: "Content-Length", Value: "1024"},
+					{Name: "X-Signature", Value: strings.Repeat("0f", 32)}, {Name: "X-Signature-Timestamp", Value: "1772107200"},
+				},
+			},
+		}
+		k.n++
+	}
+	return batch
+}
+
+// benchmarkPutIngestions measures batches of 256 records of one courier, in a
+// store that keeps all and in one that is full and keeps 10,000.
+func benchmarkPutIngestions(b *testing.B, open func(t testing.TB, keep Retention) Store) {
+	for _, bench := range []struct {
+		name    string
+		already int
+		keep    Retention
+	}{
+		{"growing", 0, Retention{}}, {"full", 10_000, Retention{IngestionsPerCourier: 10_000}},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			s, k := open(b, bench.keep), &intake{}
+			put := func(size int) {
+				if err := s.PutIngestions(b.Context(), k.next(size)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			put(bench.already)
+			b.ReportAllocs()
+			for b.Loop() {
+				put(256)
+			}
+			b.ReportMetric(256*float64(b.N)/b.Elapsed().Seconds(), "records/s")
+		})
+	}
+}
+
+func BenchmarkSQLitePutIngestions(b *testing.B) {
+	benchmarkPutIngestions(b, func(t testing.TB, keep Retention) Store {
+		c := testSQLite(t)
+		c.CacheBytes, c.Retention = 16<<20, keep
+		return openTestSQLite(t, c)
+	})
+}
+
+func BenchmarkMongoPutIngestions(b *testing.B) {
+	benchmarkPutIngestions(b, func(t testing.TB, keep Retention) Store {
+		c := realMongo(t)
+		c.OperationTimeout, c.Retention = time.Minute, keep
+		return openTestMongo(t, c)
+	})
 }
