@@ -119,7 +119,11 @@ var client = &http.Client{
 }
 
 func post(base string, scheme *signature.Scheme, body []byte) (answer, error) {
-	req, err := http.NewRequest(http.MethodPost, base+"/v1/events/courier", bytes.NewReader(body))
+	return postTo(base+"/v1/events/courier", scheme, body)
+}
+
+func postTo(address string, scheme *signature.Scheme, body []byte) (answer, error) {
+	req, err := http.NewRequest(http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
 		return answer{}, err
 	}
@@ -589,7 +593,12 @@ func TestReloadChangesCouriers(t *testing.T) {
 
 	wrong := cfg
 	wrong.Couriers = map[string]Courier{demoCourier: courierDefaults(Courier{Secrets: []CourierSecret{{Secret: "env:NO_SUCH_VARIABLE"}}})}
-	if err := a.reload(wrong); err == nil {
+	reload := func(c Config) error {
+		a.reread = func() (Config, []string, error) { return c, nil, nil }
+		_, err := a.reload()
+		return err
+	}
+	if err := reload(wrong); err == nil {
 		t.Error("a wrong configuration was taken over")
 	}
 	a.accept(eventBody("r2", "shp-r", "in_transit", time.Now()))
@@ -597,7 +606,7 @@ func TestReloadChangesCouriers(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("second secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.reload(cfg); err != nil {
+	if err := reload(cfg); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := a.post(eventBody("r3", "shp-r", "in_transit", time.Now())); err != nil || got.ErrorCode != "INVALID_SIGNATURE" {

@@ -74,7 +74,7 @@ func (c *cli) runBenchServe(cmd *cobra.Command, courier string, faults bench.Fau
 	}
 	failure := json.NewEncoder(c.out).Encode(ready)
 	if failure == nil {
-		failure = c.stay(cmd, app, l, signals)
+		failure = c.stay(cmd.Context(), app, signals)
 	}
 	return errors.Join(failure, c.leave(app, l.ShutdownTimeout, signals))
 }

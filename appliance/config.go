@@ -218,7 +218,9 @@ func (c Config) validate(f *faults) {
 	c.Process.validate(f, c.JetStream)
 	c.Persistence.validate(f)
 	for _, name := range c.courierNames() {
-		courierDefaults(c.Couriers[name]).validate(f, "couriers."+name, name, c.Role != roleProcess)
+		courier := courierDefaults(c.Couriers[name])
+		courier.validate(f, "couriers."+name, name, c.Role != roleProcess)
+		f.check(courier.MaxBodyBytes <= c.Ingest.MaxBodyBytes, "couriers."+name+".max_body_bytes", "%d is more than ingest.max_body_bytes", courier.MaxBodyBytes)
 	}
 }
 
@@ -234,8 +236,8 @@ func (c IngestConfig) validate(f *faults, couriers map[string]Courier) {
 	f.check(c.RetryAfter >= time.Second, "ingest.retry_after", "%s is less than 1s", c.RetryAfter)
 	f.check((c.TLSCertFile == "") == (c.TLSKeyFile == ""), "ingest.tls_cert_file", "and ingest.tls_key_file go together: set both or none")
 	parseNetworks(f, "ingest.trusted_proxies", c.TrustedProxies)
-	f.check(c.RecordBodyBytes >= 0 && int64(c.RecordBodyBytes) <= mebi, "ingest.record_body_bytes", "%d is not between 0 and %d", c.RecordBodyBytes, mebi)
-	f.check(c.RecordPerSecond >= 0 && c.RecordPerSecond <= 1000, "ingest.record_per_second", "%g is not between 0 and 1000", c.RecordPerSecond)
+	f.check(c.RecordBodyBytes >= 1 && int64(c.RecordBodyBytes) <= mebi, "ingest.record_body_bytes", "%d is not between 1 and %d", c.RecordBodyBytes, mebi)
+	f.check(c.RecordPerSecond > 0 && c.RecordPerSecond <= 1000, "ingest.record_per_second", "%g is not more than 0 and at most 1000", c.RecordPerSecond)
 	if c.DefaultCourier != "" {
 		_, known := couriers[c.DefaultCourier]
 		f.check(known, "ingest.default_courier", "there is no [couriers.%s]", c.DefaultCourier)

@@ -19,7 +19,7 @@ import (
 )
 
 // configFile writes a configuration file and returns its path.
-func configFile(t *testing.T, content string) string {
+func configFile(t testing.TB, content string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "appliance.toml")
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
@@ -89,21 +89,21 @@ func TestFileExplainsCouriers(t *testing.T) {
 	if err := k.Load(confmap.Provider(values, "."), nil); err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range keysOf(reflect.TypeFor[Courier](), "") {
+	for _, key := range configKeys(reflect.TypeFor[Courier](), "") {
 		if !slices.ContainsFunc(k.MapKeys("couriers"), func(name string) bool { return k.Exists("couriers." + name + key) }) {
 			t.Errorf("no example explains couriers.NAME%s", key)
 		}
 	}
 }
 
-// keysOf returns the keys of a part of the configuration, each with a dot before it.
-func keysOf(of reflect.Type, prefix string) (keys []string) {
+// configKeys returns the keys of a part of the configuration, each with a dot before it.
+func configKeys(of reflect.Type, prefix string) (keys []string) {
 	for _, f := range reflect.VisibleFields(of) {
 		key := keyOf(f)
 		switch {
 		case key == "":
 		case f.Type.Kind() == reflect.Struct:
-			keys = append(keys, keysOf(f.Type, prefix+"."+key)...)
+			keys = append(keys, configKeys(f.Type, prefix+"."+key)...)
 		default:
 			keys = append(keys, prefix+"."+key)
 		}

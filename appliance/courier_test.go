@@ -8,7 +8,7 @@ import (
 )
 
 // loaded reads a configuration and fails the test when that can't be done at all.
-func loaded(t *testing.T, content string) Loaded {
+func loaded(t testing.TB, content string) Loaded {
 	t.Helper()
 	l, err := load(configFile(t, content), nil)
 	if err != nil {

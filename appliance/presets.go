@@ -19,14 +19,17 @@ import (
 //go:embed presets.toml
 var presetsFile []byte
 
-// preset is a sender that is known.
+// preset is a sender that is known. The head of the file says what each key is for.
 type preset struct {
-	About      string // one line
-	Docs       string // the sender's own page
-	Secret     string // what the operator has to put into secrets
-	Manners    string // time-outs, retries and order that the sender documents
-	Unverified bool   // the settings come from a third party's description
-	courier    map[string]any
+	About       string         `koanf:"about"`
+	Docs        string         `koanf:"docs"`
+	Unverified  bool           `koanf:"unverified"`
+	Setup       string         `koanf:"setup"`
+	Secret      string         `koanf:"secret"`
+	Manners     string         `koanf:"manners"`
+	Addresses   []string       `koanf:"addresses"`
+	CourierName string         `koanf:"courier_name"`
+	Courier     map[string]any `koanf:"courier"`
 }
 
 // presets returns every preset by name.
@@ -35,17 +38,13 @@ var presets = sync.OnceValues(func() (map[string]preset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the presets: %w", err)
 	}
+	k := koanf.New(".")
+	if err := k.Load(confmap.Provider(tables, ""), nil); err != nil {
+		return nil, fmt.Errorf("read the presets: %w", err)
+	}
 	all := map[string]preset{}
-	for name, value := range tables {
-		table, _ := value.(map[string]any)
-		p := preset{}
-		p.About, _ = table["about"].(string)
-		p.Docs, _ = table["docs"].(string)
-		p.Secret, _ = table["secret"].(string)
-		p.Manners, _ = table["manners"].(string)
-		p.Unverified, _ = table["unverified"].(bool)
-		p.courier, _ = table["courier"].(map[string]any)
-		all[name] = p
+	if err := k.Unmarshal("", &all); err != nil {
+		return nil, fmt.Errorf("read the presets: %w", err)
 	}
 	return all, nil
 })
@@ -67,7 +66,7 @@ func (l *Loaded) expand(k *koanf.Koanf) error {
 			l.faults.add(key+".preset", "%q is none of %s", name, strings.Join(slices.Sorted(maps.Keys(all)), ", "))
 			continue
 		}
-		if err := l.underlay(k, key, name, p.courier); err != nil {
+		if err := l.underlay(k, key, name, p.Courier); err != nil {
 			return fmt.Errorf("preset %s: %w", name, err)
 		}
 	}

@@ -7,10 +7,10 @@ import (
 	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"math/big"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -20,78 +20,60 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-viper/mapstructure/v2"
 	"github.com/knadh/koanf/parsers/toml/v2"
+	"github.com/knadh/koanf/providers/confmap"
+	"github.com/knadh/koanf/v2"
 
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
-// presetTable is one table of presets.toml, whose head says what its keys mean.
+// presetTable is a preset with the courier that it makes.
 type presetTable struct {
-	About       string         `koanf:"about"`
-	Docs        string         `koanf:"docs"`
-	Unverified  bool           `koanf:"unverified"`
-	Setup       string         `koanf:"setup"`
-	Secret      string         `koanf:"secret"`
-	Manners     string         `koanf:"manners"`
-	Addresses   []string       `koanf:"addresses"`
-	CourierName string         `koanf:"courier_name"`
-	Courier     courierManners `koanf:"courier"`
+	preset
+	Courier Courier
 }
 
-// courierManners is what a preset says of a courier, and more that only a
-// configuration may say.
-type courierManners struct {
-	signature.Config   `koanf:",squash"`
-	Tolerance          time.Duration `koanf:"tolerance"`
-	Event              event.Mapping `koanf:"event"`
-	SuccessStatus      int           `koanf:"success_status"`
-	SuccessBody        string        `koanf:"success_body"`
-	SuccessContentType string        `koanf:"success_content_type"`
-	Handshake          struct {
-		EchoQuery   string `koanf:"echo_query"`
-		CloudEvents bool   `koanf:"cloudevents"`
-	} `koanf:"handshake"`
-}
-
-// signing returns the settings of the courier's scheme.
-func (c *courierManners) signing() signature.Config {
-	settings := c.Config
-	if c.Tolerance > 0 {
-		settings.TolerancePast, settings.ToleranceFuture = c.Tolerance, c.Tolerance
-	}
-	return settings
-}
-
-// decodeTOML decodes a document of which every key must be known.
-func decodeTOML(t testing.TB, document []byte, to any) {
-	t.Helper()
-	values, err := toml.Parser().Unmarshal(document)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
-		TagName: "koanf", ErrorUnused: true, Result: to, DecodeHook: mapstructure.StringToTimeDurationHookFunc(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := d.Decode(values); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// presetTables reads presets.toml.
+// presetTables returns every preset, as a configuration gets it.
 func presetTables(t testing.TB) map[string]presetTable {
 	t.Helper()
-	document, err := os.ReadFile("presets.toml")
+	all, err := presets()
 	if err != nil {
+		t.Fatal(err)
+	}
+	document := ""
+	for name := range all {
+		document += fmt.Sprintf("[couriers.%s]\npreset = %q\n", name, name)
+	}
+	l := loaded(t, document)
+	if err := l.faults.err(); err != nil {
 		t.Fatal(err)
 	}
 	tables := map[string]presetTable{}
-	decodeTOML(t, document, &tables)
+	for name, p := range all {
+		tables[name] = presetTable{preset: p, Courier: l.Couriers[name]}
+	}
 	return tables
+}
+
+// TestPresetsHaveNoOtherKeys finds what is mistyped in presets.toml.
+func TestPresetsHaveNoOtherKeys(t *testing.T) {
+	values, err := toml.Parser().Unmarshal(presetsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range values {
+		k := koanf.New(".")
+		if err := k.Load(confmap.Provider(value.(map[string]any), "."), nil); err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range k.Keys() {
+			under, ok := strings.CutPrefix(key, "courier.")
+			if ok && !exists("couriers."+name+"."+under) || !ok && !slices.Contains(configKeys(reflect.TypeFor[preset](), ""), "."+key) {
+				t.Errorf("preset %s has an unknown key %s", name, key)
+			}
+		}
+	}
 }
 
 // presetRSA makes the key pair of those who sign by RSA, and another one.
@@ -157,9 +139,9 @@ func keysOf(t testing.TB, key *rsa.PrivateKey) *signature.KeySource {
 var signedAt = time.Date(2026, 3, 3, 10, 0, 0, 0, time.UTC)
 
 // compiled compiles a preset that has got a secret.
-func compiled(t testing.TB, c *courierManners, n int) (*signature.Scheme, *event.Decoder) {
+func compiled(t testing.TB, c *Courier, n int) (*signature.Scheme, *event.Decoder) {
 	t.Helper()
-	scheme, err := signature.New(completed(t, c.signing(), n))
+	scheme, err := signature.New(completed(t, c.settings(), n))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +229,7 @@ func TestPresetsAreComplete(t *testing.T) {
 			if needs := p.Courier.JWKS == ""; needs != (p.Secret != "") {
 				t.Errorf("secret is %q, and that it needs one is %v", p.Secret, needs)
 			}
-			wanted := map[bool]int{true: 200, false: 0}[regexp.MustCompile(`\b200\b`).MatchString(p.Manners)]
+			wanted := map[bool]int{true: 200, false: 202}[regexp.MustCompile(`\b200\b`).MatchString(p.Manners)]
 			if s := p.Courier.SuccessStatus; s != wanted {
 				t.Errorf("success_status is %d, and the sender expects %s", s, p.Manners)
 			}

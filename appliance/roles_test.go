@@ -45,6 +45,7 @@ func newFleet(t *testing.T, nats *server) *fleet {
 		"APPLIANCE_PERSISTENCE__MONGO_DATABASE=" + cfg.Persistence.MongoDatabase,
 		"APPLIANCE_PERSISTENCE__LEDGER_TTL=" + cfg.Persistence.LedgerTTL.String(),
 		"APPLIANCE_PERSISTENCE__DEAD_LETTER_TTL=" + cfg.Persistence.DeadLetterTTL.String(),
+		"APPLIANCE_PERSISTENCE__INGESTION_TTL=" + cfg.Persistence.IngestionTTL.String(),
 		fmt.Sprint("APPLIANCE_PROCESS__BATCH_SIZE=", cfg.Process.BatchSize),
 	}}
 }

@@ -87,19 +87,6 @@ func presetSection(w *strings.Builder, name string, p *presetTable, s *signature
 	}
 }
 
-// pageCourier is what may stand under [couriers.NAME].
-type pageCourier struct {
-	courierManners `koanf:",squash"`
-	Preset         string   `koanf:"preset"`
-	Secrets        []any    `koanf:"secrets"`
-	Mode           string   `koanf:"mode"`
-	Networks       []string `koanf:"networks"`
-	RatePerSecond  float64  `koanf:"rate_per_second"`
-	RateBurst      int      `koanf:"rate_burst"`
-	MaxConcurrent  int      `koanf:"max_concurrent"`
-	MaxBodyBytes   int      `koanf:"max_body_bytes"`
-}
-
 // TestSendersPageExamples reads every configuration on the page, and lets the one
 // that is worked out there read the body beside it.
 func TestSendersPageExamples(t *testing.T) {
@@ -107,16 +94,8 @@ func TestSendersPageExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	presets := presetTables(t)
 	for _, block := range blocks(string(raw), "toml") {
-		for name, c := range pageCouriers(t, block) {
-			if _, known := presets[c.Preset]; c.Preset != "" && !known {
-				t.Errorf("couriers.%s: there is no preset %q", name, c.Preset)
-			}
-			if c.Mode != "" && c.Mode != "observe" && c.Mode != "enforce" {
-				t.Errorf("couriers.%s: there is no mode %q", name, c.Mode)
-			}
-		}
+		pageCouriers(t, block)
 	}
 	_, example, ok := strings.Cut(string(raw), exampleHeader)
 	if !ok {
@@ -127,7 +106,7 @@ func TestSendersPageExamples(t *testing.T) {
 		t.Fatalf("the example has %d configurations and %d bodies", len(configuration), len(bodies))
 	}
 	c := pageCouriers(t, configuration[0])["northwind"]
-	scheme, decoder := compiled(t, &c.courierManners, 0)
+	scheme, decoder := compiled(t, &c, 0)
 	fixture := senderCase{Body: json.RawMessage(bodies[0])}
 	decodeStrictly(t, []byte(bodies[1]), &fixture.Want)
 	r := fixture.sent(t, "northwind", scheme, signedAt)
@@ -141,12 +120,16 @@ func TestSendersPageExamples(t *testing.T) {
 	checkEvent(t, e, r.body, signedAt, fixture.Want)
 }
 
-func pageCouriers(t *testing.T, document string) map[string]pageCourier {
-	var page struct {
-		Couriers map[string]pageCourier `koanf:"couriers"`
+// pageCouriers reads a configuration that has no faults, secrets apart.
+func pageCouriers(t *testing.T, document string) map[string]Courier {
+	l := loaded(t, document)
+	l.validate(&l.faults)
+	for _, fault := range l.faults {
+		if !strings.HasPrefix(fault, "ingest.default_courier") {
+			t.Errorf("%s\n%s", document, fault)
+		}
 	}
-	decodeTOML(t, []byte(document), &page)
-	return page.Couriers
+	return l.Couriers
 }
 
 // blocks returns the code blocks of a language.

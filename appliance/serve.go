@@ -55,19 +55,19 @@ func (c *cli) runServe(cmd *cobra.Command, signals <-chan os.Signal) error {
 	if l.File != "" {
 		log.Info("configuration read", "file", l.File)
 	}
-	app, err := c.start(cmd.Context(), l.Config, log, signals)
+	app, err := c.start(cmd.Context(), l.Config, Deps{Log: log, Version: c.version, Reread: c.rereader(cmd, l)}, signals)
 	if err != nil {
 		return err
 	}
 	c.welcome(app, &l)
 	notify(log, daemon.SdNotifyReady)
-	failure := c.stay(cmd, app, l, signals)
+	failure := c.stay(cmd.Context(), app, signals)
 	notify(log, daemon.SdNotifyStopping)
 	return errors.Join(failure, c.leave(app, l.ShutdownTimeout, signals))
 }
 
 // start starts an appliance; a signal before that is done gives it up.
-func (c *cli) start(ctx context.Context, cfg Config, log *slog.Logger, signals <-chan os.Signal) (*App, error) {
+func (c *cli) start(ctx context.Context, cfg Config, deps Deps, signals <-chan os.Signal) (*App, error) {
 	ctx, giveUp := context.WithCancelCause(ctx)
 	started, watched := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -83,7 +83,7 @@ func (c *cli) start(ctx context.Context, cfg Config, log *slog.Logger, signals <
 			}
 		}
 	}()
-	app, err := start(ctx, cfg, Deps{Log: log, Version: c.version})
+	app, err := start(ctx, cfg, deps)
 	close(started)
 	<-watched
 	if err != nil && ctx.Err() != nil {
@@ -93,7 +93,7 @@ func (c *cli) start(ctx context.Context, cfg Config, log *slog.Logger, signals <
 }
 
 // stay serves until it is told to stop, or a part fails.
-func (c *cli) stay(cmd *cobra.Command, app *App, l Loaded, signals <-chan os.Signal) error {
+func (c *cli) stay(ctx context.Context, app *App, signals <-chan os.Signal) error {
 	for {
 		select {
 		case s := <-signals:
@@ -101,32 +101,41 @@ func (c *cli) stay(cmd *cobra.Command, app *App, l Loaded, signals <-chan os.Sig
 				app.log.Info("stopping", "signal", s.String())
 				return nil
 			}
-			c.reload(cmd, app, l)
+			app.reloadBySignal()
 		case err := <-app.failed:
 			return err
-		case <-cmd.Context().Done():
+		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-// reload reads the configuration anew; a wrong one changes nothing, and neither
-// does a file that is gone.
-func (c *cli) reload(cmd *cobra.Command, app *App, before Loaded) {
-	l, err := c.read(cmd, before.File)
-	if err == nil {
-		err = l.check()
+// rereader returns what reads the configuration anew: from the file that was
+// found at the start, also when it is gone now.
+func (c *cli) rereader(cmd *cobra.Command, before Loaded) func() (Config, []string, error) {
+	return func() (Config, []string, error) {
+		l, err := c.read(cmd, before.File)
+		if err == nil {
+			err = l.check()
+		}
+		if err != nil {
+			return Config{}, nil, err
+		}
+		changed, err := before.restartNeeded(l)
+		return l.Config, changed, err
 	}
-	if err == nil {
-		err = app.reload(l.Config)
-	}
+}
+
+// reloadBySignal takes over the couriers; a wrong configuration changes nothing.
+func (a *App) reloadBySignal() {
+	report, err := a.reload()
 	if err != nil {
-		app.log.Error("the new configuration is wrong, the old couriers stay in force", "error", err)
+		a.log.Error("the new configuration is wrong, the old couriers stay in force", "error", err)
 		return
 	}
-	app.log.Info("couriers reloaded", "couriers", len(l.withDemo().Couriers))
-	if changed, err := before.restartNeeded(l); err == nil && len(changed) > 0 {
-		app.log.Warn("other settings have changed and need a restart", "keys", strings.Join(changed, " "))
+	a.log.Info("couriers reloaded", "couriers", report.Couriers)
+	if len(report.Changed) > 0 {
+		a.log.Warn("other settings have changed and need a restart", "keys", strings.Join(report.Changed, " "))
 	}
 }
 

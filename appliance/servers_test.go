@@ -53,7 +53,7 @@ func (d *database) use(t *testing.T, cfg *Config) {
 	cfg.Persistence.MongoURI = secretFile(t, d.uri)
 	cfg.Persistence.MongoDatabase = "drill_" + strings.ToLower(rand.Text())
 	if !d.genuine {
-		cfg.Persistence.LedgerTTL, cfg.Persistence.DeadLetterTTL = 0, 0
+		cfg.Persistence.LedgerTTL, cfg.Persistence.DeadLetterTTL, cfg.Persistence.IngestionTTL = 0, 0, 0
 		cfg.Process.BatchSize = 50
 	}
 }

@@ -25,30 +25,28 @@ const (
 	sqliteBusyTimeout = 5 * time.Second
 )
 
-// openStores opens the store and the cache that the configuration asks for and
-// registers their stops.
-func openStores(
+// openStore opens the store that the configuration asks for, keeps its retention,
+// and registers the stops of both.
+func openStore(
 	ctx context.Context, cfg Config, life *lifecycle, log *slog.Logger, registry prometheus.Registerer,
-) (persistence.Store, persistence.Cache, error) {
-	store, err := openStore(ctx, cfg, log, registry)
+) (persistence.Store, error) {
+	store, err := makeStore(ctx, cfg, log, registry)
 	if err != nil {
-		return nil, nil, fmt.Errorf("open the store: %w", err)
+		return nil, err
 	}
 	life.onStop("store", func(context.Context) error { return store.Close() })
-	cache, err := openCache(ctx, cfg.Persistence, log, registry)
-	if err != nil {
-		return nil, nil, fmt.Errorf("open the cache: %w", err)
-	}
-	life.onStop("cache", func(context.Context) error { return cache.Close() })
 	life.run("retention of the store", func(ctx context.Context) error {
 		return sweep(ctx, store, cfg.Persistence.SweepEvery, log)
 	})
-	return store, cache, nil
+	return store, nil
 }
 
-func openStore(ctx context.Context, cfg Config, log *slog.Logger, registry prometheus.Registerer) (persistence.Store, error) {
+func makeStore(ctx context.Context, cfg Config, log *slog.Logger, registry prometheus.Registerer) (persistence.Store, error) {
 	p := cfg.Persistence
-	retention := persistence.Retention{LedgerTTL: p.LedgerTTL, DeadLetterTTL: p.DeadLetterTTL}
+	retention := persistence.Retention{
+		LedgerTTL: p.LedgerTTL, DeadLetterTTL: p.DeadLetterTTL,
+		IngestionTTL: p.IngestionTTL, IngestionsPerCourier: p.IngestionsPerCourier,
+	}
 	if p.MongoURI.set() {
 		uri, err := p.MongoURI.resolve()
 		if err != nil {
@@ -66,7 +64,18 @@ func openStore(ctx context.Context, cfg Config, log *slog.Logger, registry prome
 	})
 }
 
-func openCache(ctx context.Context, p PersistenceConfig, log *slog.Logger, registry prometheus.Registerer) (persistence.Cache, error) {
+// openCache opens the cache that the configuration asks for and registers its stop.
+func openCache(
+	ctx context.Context, p PersistenceConfig, life *lifecycle, log *slog.Logger, registry prometheus.Registerer,
+) (persistence.Cache, error) {
+	cache, err := makeCache(ctx, p, log, registry)
+	if err == nil {
+		life.onStop("cache", func(context.Context) error { return cache.Close() })
+	}
+	return cache, err
+}
+
+func makeCache(ctx context.Context, p PersistenceConfig, log *slog.Logger, registry prometheus.Registerer) (persistence.Cache, error) {
 	if !p.RedisURL.set() {
 		return persistence.NewMemoryCache(p.CacheEntries)
 	}

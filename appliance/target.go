@@ -51,7 +51,7 @@ func (c *cli) target(cmd *cobra.Command, name string) (bench.Target, error) {
 		}
 		return bench.Target{}, err
 	}
-	return bench.Target{Courier: name, URL: publicURL(cfg.Ingest, nil), Signature: settings}, nil
+	return bench.Target{Courier: name, URL: publicURL(cfg.Ingest, nil), Signature: settings, Mapped: !courier.canonical()}, nil
 }
 
 // demoLine returns a curl line that posts one signed event of the default

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/fincart/courier-gateway/ingest"
+	"github.com/fincart/courier-gateway/ingest/signature"
 	"github.com/fincart/courier-gateway/jetstream"
 	"github.com/fincart/courier-gateway/process"
 )
@@ -73,25 +74,43 @@ func (c Config) policy() process.Policy {
 // intake returns the couriers' listener's settings for package ingest.
 func (c Config) intake() ingest.Config {
 	i := c.Ingest
+	records := ingest.DefaultConfig().Records
+	records.BodyBytes, records.PerSecond = i.RecordBodyBytes, i.RecordPerSecond
+	var f faults // was checked
 	return ingest.Config{
+		Records: records, TrustedProxies: parseNetworks(&f, "ingest.trusted_proxies", i.TrustedProxies),
 		Listen: i.Listen, MaxBodyBytes: i.MaxBodyBytes, MaxHeaderBytes: i.MaxHeaderBytes,
 		ReadTimeout: i.ReadTimeout, WriteTimeout: i.WriteTimeout, IdleTimeout: i.IdleTimeout,
 		MaxConns: i.MaxConns, MaxConnsPerIP: i.MaxConnsPerIP, RetryAfter: i.RetryAfter,
-		TLSCertFile: i.TLSCertFile, TLSKeyFile: i.TLSKeyFile, Records: ingest.DefaultConfig().Records,
+		TLSCertFile: i.TLSCertFile, TLSKeyFile: i.TLSKeyFile,
 	}
 }
 
-// intakeCouriers reads every courier's secrets and compiles its scheme.
-func (c Config) intakeCouriers(keys keyMaker) (ingest.Couriers, error) {
-	schemes, err := c.schemes(keys)
-	if err != nil {
-		return ingest.Couriers{}, err
-	}
+// intakeCouriers returns the couriers for package ingest.
+func (c Config) intakeCouriers(schemes map[string]*signature.Scheme) (ingest.Couriers, error) {
+	var f faults
 	all := ingest.Couriers{Default: c.defaultCourier()}
 	for _, name := range c.courierNames() {
-		all.All = append(all.All, ingest.Courier{
-			Name: name, Scheme: schemes[name], Success: ingest.Success{Status: c.Couriers[name].SuccessStatus},
-		})
+		all.All = append(all.All, c.Couriers[name].intake(&f, name, schemes[name]))
 	}
-	return all, nil
+	return all, f.err()
+}
+
+// intake returns one courier for package ingest.
+func (c Courier) intake(f *faults, name string, scheme *signature.Scheme) ingest.Courier {
+	key := "couriers." + name
+	one := ingest.Courier{
+		Name: name, Scheme: scheme, Decoder: c.decoder(f, key), Observe: c.Mode == modeObserve,
+		Success:   ingest.Success{Status: c.SuccessStatus, ContentType: c.SuccessContentType},
+		Handshake: ingest.Handshake{EchoQuery: c.Handshake.EchoQuery, CloudEvents: c.Handshake.CloudEvents},
+		Networks:  c.prefixes(f, key), MaxBodyBytes: c.MaxBodyBytes,
+		RatePerSecond: c.RatePerSecond, RateBurst: c.RateBurst, MaxConcurrent: c.MaxConcurrent,
+	}
+	if c.SuccessBody != "" {
+		one.Success.Body = []byte(c.SuccessBody)
+	}
+	if one.RatePerSecond > 0 && one.RateBurst == 0 {
+		one.RateBurst = max(1, int(one.RatePerSecond))
+	}
+	return one
 }

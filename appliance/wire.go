@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,10 +29,12 @@ type App struct {
 	ingest   *ingest.Server // nil in the role process
 	readers  readers
 	keys     *keyring
-	current  atomic.Pointer[Config] // couriers in force and all else as it was started
+	current  atomic.Pointer[inForce]
 	public   net.Addr // nil in the role process
 	admin    net.Addr
 	tls      bool
+	reread   func() (Config, []string, error)
+	reloads  sync.Mutex // one at a time
 	started  atomic.Bool
 	draining atomic.Bool
 	abort    chan struct{} // closed to drop the batches in hand
@@ -45,6 +48,9 @@ type Deps struct {
 	// WrapStore, when set, stands between the workers and the store; for tests
 	// and for load tests with injected faults.
 	WrapStore func(process.Store) process.Store
+	// Reread returns the configuration as it is now, and which of its keys differ
+	// from those in force and need a restart. Nil where there is nothing to read.
+	Reread func() (Config, []string, error)
 }
 
 // start builds and starts an appliance: every part in the order of the data path,
@@ -53,7 +59,7 @@ type Deps struct {
 func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
 	cfg = cfg.withDemo()
 	app := &App{
-		life: &lifecycle{log: deps.Log}, log: deps.Log, keys: newKeyring(deps.Log.With("package", "appliance")),
+		life: &lifecycle{log: deps.Log}, log: deps.Log, keys: newKeyring(deps.Log.With("package", "appliance")), reread: deps.Reread,
 		abort: make(chan struct{}), failed: make(chan error, 4),
 	}
 	defer func() {
@@ -76,7 +82,7 @@ func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
 	if err := app.readers.set(cfg); err != nil {
 		return nil, err
 	}
-	app.current.Store(&cfg)
+	app.current.Store(&inForce{Config: cfg})
 
 	// Queue.
 	settings, err := cfg.broker()
@@ -95,22 +101,26 @@ func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
 		return nil, err
 	}
 
-	// Stores and workers.
-	health := &health{queue: broker, observed: app.observed, draining: &app.draining}
+	// Stores and workers. A process that only receives keeps what it refuses there.
+	store, err := openStore(ctx, cfg, app.life, deps.Log.With("package", "persistence"), registry)
+	if err != nil {
+		return nil, fmt.Errorf("open the store: %w", err)
+	}
+	health := &health{queue: broker, store: store, observed: app.observed, draining: &app.draining}
 	operators := ops.AdminDeps{
-		Queue: broker, About: about, Listeners: app.listeners, Ready: app.readiness,
+		Queue: broker, Ingestions: store, Counts: store, About: about, Listeners: app.listeners, Ready: app.readiness, Reload: app.reloadFor,
 		Health:   func() (int, []byte) { return health.answer(true) },
 		Gatherer: registry, Metrics: registry, Log: deps.Log.With("package", "ops"),
 	}
 	var crew *workforce
 	if cfg.Role != roleIngest {
-		store, cache, err := openStores(ctx, cfg, app.life, deps.Log.With("package", "persistence"), registry)
+		cache, err := openCache(ctx, cfg.Persistence, app.life, deps.Log.With("package", "persistence"), registry)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("open the cache: %w", err)
 		}
 		crew = newWorkforce(cfg, broker, store, cache, stamper, app.readers.read, registry, app.abort, deps)
-		health.store, health.cache, health.worker = store, cache, crew.oldestBeat
-		operators.Events, operators.Shipments, operators.DeadLetters, operators.Counts = store, store, store, store
+		health.cache, health.worker = cache, crew.oldestBeat
+		operators.Events, operators.Shipments, operators.DeadLetters = store, store, store
 		operators.Worker, operators.Reconciler = crew.workerStatus, crew.reconcilerStatus
 		operators.Replayer = &process.Replayer{
 			Letters: store, Publisher: broker, Stamper: stamper, Log: deps.Log.With("package", "process"), Now: time.Now,
@@ -118,6 +128,33 @@ func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
 	}
 	health.probe(ctx) // so that nobody who asks is told of a start that is over
 	app.life.run("health probe", health.run)
+
+	// Intake, which does not listen yet.
+	if cfg.Role != roleProcess {
+		if cfg.isDemo() {
+			if _, err := randomFile(filepath.Join(cfg.DataDir, demoSecretFile)); err != nil {
+				return nil, fmt.Errorf("make the demo courier's secret: %w", err)
+			}
+		}
+		schemes, err := cfg.schemes(app.keys.source)
+		if err != nil {
+			return nil, err
+		}
+		couriers, err := cfg.intakeCouriers(schemes)
+		if err != nil {
+			return nil, err
+		}
+		app.current.Store(&inForce{Config: cfg, schemes: schemes})
+		app.ingest, err = ingest.New(cfg.intake(), ingest.Deps{
+			Publisher: broker, Couriers: couriers, Stamper: stamper,
+			Recorder: store, Health: func() (int, []byte) { return health.answer(false) },
+			Logger: deps.Log.With("package", "ingest"), Registerer: registry, Now: time.Now,
+		})
+		if err != nil {
+			return nil, err
+		}
+		operators.Intake, operators.Couriers = app.ingest, app.courierInfos
+	}
 
 	// Operators.
 	admin, err := newAdmin(cfg.Admin, operators)
@@ -135,25 +172,8 @@ func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
 		app.life.onStop("pulling", broker.StopPulling)
 	}
 
-	// Intake.
-	if cfg.Role != roleProcess {
-		if cfg.isDemo() {
-			if _, err := randomFile(filepath.Join(cfg.DataDir, demoSecretFile)); err != nil {
-				return nil, fmt.Errorf("make the demo courier's secret: %w", err)
-			}
-		}
-		couriers, err := cfg.intakeCouriers(app.keys.source)
-		if err != nil {
-			return nil, err
-		}
-		app.ingest, err = ingest.New(cfg.intake(), ingest.Deps{
-			Publisher: broker, Couriers: couriers, Stamper: stamper,
-			Health: func() (int, []byte) { return health.answer(false) },
-			Logger: deps.Log.With("package", "ingest"), Registerer: registry, Now: time.Now,
-		})
-		if err != nil {
-			return nil, err
-		}
+	// Doors.
+	if app.ingest != nil {
 		publicListener, err := app.ingest.Listen()
 		if err != nil {
 			return nil, fmt.Errorf("open the couriers' listener (ingest.listen): %w", err)
@@ -217,11 +237,37 @@ func (a *App) listeners() []ops.Listener {
 	return all
 }
 
-// reload takes over the couriers and their secrets from a new configuration.
-func (a *App) reload(cfg Config) error {
-	cfg = cfg.withDemo()
+// reload takes over the couriers of the configuration as it is now. A wrong one
+// changes nothing.
+func (a *App) reload() (ops.ReloadReport, error) {
+	if a.reread == nil {
+		return ops.ReloadReport{}, errors.New("there is no configuration to read again")
+	}
+	a.reloads.Lock()
+	defer a.reloads.Unlock()
+	cfg, changed, err := a.reread()
+	if err == nil {
+		err = a.takeOver(cfg.withDemo())
+	}
+	return ops.ReloadReport{Couriers: len(a.current.Load().Couriers), Changed: changed}, err
+}
+
+// reloadFor is reload, for an operator who waits for it.
+func (a *App) reloadFor(context.Context) (ops.ReloadReport, error) { return a.reload() }
+
+// takeOver puts the couriers of cfg in force, with their secrets read.
+func (a *App) takeOver(cfg Config) error {
+	next := &inForce{Config: a.current.Load().Config}
+	next.Couriers, next.Ingest.DefaultCourier = cfg.Couriers, cfg.Ingest.DefaultCourier
+	if _, err := next.decoders(); err != nil {
+		return err
+	}
 	if a.ingest != nil {
-		couriers, err := cfg.intakeCouriers(a.keys.source)
+		var err error
+		if next.schemes, err = next.Config.schemes(a.keys.source); err != nil {
+			return err
+		}
+		couriers, err := next.intakeCouriers(next.schemes)
 		if err == nil {
 			err = a.ingest.SetCouriers(couriers)
 		}
@@ -229,13 +275,10 @@ func (a *App) reload(cfg Config) error {
 			return err
 		}
 	}
-	if err := a.readers.set(cfg); err != nil {
-		return err
-	}
-	a.keys.retain(cfg.Couriers)
-	a.current.Store(&cfg)
+	a.current.Store(next)
+	a.keys.retain(next.Couriers)
 	a.warnObserved()
-	return nil
+	return a.readers.set(next.Config)
 }
 
 // observed returns the couriers whose requests are accepted without proof.

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/textproto"
+	"strings"
+	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// maxCaptureBytes bounds a captured request.
+const maxCaptureBytes = 64 << 20
+
+// readCapture reads a captured request in one of three forms: as it went over the
+// wire (a request line, headers, an empty line, the body; lines may end in LF
+// alone), the JSON of `rejections show --json`, or the JSON of a request alone.
+// When is the time at which it came, zero when the form does not tell.
+func readCapture(in io.Reader) (r *event.CapturedRequest, when time.Time, err error) {
+	text, err := io.ReadAll(io.LimitReader(in, maxCaptureBytes+1))
+	switch {
+	case err != nil:
+		return nil, when, fmt.Errorf("read the captured request: %w", err)
+	case len(text) > maxCaptureBytes:
+		return nil, when, fmt.Errorf("the captured request has more than %d bytes", maxCaptureBytes)
+	case bytes.HasPrefix(bytes.TrimSpace(text), []byte("{")):
+		return captureOfJSON(text)
+	default:
+		r, err = captureOfWire(text)
+		return r, when, err
+	}
+}
+
+func captureOfJSON(text []byte) (*event.CapturedRequest, time.Time, error) {
+	var record event.IngestionRecord
+	if err := json.Unmarshal(text, &record); err == nil && record.Request != nil {
+		return record.Request, record.At, nil
+	}
+	var r event.CapturedRequest
+	if err := json.Unmarshal(text, &r); err != nil || r.Method == "" {
+		return nil, time.Time{}, errors.New("the file is JSON, but neither that of `rejections show --json` nor a request with method, path, headers and body")
+	}
+	r.BodyBytes = max(r.BodyBytes, len(r.Body))
+	return &r, time.Time{}, nil
+}
+
+// captureOfWire reads a request as HTTP/1.1 has it. The body is all that follows
+// the headers, up to the content-length when there is one.
+func captureOfWire(text []byte) (*event.CapturedRequest, error) {
+	lines := bufio.NewReader(bytes.NewReader(text))
+	first, err := textproto.NewReader(lines).ReadLine()
+	if err != nil {
+		return nil, errors.New("the captured request is empty")
+	}
+	method, rest, _ := strings.Cut(first, " ")
+	target, version, ok := strings.Cut(rest, " ")
+	if !ok || !strings.HasPrefix(version, "HTTP/") || !strings.HasPrefix(target, "/") {
+		return nil, fmt.Errorf("the captured request starts with %q, not with a line such as POST /v1/events/courier/acme HTTP/1.1", clip(first))
+	}
+	r := &event.CapturedRequest{Method: method, Headers: []event.CapturedHeader{}}
+	r.Path, r.Query, _ = strings.Cut(target, "?")
+	if err := readHeaders(lines, r); err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(lines)
+	r.Body = body
+	r.BodyBytes = len(body)
+	for _, h := range r.Headers {
+		var n int
+		if _, scan := fmt.Sscan(h.Value, &n); strings.EqualFold(h.Name, "content-length") && scan == nil && n >= 0 {
+			r.BodyBytes, r.Body = n, body[:min(n, len(body))]
+		}
+	}
+	return r, err
+}
+
+// readHeaders reads headers up to the empty line behind them, or the end.
+func readHeaders(lines *bufio.Reader, r *event.CapturedRequest) error {
+	for {
+		line, end := lines.ReadString('\n') // which is an error at the end only
+		if line = strings.TrimRight(line, "\r\n"); line == "" {
+			return nil
+		}
+		name, value, ok := strings.Cut(line, ":")
+		if !ok {
+			return fmt.Errorf("%q in the captured request is no header; an empty line has to stand before the body", clip(line))
+		}
+		r.Headers = append(r.Headers, event.CapturedHeader{Name: strings.TrimSpace(name), Value: strings.TrimSpace(value)})
+		if end != nil {
+			return nil //nolint:nilerr // a request without a body
+		}
+	}
+}
+
+// clip shortens a text of a stranger for an error.
+func clip(s string) string {
+	if len(s) > 60 {
+		return s[:60] + "..."
+	}
+	return s
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestReadCapture(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		text             string
+		method, path     string
+		query, body      string
+		header, fault    string
+		whole, hasMoment bool
+	}{
+		"wire": {
+			text:   "POST /v1/events/courier/a?token=x HTTP/1.1\r\nHost: h\r\nX-Sig:  ab \r\nContent-Length: 2\r\n\r\n{}",
+			method: "POST", path: "/v1/events/courier/a", query: "token=x", body: "{}", header: "ab", whole: true,
+		},
+		"line feeds, no length":      {text: "POST / HTTP/1.1\nX-Sig: ab\n\n{\"a\":\n1}\n", method: "POST", path: "/", body: "{\"a\":\n1}\n", header: "ab", whole: true},
+		"more than its length":       {text: "POST / HTTP/1.1\nX-Sig: ab\nContent-Length: 2\n\n{}\n", method: "POST", path: "/", body: "{}", header: "ab", whole: true},
+		"cut":                        {text: "POST / HTTP/1.1\nX-Sig: ab\nContent-Length: 9\n\n{}", method: "POST", path: "/", body: "{}", header: "ab"},
+		"record":                     {text: `{"id":"1","at":"2026-03-01T10:00:00Z","request":{"method":"POST","path":"/p","headers":[{"name":"X-Sig","value":"ab"}],"body":"e30=","bodyBytes":2}}`, method: "POST", path: "/p", body: "{}", header: "ab", whole: true, hasMoment: true},
+		"request":                    {text: `{"method":"PUT","path":"/p","headers":[{"name":"x-sig","value":"ab"}],"body":"e30="}`, method: "PUT", path: "/p", body: "{}", header: "ab", whole: true},
+		"other json":                 {text: `{"hello":"world"}`, fault: "neither"},
+		"nothing":                    {text: "", fault: "empty"},
+		"a body alone":               {text: "hello", fault: "starts with"},
+		"no empty line":              {text: "POST / HTTP/1.1\nX-Sig: ab\n[1]", fault: "no header"},
+		"a response in place of one": {text: "HTTP/1.1 200 OK\n\n", fault: "starts with"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, when, err := readCapture(strings.NewReader(tt.text))
+			if tt.fault != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.fault) {
+					t.Errorf("error is %v, want one with %q", err, tt.fault)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			header := ""
+			for _, h := range r.Headers {
+				if strings.EqualFold(h.Name, "x-sig") {
+					header = h.Value
+				}
+			}
+			if r.Method != tt.method || r.Path != tt.path || r.Query != tt.query || string(r.Body) != tt.body ||
+				header != tt.header || r.Whole() != tt.whole || when.IsZero() == tt.hasMoment {
+				t.Errorf("got %+v at %v", r, when)
+			}
+		})
+	}
+}
+
+func FuzzReadCapture(f *testing.F) {
+	f.Add("POST /v1/events/courier/a?token=x HTTP/1.1\r\nX-Sig: ab\r\nContent-Length: 2\r\n\r\n{}")
+	f.Add(`{"request":{"method":"POST","path":"/p","headers":[],"body":"e30="}}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		r, _, err := readCapture(strings.NewReader(text))
+		if err == nil && (r == nil || len(r.Body) > len(text) || r.BodyBytes < 0) {
+			t.Errorf("read as %+v", r)
+		}
+	})
+}

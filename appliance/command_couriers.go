@@ -1,0 +1,242 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fincart/courier-gateway/ingest"
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/signature"
+)
+
+// verdict is what becomes of a captured request, and why.
+type verdict struct {
+	Courier  string                `json:"courier"`
+	At       time.Time             `json:"at"` // the time by which it is judged
+	Accepted bool                  `json:"accepted"`
+	Proof    signature.Explanation `json:"proof"`
+	Event    *told                 `json:"event,omitempty"` // as it was read; nil with faults
+	Faults   []event.Fault         `json:"faults,omitempty"`
+	Notes    []string              `json:"notes,omitempty"`
+}
+
+// told is an event as it was read from a payload.
+type told struct {
+	EventID     string       `json:"eventId"`
+	Key         string       `json:"idempotencyKey"`
+	Type        string       `json:"eventType"`
+	OccurredAt  time.Time    `json:"occurredAt"`
+	Source      string       `json:"source,omitempty"`
+	ShipmentID  string       `json:"shipmentId"`
+	OrderID     string       `json:"orderId,omitempty"`
+	Status      string       `json:"status,omitempty"`
+	State       event.State  `json:"state,omitempty"`
+	Checkpoints []toldMoment `json:"checkpoints,omitempty"`
+}
+
+type toldMoment struct {
+	At     time.Time   `json:"occurredAt"`
+	State  event.State `json:"state,omitempty"`
+	Status string      `json:"status,omitempty"`
+}
+
+func tell(e event.Event) *told {
+	t := &told{
+		EventID: e.ID, Key: e.Key, Type: e.Type, OccurredAt: e.OccurredAt, Source: e.Source,
+		ShipmentID: e.ShipmentID, OrderID: e.OrderID, Status: e.Status, State: e.State,
+	}
+	if t.State == "" && t.Status != "" {
+		t.State = event.ParseState(t.Status)
+	}
+	for _, m := range e.Checkpoints {
+		t.Checkpoints = append(t.Checkpoints, toldMoment(m))
+	}
+	return t
+}
+
+// courierTest is `couriers test`: it needs no running appliance.
+func (c *cli) courierTest() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "test COURIER FILE|-",
+		Short: "Explain what becomes of a captured request, step by step",
+		Long: "Verify a captured request against a courier's settings and read its payload, and\n" +
+			"tell each step: which bytes are signed, which secret was tried, what differs, and\n" +
+			"what the payload says. Nothing is sent, and no appliance has to run.\n\n" +
+			"FILE is the request as it went over the wire (a request line, headers, an empty\n" +
+			"line, the body), or what `appliance rejections show ID --json` printed. It is\n" +
+			"judged by the time at which it came, or by --at.",
+		Example: "  appliance rejections show ID --json | appliance couriers test acme -\n" +
+			"  appliance couriers test acme request.txt --at 2026-02-26T12:00:00Z",
+		Args: cobra.ExactArgs(2),
+	}
+	asJSON := cmd.Flags().Bool("json", false, "print as JSON")
+	at := cmd.Flags().String("at", "", "judge by this time, in Unix seconds or RFC 3339 (default: when it came, or now)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		v, err := c.judge(cmd, args[0], args[1], *at)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			enc := json.NewEncoder(c.out)
+			enc.SetIndent("", "  ")
+			err = enc.Encode(v)
+		} else {
+			err = c.printVerdict(v)
+		}
+		if err == nil && !v.Accepted {
+			err = errors.New("the request would be refused")
+		}
+		return err
+	}
+	return cmd
+}
+
+// judge does with a captured request what the intake would.
+func (c *cli) judge(cmd *cobra.Command, courier, file, at string) (v verdict, err error) {
+	l, err := c.load(cmd)
+	if err != nil {
+		return v, err
+	}
+	settings, ok := l.withDemo().Couriers[courier]
+	if !ok {
+		return v, usage{fmt.Errorf("there is no courier %q: there are %s", courier, strings.Join(l.withDemo().courierNames(), ", "))}
+	}
+	r, when, err := c.openCapture(file)
+	if err != nil {
+		return v, err
+	}
+	if when, err = judgedAt(at, when); err != nil {
+		return v, err
+	}
+	var f faults
+	var source *signature.KeySource
+	key := "couriers." + courier
+	scheme := settings.scheme(&f, key, func(address string) (_ *signature.KeySource, err error) {
+		source, err = newKeySource(address)
+		return source, err
+	})
+	decoder := settings.decoder(&f, key)
+	if err := f.err(); err != nil {
+		return v, err
+	}
+	if source != nil {
+		if err := source.Refresh(cmd.Context()); err != nil {
+			return v, err
+		}
+	}
+	captured := &ingest.Captured{CapturedRequest: r}
+	v = verdict{Courier: courier, At: when.UTC(), Proof: scheme.Explain(captured, when)}
+	var e event.Event
+	if v.Faults = decoder.Decode(event.Input{Body: r.Body, Headers: captured, Received: when}, &e, nil); len(v.Faults) == 0 {
+		v.Event = tell(e)
+	}
+	v.Accepted = v.Event != nil && (v.Proof.Accepted || settings.Mode == modeObserve)
+	v.Notes = notes(r, settings)
+	return v, nil
+}
+
+func (c *cli) openCapture(file string) (*event.CapturedRequest, time.Time, error) {
+	if file == "-" {
+		return readCapture(c.in)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("read the captured request: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	return readCapture(f)
+}
+
+// judgedAt returns the time that was asked for, or else when the request came, or
+// else now.
+func judgedAt(asked string, came time.Time) (time.Time, error) {
+	seconds, err := strconv.ParseInt(asked, 10, 64)
+	switch {
+	case asked == "" && came.IsZero():
+		return time.Now(), nil
+	case asked == "":
+		return came, nil
+	case err == nil:
+		return time.Unix(seconds, 0), nil
+	}
+	at, err := time.Parse(time.RFC3339, asked)
+	if err != nil {
+		return at, usage{fmt.Errorf("--at %q is neither Unix seconds nor RFC 3339", asked)}
+	}
+	return at, nil
+}
+
+// notes tells what the verdict does not show by itself.
+func notes(r *event.CapturedRequest, c Courier) (all []string) {
+	if !r.Whole() {
+		all = append(all, fmt.Sprintf("only %d of the body's %d bytes are here, so a signature of it can't match", len(r.Body), r.BodyBytes))
+	}
+	if r.Redacted {
+		all = append(all, "the credential was taken out when the request was recorded, so it can't be verified again")
+	}
+	if c.Mode == modeObserve {
+		all = append(all, "the courier is in observe mode: its requests are accepted without proof")
+	}
+	return all
+}
+
+func (c *cli) printVerdict(v verdict) error {
+	table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	row := func(mark, name, text string) { fmt.Fprintf(table, "%s\t%s\t%s\n", mark, name, printableText(text)) }
+	row(" ", "judged at", v.At.Format(time.RFC3339))
+	row(" ", "covers", v.Proof.Binding.String())
+	for _, s := range v.Proof.Steps {
+		row(markOf(s.OK), s.Name, s.Detail)
+	}
+	proof := "proved by secret " + v.Proof.KeyID
+	if !v.Proof.Accepted {
+		proof = v.Proof.Reason + ": " + v.Proof.Detail
+	}
+	row(markOf(v.Proof.Accepted), "proof", proof)
+	for _, h := range v.Proof.Hints {
+		row("!", "hint", h)
+	}
+	for _, f := range v.Faults {
+		row(markOf(false), "payload", f.Path+" "+f.Message)
+	}
+	if e := v.Event; e != nil {
+		row(markOf(true), "event", fmt.Sprintf("%s, key %s, %s", e.EventID, e.Key, e.Type))
+		row(" ", "shipment", e.ShipmentID)
+		row(" ", "state", fmt.Sprintf("%s (%q) at %s", orNone(string(e.State)), e.Status, e.OccurredAt.Format(time.RFC3339Nano)))
+		for _, m := range e.Checkpoints {
+			row(" ", "checkpoint", fmt.Sprintf("%s (%q) at %s", orNone(string(m.State)), m.Status, m.At.Format(time.RFC3339Nano)))
+		}
+	}
+	for _, n := range v.Notes {
+		row("!", "note", n)
+	}
+	return table.Flush()
+}
+
+func markOf(ok bool) string {
+	if ok {
+		return "+"
+	}
+	return "x"
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+// printableText escapes what a sender wrote so that it can't act on a terminal.
+func printableText(s string) string {
+	quoted := strconv.QuoteToGraphic(s)
+	return strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(quoted[1 : len(quoted)-1])
+}

@@ -1,0 +1,353 @@
+package main
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"maps"
+	"math/big"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/signature"
+)
+
+// startSenders starts an appliance with a courier for each preset, named like it,
+// and returns how each of them signs.
+func startSenders(t *testing.T) (*testApp, map[string]*signature.Scheme) {
+	t.Helper()
+	dir := t.TempDir()
+	file := func(name string, content []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return "file:" + path
+	}
+	key := presetRSA()[0]
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair := file("key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
+	public := file("keys.json", fmt.Appendf(nil, `{"keys":[{"kty":"RSA","use":"sig","kid":"key-1","n":%q,"e":%q}]}`,
+		base64.RawURLEncoding.EncodeToString(key.N.Bytes()), base64.RawURLEncoding.EncodeToString(big.NewInt(int64(key.E)).Bytes())))
+	document := ""
+	for name, p := range presetTables(t) {
+		document += fmt.Sprintf("[couriers.%s]\npreset = %q\n", name, name)
+		if p.Courier.JWKS != "" {
+			document += fmt.Sprintf("jwks = %q\nprivate_key = %q\nprivate_key_id = \"key-1\"\n", public, pair)
+			continue
+		}
+		secret := completed(t, p.Courier.settings(), 0).Secrets[0].Key
+		document += fmt.Sprintf("secrets = [%q]\n", file(name, secret))
+	}
+	l := loaded(t, document)
+	if err := l.check(); err != nil {
+		t.Fatal(err)
+	}
+	cfg := quick(t)
+	cfg.Couriers = l.Couriers
+	a := startApp(t, cfg, nil)
+	schemes, err := cfg.schemes(newKeySource)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range cfg.Couriers {
+		if c.JWKS != "" {
+			eventually(t, "the public keys of "+name, func() bool { n, _, _ := a.keys.state(c.JWKS); return n == 1 })
+		}
+	}
+	return a, schemes
+}
+
+// postAs signs a case as its sender does and posts it.
+func (a *testApp) postAs(courier string, s *signature.Scheme, c senderCase, at time.Time) (status int, answer string, sent *sentRequest) {
+	a.t.Helper()
+	r := c.sent(a.t, courier, s, at)
+	address := a.publicURL() + "/v1/events/courier/" + courier
+	if r.query != "" {
+		address += "?" + r.query
+	}
+	req, err := http.NewRequest(http.MethodPost, address, bytes.NewReader(r.body))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	for _, h := range r.headers {
+		req.Header.Set(h.Name, h.Value)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return resp.StatusCode, string(text), r
+}
+
+// TestEverySenderFromHTTPToShipment sends every preset's payloads as its sender
+// does, and looks at the shipments that they lead to.
+func TestEverySenderFromHTTPToShipment(t *testing.T) {
+	t.Parallel()
+	a, schemes := startSenders(t)
+	for _, name := range slices.Sorted(maps.Keys(schemes)) {
+		for _, c := range senderCases(t, name) {
+			if c.Path != "" {
+				continue // signed for another address than a test can have
+			}
+			now := time.Now()
+			status, answer, sent := a.postAs(name, schemes[name], c, now)
+			if status != a.cfg.Couriers[name].SuccessStatus {
+				t.Errorf("%s, %s: answered %d: %s", name, c.Name, status, answer)
+				continue
+			}
+			a.leadsTo(name, c, sent.body)
+		}
+	}
+}
+
+// leadsTo checks that an accepted case is processed and in its shipment's history.
+func (a *testApp) leadsTo(courier string, c senderCase, body []byte) {
+	a.t.Helper()
+	key := c.Want.Key
+	if key == "sha256:body" {
+		key = event.BodyHash(body)
+	}
+	var r event.Record
+	eventually(a.t, courier+", "+c.Name+" to be processed", func() bool {
+		return a.get("/api/v1/events/"+url.PathEscape(key)+"?courier="+courier, &r) && r.Status.Terminal()
+	})
+	if r.Status != event.Processed || r.ShipmentID != c.Want.ShipmentID {
+		a.t.Errorf("%s, %s: the ledger has %s", courier, c.Name, asJSON(r))
+	}
+	var s event.Shipment
+	if !a.get("/api/v1/shipments/"+url.PathEscape(c.Want.ShipmentID)+"?courier="+courier, &s) {
+		a.t.Fatalf("%s, %s: there is no shipment %s", courier, c.Name, c.Want.ShipmentID)
+	}
+	moments := c.Want.Checkpoints
+	if len(moments) == 0 && c.Want.State != "" {
+		moments = []wantedMoment{{OccurredAt: c.Want.OccurredAt, State: c.Want.State, Status: c.Want.Status}}
+	}
+	for _, m := range moments {
+		if !slices.ContainsFunc(s.History, func(h event.Checkpoint) bool {
+			return h.State == m.State && h.Status == m.Status && (m.OccurredAt.IsZero() || h.At.Equal(m.OccurredAt))
+		}) {
+			a.t.Errorf("%s, %s: the history lacks %+v: %s", courier, c.Name, m, asJSON(s))
+		}
+	}
+}
+
+// trackerUpdate is EasyPost's payload with this status and these checkpoints, each
+// "status time".
+func trackerUpdate(id, status, at string, checkpoints ...string) senderCase {
+	details := []string{}
+	for _, c := range checkpoints {
+		s, when, _ := strings.Cut(c, " ")
+		details = append(details, fmt.Sprintf(`{"status":%q,"datetime":%q}`, s, when))
+	}
+	return senderCase{Body: fmt.Appendf(nil,
+		`{"id":%q,"description":"tracker.updated","result":{"tracking_code":"T1","status":%q,"updated_at":%q,"carrier":"USPS","tracking_details":[%s]}}`,
+		id, status, at, strings.Join(details, ","))}
+}
+
+// TestOrderDoesNotMatter sends one shipment's events in the wrong order, at one
+// instant, after its delivery, and the same history twice.
+func TestOrderDoesNotMatter(t *testing.T) {
+	t.Parallel()
+	a, schemes := startSenders(t)
+	for i, c := range []senderCase{
+		trackerUpdate("e3", "delivered", "2026-03-02T10:00:00Z"),
+		trackerUpdate("e1", "in_transit", "2026-03-01T10:00:00Z"),
+		trackerUpdate("e2", "out_for_delivery", "2026-03-02T10:00:00Z"), // at the instant of the delivery
+		trackerUpdate("e4", "in_transit", "2026-03-05T10:00:00Z"),       // on its way back
+		trackerUpdate("e5", "return_to_sender", "2026-03-06T10:00:00Z",
+			"pre_transit 2026-02-28T10:00:00Z", "in_transit 2026-03-01T10:00:00Z", "delivered 2026-03-02T10:00:00Z",
+			"in_transit 2026-03-05T10:00:00Z", "return_to_sender 2026-03-06T10:00:00Z"),
+		trackerUpdate("e6", "return_to_sender", "2026-03-06T10:00:00Z",
+			"pre_transit 2026-02-28T10:00:00Z", "in_transit 2026-03-01T10:00:00Z", "delivered 2026-03-02T10:00:00Z",
+			"in_transit 2026-03-05T10:00:00Z", "return_to_sender 2026-03-06T10:00:00Z"),
+	} {
+		if status, answer, _ := a.postAs("easypost", schemes["easypost"], c, time.Now()); status != http.StatusOK {
+			t.Fatalf("event %d: %d %s", i+1, status, answer)
+		}
+	}
+	for i := range 6 {
+		a.ends(fmt.Sprintf("e%d", i+1), event.Processed)
+	}
+	var s event.Shipment
+	a.get("/api/v1/shipments/T1", &s)
+	var told []string
+	for _, h := range s.History {
+		told = append(told, string(h.State))
+	}
+	want := []string{"info_received", "in_transit", "out_for_delivery", "delivered", "in_transit", "returned"}
+	if s.State != event.StateReturned || s.Leg != 2 || !slices.Equal(told, want) {
+		t.Errorf("state %s, leg %d, history %v; want returned, leg 2, %v", s.State, s.Leg, told, want)
+	}
+}
+
+// TestCorrectedSecretTakesInWhatWasRefused goes the way of an operator: a request
+// is refused, explained, the secret corrected, the request taken in by hand.
+func TestCorrectedSecretTakesInWhatWasRefused(t *testing.T) {
+	t.Parallel()
+	secret := filepath.Join(t.TempDir(), "secret")
+	settings := configFile(t, fmt.Sprintf("[couriers.parcels]\npreset = \"easypost\"\nsecrets = [%q]\n", "file:"+secret))
+	write := func(text string) {
+		if err := os.WriteFile(secret, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("not the secret")
+	l, err := load(settings, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := quick(t)
+	cfg.Couriers = l.Couriers
+	a := startApp(t, cfg, nil)
+	a.reread = func() (Config, []string, error) { return cfg, nil, nil }
+
+	write("the secret")
+	schemes, err := cfg.schemes(newKeySource)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := trackerUpdate("late", "in_transit", "2026-03-01T10:00:00Z")
+	if status, _, _ := a.postAs("parcels", schemes["parcels"], c, time.Now()); status != http.StatusUnauthorized {
+		t.Fatalf("with the wrong secret the answer is %d", status)
+	}
+	var page struct {
+		Records []event.IngestionRecord `json:"records"`
+	}
+	eventually(t, "the refusal to be on record", func() bool {
+		_, out := a.cli("rejections", "list", "--courier", "parcels", "--json")
+		return json.Unmarshal([]byte(out), &page) == nil && len(page.Records) == 1
+	})
+	id := page.Records[0].ID
+	_, shown := a.cli("rejections", "show", id, "--json")
+	captured := configFile(t, shown)
+
+	write("not the secret")
+	if code, out := a.cli("couriers", "test", "parcels", captured, "--config", settings); code != 1 || !strings.Contains(out, "mismatch") {
+		t.Errorf("couriers test: exit %d: %s", code, out)
+	}
+	if code, out := a.cli("rejections", "accept", id, "--yes"); code != 1 || !strings.Contains(out, "does not match") {
+		t.Errorf("accepting with the wrong secret: exit %d: %s", code, out)
+	}
+	write("the secret")
+	if code, out := a.cli("couriers", "test", "parcels", captured, "--config", settings); code != 0 || !strings.Contains(out, "key late") {
+		t.Errorf("couriers test: exit %d: %s", code, out)
+	}
+	if code, out := a.cli("couriers", "reload"); code != 0 {
+		t.Fatalf("couriers reload: exit %d: %s", code, out)
+	}
+	if code, out := a.cli("rejections", "accept", id, "--yes"); code != 0 {
+		t.Fatalf("rejections accept: exit %d: %s", code, out)
+	}
+	a.ends("late", event.Processed)
+	if code, out := a.cli("rejections", "accept", id, "--yes"); code != 1 || !strings.Contains(out, "late") {
+		t.Errorf("accepting it again: exit %d: %s", code, out)
+	}
+	if _, out := a.cli("rejections", "list", "--open"); strings.Contains(out, id) {
+		t.Errorf("it is still open: %s", out)
+	}
+}
+
+// TestObservedCourier: a guessed scheme on live traffic loses nothing, and everybody
+// is told.
+func TestObservedCourier(t *testing.T) {
+	t.Parallel()
+	settings := configFile(t, "[couriers.guess]\npreset = \"easypost\"\nmode = \"observe\"\nsecrets = [\""+string(secretFile(t, "a guess"))+"\"]\n")
+	l, err := load(settings, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := quick(t)
+	cfg.Couriers = l.Couriers
+	a := startApp(t, cfg, nil)
+	req, err := http.NewRequest(http.MethodPost, a.publicURL()+"/v1/events/courier/guess", bytes.NewReader(trackerUpdate("seen", "delivered", "2026-03-01T10:00:00Z").Body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("an unsigned request in observe mode is answered %d", resp.StatusCode)
+	}
+	a.ends("seen", event.Processed)
+	eventually(t, "the request to be on record as observed", func() bool {
+		_, out := a.cli("rejections", "list", "--outcome", "observed", "--json")
+		return strings.Contains(out, `"missing"`)
+	})
+	if h := a.health(); h["status"] != "degraded" {
+		t.Errorf("health is %v", h)
+	}
+	for _, args := range [][]string{{"couriers", "list"}, {"status"}, {"health"}} {
+		if _, out := a.cli(args...); !strings.Contains(strings.ToLower(out), "observ") {
+			t.Errorf("%v does not tell of observe mode: %s", args, out)
+		}
+	}
+	if !strings.Contains(a.logs.String(), "observe mode") {
+		t.Errorf("the log does not tell of observe mode")
+	}
+}
+
+// TestUnreadablePayloadWaitsForItsMapping: in observe mode what the mapping can't
+// read becomes a dead letter, which is replayed once the mapping is right.
+func TestUnreadablePayloadWaitsForItsMapping(t *testing.T) {
+	t.Parallel()
+	secret := string(secretFile(t, "a secret"))
+	courier := func(status string) map[string]Courier {
+		return loaded(t, fmt.Sprintf("[couriers.guess]\npreset = \"easypost\"\nmode = \"observe\"\nsecrets = [%q]\nevent.shipment_id = [%q]\n", secret, status)).Couriers
+	}
+	cfg := quick(t)
+	cfg.Couriers = courier("{result.code}") // which is not there
+	a := startApp(t, cfg, nil)
+	schemes, err := cfg.schemes(newKeySource)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := trackerUpdate("e1", "delivered", "2026-03-01T10:00:00Z")
+	if status, answer, _ := a.postAs("guess", schemes["guess"], c, time.Now()); status != http.StatusOK {
+		t.Fatalf("answered %d: %s", status, answer)
+	}
+	key := event.BodyHash(c.Body)
+	a.ends(key, event.DeadLettered)
+	letters := a.deadLetters(key)
+	if len(letters) != 1 || letters[0].Code != event.DomainInvalid || !strings.Contains(letters[0].Message, "result.code") {
+		t.Fatalf("dead letters are %s", asJSON(letters))
+	}
+	right := cfg
+	right.Couriers = courier("{result.tracking_code}")
+	a.reread = func() (Config, []string, error) { return right, nil, nil }
+	if code, out := a.cli("couriers", "reload"); code != 0 {
+		t.Fatalf("couriers reload: exit %d: %s", code, out)
+	}
+	if code, out := a.cli("dlq", "replay", letters[0].ID, "--yes"); code != 0 {
+		t.Fatalf("dlq replay: exit %d: %s", code, out)
+	}
+	a.ends(key, event.Processed)
+	var s event.Shipment
+	if !a.get("/api/v1/shipments/T1", &s) || s.State != event.StateDelivered {
+		t.Errorf("the shipment is %s", asJSON(s))
+	}
+}
