@@ -15,6 +15,10 @@ import (
 	"github.com/fincart/courier-gateway/process"
 )
 
+// pace is the workers' between two batches that are not full: long against a flush
+// of the disk, short against what anybody waits for an event's outcome.
+const pace = 40 * time.Millisecond
+
 // workforce is everybody who works on the queue: the workers, the dead-letter
 // mover and the reconciler.
 type workforce struct {
@@ -48,7 +52,7 @@ func newWorkforce(
 	for i := range w.pulses {
 		w.workers = append(w.workers, &process.Worker{
 			Queue: broker, Handler: handler, Pulse: &w.pulses[i], Log: log,
-			Config: process.WorkerConfig{BatchSize: cfg.Process.BatchSize, KeepAlive: cfg.JetStream.AckWait / 3, Abort: abort},
+			Config: process.WorkerConfig{BatchSize: cfg.Process.BatchSize, Pace: pace, KeepAlive: cfg.JetStream.AckWait / 3, Abort: abort},
 		})
 	}
 	return w

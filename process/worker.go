@@ -26,6 +26,11 @@ type Queue interface {
 // WorkerConfig holds a worker's settings.
 type WorkerConfig struct {
 	BatchSize int // most deliveries handled at once
+	// Pace is how long after the start of a batch the next one starts, at least,
+	// unless there was a full one: so that under load a few large batches share
+	// the cost of a commit, and its flush, that many small ones would each pay. The
+	// first event after a silence waits for nothing. 0 for no pace.
+	Pace time.Duration
 	// KeepAlive is how often the broker is told that a batch is still being
 	// worked on; well under its ack wait.
 	KeepAlive time.Duration
@@ -43,8 +48,9 @@ type Worker struct {
 	Log     *slog.Logger
 	Pulse   *Pulse
 
-	reached bool   // the store answered last time
-	asking  *pause // between asking it, while it does not
+	reached bool      // the store answered last time
+	asking  *pause    // between asking it, while it does not
+	due     time.Time // when the next batch may start
 }
 
 const (
@@ -76,6 +82,7 @@ func (w *Worker) Run(ctx context.Context) error {
 			continue
 		}
 		w.Pulse.beat(phasePulling)
+		w.gather(ctx)
 		batch, err := w.pull(ctx, pullPatience)
 		if errors.Is(err, event.ErrStopped) {
 			return nil
@@ -87,6 +94,10 @@ func (w *Worker) Run(ctx context.Context) error {
 		}
 		if len(batch) > 0 {
 			pause.reset()
+			w.due = time.Now()
+			if len(batch) < w.Config.BatchSize {
+				w.due = w.due.Add(w.Config.Pace)
+			}
 			w.work(ctx, hard, batch)
 		}
 	}
@@ -98,6 +109,20 @@ func (w *Worker) Run(ctx context.Context) error {
 		w.work(ctx, hard, batch)
 	}
 	return nil
+}
+
+// gather waits until the next batch is due.
+func (w *Worker) gather(ctx context.Context) {
+	wait := time.Until(w.due)
+	if wait <= 0 {
+		return
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
 }
 
 // storeAnswers reports whether the store can be reached; otherwise it has waited.
