@@ -1,0 +1,65 @@
+package process
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// pulls is a queue that hands out batches of given sizes and notes when it was
+// asked for each.
+type pulls struct {
+	*line
+	sizes []int
+	asked []time.Time
+	next  func() event.Delivery
+}
+
+func (p *pulls) Pull(ctx context.Context, _ int) ([]event.Delivery, error) {
+	if len(p.asked) == len(p.sizes) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	batch := make([]event.Delivery, p.sizes[len(p.asked)])
+	for i := range batch {
+		batch[i] = p.next()
+	}
+	p.asked = append(p.asked, time.Now())
+	return batch, nil
+}
+
+// TestBatchesThatAreNotFullArePaced: the first batch starts at once, the ones
+// behind a small batch wait, the ones behind a full batch don't.
+func TestBatchesThatAreNotFullArePaced(t *testing.T) {
+	d := newDesk(t)
+	synctest.Test(t, func(t *testing.T) {
+		const pace = 40 * time.Millisecond
+		n := 0
+		p := &pulls{line: newLine(), sizes: []int{1, 2, 4, 4, 1}, next: func() event.Delivery {
+			n++
+			return d.arrives("k"+time.Duration(n).String(), "s", "in_transit", noon)
+		}}
+		w := &Worker{
+			Queue: p, Handler: d.Handler, Log: slog.New(slog.DiscardHandler), Pulse: &Pulse{},
+			Config: WorkerConfig{BatchSize: 4, Pace: pace, KeepAlive: time.Second},
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		start := time.Now()
+		go func() { done <- w.Run(ctx) }()
+		time.Sleep(time.Second) // of the bubble's own time
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		for i, want := range []time.Duration{0, pace, 2 * pace, 2 * pace, 2 * pace} {
+			if got := p.asked[i].Sub(start); got != want {
+				t.Errorf("batch %d started after %v, want %v", i+1, got, want)
+			}
+		}
+	})
+}
