@@ -163,7 +163,11 @@ func (c *cli) welcome(app *App, l *Loaded) {
 	base := publicURL(cfg.Ingest, app.public)
 	fmt.Fprintf(c.out, "\nThe courier event appliance %s is running.\n\n", c.version)
 	if app.public != nil {
-		fmt.Fprintf(c.out, "  couriers post to  %s/v1/events/courier\n", base)
+		path := "/v1/events/courier"
+		if cfg.withDemo().defaultCourier() == "" {
+			path += "/{courier}"
+		}
+		fmt.Fprintf(c.out, "  couriers post to  %s%s\n", base, path)
 		fmt.Fprintf(c.out, "  health            %s/health\n", base)
 	}
 	fmt.Fprintf(c.out, "  operators         http://%s (metrics, status, API)\n", app.admin)
