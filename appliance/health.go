@@ -49,7 +49,7 @@ type health struct {
 	store    pinger // nil in a role without a store
 	cache    pinger // nil in a role without a cache
 	worker   func() (phase string, lastBeat time.Time)
-	observed func() []string // couriers in observe mode
+	couriers func() []string // what is wrong with couriers
 	draining *atomic.Bool
 	current  atomic.Pointer[healthReport]
 }
@@ -102,8 +102,8 @@ func (h *health) probe(ctx context.Context) {
 			degraded("no worker has shown a sign of life since " + last.UTC().Format(time.RFC3339))
 		}
 	}
-	for _, courier := range h.observed() {
-		degraded("courier " + courier + " is in observe mode: its requests are accepted without proof")
+	for _, problem := range h.couriers() {
+		degraded(problem)
 	}
 	switch state, err := h.queue.State(ctx); {
 	case err != nil:

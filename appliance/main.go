@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"time"
+	_ "time/tzdata" // for payloads with local times, where the system has no zones
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"

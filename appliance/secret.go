@@ -39,8 +39,11 @@ func (s Secret) resolve() ([]byte, error) {
 	default:
 		return nil, fmt.Errorf("is neither env:NAME nor file:PATH; a secret itself does not belong in the configuration")
 	}
-	if len(value) == 0 {
-		return nil, fmt.Errorf("%s is empty or not set", s)
+	switch {
+	case len(value) == 0 && kind == "env":
+		return nil, fmt.Errorf("%s is empty or not set in the environment of this process, which can't change while it runs", s)
+	case len(value) == 0:
+		return nil, fmt.Errorf("%s is empty", s)
 	}
 	return value, nil
 }

@@ -40,6 +40,9 @@ func (c *cli) target(cmd *cobra.Command, name string) (bench.Target, error) {
 		name = cfg.defaultCourier()
 	}
 	courier, ok := cfg.Couriers[name]
+	if !ok && name == "" {
+		return bench.Target{}, usage{fmt.Errorf("there is no default courier; give --courier with one of %v", cfg.courierNames())}
+	}
 	if !ok {
 		return bench.Target{}, usage{fmt.Errorf("there is no courier %q; give --courier with one of %v", name, cfg.courierNames())}
 	}

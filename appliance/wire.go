@@ -106,7 +106,7 @@ func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
-	health := &health{queue: broker, store: store, observed: app.observed, draining: &app.draining}
+	health := &health{queue: broker, store: store, couriers: app.courierProblems, draining: &app.draining}
 	operators := ops.AdminDeps{
 		Queue: broker, Ingestions: store, Counts: store, About: about, Listeners: app.listeners, Ready: app.readiness, Reload: app.reloadFor,
 		Health:   func() (int, []byte) { return health.answer(true) },
@@ -288,6 +288,24 @@ func (a *App) observed() []string {
 		return nil
 	}
 	return cfg.observing()
+}
+
+// courierProblems returns what an operator should know of the couriers in force.
+func (a *App) courierProblems() (problems []string) {
+	for _, courier := range a.observed() {
+		problems = append(problems, "courier "+courier+" is in observe mode: its requests are accepted without proof")
+	}
+	now := a.current.Load()
+	for _, courier := range now.courierNames() {
+		jwks := now.Couriers[courier].JWKS
+		if now.Role == roleProcess || jwks == "" {
+			continue
+		}
+		if count, _, problem := a.keys.state(jwks); problem != "" {
+			problems = append(problems, fmt.Sprintf("courier %s has %d public keys, which can't be loaded anew: %s", courier, count, problem))
+		}
+	}
+	return problems
 }
 
 // warnObserved tells of them in the log.
