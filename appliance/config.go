@@ -220,7 +220,16 @@ func (c Config) validate(f *faults) {
 	for _, name := range c.courierNames() {
 		courier := courierDefaults(c.Couriers[name])
 		courier.validate(f, "couriers."+name, name, c.Role != roleProcess)
-		f.check(courier.MaxBodyBytes <= c.Ingest.MaxBodyBytes, "couriers."+name+".max_body_bytes", "%d is more than ingest.max_body_bytes", courier.MaxBodyBytes)
+	}
+	c.checkSizes(f, "ingest.max_body_bytes")
+}
+
+// checkSizes adds the couriers that may send more than the listener takes; limit is
+// what it is called.
+func (c Config) checkSizes(f *faults, limit string) {
+	for _, name := range c.courierNames() {
+		most := c.Couriers[name].MaxBodyBytes
+		f.check(most <= c.Ingest.MaxBodyBytes, "couriers."+name+".max_body_bytes", "%d is more than %s", most, limit)
 	}
 }
 

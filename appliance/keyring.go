@@ -51,11 +51,13 @@ type heldKeys struct {
 func newKeyring(log *slog.Logger) *keyring { return &keyring{log: log, held: map[string]*heldKeys{}} }
 
 // source returns the keys at an address, and begins to keep them fresh if nobody
-// has asked for them before.
+// has asked for them before. If somebody has, they are loaded anew soon: whoever
+// reloads the couriers may have taken a key out.
 func (k *keyring) source(address string) (*signature.KeySource, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if h := k.held[address]; h != nil {
+		h.Renew()
 		return h.KeySource, nil
 	}
 	source, err := newKeySource(address)

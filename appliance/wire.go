@@ -237,50 +237,6 @@ func (a *App) listeners() []ops.Listener {
 	return all
 }
 
-// reload takes over the couriers of the configuration as it is now. A wrong one
-// changes nothing.
-func (a *App) reload() (ops.ReloadReport, error) {
-	if a.reread == nil {
-		return ops.ReloadReport{}, errors.New("there is no configuration to read again")
-	}
-	a.reloads.Lock()
-	defer a.reloads.Unlock()
-	cfg, changed, err := a.reread()
-	if err == nil {
-		err = a.takeOver(cfg.withDemo())
-	}
-	return ops.ReloadReport{Couriers: len(a.current.Load().Couriers), Changed: changed}, err
-}
-
-// reloadFor is reload, for an operator who waits for it.
-func (a *App) reloadFor(context.Context) (ops.ReloadReport, error) { return a.reload() }
-
-// takeOver puts the couriers of cfg in force, with their secrets read.
-func (a *App) takeOver(cfg Config) error {
-	next := &inForce{Config: a.current.Load().Config}
-	next.Couriers, next.Ingest.DefaultCourier = cfg.Couriers, cfg.Ingest.DefaultCourier
-	if _, err := next.decoders(); err != nil {
-		return err
-	}
-	if a.ingest != nil {
-		var err error
-		if next.schemes, err = next.Config.schemes(a.keys.source); err != nil {
-			return err
-		}
-		couriers, err := next.intakeCouriers(next.schemes)
-		if err == nil {
-			err = a.ingest.SetCouriers(couriers)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	a.current.Store(next)
-	a.keys.retain(next.Couriers)
-	a.warnObserved()
-	return a.readers.set(next.Config)
-}
-
 // observed returns the couriers whose requests are accepted without proof.
 func (a *App) observed() []string {
 	cfg := a.current.Load()

@@ -123,7 +123,7 @@ var (
 func (k *KeySource) find(id []byte, now time.Time) ([]*key, *Failure) {
 	set := k.set.Load()
 	if set == nil || len(set.all) == 0 || now.Sub(set.loaded) > k.cfg.MaxAge {
-		k.want()
+		k.Renew()
 		return nil, noKeys
 	}
 	if id == nil {
@@ -131,13 +131,16 @@ func (k *KeySource) find(id []byte, now time.Time) ([]*key, *Failure) {
 	}
 	keys := set.byID[string(id)]
 	if len(keys) == 0 {
-		k.want()
+		k.Renew()
 		return nil, unknownKey
 	}
 	return keys, nil
 }
 
-func (k *KeySource) want() {
+// Renew has [KeySource.Run] load the keys anew as soon as Retry allows, and waits for
+// nothing. A request does so that misses a key, and whoever knows that the JWKS has
+// changed.
+func (k *KeySource) Renew() {
 	select {
 	case k.wanted <- struct{}{}:
 	default:

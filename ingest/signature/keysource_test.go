@@ -132,6 +132,40 @@ func TestKeySourceStops(t *testing.T) {
 	})
 }
 
+// TestKeySourceRenews loads keys before their time because somebody asks for it, but
+// not again within Retry.
+func TestKeySourceRenews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		loads := 0
+		k, err := NewKeySource(KeySourceConfig{
+			Load:  func(context.Context) ([]byte, error) { loads++; return jwks("new"), nil },
+			Every: time.Hour, Retry: time.Minute, MaxAge: 3 * time.Hour, Now: time.Now,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			k.Run(ctx, func(error) {})
+		}()
+		for i, after := range []time.Duration{time.Second, time.Minute, time.Hour - time.Minute} {
+			time.Sleep(after)
+			synctest.Wait()
+			if want := min(i+1, 2); loads != want {
+				t.Errorf("%v later there were %d loads, want %d", after, loads, want)
+			}
+			if i == 0 {
+				k.Renew()
+				k.Renew()
+			}
+		}
+		cancel()
+		<-done
+	})
+}
+
 func TestNewKeySourceRefuses(t *testing.T) {
 	t.Parallel()
 	load := func(context.Context) ([]byte, error) { return nil, nil }
