@@ -21,9 +21,15 @@ const (
 	maskAhead = 4 << 10
 )
 
-// secretHeaders never get into a record, whoever reads them, but for one that a
-// courier puts its signature in.
-var secretHeaders = []string{"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key"}
+// secretWords are in the names of headers and parameters that show a credential. They
+// never get into a record, whoever reads it, but for those that a courier is verified
+// by: the secret of a sender whose settings are still wrong is known by its name only.
+var secretWords = []string{"authorization", "cookie", "credential", "token", "secret", "passw", "api-key", "api_key", "apikey"}
+
+// showsSecret reports whether a name, in lower case, is that of a credential.
+func showsSecret(name string) bool {
+	return slices.ContainsFunc(secretWords, func(word string) bool { return strings.Contains(name, word) })
+}
 
 // note records what became of a request: by itself when it was refused or
 // observed for what is in it, as far as the bounds allow, and in a sum otherwise.
@@ -89,13 +95,13 @@ func (no *refusal) told() string {
 }
 
 // capture returns a request and its trace id in memory of their own and without a
-// secret: the headers that never show one, the credentials of the courier (of
+// secret: without what shows one by its name, the credentials of the courier (of
 // every courier when it is none of ours), and wherever else a secret stands.
 // Signatures stay, because they show nothing and the request is verified by them.
 func (s *Server) capture(c *call) (request *event.CapturedRequest, traceID string) {
 	r := &redaction{own: c.table.schemes, all: c.table.schemes}
 	if c.sender != nil {
-		r.own, r.verifying = []*signature.Scheme{c.sender.scheme}, c.sender.scheme.Headers()
+		r.own, r.verifying, r.parameter = []*signature.Scheme{c.sender.scheme}, c.sender.scheme.Headers(), c.sender.scheme.Parameter()
 	}
 	request = &event.CapturedRequest{
 		Method: text(c.Method()), Path: r.path(c.Path()), Query: r.query(c.Query()), Headers: []event.CapturedHeader{},
@@ -114,6 +120,7 @@ type redaction struct {
 	own       []*signature.Scheme // whose credentials are to be hidden
 	all       []*signature.Scheme // of every courier: one may post to another's address
 	verifying []string            // headers that the courier's requests are verified by
+	parameter string              // and the parameter, "" for none
 	done      bool                // a credential of its own is gone
 }
 
@@ -140,8 +147,7 @@ func (r *redaction) mask(schemes []*signature.Scheme, b []byte) (masked bool) {
 func (r *redaction) header(name string, value []byte) string {
 	shown := r.shows("header", name)
 	r.done = r.done || shown
-	listed := slices.Contains(secretHeaders, name) && !slices.Contains(r.verifying, name)
-	if shown || listed {
+	if shown || showsSecret(name) && !slices.Contains(r.verifying, name) {
 		return redacted
 	}
 	return r.value(value)
@@ -164,10 +170,13 @@ func (r *redaction) path(path []byte) string {
 func (r *redaction) query(query []byte) string {
 	pairs := strings.Split(text(query), "&")
 	for i, pair := range pairs {
-		name, _, _ := strings.Cut(pair, "=")
+		name, _, valued := strings.Cut(pair, "=")
+		plain := string(unquoted(name))
 		switch {
-		case r.shows("query", string(unquoted(name))):
+		case r.shows("query", plain):
 			pairs[i], r.done = name+"="+redacted, true
+		case valued && showsSecret(strings.ToLower(plain)) && (r.parameter == "" || plain != r.parameter):
+			pairs[i] = name + "=" + redacted
 		case r.mask(r.all, unquoted(pair)):
 			pairs[i] = redacted
 		}
@@ -194,11 +203,18 @@ func unquoted(text string) []byte {
 	return out
 }
 
-// body returns the first bytes of a body. Their number tells whether all is there,
-// so what is secret is overwritten.
+// body returns the first bytes of a body, at most those in front of a secret: what is
+// kept of it is as it was sent, and whether all is there tells its length.
 func (r *redaction) body(body []byte, most int) []byte {
 	kept := append([]byte{}, body[:min(len(body), most+maskAhead)]...)
-	r.mask(r.own, kept)
+	if masked := bytes.Clone(kept); r.mask(r.own, masked) {
+		for i := range masked {
+			if masked[i] != kept[i] {
+				kept = kept[:i]
+				break
+			}
+		}
+	}
 	return kept[:min(len(kept), most)]
 }
 

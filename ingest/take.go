@@ -18,8 +18,8 @@ import (
 // The error is an [event.Error]. Its code is BAD_REQUEST for a record that is none
 // of a refused request, UNKNOWN_COURIER when its courier is not there,
 // PAYLOAD_TOO_LARGE when not all of the body was kept, INVALID_SIGNATURE when it
-// would need to be vouched for, INVALID_PAYLOAD with every fault of the body, and
-// that of the [Publisher] otherwise.
+// would need to be vouched for, INCOMPLETE when what names its event was not kept,
+// INVALID_PAYLOAD with every fault of the body, and that of the [Publisher] otherwise.
 func (s *Server) Take(ctx context.Context, r event.IngestionRecord, vouch bool) (event.Taken, error) {
 	by, err := s.takeable(&r)
 	if err != nil {
@@ -31,7 +31,11 @@ func (s *Server) Take(ctx context.Context, r event.IngestionRecord, vouch bool) 
 		return event.Taken{}, err
 	}
 	var told event.Event
-	faults := by.decoder.Decode(event.Input{Body: r.Request.Body, Headers: request, Received: r.At.UTC()}, &told, nil)
+	headers := &kept{Captured: request}
+	faults := by.decoder.Decode(event.Input{Body: r.Request.Body, Headers: headers, Received: r.At.UTC()}, &told, nil)
+	if headers.lost != "" {
+		return event.Taken{}, event.Errorf(event.Incomplete, takeOp, "header %s, which names the event, was not kept because of a secret in it", headers.lost)
+	}
 	if len(faults) > 0 {
 		no := refusal{detail: "the body is still no valid event", faults: faults}
 		return event.Taken{}, event.Errorf(event.InvalidPayload, takeOp, "%s", no.told())
@@ -89,6 +93,21 @@ func (s *sender) prove(request *Captured, r *event.IngestionRecord, vouch bool) 
 		return "", event.Errorf(event.IntakeUnavailable, takeOp, "%w", err)
 	}
 	return "", event.Errorf(event.InvalidSignature, takeOp, "%w", err)
+}
+
+// kept are the headers of a captured request, for a mapping that names the event by
+// them.
+type kept struct {
+	*Captured
+	lost string // one that was asked for, and was taken out
+}
+
+// Header is [Captured.Header].
+func (k *kept) Header(name string) (value []byte, count int) {
+	if value, count = k.Captured.Header(name); string(value) == redacted {
+		k.lost = name
+	}
+	return value, count
 }
 
 // Captured is a captured request as schemes and mappings read it.

@@ -84,6 +84,26 @@ func TestTakeOnceTheMappingIsRight(t *testing.T) {
 	}
 }
 
+// TestTakeAltersNothing: what was taken out of a request, because a secret stood
+// there, is never made an event of.
+func TestTakeAltersNothing(t *testing.T) {
+	t.Parallel()
+	f := start(t, quiet)
+	static := credential(t, "static_header", "s3cret", named("X-Key"))
+	f.set(t, Courier{Name: "static", Scheme: static, Decoder: mapped(t)}) // X-Event-Id names its events
+	shown := f.refusedRecord(t, withHeader(f.request(f.plain, "/v1/events/courier/static", mappedBody), "X-Event-Id", "e-s3cret"))
+	if _, err := f.Take(t.Context(), shown, true); event.CodeOf(err) != event.Incomplete || !strings.Contains(err.Error(), "header x-event-id") {
+		t.Errorf("an event without its id: %v", err)
+	}
+	inside := f.refusedRecord(t, withHeader(f.request(f.plain, "/v1/events/courier/static", strings.Replace(mappedBody, "{", `{"key":"s3cret",`, 1)), "X-Event-Id", "e-1"))
+	if _, err := f.Take(t.Context(), inside, true); event.CodeOf(err) != event.PayloadTooLarge {
+		t.Errorf("a body that shows a secret: %v", err)
+	}
+	if n := len(f.publisher.all()); n != 0 {
+		t.Errorf("%d events kept", n)
+	}
+}
+
 func TestTakeIfVouchedFor(t *testing.T) {
 	t.Parallel()
 	f := start(t, quiet)

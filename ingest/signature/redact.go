@@ -37,6 +37,14 @@ func (s *Scheme) Headers() []string {
 	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == "" })
 }
 
+// Parameter returns the query parameter that a request is verified by, "" for none.
+func (s *Scheme) Parameter() string {
+	if s.config.Signature.From != "query" {
+		return ""
+	}
+	return s.config.Signature.Names[0]
+}
+
 // Mask overwrites each secret of the scheme that stands in b with as many
 // asterisks, and reports whether there was one. Public keys are none.
 func (s *Scheme) Mask(b []byte) (masked bool) {
