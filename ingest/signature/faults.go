@@ -198,9 +198,15 @@ func (c *Config) messageFaults(out *Invalid) {
 			out.check(p.kind != bodyPart, path, "the body holds the signature, so it can't be signed")
 			out.check(p.kind != memberPart || len(self) != 1 || !within(self[0], p.names[0]), path, "%s holds the signature, so it can't be signed", text)
 		}
+		out.check(p.kind != headerPart || !c.signatureIn(p.names), path, "%s holds the signature, so it can't be signed", text)
 		out.check(p.kind != timestampPart || c.Timestamp.From != "none", path, "there is no timestamp: set timestamp.from")
 	}
 	out.check(binds, "message", "signs nothing that the sender says")
+}
+
+// signatureIn reports whether one of the headers holds the signature.
+func (c *Config) signatureIn(headers []string) bool {
+	return c.Signature.From == "header" && slices.ContainsFunc(headers, func(name string) bool { return slices.Contains(c.Signature.Names, name) })
 }
 
 // timestampFaults checks the timestamp; written is c before it was completed.
@@ -216,6 +222,7 @@ func (c *Config) timestampFaults(written *Config, out *Invalid) {
 		return
 	}
 	nameFaults(out, "timestamp.names", t.From, t.Names)
+	out.check(t.From != "header" || !c.signatureIn(t.Names), "timestamp.names", "names the header that holds the signature: set timestamp.from to field")
 	if t.From == "field" {
 		out.check(c.Signature.Format == "fields", "timestamp.from", "the signature has no fields: set signature.format")
 		out.check(len(t.Names) == 0 || !slices.Contains(c.Signature.Fields, t.Names[0]), "timestamp.names", "names a field that holds signatures")

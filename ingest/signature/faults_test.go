@@ -94,6 +94,10 @@ func TestFaults(t *testing.T) {
 		{"signature in the signed member", good(func(c *Config) {
 			c.Signature.From, c.Signature.Names, c.Message = "json", []string{"data.sig"}, []string{"json:data"}
 		}), "message[0]: json:data holds the signature"},
+		{"signature in a signed header", good(func(c *Config) { c.Message = []string{"header:X-Id|X-S", "body"} }), "message[0]: header:X-Id|X-S holds the signature"},
+		{"signature in the timestamp's header", timed(good(func(c *Config) {
+			c.Timestamp, c.Message = Timestamp{From: "header", Names: []string{"X-S"}}, []string{"timestamp", "body"}
+		})), "timestamp.names: names the header that holds the signature"},
 		{"unknown derivation", good(func(c *Config) { c.Derive = "rot13" }), `derive: "rot13" is none of`},
 		{"unknown normalisation", good(func(c *Config) { c.Normalize = "nfc" }), `normalize: "nfc" is none of`},
 		{"normalised bytes", good(func(c *Config) {

@@ -287,6 +287,8 @@ func TestLoader(t *testing.T) {
 		{"http://192.0.2.1/keys", "https only"},
 		{"http://localhost.example.com/keys", "https only"},
 		{"ftp://127.0.0.1/keys", "neither file:PATH nor a https address"},
+		{"https://user:s3cret@127.0.0.1/keys", "holds a name or a password"},
+		{"ftp://user:s3cret@127.0.0.1/keys", "holds a name or a password"},
 		{"file:", "neither"},
 		{"keys.json", "neither"},
 		{"https://", "neither"},
@@ -300,6 +302,9 @@ func TestLoader(t *testing.T) {
 		}
 		if tc.want == "" && (err != nil || string(got) != string(document)) || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
 			t.Errorf("%s: got %d bytes, %v; want %q", tc.address, len(got), err, tc.want)
+		}
+		if err != nil && strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s: the error shows the password: %v", tc.address, err)
 		}
 	}
 	load, err := Loader(server.URL + "/full")

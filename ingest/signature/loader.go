@@ -22,12 +22,16 @@ const (
 
 // Loader returns what loads the JWKS at an address: "file:PATH", or a https
 // address; http only from this machine itself. It does nothing yet; it fails when
-// the address is none of these. Redirects are not followed.
+// the address is none of these. It must hold no password, because addresses are
+// shown. Redirects are not followed.
 func Loader(address string) (func(context.Context) ([]byte, error), error) {
 	if path, ok := strings.CutPrefix(address, "file:"); ok && path != "" {
 		return func(context.Context) ([]byte, error) { return loadFile(path) }, nil
 	}
 	u, err := url.Parse(address)
+	if err == nil && u.User != nil {
+		return nil, errors.New("the address holds a name or a password, which would be shown: public keys need none")
+	}
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return nil, fmt.Errorf("%q is neither file:PATH nor a https address", address)
 	}
