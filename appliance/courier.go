@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -112,8 +114,10 @@ func (c Courier) validate(f *faults, key, name string, proofs bool) {
 	f.check(c.SuccessStatus >= 200 && c.SuccessStatus <= 204, key+".success_status", "%d is not between 200 and 204", c.SuccessStatus)
 	f.check(c.SuccessStatus != 204 || c.SuccessBody == "", key+".success_body", "can't go with success_status 204, which has no body")
 	f.check(c.SuccessContentType == "" || c.SuccessBody != "", key+".success_content_type", "is set, but there is no success_body")
+	unprintable := strings.ContainsFunc(c.SuccessContentType, func(r rune) bool { return r < ' ' || r > '~' })
+	f.check(!unprintable, key+".success_content_type", "%q can't stand in a header", c.SuccessContentType)
 	f.check(c.MaxBodyBytes >= 0, key+".max_body_bytes", "%d is negative", c.MaxBodyBytes)
-	f.check(c.RatePerSecond >= 0, key+".rate_per_second", "%g is negative", c.RatePerSecond)
+	f.check(c.RatePerSecond >= 0 && !math.IsInf(c.RatePerSecond, 1), key+".rate_per_second", "%g is no number from 0 up", c.RatePerSecond)
 	f.check(c.RateBurst >= 0, key+".rate_burst", "%d is negative", c.RateBurst)
 	f.check(c.RateBurst == 0 || c.RatePerSecond > 0, key+".rate_burst", "is set, but there is no rate_per_second")
 	f.check(c.MaxConcurrent >= 0, key+".max_concurrent", "%d is negative", c.MaxConcurrent)
@@ -151,9 +155,12 @@ func (c Courier) addInvalid(f *faults, key string, err error, skip func(path str
 		f.add(key, "%v", err)
 	}
 	for _, fault := range invalid {
-		path := fault.Path
-		if skip(path) {
+		if skip(fault.Path) {
 			continue
+		}
+		path := fault.Path
+		if strings.HasPrefix(path, "secrets[") { // what it is there, is the secret itself here
+			path = strings.TrimSuffix(path, ".key")
 		}
 		if c.Tolerance != 0 && strings.HasPrefix(path, "tolerance_") {
 			path = "tolerance"
@@ -183,7 +190,10 @@ func (c Courier) signing(f *faults, key string, keys keyMaker) signature.Config 
 		value, err := secret.Secret.resolve()
 		if err != nil {
 			f.add(fmt.Sprintf("%s.secrets[%d]", key, i), "%v", err)
-			value = []byte("?")
+			value = fmt.Appendf(nil, "unread %d", i)
+		}
+		if twin := slices.IndexFunc(s.Secrets, func(o signature.Secret) bool { return bytes.Equal(o.Key, value) }); twin >= 0 {
+			f.add(fmt.Sprintf("%s.secrets[%d]", key, i), "is the same secret as secrets[%d]", twin)
 		}
 		s.Secrets = append(s.Secrets, signature.Secret{
 			ID: keyID(value), Key: value, NotBefore: secret.NotBefore, NotAfter: secret.NotAfter,

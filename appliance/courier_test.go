@@ -53,24 +53,28 @@ func TestPresetIsOverriddenKeyByKey(t *testing.T) {
 func TestCourierFaultsNameTheirKeys(t *testing.T) {
 	t.Setenv("SECRET", "0123456789abcdef")
 	for settings, key := range map[string]string{
-		`preset = "pigeon"`:                             "preset",
-		`mode = "maybe"`:                                "mode",
-		`scheme = "hmac"`:                               "signature.names",
-		`scheme = "rot13"`:                              "scheme",
-		`jwks = "file:keys.json"`:                       "jwks",
-		`tolerance = "-1s"`:                             "tolerance",
-		`algorithms = ["md5"]`:                          "algorithms[0]",
-		`colour = "red"`:                                "colour",
-		`signature.colour = "red"`:                      "signature.colour",
-		`networks = ["here"]`:                           "networks[0]",
-		`max_body_bytes = -1`:                           "max_body_bytes",
-		`rate_burst = 5`:                                "rate_burst",
-		`success_body = "x"` + "\nsuccess_status = 204": "success_body",
-		`event.event_id = ["{id"]`:                      "event.event_id",
-		`event.status = ["{status}"]`:                   "event.shipment_id",
-		`event.time.zone = "Mars"`:                      "event.time.zone",
-		`event.states = { gone = ["x"] }`:               "event.states.gone",
-		`private_key = "file:/no/such/key"`:             "private_key",
+		`preset = "pigeon"`:        "preset",
+		`mode = "maybe"`:           "mode",
+		`scheme = "hmac"`:          "signature.names",
+		`scheme = "rot13"`:         "scheme",
+		`jwks = "file:keys.json"`:  "jwks",
+		`tolerance = "-1s"`:        "tolerance",
+		`algorithms = ["md5"]`:     "algorithms[0]",
+		`colour = "red"`:           "colour",
+		`signature.colour = "red"`: "signature.colour",
+		`networks = ["here"]`:      "networks[0]",
+		`max_body_bytes = -1`:      "max_body_bytes",
+		`rate_burst = 5`:           "rate_burst",
+		`rate_per_second = inf`:    "rate_per_second",
+		`rate_per_second = nan`:    "rate_per_second",
+		`rate_per_second = -1.0`:   "rate_per_second",
+		"success_body = \"x\"\nsuccess_content_type = \"a\\nb\"": "success_content_type",
+		`success_body = "x"` + "\nsuccess_status = 204":          "success_body",
+		`event.event_id = ["{id"]`:                               "event.event_id",
+		`event.status = ["{status}"]`:                            "event.shipment_id",
+		`event.time.zone = "Mars"`:                               "event.time.zone",
+		`event.states = { gone = ["x"] }`:                        "event.states.gone",
+		`private_key = "file:/no/such/key"`:                      "private_key",
 		"scheme = \"jwt\"\nsignature.names = [\"x\"]\njwks = \"http://far.example/keys\"\nalgorithms = [\"RS256\"]": "jwks",
 	} {
 		err := loaded(t, "[couriers.acme]\nsecrets = [\"env:SECRET\"]\n"+settings).check()
@@ -82,6 +86,7 @@ func TestCourierFaultsNameTheirKeys(t *testing.T) {
 
 func TestSecretFaultsNameTheirKeys(t *testing.T) {
 	t.Setenv("SECRET", "0123456789abcdef")
+	t.Setenv("SAME", "0123456789abcdef")
 	for _, tt := range []struct{ secrets, fault string }{
 		{`[]`, "couriers.acme.secrets: "},
 		{`["env:NO_SUCH_VARIABLE"]`, "couriers.acme.secrets[0]: "},
@@ -89,12 +94,23 @@ func TestSecretFaultsNameTheirKeys(t *testing.T) {
 		{`[{ secret = "env:SECRET", not_after = "soon" }]`, "couriers.acme.secrets"},
 		{`[{ not_after = 2027-01-01 }]`, "couriers.acme.secrets"},
 		{`[7]`, "couriers.acme.secrets"},
+		{`["env:SECRET", "env:SAME"]`, "couriers.acme.secrets[1]: is the same secret as secrets[0]"},
 		{`[{ secret = "env:SECRET", not_before = 2027-01-02, not_after = 2027-01-01 }]`, "couriers.acme.secrets[0].not_after: "},
 	} {
 		err := loaded(t, "[couriers.acme]\nsecrets = "+tt.secrets+"\n").check()
 		if err == nil || !strings.Contains(err.Error(), "\n  "+tt.fault) {
 			t.Errorf("%s: want a fault of %s, got %v", tt.secrets, tt.fault, err)
 		}
+	}
+}
+
+// TestSecretsThatCannotBeUsed: what is wrong inside a secret is told of its
+// reference, which is all that the configuration has.
+func TestSecretsThatCannotBeUsed(t *testing.T) {
+	t.Setenv("SECRET", "no hex")
+	err := loaded(t, "[couriers.acme]\npreset = \"onfleet\"\nsecrets = [\"env:SECRET\"]\n").check()
+	if err == nil || !strings.Contains(err.Error(), "\n  couriers.acme.secrets[0]: is not hex") || strings.Contains(err.Error(), "no hex") {
+		t.Errorf("got %v", err)
 	}
 }
 
