@@ -84,6 +84,18 @@ func TestCourierFaultsNameTheirKeys(t *testing.T) {
 	}
 }
 
+// TestClaimsMayHaveDots: the claims of one's own in a token are named by addresses.
+func TestClaimsMayHaveDots(t *testing.T) {
+	t.Setenv("SECRET", "0123456789abcdef")
+	l := loaded(t, "[couriers.acme]\nscheme = \"jwt\"\nsecrets = [\"env:SECRET\"]\nsignature.names = [\"x-jwt\"]\nclaims = { \"https://example.com/shop\" = \"7\" }\n")
+	if err := l.check(); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.Couriers["acme"].Claims; len(got) != 1 || got["https://example.com/shop"] != "7" {
+		t.Errorf("the claims are %v", got)
+	}
+}
+
 func TestSecretFaultsNameTheirKeys(t *testing.T) {
 	t.Setenv("SECRET", "0123456789abcdef")
 	t.Setenv("SAME", "0123456789abcdef")

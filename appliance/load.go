@@ -69,7 +69,7 @@ func load(path string, flags map[string]any) (Loaded, error) {
 		}
 		for _, key := range source.Keys() {
 			l.origins[key] = layer.name
-			f.check(exists(key), key, "there is no such key (set by %s)", layer.name)
+			f.check(exists(source.KeyMap()[key]), key, "there is no such key (set by %s)", layer.name)
 		}
 		if err := k.Merge(source); err != nil {
 			return Loaded{}, fmt.Errorf("read %s: %w", layer.name, err)
@@ -145,10 +145,11 @@ func (l *Loaded) decode(k *koanf.Koanf, f *faults) {
 	}
 }
 
-// exists reports whether a key in dotted form stands for a field of [Config].
-func exists(key string) bool {
+// exists reports whether a key, in its parts, stands for a field of [Config]. What a
+// map has may have dots in its name, such as the claims of a token.
+func exists(key []string) bool {
 	at := reflect.TypeFor[Config]()
-	for part := range strings.SplitSeq(key, ".") {
+	for _, part := range key {
 		switch at.Kind() {
 		case reflect.Map:
 			at = at.Elem()

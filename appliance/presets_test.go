@@ -68,8 +68,8 @@ func TestPresetsHaveNoOtherKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, key := range k.Keys() {
-			under, ok := strings.CutPrefix(key, "courier.")
-			if ok && !exists("couriers."+name+"."+under) || !ok && !slices.Contains(configKeys(reflect.TypeFor[preset](), ""), "."+key) {
+			ok := strings.HasPrefix(key, "courier.")
+			if ok && !exists(append([]string{"couriers", name}, k.KeyMap()[key][1:]...)) || !ok && !slices.Contains(configKeys(reflect.TypeFor[preset](), ""), "."+key) {
 				t.Errorf("preset %s has an unknown key %s", name, key)
 			}
 		}
