@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +28,7 @@ func TestPresetIsOverriddenKeyByKey(t *testing.T) {
 		success_status = 204
 		signature.prefix = "sha256="
 		event.order_id = ["{result.reference}"]
+		event.states.delivered = ["DLV"]
 	`)
 	if err := l.check(); err != nil {
 		t.Fatal(err)
@@ -36,6 +39,18 @@ func TestPresetIsOverriddenKeyByKey(t *testing.T) {
 	}
 	if c.SuccessStatus != 204 || c.Signature.Prefix != "sha256=" || c.Event.OrderID[0] != "{result.reference}" {
 		t.Errorf("what was set is not there: %+v", c)
+	}
+	settings, err := l.settings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]setting{
+		"states.delivered": {Value: []string{"DLV"}, Origin: "file " + l.File}, "states.returned": {Value: []string{"return_to_sender"}, Origin: "preset easypost"},
+	} {
+		want.Key = "couriers.parcels.event." + key
+		if !slices.ContainsFunc(settings, func(s setting) bool { return reflect.DeepEqual(s, want) }) {
+			t.Errorf("config show lacks %v", want)
+		}
 	}
 	for key, origin := range map[string]string{
 		"couriers.parcels.normalize": "preset easypost", "couriers.parcels.signature.names": "preset easypost",

@@ -262,6 +262,13 @@ func (l *Loaded) settings() ([]setting, error) {
 		if strings.HasPrefix(key, "couriers.") && l.origin(key) == "default" && reflect.ValueOf(value).IsZero() {
 			continue // what a courier could have and has not
 		}
+		if table := reflect.ValueOf(value); table.Kind() == reflect.Map && table.Len() > 0 { // its items come from different places
+			for name, item := range table.Seq2() {
+				under := key + "." + name.String()
+				all = append(all, setting{under, printable(item.Interface()), l.origin(under)})
+			}
+			continue
+		}
 		all = append(all, setting{key, printable(value), l.origin(key)})
 	}
 	slices.SortFunc(all, func(a, b setting) int { return strings.Compare(a.Key, b.Key) })
