@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http/httputil"
 	"net/textproto"
 	"strings"
 	"time"
@@ -50,7 +51,7 @@ func captureOfJSON(text []byte) (*event.CapturedRequest, time.Time, error) {
 }
 
 // captureOfWire reads a request as HTTP/1.1 has it. The body is all that follows
-// the headers, up to the content-length when there is one.
+// the headers, up to the content-length when there is one, or the chunks in it.
 func captureOfWire(text []byte) (*event.CapturedRequest, error) {
 	lines := bufio.NewReader(bytes.NewReader(text))
 	first, err := textproto.NewReader(lines).ReadLine()
@@ -68,6 +69,11 @@ func captureOfWire(text []byte) (*event.CapturedRequest, error) {
 		return nil, err
 	}
 	body, err := io.ReadAll(lines)
+	for _, h := range r.Headers {
+		if strings.EqualFold(h.Name, "transfer-encoding") && strings.EqualFold(h.Value, "chunked") {
+			body = joined(body)
+		}
+	}
 	r.Body = body
 	r.BodyBytes = len(body)
 	for _, h := range r.Headers {
@@ -77,6 +83,16 @@ func captureOfWire(text []byte) (*event.CapturedRequest, error) {
 		}
 	}
 	return r, err
+}
+
+// joined returns the text in chunks; a body that is in none, because what captured it
+// has joined them already, as it is.
+func joined(body []byte) []byte {
+	text, err := io.ReadAll(httputil.NewChunkedReader(bytes.NewReader(body)))
+	if err != nil {
+		return body
+	}
+	return text
 }
 
 // readHeaders reads headers up to the empty line behind them, or the end.

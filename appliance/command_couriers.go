@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ type verdict struct {
 	Courier  string                `json:"courier"`
 	At       time.Time             `json:"at"` // the time by which it is judged
 	Accepted bool                  `json:"accepted"`
+	Refusals []string              `json:"refusals,omitempty"` // by the intake, whoever sent it
 	Proof    signature.Explanation `json:"proof"`
 	Event    *told                 `json:"event,omitempty"` // as it was read; nil with faults
 	Faults   []event.Fault         `json:"faults,omitempty"`
@@ -72,7 +74,8 @@ func (c *cli) courierTest() *cobra.Command {
 			"what the payload says. Nothing is sent, and no appliance has to run.\n\n" +
 			"FILE is the request as it went over the wire (a request line, headers, an empty\n" +
 			"line, the body), or what `appliance rejections show ID --json` printed. It is\n" +
-			"judged by the time at which it came, or by --at.",
+			"judged by the time at which it came, or by --at. Limits on addresses and on rates are\n" +
+			"not looked at.",
 		Example: "  appliance rejections show ID --json | appliance couriers test acme -\n" +
 			"  appliance couriers test acme request.txt --at 2026-02-26T12:00:00Z",
 		Args: cobra.ExactArgs(2),
@@ -138,9 +141,32 @@ func (c *cli) judge(cmd *cobra.Command, courier, file, at string) (v verdict, er
 	if v.Faults = decoder.Decode(event.Input{Body: r.Body, Headers: captured, Received: when}, &e, nil); len(v.Faults) == 0 {
 		v.Event = tell(e)
 	}
-	v.Accepted = v.Event != nil && (v.Proof.Accepted || settings.Mode == modeObserve)
-	v.Notes = notes(r, settings)
+	observed := settings.Mode == modeObserve
+	v.Refusals = refusals(captured, cmp.Or(settings.MaxBodyBytes, l.Ingest.MaxBodyBytes), observed)
+	good := v.Event != nil && v.Proof.Accepted
+	v.Accepted = len(v.Refusals) == 0 && (good || observed)
+	v.Notes = notes(r)
+	if observed {
+		v.Notes = append(v.Notes, "the courier is in observe mode: its requests are accepted without proof")
+	}
+	if v.Accepted && !good {
+		v.Notes = append(v.Notes, "in enforce mode it would be refused")
+	}
 	return v, nil
+}
+
+// refusals tells why the intake refuses a request before it asks who sent it.
+func refusals(r *ingest.Captured, maxBodyBytes int, observed bool) (all []string) {
+	if string(r.Method()) != "POST" {
+		all = append(all, fmt.Sprintf("%s: events are sent by POST", event.MethodNotAllowed))
+	}
+	if r.BodyBytes > maxBodyBytes {
+		all = append(all, fmt.Sprintf("%s: the body is larger than %d bytes", event.PayloadTooLarge, maxBodyBytes))
+	}
+	if fault := r.MediaFault(); fault != "" && !observed { // which overlooks it
+		all = append(all, fmt.Sprintf("%s: %s", event.UnsupportedMediaType, fault))
+	}
+	return all
 }
 
 func (c *cli) openCapture(file string) (*event.CapturedRequest, time.Time, error) {
@@ -174,16 +200,13 @@ func judgedAt(asked string, came time.Time) (time.Time, error) {
 	return at, nil
 }
 
-// notes tells what the verdict does not show by itself.
-func notes(r *event.CapturedRequest, c Courier) (all []string) {
+// notes tells what a verdict on a request does not show by itself.
+func notes(r *event.CapturedRequest) (all []string) {
 	if !r.Whole() {
 		all = append(all, fmt.Sprintf("only %d of the body's %d bytes are here, so a signature of it can't match", len(r.Body), r.BodyBytes))
 	}
 	if r.Redacted {
 		all = append(all, "the credential was taken out when the request was recorded, so it can't be verified again")
-	}
-	if c.Mode == modeObserve {
-		all = append(all, "the courier is in observe mode: its requests are accepted without proof")
 	}
 	return all
 }
@@ -193,6 +216,9 @@ func (c *cli) printVerdict(v verdict) error {
 	row := func(mark, name, text string) { fmt.Fprintf(table, "%s\t%s\t%s\n", mark, name, printableText(text)) }
 	row(" ", "judged at", v.At.Format(time.RFC3339))
 	row(" ", "covers", v.Proof.Binding.String())
+	for _, text := range v.Refusals {
+		row(markOf(false), "request", text)
+	}
 	for _, s := range v.Proof.Steps {
 		row(markOf(s.OK), s.Name, s.Detail)
 	}

@@ -2,14 +2,18 @@ package ingest
 
 import "bytes"
 
-// mediaFault refuses a body that does not call itself plain JSON in UTF-8:
-// application/json or any +json type, no other charset, no compression.
 func (c *call) mediaFault() refusal {
 	h := &c.ctx.Request.Header
-	if !jsonType(h.ContentType()) {
+	return mediaFault(h.ContentType(), h.PeekAll("Content-Encoding"))
+}
+
+// mediaFault refuses a body that does not call itself plain JSON in UTF-8:
+// application/json or any +json type, no other charset, no compression.
+func mediaFault(contentType []byte, encodings [][]byte) refusal {
+	if !jsonType(contentType) {
 		return refusal{problem: notJSON, detail: "the content-type must be application/json in UTF-8"}
 	}
-	for _, e := range h.PeekAll("Content-Encoding") {
+	for _, e := range encodings {
 		if len(e) > 0 && !equalFold(e, "identity") {
 			return refusal{problem: notJSON, detail: "the body must not be encoded; send it without content-encoding"}
 		}

@@ -125,6 +125,18 @@ func (c *Captured) Header(name string) (value []byte, count int) {
 	return value, count
 }
 
+// MediaFault says why the intake refuses the type of the body, "" when it does not.
+func (c *Captured) MediaFault() string {
+	contentType, _ := c.Header("content-type")
+	var encodings [][]byte
+	for _, h := range c.Headers {
+		if strings.EqualFold(h.Name, "content-encoding") {
+			encodings = append(encodings, []byte(h.Value))
+		}
+	}
+	return mediaFault(contentType, encodings).detail
+}
+
 // Body returns the body, which is whole.
 func (c *Captured) Body() []byte { return c.CapturedRequest.Body }
 

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestCouriersTestSaysWhatTheIntakeWould judges requests as files have them, each
+// with another thing wrong.
+func TestCouriersTestSaysWhatTheIntakeWould(t *testing.T) {
+	t.Parallel()
+	document := fmt.Sprintf("[couriers.parcels]\npreset = \"easypost\"\nsecrets = [%q]\nmax_body_bytes = 2000\n", secretFile(t, "a secret"))
+	scheme := loaded(t, document).Couriers["parcels"].scheme(&faults{}, "couriers.parcels", newKeySource)
+	wire := func(method, headers string, body []byte) string {
+		for _, h := range scheme.Sign(body, time.Now()) {
+			headers += h.Name + ": " + h.Value + "\r\n"
+		}
+		return fmt.Sprintf("%s /v1/events/courier/parcels HTTP/1.1\r\n%s\r\n%s", method, headers, body)
+	}
+	const isJSON = "Content-Type: application/json\r\n"
+	body := trackerUpdate("e1", "delivered", "2026-03-01T10:00:00Z").Body
+	good := wire("POST", isJSON, body)
+	forged := strings.Replace(good, "e1", "e2", 1)
+	enforce, observe := configFile(t, document), configFile(t, document+"mode = \"observe\"\n")
+	for _, tc := range []struct {
+		name, settings, request string
+		code                    int
+		says                    string
+	}{
+		{"good", enforce, good, 0, "key e1"},
+		{"another body", enforce, forged, 1, "mismatch"},
+		{"no type", enforce, wire("POST", "", body), 1, "UNSUPPORTED_MEDIA_TYPE: the content-type must be"},
+		{"packed", enforce, wire("POST", isJSON+"Content-Encoding: gzip\r\n", body), 1, "UNSUPPORTED_MEDIA_TYPE: the body must not be encoded"},
+		{"no post", enforce, wire("PUT", isJSON, body), 1, "METHOD_NOT_ALLOWED: events are sent by POST"},
+		{"too large", enforce, wire("POST", isJSON, append(body, bytes.Repeat([]byte(" "), 2000)...)), 1, "PAYLOAD_TOO_LARGE: the body is larger than 2000 bytes"},
+		{"no event", enforce, wire("POST", isJSON, []byte("{}")), 1, "result"},
+		{"another body, observed", observe, forged, 0, "in enforce mode it would be refused"},
+		{"no event, no type, observed", observe, wire("POST", "", []byte("{}")), 0, "in enforce mode it would be refused"},
+		{"too large, observed", observe, wire("POST", isJSON, append(body, bytes.Repeat([]byte(" "), 2000)...)), 1, "PAYLOAD_TOO_LARGE"},
+	} {
+		var out, errOut bytes.Buffer
+		args := []string{"couriers", "test", "parcels", "-", "--config", tc.settings}
+		code := run(t.Context(), args, strings.NewReader(tc.request), &out, &errOut)
+		if code != tc.code || !strings.Contains(out.String(), tc.says) || (code == 1) != strings.Contains(errOut.String(), "would be refused") {
+			t.Errorf("%s: exit %d: %s%s", tc.name, code, out.String(), errOut.String())
+		}
+		out.Reset()
+		var v verdict
+		if run(t.Context(), append(args, "--json"), strings.NewReader(tc.request), &out, &errOut); json.Unmarshal(out.Bytes(), &v) != nil || v.Accepted != (code == 0) {
+			t.Errorf("%s: as JSON %s", tc.name, out.String())
+		}
+	}
+}
