@@ -100,7 +100,7 @@ func (c *cli) root() *cobra.Command {
 	root.AddCommand(ops.Commands(ops.CommandDeps{
 		Admin: c.admin, In: c.in, Out: c.out, Err: c.err,
 		InTerminal: terminal(c.in), ErrTerminal: terminal(c.err),
-		Now: time.Now, Zone: time.Local, CourierTest: c.courierTest(),
+		Now: time.Now, Zone: time.Local, Couriers: []*cobra.Command{c.courierTest(), c.courierPresets()},
 	})...)
 	root.AddCommand(bench.Commands(c.benchDeps())...)
 	usageArgs(root)

@@ -12,10 +12,7 @@ import (
 )
 
 func (c *commands) couriers() *cobra.Command {
-	subcommands := []*cobra.Command{c.couriersList(), c.couriersReload()}
-	if c.CourierTest != nil {
-		subcommands = append(subcommands, c.CourierTest)
-	}
+	subcommands := append([]*cobra.Command{c.couriersList(), c.couriersReload()}, c.Couriers...)
 	return group("couriers", "Look at the couriers in force, and reload them", subcommands...)
 }
 

@@ -149,7 +149,7 @@ func (c *commands) testStep(r *event.IngestionRecord) []string {
 	switch {
 	case r.Courier == "":
 		return []string{"see which couriers there are and where each posts: appliance couriers list --json"}
-	case c.CourierTest == nil:
+	case len(c.Couriers) == 0:
 		return nil
 	default:
 		return []string{"see step by step what is checked: appliance couriers test " + r.Courier + " FILE"}

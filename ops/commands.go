@@ -35,7 +35,7 @@ func usageError(format string, args ...any) error {
 }
 
 // CommandDeps is what the commands need of the process that they run in. All of
-// it is required but CourierTest.
+// it is required but Couriers.
 type CommandDeps struct {
 	// Admin finds the running appliance: where its admin listener is and which
 	// token it wants.
@@ -49,8 +49,9 @@ type CommandDeps struct {
 	Now  func() time.Time
 	Zone *time.Location // times are shown in it
 
-	// CourierTest joins the couriers' commands; nil for none.
-	CourierTest *cobra.Command
+	// Couriers join the couriers' commands: those that read the configuration, which
+	// is not known here. One of them is called test.
+	Couriers []*cobra.Command
 }
 
 // Commands returns the operators' commands. Their errors carry an exit code

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spf13/cobra"
-
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
@@ -112,14 +110,19 @@ func TestReloadTellsEveryFaultInItsLine(t *testing.T) {
 	}
 }
 
-func TestCourierTestJoinsTheGroup(t *testing.T) {
+func TestCouriersCommandsJoinTheGroup(t *testing.T) {
 	t.Parallel()
-	if stdout, stderr, code := (cli{}).run(t, "couriers", "test", "demo", "file"); code != 0 || stdout != "tested\n" {
-		t.Errorf("exit %d: %s%s", code, stdout, stderr)
+	for want, args := range map[string][]string{"tested\n": {"test", "demo", "file"}, "listed\n": {"presets"}} {
+		if stdout, stderr, code := (cli{}).run(t, append([]string{"couriers"}, args...)...); code != 0 || stdout != want {
+			t.Errorf("exit %d: %s%s", code, stdout, stderr)
+		}
+	}
+	if _, stderr, code := (cli{}).run(t, "couriers", "none"); code != ExitUsage || !strings.Contains(stderr, "it has list, reload, test, presets") {
+		t.Errorf("exit %d: %s", code, stderr)
 	}
 	for _, cmd := range Commands(CommandDeps{}) {
-		if cmd.Name() == "couriers" && slices.ContainsFunc(cmd.Commands(), func(sub *cobra.Command) bool { return sub.Name() == "test" }) {
-			t.Error("the group has a test though none is given")
+		if cmd.Name() == "couriers" && len(cmd.Commands()) != 2 {
+			t.Error("the group has more commands than its own, though none are given")
 		}
 	}
 }

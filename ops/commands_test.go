@@ -38,7 +38,10 @@ func (c cli) run(t *testing.T, args ...string) (stdout, stderr string, code int)
 		Admin: func(*cobra.Command) (string, string, error) { return c.address, c.token, nil },
 		In:    strings.NewReader(c.stdin), Out: &out, Err: &errOut, InTerminal: c.terminal, ErrTerminal: c.terminal,
 		Now: func() time.Time { return noon }, Zone: time.FixedZone("CET", 3600),
-		CourierTest: &cobra.Command{Use: "test COURIER FILE", Run: func(*cobra.Command, []string) { fmt.Fprintln(&out, "tested") }},
+		Couriers: []*cobra.Command{
+			{Use: "test COURIER FILE", Run: func(*cobra.Command, []string) { fmt.Fprintln(&out, "tested") }},
+			{Use: "presets", Run: func(*cobra.Command, []string) { fmt.Fprintln(&out, "listed") }},
+		},
 	})...)
 	root.SetArgs(args)
 	root.SetOut(&out)

@@ -157,6 +157,21 @@ func (b Binding) String() string {
 	return text + ", not the time"
 }
 
+// BindingOf returns what a scheme of these settings would cover, once there are
+// secrets or keys for it. The settings have no faults; of an unknown scheme nothing
+// is covered.
+func BindingOf(c Config) Binding {
+	f := familyOf(c.Scheme)
+	if f == nil {
+		return Binding{}
+	}
+	s := &Scheme{family: f, config: f.complete(c)}
+	if f.signs() {
+		s.parts = newParts(s.config.Message)
+	}
+	return s.bind()
+}
+
 func (s *Scheme) bind() (b Binding) {
 	for i := range s.parts {
 		if p := &s.parts[i]; p.kind == memberPart {

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/knadh/koanf/providers/confmap"
+	"github.com/knadh/koanf/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/fincart/courier-gateway/ingest/signature"
+)
+
+// presetInfo is what `couriers presets` tells of a sender that is known. What it
+// shares with a courier in force has the same names.
+type presetInfo struct {
+	Name        string   `json:"name"`
+	About       string   `json:"about"`
+	Docs        string   `json:"docs"`
+	Scheme      string   `json:"scheme"`
+	Unverified  bool     `json:"unverified"`
+	Binding     string   `json:"binding"`          // what of a request its proof covers, for people
+	BindsBody   bool     `json:"bindsBody"`        // all of the body
+	Fresh       bool     `json:"fresh"`            // an old request is refused when it comes again
+	Secret      string   `json:"secret,omitempty"` // what secrets has to hold; absent where it needs none
+	Setup       string   `json:"setup"`
+	Manners     string   `json:"manners"`
+	Addresses   []string `json:"addresses,omitempty"`
+	CourierName string   `json:"courierName,omitempty"` // where the preset's own will not do
+	TOML        string   `json:"toml,omitempty"`        // of one alone: all its settings
+}
+
+// courierPresets is `couriers presets`: it needs no running appliance, nor any
+// configuration.
+func (c *cli) courierPresets() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "presets [NAME]",
+		Short: "List the senders that are known, or show one whole",
+		Long: "List the senders that are known: a courier needs no more than the name of one as its\n" +
+			"preset, and a secret. Those that are not verified come from somebody else's\n" +
+			"description: start them with mode = \"observe\".\n\n" +
+			"With NAME it prints all that this preset stands for as a courier without a preset,\n" +
+			"to be copied into a configuration and changed there.",
+		Example: "  appliance couriers presets\n  appliance couriers presets easypost >> appliance.toml",
+		Args:    cobra.MaximumNArgs(1),
+	}
+	asJSON := cmd.Flags().Bool("json", false, "print as JSON")
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		infos, err := presetInfos()
+		if err != nil {
+			return err
+		}
+		if len(args) == 0 {
+			if *asJSON {
+				return c.printJSON(map[string][]presetInfo{"presets": infos})
+			}
+			return c.printPresets(infos)
+		}
+		i := slices.IndexFunc(infos, func(p presetInfo) bool { return p.Name == args[0] })
+		if i < 0 {
+			return usage{fmt.Errorf("there is no preset %q: `appliance couriers presets` lists those there are", args[0])}
+		}
+		infos[i].TOML = infos[i].toml()
+		if *asJSON {
+			return c.printJSON(infos[i])
+		}
+		_, err = fmt.Fprint(c.out, infos[i].TOML)
+		return err
+	}
+	return cmd
+}
+
+func (c *cli) printJSON(v any) error {
+	enc := json.NewEncoder(c.out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+func (c *cli) printPresets(infos []presetInfo) error {
+	table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "PRESET\tVERIFIED\tSCHEME\tPROOF COVERS\tSENDER\tSECRET")
+	for _, p := range infos {
+		verified, secret := "yes", p.Secret
+		if p.Unverified {
+			verified = "no"
+		}
+		if secret == "" {
+			secret = "none: its keys are public"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", p.Name, verified, p.Scheme, p.Binding, p.About, secret)
+	}
+	return table.Flush()
+}
+
+// presetInfos returns what there is to tell of every preset, by name.
+func presetInfos() ([]presetInfo, error) {
+	all, err := presets()
+	if err != nil {
+		return nil, err
+	}
+	couriers, err := presetCouriers(all)
+	if err != nil {
+		return nil, err
+	}
+	infos := make([]presetInfo, 0, len(all))
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		p := all[name]
+		binding := signature.BindingOf(couriers[name].settings())
+		infos = append(infos, presetInfo{
+			Name: name, About: p.About, Docs: p.Docs, Scheme: couriers[name].Scheme, Unverified: p.Unverified,
+			Binding: binding.String(), BindsBody: binding.Body, Fresh: binding.Fresh, Secret: p.Secret, Setup: p.Setup,
+			Manners: p.Manners, Addresses: p.Addresses, CourierName: p.CourierName,
+		})
+	}
+	return infos, nil
+}
+
+// presetCouriers returns the courier that each preset makes, but for its secrets.
+func presetCouriers(all map[string]preset) (map[string]Courier, error) {
+	tables := map[string]any{}
+	for name, p := range all {
+		tables[name] = p.Courier
+	}
+	k := koanf.New(".")
+	if err := k.Load(confmap.Provider(map[string]any{"couriers": tables}, ""), nil); err != nil {
+		return nil, fmt.Errorf("read the presets: %w", err)
+	}
+	l := Loaded{origins: map[string]string{}}
+	l.decode(k, &l.faults)
+	return l.Couriers, l.faults.err()
+}
+
+// toml returns the courier that the preset makes, spelt out. Its settings are the
+// very lines of the presets' file, with the comments in them.
+func (p *presetInfo) toml() string {
+	courier := p.Name
+	if p.CourierName != "" {
+		courier = p.CourierName
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "# %s\n# Source: %s\n# Set up: %s\n# Expects: %s\n", p.About, p.Docs, p.Setup, p.Manners)
+	if p.Unverified {
+		b.WriteString("# Not verified: it follows somebody else's description.\n")
+	}
+	if len(p.Addresses) > 0 {
+		fmt.Fprintf(&b, "# Sends from: %s\n", strings.Join(p.Addresses, ", "))
+	}
+	ours := false
+	for line := range strings.Lines(string(presetsFile)) {
+		if table, ok := strings.CutPrefix(line, "["); ok { // a table's name; items of lists are indented
+			below, under := strings.CutPrefix(table, p.Name+".courier")
+			if ours = under; under {
+				b.WriteString("[couriers." + courier + below)
+			}
+			if under && strings.HasPrefix(below, "]") {
+				b.WriteString(p.additions(courier))
+			}
+		} else if ours {
+			b.WriteString(line)
+		}
+	}
+	return strings.TrimRight(b.String(), "\n") + "\n"
+}
+
+// additions are the settings that a preset leaves to the operator.
+func (p *presetInfo) additions(courier string) (lines string) {
+	if p.Secret != "" {
+		variable := strings.ToUpper(strings.ReplaceAll(courier, "-", "_")) + "_SECRET"
+		lines = fmt.Sprintf("secrets = [\"env:%s\"] # %s\n", variable, p.Secret)
+	}
+	if p.Unverified {
+		lines += "mode = \"observe\" # until its requests are seen to pass\n"
+	}
+	return lines
+}
