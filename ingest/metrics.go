@@ -77,6 +77,9 @@ func newMetrics(r prometheus.Registerer, open func() int) (*metrics, error) {
 		Help: "Open connections.",
 	}, func() float64 { return float64(open()) })
 	var errs []error
+	for _, reason := range []string{droppedFull, droppedUnstored} {
+		m.dropped.WithLabelValues(reason) // so that the first one is seen as a rise
+	}
 	for _, c := range []prometheus.Collector{m.requests, durations, m.inFlight, conns, m.turned, m.bytes, m.observed, m.dropped} {
 		errs = append(errs, r.Register(c))
 	}

@@ -206,6 +206,14 @@ func unkept(err error) refusal {
 	}
 }
 
+// nobody says why no courier was found.
+func (c *call) nobody() string {
+	if len(c.Path()) == len(intakePath) {
+		return "the path names no courier, and there is no default one: post to " + intakePath + "/{courier}"
+	}
+	return "there is no courier of this name"
+}
+
 // verify proves the sender. For an unknown courier it does the same work, so
 // that its answer takes the same time.
 func (c *call) verify() refusal {
@@ -214,7 +222,7 @@ func (c *call) verify() refusal {
 		if c.table.dummy != nil {
 			_, _ = c.table.dummy.Verify(c, c.started)
 		}
-		return refusal{problem: unknownCourier, detail: "there is no courier of this name"}
+		return refusal{problem: unknownCourier, detail: c.nobody()}
 	}
 	keyID, err := c.sender.scheme.Verify(c, c.started)
 	if err == nil {

@@ -50,7 +50,7 @@ func (s *Server) Take(ctx context.Context, r event.IngestionRecord, vouch bool) 
 		"trace_id", env.TraceID, "key_id", keyID, "record", r.ID)
 	return event.Taken{
 		Identity: event.Identity{Courier: env.Courier, Key: strings.Clone(env.Key)}, EventID: strings.Clone(env.EventID),
-		Sequence: receipt.Sequence, Duplicate: receipt.Duplicate, KeyID: keyID,
+		Sequence: receipt.Sequence, Duplicate: receipt.Duplicate, Conflict: receipt.Conflict, KeyID: keyID,
 	}, nil
 }
 

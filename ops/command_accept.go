@@ -30,6 +30,9 @@ var refusedRequest = kind{
 	},
 	fate: func(r ActionResult) string {
 		fate := fmt.Sprintf("as event %s, sequence %d", r.Key, r.Sequence)
+		if r.Conflict {
+			return fmt.Sprintf("as event %s, which was on the queue already with another body: that one counts", r.Key)
+		}
 		if r.Duplicate {
 			fate += ", which was on the queue already"
 		}
@@ -88,7 +91,7 @@ func acceptance(vouch bool) action {
 	accept.do = func(ctx context.Context, client *Client, id string) (ActionResult, error) {
 		taken, err := client.Accept(ctx, id, vouch)
 		result := ActionResult{
-			ID: id, Courier: taken.Courier, Key: taken.Key, Sequence: taken.Sequence, Duplicate: taken.Duplicate, KeyID: taken.KeyID,
+			ID: id, Courier: taken.Courier, Key: taken.Key, Sequence: taken.Sequence, Duplicate: taken.Duplicate, Conflict: taken.Conflict, KeyID: taken.KeyID,
 		}
 		if taken.NotMarked != "" {
 			result.Warning = "its event is on the queue, but its record could not be marked as taken in: " + taken.NotMarked

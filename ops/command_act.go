@@ -58,6 +58,7 @@ type ActionResult struct {
 	Nonce     string             `json:"nonce,omitempty"`     // of the replay
 	Sequence  uint64             `json:"sequence,omitempty"`  // where its event is on the queue
 	Duplicate bool               `json:"duplicate,omitempty"` // the queue had it already
+	Conflict  bool               `json:"conflict,omitempty"`  // with another body, which counts
 	KeyID     string             `json:"keyId,omitempty"`     // of the secret that proves it
 	Warning   string             `json:"warning,omitempty"`   // it is done, but this is not as it should be
 

@@ -83,6 +83,7 @@ func (c *commands) printRejection(r event.IngestionRecord) error {
 	}
 	if !r.TakenAt.IsZero() {
 		t.row("taken in", c.clock.when(r.TakenAt)+" as event "+r.TakenKey)
+		t.row("proved by", provedBy(r.TakenBy))
 	}
 	if err := t.flush(); err != nil {
 		return err
@@ -124,6 +125,14 @@ func (c *commands) printRequest(r *event.CapturedRequest) error {
 	return err
 }
 
+// provedBy says who has proved a request that was taken in.
+func provedBy(keyID string) string {
+	if keyID == event.KeyIDOperator {
+		return "nobody but the operator who vouched for it"
+	}
+	return "secret " + keyID
+}
+
 // nextSteps says what can be done about a record. It names nothing that a sender
 // has chosen, because people paste what stands here into a shell.
 func (c *commands) nextSteps(r *event.IngestionRecord) []string {
@@ -152,6 +161,6 @@ func (c *commands) testStep(r *event.IngestionRecord) []string {
 	case len(c.Couriers) == 0:
 		return nil
 	default:
-		return []string{"see step by step what is checked: appliance couriers test " + r.Courier + " FILE"}
+		return []string{"see step by step what is checked: appliance rejections show " + r.ID + " --json | appliance couriers test " + r.Courier + " -"}
 	}
 }

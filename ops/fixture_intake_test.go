@@ -54,14 +54,14 @@ func (m *memory) Ingestion(_ context.Context, id string) (event.IngestionRecord,
 	return event.IngestionRecord{}, event.Errorf(event.NotFound, "memory", "no record")
 }
 
-func (m *memory) TakeIngestion(ctx context.Context, id, key string, at time.Time) (event.IngestionRecord, error) {
+func (m *memory) TakeIngestion(ctx context.Context, id, key, keyID string, at time.Time) (event.IngestionRecord, error) {
 	m.intake.mu.Lock()
 	defer m.intake.mu.Unlock()
 	if err := errors.Join(m.intake.unmarkable, ctx.Err()); err != nil {
 		return event.IngestionRecord{}, err
 	}
 	r := m.intake.find(id)
-	r.TakenKey, r.TakenAt = key, at
+	r.TakenKey, r.TakenBy, r.TakenAt = key, keyID, at
 	return *r, nil
 }
 
@@ -128,7 +128,7 @@ func sampleIntake() *memoryIntake {
 	observed := single(observedID, 2*time.Minute, event.IntakeObserved, "req_b")
 	observed.Status = 202
 	taken := single(takenID, 3*time.Minute, event.IntakeRefused, "req_c")
-	taken.TakenAt, taken.TakenKey = noon.Add(-time.Second), "demo:req_c\x1b[31m"
+	taken.TakenAt, taken.TakenBy, taken.TakenKey = noon.Add(-time.Second), event.KeyIDOperator, "demo:req_c\x1b[31m"
 	cut := single(cutID, 4*time.Minute, event.IntakeRefused, "req_d")
 	cut.Code, cut.Reason, cut.Detail, cut.Status, cut.Bytes, cut.Request.BodyBytes = event.PayloadTooLarge, "", "the body is too large", 413, 4<<20, 4<<20
 	redacted := single(redactedID, 5*time.Minute, event.IntakeRefused, "req_e")

@@ -112,7 +112,7 @@ func recordError(r *http.Request, err error) error {
 func (a *Admin) accept(w http.ResponseWriter, r *http.Request) error {
 	if a.deps.Ingestions == nil || a.deps.Intake == nil {
 		return refuse(event.DependencyDown, "an appliance with role %s can't take in a request that was refused: "+
-			"that needs the records and the intake, and role all has both", a.deps.About.Role)
+			"that needs the records and the intake; ask one that receives", a.deps.About.Role)
 	}
 	body, err := readBody[AcceptRequest](r, `{"vouch":true}`)
 	if err != nil {
@@ -172,7 +172,7 @@ func (a *Admin) mark(r *http.Request, id string, taken event.Taken) Accepted {
 		slog.String("key_id", taken.KeyID), slog.String("trace_id", traceID))
 	log.Info("refused request taken in by an operator")
 	accepted := Accepted{Taken: taken}
-	if _, err := a.deps.Ingestions.TakeIngestion(ctx, id, taken.Key, time.Now()); err != nil {
+	if _, err := a.deps.Ingestions.TakeIngestion(ctx, id, taken.Key, taken.KeyID, time.Now()); err != nil {
 		log.Warn("record of a request that was taken in could not be marked", slog.Any("error", err))
 		accepted.NotMarked = problemOf(err, traceID).Detail
 	}

@@ -101,7 +101,7 @@ func TestAccept(t *testing.T) {
 	address := start(t, DefaultAdminConfig(), m.deps())
 	before := time.Now()
 	resp, body := accepting(refusedID, "").send(t, address)
-	if want := `{"courier":"demo","idempotencyKey":"demo:req_a","eventId":"req_a","sequence":100,"duplicate":false,"keyId":"4f2a"}` + "\n"; resp.status != 200 || body != want {
+	if want := `{"courier":"demo","idempotencyKey":"demo:req_a","eventId":"req_a","sequence":100,"duplicate":false,"conflict":false,"keyId":"4f2a"}` + "\n"; resp.status != 200 || body != want {
 		t.Errorf("%d %s, want %s", resp.status, body, want)
 	}
 	if r := m.intake.record(refusedID); r.TakenKey != "demo:req_a" || r.TakenAt.Before(before) || r.TakenAt.After(time.Now()) {

@@ -66,7 +66,7 @@ type Ingestions interface {
 	Ingestion(ctx context.Context, id string) (event.IngestionRecord, error)
 	// TakeIngestion marks a record as taken in, as the event of this key, and
 	// returns it as it then is.
-	TakeIngestion(ctx context.Context, id, key string, at time.Time) (event.IngestionRecord, error)
+	TakeIngestion(ctx context.Context, id, key, keyID string, at time.Time) (event.IngestionRecord, error)
 }
 
 // Intake takes in a refused request by hand. When it returns without an error

@@ -115,7 +115,7 @@ func contractIngestionCounts(t *testing.T, s Store) {
 		single(0, "a", event.IntakeRefused), single(1, "a", event.IntakeObserved), single(2, "b", event.IntakeRefused),
 		sum(3, "a", event.IntakeAccepted), sum(4, "a", event.IntakeDuplicate))
 	putIngestions(t, s, single(0, "a", event.IntakeRefused), sum(5, "b", event.IntakeAccepted))
-	must(s.TakeIngestion(t.Context(), ingestionID(0), "key", noon))
+	must(s.TakeIngestion(t.Context(), ingestionID(0), "key", "k", noon))
 	wantIngestionCounts(t, s, outcomes{event.IntakeRefused: 2, event.IntakeObserved: 1, event.IntakeAccepted: 2, event.IntakeDuplicate: 1})
 	// Three refused ones push out one that was refused and one that was observed.
 	putIngestions(t, s, single(6, "a", event.IntakeRefused), single(7, "a", event.IntakeRefused), single(8, "a", event.IntakeRefused))
@@ -130,7 +130,7 @@ func sweepIngestions(t *testing.T, open func(t *testing.T, keep Retention) Store
 		old, fresh, late := single(0, "a", event.IntakeRefused), sum(1, "a", event.IntakeAccepted), sum(2, "b", event.IntakeAccepted)
 		old.At, fresh.At, late.At, late.Until = noon.Add(-time.Hour-1), noon.Add(-time.Hour), noon.Add(-2*time.Hour), noon
 		putIngestions(t, s, fresh, old, late)
-		must(s.TakeIngestion(t.Context(), old.ID, "key", noon))
+		must(s.TakeIngestion(t.Context(), old.ID, "key", "k", noon))
 		for _, want := range []int64{2, 0} {
 			if got := must(s.Sweep(t.Context(), noon)); got != (Swept{Ingestions: want}) {
 				t.Errorf("swept %+v, want %d", got, want)

@@ -106,7 +106,7 @@ func wantIngestions(t *testing.T, s Store, f event.IngestionFilter, want ...int)
 
 func contractIngestionRoundTrip(t *testing.T, s Store) {
 	taken := fullIngestion(1)
-	taken.TakenAt, taken.TakenKey, taken.Request.Redacted = noon.Add(time.Hour), "key", false
+	taken.TakenAt, taken.TakenKey, taken.TakenBy, taken.Request.Redacted = noon.Add(time.Hour), "key", "k", false
 	full := sum(2, "", event.IntakeDuplicate)
 	full.Code, full.Reason, full.Detail, full.Status = event.RateLimited, "reason", "detail", 429
 	odd := event.IngestionRecord{ID: ingestionID(5), Outcome: "odd", Count: -1, At: noon.In(time.FixedZone("", 3600)), Until: lastTime.Add(time.Hour)}
@@ -138,14 +138,14 @@ func contractIngestionText(t *testing.T, s Store) {
 	for i, text := range []string{"plain", "ümläut 日本語", "🚚\u200d📦", "quote\"back\\slash/", "line\nfeed\x01\x7f", "nul\x00inside", "%_*?[]$.", " ", "\u2028\uFFFD"} {
 		r := event.IngestionRecord{
 			ID: text, Courier: text, Outcome: event.IntakeOutcome(text), Code: event.Code(text), Reason: text, Detail: text,
-			Address: text, TraceID: text, TakenAt: noon, TakenKey: text, Status: i,
+			Address: text, TraceID: text, TakenAt: noon, TakenKey: text, TakenBy: text, Status: i,
 			Request: &event.CapturedRequest{
 				Method: text, Path: text, Query: text, Headers: []event.CapturedHeader{{Name: text, Value: text}}, Body: []byte(text), BodyBytes: i,
 			},
 		}
 		putIngestions(t, s, r)
 		same(t, must(s.Ingestion(t.Context(), text)), r)
-		same(t, must(s.TakeIngestion(t.Context(), text, "other", noon)), r)
+		same(t, must(s.TakeIngestion(t.Context(), text, "other", "k", noon)), r)
 		same(t, must(s.Ingestions(t.Context(), event.IngestionFilter{
 			Courier: text, Outcomes: []event.IntakeOutcome{r.Outcome}, Code: r.Code,
 		})), []event.IngestionRecord{r})
@@ -161,8 +161,8 @@ func contractIngestionText(t *testing.T, s Store) {
 		Request: &event.CapturedRequest{Method: clean, Path: clean, Query: clean, Headers: []event.CapturedHeader{{Name: clean, Value: clean}}, Body: []byte(bad)},
 	}
 	same(t, must(s.Ingestion(t.Context(), bad)), want)
-	want.TakenAt, want.TakenKey = noon, clean
-	same(t, must(s.TakeIngestion(t.Context(), bad, bad, noon)), want)
+	want.TakenAt, want.TakenKey, want.TakenBy = noon, clean, clean
+	same(t, must(s.TakeIngestion(t.Context(), bad, bad, bad, noon)), want)
 	same(t, must(s.Ingestions(t.Context(), event.IngestionFilter{Courier: bad, Code: event.Code(bad)})), []event.IngestionRecord{want})
 }
 
@@ -196,7 +196,7 @@ func contractIngestionListing(t *testing.T, s Store) {
 		refused(5, "a", event.InvalidSignature), sum(2, "a", event.IntakeAccepted), refused(6, "a", event.InvalidPayload),
 		single(1, "a", event.IntakeObserved), refused(4, "b", event.InvalidSignature), sum(3, "b", event.IntakeDuplicate),
 		refused(8, "", event.UnknownCourier), manyRefused)
-	must(s.TakeIngestion(t.Context(), ingestionID(5), "key", noon))
+	must(s.TakeIngestion(t.Context(), ingestionID(5), "key", "k", noon))
 	type filter = event.IngestionFilter
 	type outcomes = []event.IntakeOutcome
 	for _, test := range []struct {
@@ -254,23 +254,23 @@ func contractIngestionPages(t *testing.T, s Store) {
 func contractIngestionTaken(t *testing.T, s Store) {
 	putIngestions(t, s, fullIngestion(0), fullIngestion(1), fullIngestion(2))
 	want := fullIngestion(1)
-	want.TakenAt, want.TakenKey = noon.Add(42), "demo:evt_1"
-	same(t, must(s.TakeIngestion(t.Context(), want.ID, "demo:evt_1", noon.Add(42).In(time.FixedZone("", 3600)))), want)
-	same(t, must(s.TakeIngestion(t.Context(), want.ID, "another", noon.Add(time.Hour))), want)
+	want.TakenAt, want.TakenKey, want.TakenBy = noon.Add(42), "demo:evt_1", event.KeyIDOperator
+	same(t, must(s.TakeIngestion(t.Context(), want.ID, "demo:evt_1", event.KeyIDOperator, noon.Add(42).In(time.FixedZone("", 3600)))), want)
+	same(t, must(s.TakeIngestion(t.Context(), want.ID, "another", "k", noon.Add(time.Hour))), want)
 	same(t, must(s.Ingestion(t.Context(), want.ID)), want)
 	putIngestions(t, s, fullIngestion(1))
 	same(t, must(s.Ingestion(t.Context(), want.ID)), want)
 
 	nameless := fullIngestion(2)
 	nameless.TakenAt = noon
-	same(t, must(s.TakeIngestion(t.Context(), nameless.ID, "", noon)), nameless)
-	same(t, must(s.TakeIngestion(t.Context(), nameless.ID, "too late", noon)), nameless)
+	same(t, must(s.TakeIngestion(t.Context(), nameless.ID, "", "", noon)), nameless)
+	same(t, must(s.TakeIngestion(t.Context(), nameless.ID, "too late", "k", noon)), nameless)
 
 	same(t, must(s.Ingestion(t.Context(), ingestionID(0))), fullIngestion(0))
-	if _, err := s.TakeIngestion(t.Context(), "none", "key", noon); event.CodeOf(err) != event.NotFound {
+	if _, err := s.TakeIngestion(t.Context(), "none", "key", "k", noon); event.CodeOf(err) != event.NotFound {
 		t.Errorf("a record that does not exist was taken: %v", err)
 	}
-	if _, err := s.TakeIngestion(t.Context(), ingestionID(0), "key", time.Time{}); event.CodeOf(err) != event.DomainInvalid {
+	if _, err := s.TakeIngestion(t.Context(), ingestionID(0), "key", "k", time.Time{}); event.CodeOf(err) != event.DomainInvalid {
 		t.Errorf("a record was taken at no time: %v", err)
 	}
 }
@@ -282,7 +282,7 @@ func contractIngestionTakenAtOnce(t *testing.T, s Store) {
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
-			r, err := s.TakeIngestion(t.Context(), ingestionID(1), fmt.Sprint(i), noon.Add(time.Duration(i)))
+			r, err := s.TakeIngestion(t.Context(), ingestionID(1), fmt.Sprint(i), "k", noon.Add(time.Duration(i)))
 			if err != nil {
 				t.Error(err)
 			}
@@ -325,7 +325,7 @@ func contractIngestionEnds(t *testing.T, s Store) {
 	}
 	_, listErr := s.Ingestions(t.Context(), event.IngestionFilter{})
 	_, findErr := s.Ingestion(t.Context(), "id")
-	_, takeErr := s.TakeIngestion(t.Context(), "id", "key", noon)
+	_, takeErr := s.TakeIngestion(t.Context(), "id", "key", "k", noon)
 	for _, err := range []error{s.PutIngestions(t.Context(), []event.IngestionRecord{fullIngestion(1)}), listErr, findErr, takeErr} {
 		if event.CodeOf(err) != event.DependencyDown {
 			t.Errorf("after Close: %v", err)

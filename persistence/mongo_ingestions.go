@@ -29,6 +29,7 @@ type ingestionDocument struct {
 	TraceID     string           `bson:"traceId,omitempty"`
 	TakenAt     string           `bson:"takenAt,omitempty"`
 	TakenKey    string           `bson:"takenKey,omitempty"`
+	TakenBy     string           `bson:"takenBy,omitempty"`
 	Request     *requestDocument `bson:"request,omitempty"`
 	ExpiresFrom bson.DateTime    `bson:"expiresFrom"` // at
 }
@@ -48,7 +49,7 @@ func newIngestionDocument(r *event.IngestionRecord) ingestionDocument {
 		ID: cleanText(r.ID), Courier: cleanText(r.Courier), Single: r.Single(), Outcome: cleanText(string(r.Outcome)),
 		Count: r.Count, Bytes: r.Bytes, At: timeKey(r.At), Until: timeText(r.Until), Code: cleanText(string(r.Code)),
 		Reason: cleanText(r.Reason), Detail: cleanText(r.Detail), Status: r.Status, Address: cleanText(r.Address),
-		TraceID: cleanText(r.TraceID), TakenAt: timeText(r.TakenAt), TakenKey: cleanText(r.TakenKey),
+		TraceID: cleanText(r.TraceID), TakenAt: timeText(r.TakenAt), TakenKey: cleanText(r.TakenKey), TakenBy: cleanText(r.TakenBy),
 		ExpiresFrom: bson.NewDateTimeFromTime(r.At),
 	}
 	if q := r.Request; q != nil {
@@ -68,7 +69,7 @@ func (d *ingestionDocument) record(t *times) event.IngestionRecord {
 	r := event.IngestionRecord{
 		ID: d.ID, Courier: d.Courier, Outcome: event.IntakeOutcome(d.Outcome), Count: d.Count, Bytes: d.Bytes,
 		At: t.parse(d.At), Until: t.parse(d.Until), Code: event.Code(d.Code), Reason: d.Reason, Detail: d.Detail,
-		Status: d.Status, Address: d.Address, TraceID: d.TraceID, TakenAt: t.parse(d.TakenAt), TakenKey: d.TakenKey,
+		Status: d.Status, Address: d.Address, TraceID: d.TraceID, TakenAt: t.parse(d.TakenAt), TakenKey: d.TakenKey, TakenBy: d.TakenBy,
 	}
 	if q := d.Request; q != nil {
 		r.Request = &event.CapturedRequest{
@@ -202,14 +203,16 @@ func oneIngestion(result *mongo.SingleResult) (event.IngestionRecord, error) {
 
 // TakeIngestion implements [Store]. A record that can't be found untaken has been
 // taken, or is not there.
-func (m *Mongo) TakeIngestion(ctx context.Context, id, key string, at time.Time) (r event.IngestionRecord, err error) {
+func (m *Mongo) TakeIngestion(ctx context.Context, id, key, keyID string, at time.Time) (r event.IngestionRecord, err error) {
 	const op = "mongodb take_ingestion"
 	if err := checkTaken(op, at); err != nil {
 		return r, err
 	}
 	set := bson.D{{Key: "takenAt", Value: timeText(at)}}
-	if key != "" {
-		set = append(set, bson.E{Key: "takenKey", Value: cleanText(key)})
+	for name, value := range map[string]string{"takenKey": key, "takenBy": keyID} {
+		if value != "" {
+			set = append(set, bson.E{Key: name, Value: cleanText(value)})
+		}
 	}
 	err = m.do(ctx, "take_ingestion", func(ctx context.Context) error {
 		r, err = m.takeIngestion(ctx, id, set)

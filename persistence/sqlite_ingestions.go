@@ -11,7 +11,7 @@ import (
 )
 
 const ingestionColumns = `id, courier, single, outcome, count, bytes, at, until, error_code, reason, detail, status,
-	address, trace_id, taken_at, taken_key, method, path, query, headers, body_bytes, redacted, body`
+	address, trace_id, taken_at, taken_key, taken_by, method, path, query, headers, body_bytes, redacted, body`
 
 // PutIngestions implements [Store]. The records are one transaction, one flush.
 func (s *SQLite) PutIngestions(ctx context.Context, records []event.IngestionRecord) error {
@@ -31,7 +31,7 @@ func (s *SQLite) PutIngestions(ctx context.Context, records []event.IngestionRec
 // putIngestion inserts a record, and counts it, unless it is there already.
 func putIngestion(conn *sqlite.Conn, r *event.IngestionRecord, change counts) error {
 	stmt, err := conn.Prepare("INSERT INTO ingestion_records (" + ingestionColumns + `)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`)
 	if err != nil {
 		return err
 	}
@@ -52,6 +52,7 @@ func putIngestion(conn *sqlite.Conn, r *event.IngestionRecord, change counts) er
 	b.text(r.TraceID)
 	b.time(r.TakenAt)
 	b.text(r.TakenKey)
+	b.text(r.TakenBy)
 	if n := bindRequest(&b, r.Request) + len(r.Detail); n > MaxRowBytes {
 		return tooLarge("sqlite put_ingestions", "ingestion record", r.ID, n)
 	}
@@ -176,13 +177,13 @@ func findIngestion(conn *sqlite.Conn, op, id string) (event.IngestionRecord, err
 }
 
 // TakeIngestion implements [Store].
-func (s *SQLite) TakeIngestion(ctx context.Context, id, key string, at time.Time) (r event.IngestionRecord, err error) {
+func (s *SQLite) TakeIngestion(ctx context.Context, id, key, keyID string, at time.Time) (r event.IngestionRecord, err error) {
 	const op = "sqlite take_ingestion"
 	if err := checkTaken(op, at); err != nil {
 		return r, err
 	}
 	err = s.write(ctx, "take_ingestion", func(conn *sqlite.Conn) error {
-		if err := storeTaken(conn, id, key, at); err != nil {
+		if err := storeTaken(conn, id, key, keyID, at); err != nil {
 			return err
 		}
 		r, err = findIngestion(conn, op, id)
@@ -191,14 +192,15 @@ func (s *SQLite) TakeIngestion(ctx context.Context, id, key string, at time.Time
 	return r, err
 }
 
-func storeTaken(conn *sqlite.Conn, id, key string, at time.Time) error {
-	stmt, err := conn.Prepare("UPDATE ingestion_records SET (taken_at, taken_key) = (?, ?) WHERE id = ? AND taken_at IS NULL")
+func storeTaken(conn *sqlite.Conn, id, key, keyID string, at time.Time) error {
+	stmt, err := conn.Prepare("UPDATE ingestion_records SET (taken_at, taken_key, taken_by) = (?, ?, ?) WHERE id = ? AND taken_at IS NULL")
 	if err != nil {
 		return err
 	}
 	b := binder{stmt: stmt}
 	b.time(at)
 	b.text(key)
+	b.text(keyID)
 	b.key(id)
 	_, err = stmt.Step()
 	return err
@@ -212,7 +214,7 @@ func readIngestion(c *columns) event.IngestionRecord {
 	r.At, r.Until = c.time(), c.time()
 	r.Code, r.Reason, r.Detail = event.Code(c.text()), c.text(), c.text()
 	r.Status, r.Address, r.TraceID = int(c.int()), c.text(), c.text()
-	r.TakenAt, r.TakenKey = c.time(), c.text()
+	r.TakenAt, r.TakenKey, r.TakenBy = c.time(), c.text(), c.text()
 	if !single {
 		return r
 	}

@@ -120,6 +120,7 @@ CREATE TABLE ingestion_records (
 	trace_id   TEXT,
 	taken_at   TEXT,
 	taken_key  TEXT,
+	taken_by   TEXT,
 	-- the request, NULL for a sum
 	method     TEXT,
 	path       TEXT,

@@ -99,7 +99,7 @@ type Store interface {
 	// TakeIngestion notes that a request was taken in, when, and as the event with
 	// which idempotency key. A record that was taken before keeps what it says. It
 	// returns the record as it then is, or an error with code NotFound.
-	TakeIngestion(ctx context.Context, id, key string, at time.Time) (event.IngestionRecord, error)
+	TakeIngestion(ctx context.Context, id, key, keyID string, at time.Time) (event.IngestionRecord, error)
 
 	// Counts returns how many rows there are. It costs the same with a thousand
 	// rows as with a hundred million.

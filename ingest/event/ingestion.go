@@ -48,6 +48,7 @@ type IngestionRecord struct {
 	// Set when an operator has taken the request in by hand.
 	TakenAt  time.Time `json:"takenAt,omitzero"`
 	TakenKey string    `json:"takenKey,omitempty"` // idempotency key of the event
+	TakenBy  string    `json:"takenBy,omitempty"`  // id of the secret that proved it, or [KeyIDOperator]
 }
 
 // Single reports whether the record tells of one request and holds it.
@@ -98,6 +99,7 @@ type Taken struct {
 	EventID   string `json:"eventId"`
 	Sequence  uint64 `json:"sequence"`  // in the stream
 	Duplicate bool   `json:"duplicate"` // the queue had it already
+	Conflict  bool   `json:"conflict"`  // what the queue had has another body, which counts
 	KeyID     string `json:"keyId"`     // of the secret that proves it, or [KeyIDOperator]
 }
 
