@@ -139,6 +139,7 @@ func printCounts(t *table, counts *event.StoreCounts) {
 	t.row("events", tally(counts.Records, []event.Status{event.Received, event.Processing, event.Processed, event.Failed, event.DeadLettered}))
 	t.row("dead letters", tally(counts.DeadLetters, event.ReviewStatuses))
 	t.row("shipments", fmt.Sprint(counts.Shipments))
+	t.row("records", tally(counts.Ingestions, rejections))
 }
 
 // tally shows the counts that are not zero, in the given order.
