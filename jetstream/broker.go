@@ -48,16 +48,18 @@ import (
 // then purged; nothing else ever is. A process that consumes must therefore
 // also reconcile, or history grows until the stream is full.
 type Broker struct {
-	cfg  Config
-	log  *slog.Logger
-	m    *metrics
-	gate gate
-	sync string // how it is made durable, in effect
+	cfg    Config
+	log    *slog.Logger
+	m      *metrics
+	gate   gate
+	sync   string // how it is made durable, in effect
+	natsgo bool   // see Deps
 
 	server *embedded    // nil when external
 	flush  func() error // makes the store durable; nil when that is not our business
 
-	publish, admin, consume *nats.Conn // consume is nil without Config.Consume
+	pipe                    *pipe      // publishes to the embedded server; nil without one
+	publish, admin, consume *nats.Conn // publish is nil with a pipe, consume without Config.Consume
 	js                      natsjs.JetStream
 	topo                    atomic.Pointer[topology]
 
@@ -99,7 +101,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 		cfg.Replicas = 1
 	}
 	b := &Broker{
-		cfg: cfg, log: deps.Logger, sync: cfg.Sync, flush: deps.flush,
+		cfg: cfg, log: deps.Logger, sync: cfg.Sync, flush: deps.flush, natsgo: deps.natsgo,
 		floors: lagged{lag: cmp.Or(deps.settleLag, time.Second)}, trouble: make(chan struct{}, 1),
 	}
 	if err := b.open(ctx, deps); err != nil {
@@ -232,8 +234,9 @@ func (b *Broker) startParts(ctx context.Context) (err error) {
 		})
 		b.start(ctx, "committer", b.commit.run)
 	}
-	if b.pub, err = newPublisher(b.publish, b.cfg, &b.gate, b.commit, b.m); err != nil {
-		return fmt.Errorf("subscribe to the broker's answers: %w", err)
+	b.pub = newPublisher(nats.NewInbox(), b.cfg, &b.gate, b.commit, b.m)
+	if err := b.openWire(ctx); err != nil {
+		return err
 	}
 	b.onStop("publishes in flight", b.pub.drain)
 	if b.cfg.Consume {

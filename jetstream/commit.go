@@ -31,15 +31,12 @@ func newCommitter(flush func() error, log *slog.Logger, m *metrics, failed func(
 	return &committer{flush: flush, log: log, m: m, failed: failed, wake: make(chan struct{}, 1), good: time.Now()}
 }
 
-// add queues a slot whose publish is acknowledged.
-func (c *committer) add(s *slot) {
+// add queues slots whose publishes are acknowledged.
+func (c *committer) add(acked []*slot) {
 	c.mu.Lock()
-	c.acked = append(c.acked, s)
+	c.acked = append(c.acked, acked...)
 	c.mu.Unlock()
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
+	signal(c.wake)
 }
 
 // run commits groups until ctx ends, and then what is left.

@@ -94,6 +94,7 @@ type Deps struct {
 	// For tests.
 	flush     func() error  // instead of flushing the file system
 	settleLag time.Duration // instead of a second, see [Broker.PullSettled]
+	natsgo    bool          // publish to the embedded server as to an external one, to compare
 }
 
 // Validate returns every fault at once, nil when there is none.

@@ -13,14 +13,16 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 )
 
-// connect opens the connections: one to publish, one for administration and
-// reading, and one to consume if this process does. They are separate because a
-// connection's writes queue behind each other.
+// connect opens the connections: one to publish to an external broker, one for
+// administration and reading, and one to consume if this process does. They are
+// separate because a connection's writes queue behind each other.
 func (b *Broker) connect(ctx context.Context) (err error) {
-	if b.publish, err = b.dial(ctx, "publish",
-		nats.ReconnectBufSize(-1), // nothing is kept for later: who publishes waits for the answer
-	); err != nil {
-		return err
+	if b.server == nil || b.natsgo {
+		if b.publish, err = b.dial(ctx, "publish",
+			nats.ReconnectBufSize(-1), // nothing is kept for later: who publishes waits for the answer
+		); err != nil {
+			return err
+		}
 	}
 	if b.admin, err = b.dial(ctx, "admin", nats.ReconnectBufSize(-1)); err != nil {
 		return err
@@ -110,26 +112,55 @@ func retry[T any](ctx context.Context, f func() (T, error), forGood func(error) 
 	}
 }
 
+// openWire gives the publisher its wire.
+func (b *Broker) openWire(ctx context.Context) (err error) {
+	if b.publish != nil {
+		if b.pub.wire, err = newClient(b.publish, b.pub); err != nil {
+			return fmt.Errorf("subscribe to the broker's answers: %w", err)
+		}
+		return nil
+	}
+	b.pipe = &pipe{
+		dial: b.server.InProcessConn, name: b.cfg.Name + " publish",
+		inbox: b.pub.slots.inbox, maxPayload: int(b.cfg.MaxMessageBytes),
+		onFrame: b.pub.onFrame, onRead: b.pub.handOn,
+		onLost: b.publishingLost, onBack: b.publishingBack,
+	}
+	b.pub.wire = b.pipe
+	if err := b.pipe.open(ctx); err != nil {
+		return fmt.Errorf("connect to the embedded broker: %w", err)
+	}
+	b.onStop("publish connection", func(context.Context) error { b.pipe.close(); return nil })
+	return nil
+}
+
 // watchConnections says what to do when a connection is lost or comes back.
 func (b *Broker) watchConnections() {
-	b.publish.SetDisconnectErrHandler(func(_ *nats.Conn, err error) {
-		if b.gate.holds(closing) {
-			return
-		}
-		b.log.Warn("connection to the broker lost", "error", err)
-		b.gate.shut(disconnected, "not connected to the broker")
-		b.pub.abandon(refuse("the connection to the broker broke before its answer came, it is not known whether it is stored"))
-	})
-	b.publish.SetReconnectHandler(func(*nats.Conn) {
-		b.log.Info("connection to the broker is back")
-		b.gate.open(disconnected)
-	})
+	if b.publish != nil {
+		b.publish.SetDisconnectErrHandler(func(_ *nats.Conn, err error) { b.publishingLost(err) })
+		b.publish.SetReconnectHandler(func(*nats.Conn) { b.publishingBack() })
+	}
 	if b.cfg.Consume {
 		b.consume.SetReconnectHandler(func(*nats.Conn) {
 			b.events.reconnected()
 			b.advisories.reconnected()
 		})
 	}
+}
+
+// publishingLost ends the publishes that no answer can come to any more.
+func (b *Broker) publishingLost(err error) {
+	if b.gate.holds(closing) {
+		return
+	}
+	b.log.Warn("connection to the broker lost", "error", err)
+	b.gate.shut(disconnected, "not connected to the broker")
+	b.pub.abandon(refuse("the connection to the broker broke before its answer came, it is not known whether it is stored"))
+}
+
+func (b *Broker) publishingBack() {
+	b.log.Info("connection to the broker is back")
+	b.gate.open(disconnected)
 }
 
 // withoutPasswords returns a list of URLs as it may be shown.

@@ -127,7 +127,7 @@ func TestStoredHeadersDontPassForTheBrokers(t *testing.T) {
 		{"Status": {"404"}, "Nats-Sequence": {"99"}},
 		{"Status": {"204"}, "Nats-Sequence": {"0"}, "Nats-Stream": {"OTHER"}},
 	} {
-		if err := b.publish.PublishMsg(&nats.Msg{Subject: "events.demo", Header: h}); err != nil {
+		if err := b.admin.PublishMsg(&nats.Msg{Subject: "events.demo", Header: h}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -149,12 +149,14 @@ func TestStoredHeadersDontPassForTheBrokers(t *testing.T) {
 func TestSlotsMeetOnlyTheirOwnAnswers(t *testing.T) {
 	t.Parallel()
 	p := newSlots("_INBOX.x", 3)
-	s := <-p.free
-	if got := p.find(s.reply); got != s {
+	<-p.free
+	s := p.take()
+	find := func(subject string) *slot { return p.find([]byte(subject)) }
+	if got := find(s.reply); got != s {
 		t.Errorf("find(%s) = %v", s.reply, got)
 	}
 	p.retire(s)
-	if got := p.find(s.reply); got != nil {
+	if got := find(s.reply); got != nil {
 		t.Errorf("the late answer to a retired slot meets %+v", got)
 	}
 	next := p.all[s.index].Load()
@@ -162,7 +164,7 @@ func TestSlotsMeetOnlyTheirOwnAnswers(t *testing.T) {
 		t.Errorf("retired %s, replaced by %s, %d free", s.reply, next.reply, len(p.free))
 	}
 	for _, subject := range []string{"", "_INBOX.x", "_INBOX.x.", "_INBOX.x.3-0", "_INBOX.x.-1-0", "_INBOX.x.0", "_INBOX.x.0-9", "_INBOX.x.zz-0"} {
-		if got := p.find(subject); got != nil {
+		if got := find(subject); got != nil {
 			t.Errorf("find(%q) = %+v", subject, got)
 		}
 	}

@@ -53,7 +53,11 @@ func (b *Broker) store(ctx context.Context, e *event.Envelope) (event.Receipt, e
 // headers, decides what it is.
 func (b *Broker) storeDuplicate(ctx context.Context, e *event.Envelope, id string, seq uint64) (event.Receipt, error) {
 	r := event.Receipt{Sequence: seq, Duplicate: true}
-	original, err := b.loadBy(ctx, b.publish, seq) // which has just proved to work
+	conn := b.admin
+	if b.publish != nil {
+		conn = b.publish // which has just proved to work
+	}
+	original, err := b.loadBy(ctx, conn, seq)
 	known := err == nil && original.Identity() == e.Identity() && original.Replay == e.Replay
 	if known && bytes.Equal(original.Body, e.Body) {
 		return r, nil
@@ -75,7 +79,7 @@ func contentID(e *event.Envelope) string {
 
 // publisher sends messages and meets their answers.
 type publisher struct {
-	conn    *nats.Conn
+	wire    wire
 	slots   *slots
 	gate    *gate
 	commit  *committer // nil when nothing of ours is flushed
@@ -83,19 +87,23 @@ type publisher struct {
 	timeout time.Duration
 	acked   atomic.Int64  // Unix nanoseconds of the last answer
 	ended   chan struct{} // closed by drain
+	stored  []*slot       // answered, not handed on yet; of the goroutine that reads answers
 }
 
-// newPublisher subscribes to the answers and is ready to send.
-func newPublisher(conn *nats.Conn, cfg Config, g *gate, c *committer, m *metrics) (*publisher, error) {
-	p := &publisher{
-		conn: conn, gate: g, commit: c, m: m, timeout: cfg.PublishTimeout, ended: make(chan struct{}),
-		slots: newSlots(conn.NewInbox(), cfg.MaxInFlight),
+// wire carries publishes to the broker.
+type wire interface {
+	// publish puts e on its way, with the slot's headers, to be answered at the
+	// slot's subject. It keeps no reference to either. After an error nothing is
+	// on its way.
+	publish(s *slot, e *event.Envelope) error
+}
+
+// newPublisher returns a publisher that is ready to send once it has a wire.
+func newPublisher(inbox string, cfg Config, g *gate, c *committer, m *metrics) *publisher {
+	return &publisher{
+		gate: g, commit: c, m: m, timeout: cfg.PublishTimeout, ended: make(chan struct{}),
+		slots: newSlots(inbox, cfg.MaxInFlight),
 	}
-	sub, err := conn.Subscribe(p.slots.inbox+".*", p.onReply)
-	if err != nil {
-		return nil, err
-	}
-	return p, sub.SetPendingLimits(-1, -1)
 }
 
 // send publishes e under id and waits for its outcome.
@@ -131,7 +139,7 @@ func (p *publisher) sendOnce(ctx context.Context, e *event.Envelope, id string, 
 		return ack{}, err
 	}
 	s.waiting.Store(true)
-	err = p.conn.PublishMsg(&s.msg)
+	err = p.wire.publish(s, e)
 	s.forget()
 	if err != nil {
 		p.retire(s)
@@ -153,15 +161,15 @@ func (p *publisher) sendOnce(ctx context.Context, e *event.Envelope, id string, 
 // acquire takes a free slot.
 func (p *publisher) acquire(ctx context.Context, deadline time.Time) (*slot, error) {
 	select {
-	case s := <-p.slots.free:
-		return s, nil
+	case <-p.slots.free:
+		return p.slots.take(), nil
 	default:
 	}
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	select {
-	case s := <-p.slots.free:
-		return s, nil
+	case <-p.slots.free:
+		return p.slots.take(), nil
 	case <-p.ended:
 		return nil, refuse("the appliance is stopping")
 	case <-ctx.Done():
@@ -201,24 +209,39 @@ func (p *publisher) retire(s *slot) {
 	p.m.retiredSlots.Inc()
 }
 
-// onReply meets one answer. It is called by one goroutine.
-func (p *publisher) onReply(m *nats.Msg) {
-	s := p.slots.find(m.Subject)
+// answered meets one answer: what was said to the subject reply, or that nobody
+// listens. It is called by one goroutine, as is handOn.
+func (p *publisher) answered(reply []byte, nobody bool, data []byte) {
+	s := p.slots.find(reply)
 	if s == nil || !s.waiting.CompareAndSwap(true, false) {
 		return // too late
 	}
-	if len(m.Data) == 0 && m.Header.Get("Status") == "503" {
+	if nobody {
 		s.answer = ack{err: refuse("no stream takes it: the broker has no leader for it or JetStream is off")}
 	} else {
-		s.answer = parseAck(m.Data)
+		s.answer = parseAck(data)
 		p.acked.Store(time.Now().UnixNano())
 		p.gate.open(stalled)
 	}
 	if s.answer.err == nil && p.commit != nil {
-		p.commit.add(s)
+		p.stored = append(p.stored, s)
 		return
 	}
 	s.resolve()
+}
+
+// onFrame is answered for a pipe.
+func (p *publisher) onFrame(f frame) {
+	p.answered(f.subject, bytes.HasPrefix(f.header, []byte("NATS/1.0 503")), f.data)
+}
+
+// handOn leaves to the committer what was answered since.
+func (p *publisher) handOn() {
+	if len(p.stored) > 0 {
+		p.commit.add(p.stored)
+		clear(p.stored)
+		p.stored = p.stored[:0]
+	}
 }
 
 // abandon ends every wait for an answer that can't come any more.
@@ -258,7 +281,7 @@ func sendError(err error) *event.Error {
 	switch {
 	case errors.Is(err, nats.ErrMaxPayload):
 		return event.Errorf(event.PayloadTooLarge, "publish", "larger than the broker takes: %w", err)
-	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionClosed):
+	case errors.Is(err, errPipeDown), errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionClosed):
 		return refuse("not connected to the broker")
 	default:
 		return refuse("%w", err)

@@ -1,19 +1,19 @@
 package jetstream
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/nats-io/nats.go"
 
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
 // slot is the place of one publish between its sending and its answer. What a
-// publish needs is made once with the slot: the message, its headers, the
-// subject of the answer.
+// publish needs is made once with the slot: the subject of the answer, the place
+// for its headers.
 //
 // A slot belongs to one publish at a time. Whoever turns waiting off decides the
 // outcome: the reply callback for an answer, the publish itself when it gives
@@ -22,14 +22,13 @@ import (
 // a late answer meets nobody.
 type slot struct {
 	index   int
-	reply   string // subject of the answer
-	msg     nats.Msg
-	values  [maxHeaders][1]string // what msg.Header's values point at
-	waiting atomic.Bool           // an answer is expected
-	answer  ack                   // set before done
-	lost    bool                  // no answer came and one may still; set before done
-	done    chan struct{}         // one token when the outcome is known
-	timer   *time.Timer           // of the publish
+	reply   string      // subject of the answer
+	headers [][2]string // name and value of each header of the publish
+	waiting atomic.Bool // an answer is expected
+	answer  ack         // set before done
+	lost    bool        // no answer came and one may still; set before done
+	done    chan struct{}
+	timer   *time.Timer // of the publish
 }
 
 // maxHeaders is the number of headers on a message: the envelope's and the id.
@@ -40,25 +39,23 @@ func newSlot(index int, reply string) *slot {
 	t.Stop()
 	return &slot{
 		index: index, reply: reply, timer: t, done: make(chan struct{}, 1),
-		msg: nats.Msg{Reply: reply, Header: make(nats.Header, maxHeaders)},
+		headers: make([][2]string, 0, maxHeaders),
 	}
 }
 
-// fill makes the slot's message of e. The message refers to e's bytes until
-// forget. It fails for a header that would not come out as it goes in.
+// fill makes the slot ready for a publish of e. The headers refer to e's bytes
+// until forget. It fails for a header that would not come out as it goes in.
 func (s *slot) fill(e *event.Envelope, id string) (err error) {
 	s.answer, s.lost = ack{}, false
-	s.msg.Subject = subjectPrefix + e.Courier
-	s.msg.Data = e.Body
-	n := 0
+	if !event.ValidCourier(e.Courier) {
+		return event.Errorf(event.InvalidPayload, "publish", "%q is no courier's name", e.Courier)
+	}
 	set := func(name, value string) bool {
 		if strings.TrimSpace(value) != value || strings.ContainsAny(value, "\r\n") {
 			err = event.Errorf(event.InvalidPayload, "publish", "header %s: %q has a line break, or white space at an end", name, value)
 			return false
 		}
-		s.values[n][0] = value
-		s.msg.Header[name] = s.values[n][:]
-		n++
+		s.headers = append(s.headers, [2]string{name, value})
 		return true
 	}
 	if set(event.HeaderMsgID, id) {
@@ -69,25 +66,28 @@ func (s *slot) fill(e *event.Envelope, id string) (err error) {
 
 // forget drops every reference to the caller's bytes.
 func (s *slot) forget() {
-	s.msg.Subject, s.msg.Data = "", nil
-	clear(s.msg.Header)
-	clear(s.values[:])
+	clear(s.headers)
+	s.headers = s.headers[:0]
 }
 
 // resolve hands the outcome to the publish that waits on s.
 func (s *slot) resolve() { s.done <- struct{}{} }
 
 // slots is the fixed set of slots under one wildcard inbox. Subjects are
-// "<inbox>.<index>-<generation>".
+// "<inbox>.<index>-<generation>". Those used last are used first, so that few
+// subjects are in use at a time: the server keeps whom 1,024 of them lead to.
 type slots struct {
 	inbox string // without the last dot
 	all   []atomic.Pointer[slot]
-	free  chan *slot
-	gens  []uint32 // by index; touched by the slot's owner only
+	gens  []uint32      // by index; touched by the slot's owner only
+	free  chan struct{} // a token for each slot in idle
+
+	mu   sync.Mutex
+	idle []*slot
 }
 
 func newSlots(inbox string, n int) *slots {
-	p := &slots{inbox: inbox, all: make([]atomic.Pointer[slot], n), free: make(chan *slot, n), gens: make([]uint32, n)}
+	p := &slots{inbox: inbox, all: make([]atomic.Pointer[slot], n), free: make(chan struct{}, n), gens: make([]uint32, n)}
 	for i := range n {
 		p.put(p.make(i))
 	}
@@ -102,23 +102,38 @@ func (p *slots) make(index int) *slot {
 	return s
 }
 
+// take returns a free slot to whoever has received a token of free.
+func (p *slots) take() *slot {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last := len(p.idle) - 1
+	s := p.idle[last]
+	p.idle = p.idle[:last]
+	return s
+}
+
 // put gives back a slot that was answered.
-func (p *slots) put(s *slot) { p.free <- s }
+func (p *slots) put(s *slot) {
+	p.mu.Lock()
+	p.idle = append(p.idle, s)
+	p.mu.Unlock()
+	p.free <- struct{}{}
+}
 
 // retire replaces a slot that was not answered.
 func (p *slots) retire(s *slot) { p.put(p.make(s.index)) }
 
 // find returns the slot that waits on subject, nil when none does (any more).
-func (p *slots) find(subject string) *slot {
+func (p *slots) find(subject []byte) *slot {
 	if len(subject) <= len(p.inbox) {
 		return nil
 	}
-	number, _, _ := strings.Cut(subject[len(p.inbox)+1:], "-")
-	i, err := strconv.Atoi(number)
-	if err != nil || i < 0 || i >= len(p.all) {
+	number, _, _ := bytes.Cut(subject[len(p.inbox)+1:], []byte("-"))
+	i, ok := parseLength(number)
+	if !ok || i >= len(p.all) {
 		return nil
 	}
-	if s := p.all[i].Load(); s.reply == subject {
+	if s := p.all[i].Load(); s.reply == string(subject) {
 		return s
 	}
 	return nil

@@ -178,6 +178,11 @@ func (b *Broker) dirtySince(well time.Time) (since time.Time, dirty bool) {
 func (b *Broker) waitConnected(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, backTimeout, errors.New("connections don't come back"))
 	defer cancel()
+	for b.pipe != nil && !b.pipe.connected() {
+		if err := sleep(ctx, 5*time.Millisecond); err != nil {
+			return err
+		}
+	}
 	for _, c := range []*nats.Conn{b.publish, b.admin, b.consume} {
 		for c != nil && !c.IsConnected() {
 			if err := sleep(ctx, 5*time.Millisecond); err != nil {

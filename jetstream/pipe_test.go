@@ -1,0 +1,323 @@
+package jetstream
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+func TestParseFrame(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		in   string
+		want frame
+		used int
+	}{
+		{"MSG _INBOX.a.0-0 1 5\r\nhello\r\nMSG", frame{kind: "MSG", subject: []byte("_INBOX.a.0-0"), data: []byte("hello")}, 29},
+		{"MSG a 1 0\r\n\r\n", frame{kind: "MSG", subject: []byte("a"), data: []byte{}}, 13},
+		{"HMSG a 1 16 18\r\nNATS/1.0 503\r\n\r\nok\r\n", frame{kind: "MSG", subject: []byte("a"), header: []byte("NATS/1.0 503\r\n\r\n"), data: []byte("ok")}, 36},
+		{"PING\r\n", frame{kind: "PING"}, 6},
+		{"+OK\r\n", frame{kind: "+OK"}, 5},
+		{"-ERR 'Stale Connection'\r\n", frame{kind: "-ERR", data: []byte("'Stale Connection'")}, 25},
+		{"INFO {\"a\":1}\r\n", frame{kind: "INFO", data: []byte(`{"a":1}`)}, 14},
+	} {
+		f, used, err := parseFrame([]byte(c.in))
+		if err != nil || used != c.used || f.kind != c.want.kind || !bytes.Equal(f.subject, c.want.subject) ||
+			!bytes.Equal(f.header, c.want.header) || !bytes.Equal(f.data, c.want.data) {
+			t.Errorf("%q: %+v, %d, %v, want %+v, %d", c.in, f, used, err, c.want, c.used)
+		}
+		for n := range c.used {
+			if _, used, err := parseFrame([]byte(c.in[:n])); used != 0 || err != nil {
+				t.Errorf("%q: %d, %v, want more to be awaited", c.in[:n], used, err)
+			}
+		}
+	}
+	for _, in := range []string{
+		"\r\n", "HELLO\r\n", "msg a 1 0\r\n\r\n", "MSG\r\n", "MSG a\r\n", "MSG a 1\r\n", "MSG a 1 x\r\n", "MSG a 1 -1\r\n", "MSG a 1 2097152\r\n",
+		"MSG a 1 5\r\nhelloMSG a", "HMSG a 1 5\r\n", "HMSG a 1 6 5\r\n", "HMSG a 1 x 5\r\n", strings.Repeat("x", maxFrame+1),
+	} {
+		if f, used, err := parseFrame([]byte(in)); err == nil {
+			t.Errorf("%.40q: %+v, %d, want an error", in, f, used)
+		}
+	}
+}
+
+// FuzzParseFrame checks that a frame is read the same however it arrives.
+func FuzzParseFrame(f *testing.F) {
+	for _, s := range []string{"MSG a 1 5\r\nhello\r\n", "HMSG a 1 12 14\r\nNATS/1.0\r\n\r\nok\r\n", "PING\r\n", "-ERR 'x'\r\n", "MSG a 1 9999999\r\n", "INFO {}\r\n"} {
+		f.Add([]byte(s), 3)
+	}
+	f.Fuzz(func(t *testing.T, b []byte, cut int) {
+		got, used, err := parseFrame(b)
+		if err != nil || used == 0 {
+			return
+		}
+		if used > len(b) || len(got.subject)+len(got.header)+len(got.data) > used {
+			t.Fatalf("%q: %+v uses %d", b, got, used)
+		}
+		again, same, err := parseFrame(b[:used])
+		if err != nil || same != used || again.kind != got.kind || !bytes.Equal(again.data, got.data) {
+			t.Fatalf("%q: %+v, %d, %v without what follows, want %+v, %d", b, again, same, err, got, used)
+		}
+		if cut > 0 && cut < used {
+			if _, part, err := parseFrame(b[:cut]); part != 0 || err != nil {
+				t.Fatalf("%q: %d, %v, want more to be awaited", b[:cut], part, err)
+			}
+		}
+	})
+}
+
+// peer is the far end of a pipe, as its test wants it to be.
+type peer struct {
+	t    *testing.T
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+// pipeTo returns a pipe whose connections end at the peers that come out of the
+// channel, greeted already.
+func pipeTo(t *testing.T, p *pipe) <-chan *peer {
+	t.Helper()
+	peers := make(chan *peer, 1)
+	p.dial = func() (net.Conn, error) {
+		near, far := net.Pipe()
+		go func() {
+			p := &peer{t: t, conn: far, in: bufio.NewReader(far)}
+			p.say("INFO {}\r\n")
+			p.hears("CONNECT {")
+			p.hears("SUB in.* 1")
+			p.hears("PING")
+			p.say("PONG\r\n")
+			peers <- p
+		}()
+		return near, nil
+	}
+	p.inbox, p.maxPayload = "in", 16<<20
+	if err := p.open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.close)
+	return peers
+}
+
+func (p *peer) say(s string) {
+	if _, err := io.WriteString(p.conn, s); err != nil && !errors.Is(err, io.ErrClosedPipe) {
+		p.t.Errorf("say %q: %v", s, err)
+	}
+}
+
+func (p *peer) hears(start string) {
+	line, err := p.in.ReadString('\n')
+	if err != nil || !strings.HasPrefix(line, start) {
+		p.t.Errorf("heard %q, %v, want %q", line, err, start)
+	}
+}
+
+func TestPipeSpeaks(t *testing.T) {
+	t.Parallel()
+	var got []string
+	reads := make(chan struct{}, 100)
+	p := &pipe{
+		onFrame: func(f frame) { got = append(got, fmt.Sprintf("%s %s %d", f.subject, f.header, len(f.data))) },
+		onRead:  func() { reads <- struct{}{} },
+		onLost:  func(error) {}, onBack: func() {},
+	}
+	far := <-pipeTo(t, p)
+	far.say("PING\r\n")
+	far.hears("PONG")
+
+	s := newSlot(0, "in.0-0")
+	e := envelope("k")
+	if err := s.fill(e, "demo:k"); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.publish(s, e); err != nil {
+		t.Fatal(err)
+	}
+	var subject, reply string
+	var header, all int
+	if _, err := fmt.Fscanf(far.in, "HPUB %s %s %d %d\r\n", &subject, &reply, &header, &all); err != nil || subject != "events.demo" || reply != "in.0-0" {
+		t.Fatalf("%s %s %d %d, %v", subject, reply, header, all, err)
+	}
+	block := make([]byte, all+2)
+	if _, err := io.ReadFull(far.in, block); err != nil {
+		t.Fatal(err)
+	}
+	h, err := nats.DecodeHeadersMsg(block[:header])
+	if d := decode(h, e.Body, 1); err != nil || d.Fault != nil || d.Key != "k" || h.Get(event.HeaderMsgID) != "demo:k" {
+		t.Errorf("headers %q, %v", block[:header], err)
+	}
+	if string(block[header:]) != string(e.Body)+"\r\n" {
+		t.Errorf("body %q", block[header:])
+	}
+
+	// An answer longer than the buffer, in pieces, and one behind it.
+	big := strings.Repeat("x", 3*pipeReadLen)
+	far.say(fmt.Sprintf("MSG in.0-0 1 %d\r\n%s", len(big), big[:10]))
+	far.say(big[10:] + "\r\nHMSG in.1-0 1 16 16\r\nNATS/1.0 503\r\n\r")
+	far.say("\n\r\n")
+	eventually(t, "both answers", func() bool { <-reads; return len(got) == 2 })
+	if want := []string{fmt.Sprintf("in.0-0  %d", len(big)), "in.1-0 NATS/1.0 503\r\n\r\n 0"}; got[0] != want[0] || got[1] != want[1] {
+		t.Errorf("answers %q, want %q", got, want)
+	}
+}
+
+func TestPipeComesBack(t *testing.T) {
+	t.Parallel()
+	lost, back := make(chan error, 1), make(chan struct{}, 1)
+	p := &pipe{
+		onFrame: func(frame) {}, onRead: func() {},
+		onLost: func(err error) { lost <- err }, onBack: func() { back <- struct{}{} },
+	}
+	peers := pipeTo(t, p)
+	for _, ending := range []struct {
+		end  func(*peer)
+		want string
+	}{
+		{func(far *peer) { far.say("-ERR 'Stale Connection'\r\n") }, "Stale Connection"},
+		{func(far *peer) { far.say("hello?\r\n") }, errFrame.Error()},
+		{func(far *peer) { far.conn.Close() }, "EOF"},
+	} {
+		far := <-peers
+		ending.end(far)
+		if err := <-lost; err == nil || !strings.Contains(err.Error(), ending.want) {
+			t.Errorf("lost for %v, want %s", err, ending.want)
+		}
+		<-back
+		if !p.connected() {
+			t.Error("not connected after it came back")
+		}
+	}
+}
+
+// TestPipeThatIsNotReadHoldsPublishesBack keeps a server from reading: publishes
+// wait rather than fill the memory, until it reads on or is gone.
+func TestPipeThatIsNotReadHoldsPublishesBack(t *testing.T) {
+	t.Parallel()
+	p := &pipe{onFrame: func(frame) {}, onRead: func() {}, onLost: func(error) {}, onBack: func() {}}
+	peers := pipeTo(t, p)
+	far := <-peers
+	const callers, size = 20, 1 << 20
+	var sent, down atomic.Int32
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() {
+			e := envelope(strconv.Itoa(i))
+			e.Body = make([]byte, size)
+			s := newSlot(i, "in.0-0")
+			err := s.fill(e, "id")
+			if err == nil {
+				err = p.publish(s, e)
+			}
+			switch {
+			case err == nil:
+				sent.Add(1)
+			case errors.Is(err, errPipeDown):
+				down.Add(1)
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	queued := func() int { p.mu.Lock(); defer p.mu.Unlock(); return len(p.out) }
+	eventually(t, "the queue is full", func() bool { return queued() > pipeQueue })
+	if n := queued(); n > pipeQueue+2*size {
+		t.Errorf("%d bytes are queued, want no more than one event above %d", n, pipeQueue)
+	}
+	before := sent.Load()
+	if before == callers {
+		t.Error("nobody was held back")
+	}
+	if _, err := io.CopyN(io.Discard, far.in, 5*size); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "others to follow", func() bool { return sent.Load() > before })
+	far.conn.Close()
+	wg.Wait()
+	if sent.Load()+down.Load() != callers || down.Load() == 0 {
+		t.Errorf("%d sent, %d refused", sent.Load(), down.Load())
+	}
+}
+
+func TestPipeAllocates(t *testing.T) {
+	p := &pipe{maxPayload: 1 << 20, wake: make(chan struct{}, 1)}
+	p.room.L = &p.mu
+	p.conn, _ = net.Pipe()
+	s, e := newSlot(0, "in.0-0"), envelope("k")
+	publish := func() {
+		if err := errors.Join(s.fill(e, "demo:k"), p.publish(s, e)); err != nil {
+			t.Fatal(err)
+		}
+		s.forget()
+		p.out = p.out[:0]
+	}
+	publish()
+	if n := testing.AllocsPerRun(100, publish); n > 1 {
+		t.Errorf("%v allocations for a publish, want one: the time as text", n)
+	}
+	answer := []byte("MSG in.0-0 1 29\r\n" + `{"stream":"EVENTS", "seq":22}` + "\r\n")
+	if n := testing.AllocsPerRun(100, func() {
+		if f, _, err := parseFrame(answer); err != nil || f.kind != "MSG" {
+			t.Fatal(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations for an answer, want none", n)
+	}
+}
+
+// TestEmbeddedServerStopsUnderLoad stops the server under the publishers' feet,
+// several times.
+func TestEmbeddedServerStopsUnderLoad(t *testing.T) {
+	t.Parallel()
+	b := open(t, testConfig(t))
+	l := startLoad(t, b, 20)
+	for range 3 {
+		l.more(t, 300)
+		b.server.stop()
+		eventually(t, "the loss is noticed", func() bool { return !b.Healthy() })
+		if err := b.server.start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.more(t, 300)
+	l.end()
+	l.checkAllStored(t, b)
+}
+
+func TestPublishWithoutAStreamSaysSo(t *testing.T) {
+	onBackends(t, func(t *testing.T, cfg Config) {
+		b := open(t, cfg)
+		if err := b.js.DeleteStream(t.Context(), eventsStream); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		_, err := b.Publish(t.Context(), envelope("k"))
+		if event.CodeOf(err) != event.IntakeUnavailable || !strings.Contains(err.Error(), "no stream takes it") || time.Since(start) > cfg.PublishTimeout/2 {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+	})
+}
+
+func TestPipeGivesUpWithItsContext(t *testing.T) {
+	t.Parallel()
+	p := &pipe{dial: func() (net.Conn, error) { return nil, errors.New("stopped") }}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := p.open(ctx); err == nil || !strings.Contains(err.Error(), "stopped") {
+		t.Errorf("open: %v", err)
+	}
+}
