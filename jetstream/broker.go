@@ -65,6 +65,7 @@ type Broker struct {
 
 	pub                *publisher
 	commit             *committer // nil without SyncGroup
+	recent             *recent    // nil when external, see learn.go
 	events, advisories *puller    // nil without Config.Consume
 
 	floors     lagged
@@ -100,6 +101,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 	if cfg.Mode == ModeEmbedded {
 		cfg.Replicas = 1
 	}
+	cfg.serverWindow = deps.serverWindow
 	b := &Broker{
 		cfg: cfg, log: deps.Logger, sync: cfg.Sync, flush: deps.flush, natsgo: deps.natsgo,
 		floors: lagged{lag: cmp.Or(deps.settleLag, time.Second)}, trouble: make(chan struct{}, 1),
@@ -156,7 +158,7 @@ func (b *Broker) openStore() error {
 		b.flush = flush
 		b.onStop("flush", func(context.Context) error { return errors.Join(flush(), closeFD()) })
 	}
-	b.server = newEmbedded(b.cfg, b.log)
+	b.server, b.recent = newEmbedded(b.cfg, b.log), newRecent(b.cfg.DuplicateWindow, 0)
 	if err := b.dropUnwritten(); err != nil {
 		return err
 	}
@@ -184,6 +186,9 @@ func (b *Broker) openTopology(ctx context.Context) error {
 	b.reportLost()
 	if b.server == nil {
 		return nil
+	}
+	if err := b.recall(ctx); err != nil {
+		return err
 	}
 	if err := b.flush(); err != nil {
 		return fmt.Errorf("make the store durable: %w", err)
@@ -234,7 +239,7 @@ func (b *Broker) startParts(ctx context.Context) (err error) {
 		})
 		b.start(ctx, "committer", b.commit.run)
 	}
-	b.pub = newPublisher(nats.NewInbox(), b.cfg, &b.gate, b.commit, b.m)
+	b.pub = newPublisher(nats.NewInbox(), b.cfg, &b.gate, b.commit, b.recent, b.m)
 	if err := b.openWire(ctx); err != nil {
 		return err
 	}
@@ -246,6 +251,9 @@ func (b *Broker) startParts(ctx context.Context) (err error) {
 		b.start(ctx, "pull of advisories", b.advisories.run)
 		b.onStop("pulling", b.StopPulling)
 		b.start(ctx, "retention", b.keepHistory)
+	}
+	if b.recent != nil {
+		b.start(ctx, "memory of ids", b.remember)
 	}
 	b.watchConnections()
 	b.start(ctx, "watch", b.watch)

@@ -49,7 +49,7 @@ type Config struct {
 	// The streams and their consumers.
 	MaxBytes        int64         // of the events' stream, history included
 	MaxMessageBytes int32         // of one event with its headers; embedded only
-	DuplicateWindow time.Duration // how long the broker remembers message ids
+	DuplicateWindow time.Duration // for how long a copy of an event is known as one, at least
 	AckWait         time.Duration // until an unanswered first attempt is given up
 	MaxDeliver      int           // attempts at one event
 	// Delays[n-1] is the policy's delay after attempt n, without jitter. One for
@@ -66,6 +66,8 @@ type Config struct {
 	PublishTimeout time.Duration // until a publish without an answer is refused
 	MaxInFlight    int           // publishes waiting for their answer; more callers queue
 	PullBuffer     int           // events fetched ahead of Pull
+
+	serverWindow time.Duration // of Deps
 }
 
 // Defaults returns the design's values for an embedded broker that does all.
@@ -95,6 +97,9 @@ type Deps struct {
 	flush     func() error  // instead of flushing the file system
 	settleLag time.Duration // instead of a second, see [Broker.PullSettled]
 	natsgo    bool          // publish to the embedded server as to an external one, to compare
+	// serverWindow is for how long the embedded server knows duplicates, instead
+	// of brokerWindow.
+	serverWindow time.Duration
 }
 
 // Validate returns every fault at once, nil when there is none.

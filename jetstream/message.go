@@ -3,6 +3,7 @@ package jetstream
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -25,6 +26,7 @@ func decode(h nats.Header, body []byte, seq uint64) event.Delivery {
 type ackSubject struct {
 	deliveries int
 	seq        uint64
+	at         time.Time // when it was stored
 }
 
 func parseAckSubject(subject string) (a ackSubject, ok bool) {
@@ -42,13 +44,19 @@ func parseAckSubject(subject string) (a ackSubject, ok bool) {
 		}
 	}
 	deliveries, rest, _ := strings.Cut(rest, ".")
-	seq, _, _ := strings.Cut(rest, ".")
+	seq, rest, _ := strings.Cut(rest, ".")
+	_, rest, _ = strings.Cut(rest, ".") // the consumer's own sequence
+	nanos, _, _ := strings.Cut(rest, ".")
 	n, err := strconv.ParseUint(deliveries, 10, 31)
 	if err != nil {
 		return a, false
 	}
 	a.deliveries = int(n)
-	a.seq, err = strconv.ParseUint(seq, 10, 64)
+	if a.seq, err = strconv.ParseUint(seq, 10, 64); err != nil {
+		return a, false
+	}
+	at, err := strconv.ParseInt(nanos, 10, 64)
+	a.at = time.Unix(0, at)
 	return a, err == nil
 }
 

@@ -13,6 +13,7 @@ type metrics struct {
 	publishes      *prometheus.CounterVec // by outcome: stored, duplicate, conflict, refused
 	publishSeconds prometheus.Histogram
 	retiredSlots   prometheus.Counter
+	remembered     prometheus.Gauge
 	flushes        prometheus.Counter
 	flushedEvents  prometheus.Counter
 	flushErrors    prometheus.Counter
@@ -45,6 +46,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		publishes:      set.counters("publishes_total", "Publishes, by outcome.", "outcome"),
 		publishSeconds: set.histogram("publish_seconds", "Time from a publish to its answer, the flush included."),
 		retiredSlots:   set.counter("retired_slots_total", "Publishes that got no answer in time."),
+		remembered:     set.gauge("remembered_ids", "Message ids of the duplicate window in memory, embedded only."),
 		flushes:        set.counter("flushes_total", "Group flushes."),
 		flushedEvents:  set.counter("flushed_events_total", "Publishes made durable by a group flush."),
 		flushErrors:    set.counter("flush_errors_total", "Group flushes that failed, their whole group refused."),

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -78,10 +79,11 @@ func FuzzParseAck(f *testing.F) {
 
 func TestParseAckSubject(t *testing.T) {
 	t.Parallel()
+	at := time.Unix(1772107200, 0)
 	for subject, want := range map[string]ackSubject{
-		"$JS.ACK.EVENTS.processors.3.17.42.1772107200000000000.5":                {3, 17},
-		"$JS.ACK._.hash.EVENTS.processors.2.9.12.1772107200000000000.0":          {2, 9},
-		"$JS.ACK.hub.hash.EVENTS.processors.2.9.12.1772107200000000000.0.random": {2, 9},
+		"$JS.ACK.EVENTS.processors.3.17.42.1772107200000000000.5":                {3, 17, at},
+		"$JS.ACK._.hash.EVENTS.processors.2.9.12.1772107200000000000.0":          {2, 9, at},
+		"$JS.ACK.hub.hash.EVENTS.processors.2.9.12.1772107200000000000.0.random": {2, 9, at},
 	} {
 		if got, ok := parseAckSubject(subject); !ok || got != want {
 			t.Errorf("%s: %+v, %v, want %+v", subject, got, ok, want)

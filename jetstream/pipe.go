@@ -67,15 +67,15 @@ var errPipeDown = errors.New("not connected to the broker")
 func (p *pipe) open(ctx context.Context) error {
 	p.room.L = &p.mu
 	p.wake, p.closed = make(chan struct{}, 1), make(chan struct{})
-	conn, rest, err := p.connect()
+	in, err := p.connect()
 	for err != nil && sleep(ctx, pipeRetry) == nil {
-		conn, rest, err = p.connect()
+		in, err = p.connect()
 	}
 	if err != nil {
 		return err
 	}
-	p.set(conn)
-	p.done.Go(func() { p.stay(conn, rest) })
+	p.set(in.conn)
+	p.done.Go(func() { p.stay(in) })
 	return nil
 }
 
@@ -98,20 +98,20 @@ func (p *pipe) connected() bool {
 }
 
 // stay serves one connection after the other.
-func (p *pipe) stay(conn net.Conn, rest []byte) {
+func (p *pipe) stay(in *frames) {
 	for {
-		err := p.serve(conn, rest)
+		err := p.serve(in)
 		p.set(nil)
 		p.onLost(err)
-		for conn = nil; conn == nil; {
+		for in = nil; in == nil; {
 			select {
 			case <-p.closed:
 				return
 			case <-time.After(pipeRetry):
 			}
-			conn, rest, _ = p.connect()
+			in, _ = p.connect()
 		}
-		p.set(conn)
+		p.set(in.conn)
 		p.onBack()
 	}
 }
@@ -132,66 +132,44 @@ func (p *pipe) set(conn net.Conn) {
 }
 
 // connect opens a connection, introduces itself, and waits for the server's word.
-// It returns what it has read beyond that.
-func (p *pipe) connect() (net.Conn, []byte, error) {
+func (p *pipe) connect() (*frames, error) {
 	conn, err := p.dial()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	rest, err := p.greet(conn)
-	if err != nil {
+	in := &frames{conn: conn, buf: make([]byte, pipeReadLen)}
+	if err := p.greet(in); err != nil {
 		_ = conn.Close()
-		return nil, nil, fmt.Errorf("greet the embedded broker: %w", err)
+		return nil, fmt.Errorf("greet the embedded broker: %w", err)
 	}
-	return conn, rest, nil
+	return in, nil
 }
 
-func (p *pipe) greet(conn net.Conn) (rest []byte, err error) {
-	if err := conn.SetDeadline(time.Now().Add(pipeGreet)); err != nil {
-		return nil, err
+func (p *pipe) greet(in *frames) error {
+	if err := in.conn.SetDeadline(time.Now().Add(pipeGreet)); err != nil {
+		return err
 	}
-	buf := make([]byte, 0, pipeReadLen)
-	heard := func(kind string) error {
-		for {
-			f, used, err := parseFrame(buf)
-			if err != nil {
-				return err
-			}
-			buf = buf[used:]
-			switch {
-			case used > 0 && f.kind == kind:
-				return nil
-			case used > 0:
-				continue
-			}
-			n, err := conn.Read(buf[len(buf):cap(buf)])
-			if err != nil {
-				return err
-			}
-			buf = buf[:len(buf)+n]
-		}
-	}
-	if err := heard("INFO"); err != nil {
-		return nil, err
+	if err := in.await("INFO"); err != nil {
+		return err
 	}
 	hello := fmt.Sprintf(`CONNECT {"verbose":false,"pedantic":false,"lang":"go","name":%q,"protocol":1,"headers":true,"no_responders":true}`, p.name) +
 		"\r\nSUB " + p.inbox + ".* 1\r\nPING\r\n"
-	if _, err := conn.Write([]byte(hello)); err != nil {
-		return nil, err
+	if _, err := in.conn.Write([]byte(hello)); err != nil {
+		return err
 	}
-	if err := heard("PONG"); err != nil {
-		return nil, err
+	if err := in.await("PONG"); err != nil {
+		return err
 	}
-	return buf, conn.SetDeadline(time.Time{})
+	return in.conn.SetDeadline(time.Time{})
 }
 
-// serve writes and reads until conn breaks.
-func (p *pipe) serve(conn net.Conn, rest []byte) error {
+// serve writes and reads until the connection breaks.
+func (p *pipe) serve(in *frames) error {
 	ended := make(chan struct{})
 	var writer sync.WaitGroup
-	writer.Go(func() { p.write(conn, ended) })
-	err := p.read(conn, rest)
-	_ = conn.Close()
+	writer.Go(func() { p.write(in.conn, ended) })
+	err := p.read(in)
+	_ = in.conn.Close()
 	close(ended)
 	writer.Wait()
 	return err
@@ -224,46 +202,27 @@ func (p *pipe) write(conn net.Conn, ended <-chan struct{}) {
 	}
 }
 
-// read hands on what the server says until conn breaks.
-func (p *pipe) read(conn net.Conn, rest []byte) error {
-	buf := make([]byte, max(pipeReadLen, 2*len(rest)))
-	have := copy(buf, rest)
+// read hands on what the server says until the connection breaks.
+func (p *pipe) read(in *frames) error {
 	for {
-		unread, err := p.takeIn(buf[:have])
+		f, ok, err := in.buffered()
 		if err != nil {
 			return err
 		}
-		if len(unread) == len(buf) { // one answer that is longer
-			buf = make([]byte, 2*len(buf))
-		}
-		have = copy(buf, unread)
-		n, err := conn.Read(buf[have:])
-		if err != nil {
-			return err
-		}
-		have += n
-	}
-}
-
-// takeIn handles the complete frames in b and returns what follows them.
-func (p *pipe) takeIn(b []byte) (rest []byte, err error) {
-	for {
-		f, used, err := parseFrame(b)
-		if err != nil {
-			return nil, err
-		}
-		if used == 0 {
+		if !ok {
 			p.onRead()
-			return b, nil
+			if err := in.more(); err != nil {
+				return err
+			}
+			continue
 		}
-		b = b[used:]
 		switch f.kind {
 		case "MSG":
 			p.onFrame(f)
 		case "PING":
 			p.queue([]byte("PONG\r\n"))
 		case "-ERR":
-			return nil, fmt.Errorf("the broker says %s", f.data)
+			return fmt.Errorf("the broker says %s", f.data)
 		}
 	}
 }

@@ -30,6 +30,8 @@ func TestParseFrame(t *testing.T) {
 		{"MSG _INBOX.a.0-0 1 5\r\nhello\r\nMSG", frame{kind: "MSG", subject: []byte("_INBOX.a.0-0"), data: []byte("hello")}, 29},
 		{"MSG a 1 0\r\n\r\n", frame{kind: "MSG", subject: []byte("a"), data: []byte{}}, 13},
 		{"HMSG a 1 16 18\r\nNATS/1.0 503\r\n\r\nok\r\n", frame{kind: "MSG", subject: []byte("a"), header: []byte("NATS/1.0 503\r\n\r\n"), data: []byte("ok")}, 36},
+		{"HMSG events.demo 9 $JS.ACK.x 12 14\r\nNATS/1.0\r\n\r\nok\r\n", frame{kind: "MSG", subject: []byte("events.demo"), reply: []byte("$JS.ACK.x"), header: []byte("NATS/1.0\r\n\r\n"), data: []byte("ok")}, 52},
+		{"MSG a 1 b 0\r\n\r\n", frame{kind: "MSG", subject: []byte("a"), reply: []byte("b")}, 15},
 		{"PING\r\n", frame{kind: "PING"}, 6},
 		{"+OK\r\n", frame{kind: "+OK"}, 5},
 		{"-ERR 'Stale Connection'\r\n", frame{kind: "-ERR", data: []byte("'Stale Connection'")}, 25},
@@ -37,7 +39,7 @@ func TestParseFrame(t *testing.T) {
 	} {
 		f, used, err := parseFrame([]byte(c.in))
 		if err != nil || used != c.used || f.kind != c.want.kind || !bytes.Equal(f.subject, c.want.subject) ||
-			!bytes.Equal(f.header, c.want.header) || !bytes.Equal(f.data, c.want.data) {
+			!bytes.Equal(f.reply, c.want.reply) || !bytes.Equal(f.header, c.want.header) || !bytes.Equal(f.data, c.want.data) {
 			t.Errorf("%q: %+v, %d, %v, want %+v, %d", c.in, f, used, err, c.want, c.used)
 		}
 		for n := range c.used {
@@ -47,7 +49,7 @@ func TestParseFrame(t *testing.T) {
 		}
 	}
 	for _, in := range []string{
-		"\r\n", "HELLO\r\n", "msg a 1 0\r\n\r\n", "MSG\r\n", "MSG a\r\n", "MSG a 1\r\n", "MSG a 1 x\r\n", "MSG a 1 -1\r\n", "MSG a 1 2097152\r\n",
+		"\r\n", "HELLO\r\n", "msg a 1 0\r\n\r\n", "MSG\r\n", "MSG a\r\n", "MSG a 1\r\n", "MSG a 1 x\r\n", "MSG a 1 -1\r\n", "MSG a 1 b c 0\r\n\r\n", "HMSG a 1 b c d 0\r\n\r\n", "MSG a 1 99999999\r\n",
 		"MSG a 1 5\r\nhelloMSG a", "HMSG a 1 5\r\n", "HMSG a 1 6 5\r\n", "HMSG a 1 x 5\r\n", strings.Repeat("x", maxFrame+1),
 	} {
 		if f, used, err := parseFrame([]byte(in)); err == nil {
@@ -66,7 +68,7 @@ func FuzzParseFrame(f *testing.F) {
 		if err != nil || used == 0 {
 			return
 		}
-		if used > len(b) || len(got.subject)+len(got.header)+len(got.data) > used {
+		if used > len(b) || len(got.subject)+len(got.reply)+len(got.header)+len(got.data) > used {
 			t.Fatalf("%q: %+v uses %d", b, got, used)
 		}
 		again, same, err := parseFrame(b[:used])

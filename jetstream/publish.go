@@ -83,6 +83,7 @@ type publisher struct {
 	slots   *slots
 	gate    *gate
 	commit  *committer // nil when nothing of ours is flushed
+	recent  *recent    // nil when only the broker knows duplicates
 	m       *metrics
 	timeout time.Duration
 	acked   atomic.Int64  // Unix nanoseconds of the last answer
@@ -99,9 +100,9 @@ type wire interface {
 }
 
 // newPublisher returns a publisher that is ready to send once it has a wire.
-func newPublisher(inbox string, cfg Config, g *gate, c *committer, m *metrics) *publisher {
+func newPublisher(inbox string, cfg Config, g *gate, c *committer, r *recent, m *metrics) *publisher {
 	return &publisher{
-		gate: g, commit: c, m: m, timeout: cfg.PublishTimeout, ended: make(chan struct{}),
+		gate: g, commit: c, recent: r, m: m, timeout: cfg.PublishTimeout, ended: make(chan struct{}),
 		slots: newSlots(inbox, cfg.MaxInFlight),
 	}
 }
@@ -133,19 +134,15 @@ func (p *publisher) sendOnce(ctx context.Context, e *event.Envelope, id string, 
 		return ack{}, err
 	}
 	start := time.Now()
-	if err := s.fill(e, id); err != nil {
-		s.forget()
-		p.slots.put(s)
+	if p.known(s, id, start) {
+		if p.commit == nil {
+			return p.outcome(s)
+		}
+		p.commit.add([]*slot{s}) // its original may wait for its flush
+	} else if err := p.put(s, e, id); err != nil {
 		return ack{}, err
 	}
-	s.waiting.Store(true)
-	err = p.wire.publish(s, e)
-	s.forget()
-	if err != nil {
-		p.retire(s)
-		return ack{}, sendError(err)
-	}
-	s.timer.Reset(time.Until(deadline))
+	s.expireIn(time.Until(deadline))
 	select {
 	case <-s.done:
 		s.timer.Stop()
@@ -156,6 +153,34 @@ func (p *publisher) sendOnce(ctx context.Context, e *event.Envelope, id string, 
 		s.timer.Stop()
 		return ack{}, p.giveUp(s, time.Time{}, refuse("given up by its sender: %w", context.Cause(ctx)))
 	}
+}
+
+// known answers s if the id was stored lately.
+func (p *publisher) known(s *slot, id string, now time.Time) bool {
+	s.answer, s.lost = ack{}, false
+	if p.recent == nil {
+		return false
+	}
+	s.print = p.recent.print(id)
+	s.answer.seq, s.answer.duplicate = p.recent.find(s.print, now)
+	return s.answer.duplicate
+}
+
+// put sends e in the slot s. After an error the slot is given back.
+func (p *publisher) put(s *slot, e *event.Envelope, id string) error {
+	if err := s.fill(e, id); err != nil {
+		s.forget()
+		p.slots.put(s)
+		return err
+	}
+	s.waiting.Store(true)
+	err := p.wire.publish(s, e)
+	s.forget()
+	if err != nil {
+		p.retire(s)
+		return sendError(err)
+	}
+	return nil
 }
 
 // acquire takes a free slot.
@@ -220,8 +245,12 @@ func (p *publisher) answered(reply []byte, nobody bool, data []byte) {
 		s.answer = ack{err: refuse("no stream takes it: the broker has no leader for it or JetStream is off")}
 	} else {
 		s.answer = parseAck(data)
-		p.acked.Store(time.Now().UnixNano())
+		now := time.Now()
+		p.acked.Store(now.UnixNano())
 		p.gate.open(stalled)
+		if p.recent != nil && s.answer.err == nil {
+			p.recent.put(s.print, s.answer.seq, now)
+		}
 	}
 	if s.answer.err == nil && p.commit != nil {
 		p.stored = append(p.stored, s)

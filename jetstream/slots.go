@@ -24,29 +24,36 @@ type slot struct {
 	index   int
 	reply   string      // subject of the answer
 	headers [][2]string // name and value of each header of the publish
+	print   uint64      // fingerprint of its id, see recent
 	waiting atomic.Bool // an answer is expected
 	answer  ack         // set before done
 	lost    bool        // no answer came and one may still; set before done
 	done    chan struct{}
-	timer   *time.Timer // of the publish
+	timer   *time.Timer // of the publish; nil until the first
 }
 
 // maxHeaders is the number of headers on a message: the envelope's and the id.
 const maxHeaders = 10
 
 func newSlot(index int, reply string) *slot {
-	t := time.NewTimer(time.Hour)
-	t.Stop()
-	return &slot{
-		index: index, reply: reply, timer: t, done: make(chan struct{}, 1),
-		headers: make([][2]string, 0, maxHeaders),
+	return &slot{index: index, reply: reply, done: make(chan struct{}, 1)}
+}
+
+// expireIn sets the slot's timer.
+func (s *slot) expireIn(d time.Duration) {
+	if s.timer == nil {
+		s.timer = time.NewTimer(d)
+	} else {
+		s.timer.Reset(d)
 	}
 }
 
 // fill makes the slot ready for a publish of e. The headers refer to e's bytes
 // until forget. It fails for a header that would not come out as it goes in.
 func (s *slot) fill(e *event.Envelope, id string) (err error) {
-	s.answer, s.lost = ack{}, false
+	if s.headers == nil {
+		s.headers = make([][2]string, 0, maxHeaders)
+	}
 	if !event.ValidCourier(e.Courier) {
 		return event.Errorf(event.InvalidPayload, "publish", "%q is no courier's name", e.Courier)
 	}

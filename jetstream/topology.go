@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,11 +42,19 @@ func (c Config) eventsConfig() natsjs.StreamConfig {
 		Discard:     natsjs.DiscardNew,
 		Storage:     natsjs.FileStorage,
 		MaxBytes:    c.MaxBytes,
-		Duplicates:  c.DuplicateWindow,
+		Duplicates:  c.ownWindow(),
 		Replicas:    c.Replicas,
 		AllowDirect: true,
 		MaxMsgs:     -1, MaxConsumers: -1, MaxMsgSize: -1, MaxMsgsPerSubject: -1,
 	}
+}
+
+// ownWindow is how long the broker itself has to know duplicates, see learn.go.
+func (c Config) ownWindow() time.Duration {
+	if c.Mode == ModeExternal {
+		return c.DuplicateWindow
+	}
+	return min(c.DuplicateWindow, cmp.Or(c.serverWindow, brokerWindow))
 }
 
 // advisoriesConfig keeps what the broker announces about the consumer of events.

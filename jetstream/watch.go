@@ -157,6 +157,9 @@ func (b *Broker) restart(ctx context.Context, well time.Time) error {
 		return err
 	}
 	b.reportLost()
+	if err := b.recall(ctx); err != nil {
+		return err
+	}
 	if b.commit != nil {
 		b.commit.reset()
 	}

@@ -1,0 +1,244 @@
+package jetstream
+
+import (
+	"bytes"
+	"context"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// openForgetful opens a broker whose server forgets ids after 100ms, so that
+// whatever is known after that is known by us.
+func openForgetful(t *testing.T, cfg Config) *Broker {
+	t.Helper()
+	deps := testDeps()
+	deps.serverWindow = 100 * time.Millisecond
+	return openWith(t, cfg, deps)
+}
+
+// serverForgets waits until the embedded server can't know what was stored so far.
+func serverForgets(t *testing.T) {
+	t.Helper()
+	if err := sleep(t.Context(), 300*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// knows waits until the broker remembers n ids.
+func knows(t *testing.T, b *Broker, n int) {
+	t.Helper()
+	eventually(t, strconv.Itoa(n)+" ids are remembered", func() bool {
+		b.recent.mu.Lock()
+		defer b.recent.mu.Unlock()
+		return b.recent.used == n
+	})
+}
+
+// duplicates expects the events 1 to n to be known as stored at those sequences.
+func duplicates(t *testing.T, b *Broker, n int) {
+	t.Helper()
+	last := lastSeq(t, b)
+	for i := 1; i <= n; i++ {
+		if r := publish(t, b, envelope(strconv.Itoa(i))); r != (event.Receipt{Sequence: uint64(i), Duplicate: true}) {
+			t.Errorf("event %d again: %+v", i, r)
+		}
+	}
+	if got := lastSeq(t, b); got != last {
+		t.Errorf("the duplicates were stored: the stream ends at %d, was %d", got, last)
+	}
+}
+
+func TestDuplicatesAreKnownLongerThanByTheServer(t *testing.T) {
+	t.Parallel()
+	b := openForgetful(t, testConfig(t))
+	publishN(t, b, 5)
+	serverForgets(t)
+	duplicates(t, b, 5)
+	other := envelope("3")
+	other.Body = []byte(`{"eventId":"another"}`)
+	want := event.Receipt{Sequence: 3, Duplicate: true, Conflict: true}
+	if r := publish(t, b, other); r != want || lastSeq(t, b) != 6 {
+		t.Errorf("another body: %+v, the stream ends at %d", r, lastSeq(t, b))
+	}
+	serverForgets(t)
+	if r := publish(t, b, other); r != want || lastSeq(t, b) != 6 {
+		t.Errorf("another body again: %+v, the stream ends at %d", r, lastSeq(t, b))
+	}
+}
+
+func TestDuplicatesAreForgottenAfterTheWindow(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t)
+	cfg.DuplicateWindow = 200 * time.Millisecond
+	b := openForgetful(t, cfg)
+	publishN(t, b, 1)
+	serverForgets(t)
+	if r := publish(t, b, envelope("1")); r != (event.Receipt{Sequence: 2}) {
+		t.Errorf("after the window: %+v", r)
+	}
+}
+
+// TestStoredWithoutAnAnswerIsLearned stores events whose answers nobody reads, as
+// after a publish that was given up.
+func TestStoredWithoutAnAnswerIsLearned(t *testing.T) {
+	t.Parallel()
+	b := openForgetful(t, testConfig(t))
+	store := func(key string) {
+		e := envelope(key)
+		m := &nats.Msg{Subject: subjectPrefix + e.Courier, Data: e.Body, Header: nats.Header{event.HeaderMsgID: {e.MsgID()}}}
+		e.Headers(func(name, value string) bool { m.Header[name] = []string{value}; return true })
+		if err := b.admin.PublishMsg(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store("1")
+	store("2")
+	knows(t, b, 2) // although nothing was answered since
+	publish(t, b, envelope("3"))
+	store("4")
+	eventually(t, "the fourth is stored", func() bool { return lastSeq(t, b) == 4 })
+	publish(t, b, envelope("5"))
+	knows(t, b, 5)
+	serverForgets(t)
+	duplicates(t, b, 5)
+}
+
+func TestGivenUpPublishIsLearned(t *testing.T) {
+	t.Parallel()
+	b := openForgetful(t, testConfig(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var err error
+	n := 0
+	for err == nil { // an answer may be quicker than the look at the context
+		n++
+		_, err = b.Publish(ctx, envelope(strconv.Itoa(n)))
+	}
+	if event.CodeOf(err) != event.IntakeUnavailable {
+		t.Fatal(err)
+	}
+	knows(t, b, n)
+	serverForgets(t)
+	duplicates(t, b, n)
+}
+
+func TestDuplicatesAreKnownAfterARestart(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t)
+	cfg.MaxMessageBytes = 1 << 20
+	b := openForgetful(t, cfg)
+	publishN(t, b, 20)
+	big := envelope("21")
+	big.Body = bytes.Repeat([]byte("x"), 900<<10) // among small ones
+	publish(t, b, big)
+	publish(t, b, envelope("22"))
+	if err := b.topo.Load().events.DeleteMsg(t.Context(), 7); err != nil {
+		t.Fatal(err)
+	}
+	closeBroker(t, b)
+	b = openForgetful(t, cfg)
+	knows(t, b, 21)
+	if from, to, ok := b.recent.hole(22); ok {
+		t.Errorf("%d to %d are holes", from, to)
+	}
+	serverForgets(t)
+	duplicates(t, b, 6)
+	if r := publish(t, b, big); r != (event.Receipt{Sequence: 21, Duplicate: true}) {
+		t.Errorf("the big one: %+v", r)
+	}
+	// The server restarted alone, as after a fault.
+	b.server.stop()
+	if err := b.restart(t.Context(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "health", b.Healthy)
+	serverForgets(t)
+	duplicates(t, b, 6)
+}
+
+// TestRecallOfLargeEvents reads more bytes than one request brings, and heads
+// alone.
+func TestRecallOfLargeEvents(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t)
+	cfg.MaxBytes, cfg.HistoryHighBytes, cfg.HistoryLowBytes = 256<<20, 256<<20, 128<<20
+	cfg.MaxMessageBytes = 4 << 20
+	for _, c := range []struct {
+		name    string
+		n, size int
+	}{
+		{"with bodies", 5000, recallBodies - 1000},
+		{"heads alone", 30, 1 << 20},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := cfg
+			cfg.StoreDir = t.TempDir()
+			b := openForgetful(t, cfg)
+			e := envelope("x")
+			e.Body = make([]byte, c.size)
+			for i := range c.n {
+				e.Key = strconv.Itoa(i)
+				publish(t, b, e)
+			}
+			closeBroker(t, b)
+			b = openForgetful(t, cfg)
+			if _, _, ok := b.recent.hole(uint64(c.n)); ok || b.recent.used != c.n {
+				t.Errorf("%d ids are remembered, want %d; holes: %v", b.recent.used, c.n, ok)
+			}
+		})
+	}
+}
+
+// TestSecondCopyWaitsForTheFlush holds the flush of an event: its copy, which is
+// known to be stored, must not be answered before.
+func TestSecondCopyWaitsForTheFlush(t *testing.T) {
+	t.Parallel()
+	deps := testDeps()
+	release, opened := make(chan struct{}), make(chan struct{})
+	deps.flush = func() error {
+		select {
+		case <-opened:
+			<-release
+		default:
+		}
+		return nil
+	}
+	b := openWith(t, testConfig(t), deps)
+	close(opened)
+	answers := make(chan event.Receipt, 2)
+	send := func() { answers <- publish(t, b, envelope("k")) }
+	go send()
+	knows(t, b, 1)
+	go send()
+	eventually(t, "the copy waits", func() bool {
+		b.commit.mu.Lock()
+		defer b.commit.mu.Unlock()
+		return len(b.commit.acked) == 1
+	})
+	select {
+	case r := <-answers:
+		t.Errorf("%+v before anything was flushed", r)
+	default:
+	}
+	close(release)
+	for range 2 {
+		if r := <-answers; r.Sequence != 1 {
+			t.Errorf("receipt %+v", r)
+		}
+	}
+}
+
+func TestExternalBrokerKnowsDuplicatesItself(t *testing.T) {
+	t.Parallel()
+	cfg := externalConfig(t, startServer(t, nil))
+	b := open(t, cfg)
+	info, err := b.topo.Load().events.Info(t.Context())
+	if err != nil || info.Config.Duplicates != cfg.DuplicateWindow || b.recent != nil {
+		t.Errorf("the window is %v, want %v; we remember ids: %v", info.Config.Duplicates, cfg.DuplicateWindow, b.recent != nil)
+	}
+}
