@@ -3,13 +3,16 @@ package jetstream
 import (
 	"context"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 )
 
 // committer makes acknowledged publishes durable in groups: it takes all that
 // the broker has acknowledged, flushes once, and releases them; meanwhile the
-// next group forms. It never waits for a group to grow.
+// next group forms. It never waits for a group to grow. It only lets everybody go
+// first who could run already, publishes just released and answers on their way,
+// so that a flush isn't begun for the first of many; see decision 6.
 //
 // After a failed flush no group is released as durable until reset: an earlier
 // hole in a block would take the events behind it along (see repair.go).
@@ -49,6 +52,7 @@ func (c *committer) run(ctx context.Context) {
 			c.commit(c.take(spare))
 			return
 		}
+		runtime.Gosched()
 		group := c.take(spare)
 		c.commit(group)
 		clear(group)

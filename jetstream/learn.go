@@ -88,5 +88,5 @@ func (b *Broker) learnOne(seq uint64, id []byte, at time.Time) {
 		b.recent.skip(seq)
 		return
 	}
-	b.recent.put(b.recent.printOf(id), seq, at)
+	b.recent.put(b.recent.markOf(id), seq, at)
 }

@@ -161,8 +161,8 @@ func (p *publisher) known(s *slot, id string, now time.Time) bool {
 	if p.recent == nil {
 		return false
 	}
-	s.print = p.recent.print(id)
-	s.answer.seq, s.answer.duplicate = p.recent.find(s.print, now)
+	s.mark = p.recent.mark(id)
+	s.answer.seq, s.answer.duplicate = p.recent.find(s.mark, now)
 	return s.answer.duplicate
 }
 
@@ -249,7 +249,7 @@ func (p *publisher) answered(reply []byte, nobody bool, data []byte) {
 		p.acked.Store(now.UnixNano())
 		p.gate.open(stalled)
 		if p.recent != nil && s.answer.err == nil {
-			p.recent.put(s.print, s.answer.seq, now)
+			p.recent.put(s.mark, s.answer.seq, now)
 		}
 	}
 	if s.answer.err == nil && p.commit != nil {

@@ -43,16 +43,16 @@ const (
 
 // chunk is what is known of chunkLen sequences in a row.
 type chunk struct {
-	prints   [chunkLen]uint64
+	marks    [chunkLen]uint64
 	holes    int
 	youngest time.Time
 }
 
 // What stands in place of a fingerprint.
 const (
-	unheard    = 0 // a hole, or not stored yet
-	nothing    = 1 // no id that matters
-	firstPrint = 2 // the lowest fingerprint
+	unheard   = 0 // a hole, or not stored yet
+	nothing   = 1 // no id that matters
+	firstMark = 2 // the lowest fingerprint
 )
 
 // newRecent remembers nothing, up to and including sequence last.
@@ -72,26 +72,26 @@ func (r *recent) reset(last uint64) {
 	r.grow(last + 1)
 	c := r.chunks[0]
 	for i := range (last + 1) % chunkLen {
-		c.prints[i] = nothing
+		c.marks[i] = nothing
 	}
 }
 
-// print returns the fingerprint of an id.
-func (r *recent) print(id string) uint64 {
-	return max(maphash.String(r.seed, id), firstPrint)
+// mark returns the fingerprint of an id.
+func (r *recent) mark(id string) uint64 {
+	return max(maphash.String(r.seed, id), firstMark)
 }
 
-// printOf is print for bytes.
-func (r *recent) printOf(id []byte) uint64 {
-	return max(maphash.Bytes(r.seed, id), firstPrint)
+// markOf is mark for bytes.
+func (r *recent) markOf(id []byte) uint64 {
+	return max(maphash.Bytes(r.seed, id), firstMark)
 }
 
 // find returns the sequence at which the id of a fingerprint was stored within
 // the window.
-func (r *recent) find(print uint64, now time.Time) (seq uint64, ok bool) {
+func (r *recent) find(mark uint64, now time.Time) (seq uint64, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	i, found := r.lookup(print)
+	i, found := r.lookup(mark)
 	if !found {
 		return 0, false
 	}
@@ -101,7 +101,7 @@ func (r *recent) find(print uint64, now time.Time) (seq uint64, ok bool) {
 
 // put remembers that an id was stored at seq. What lies between the highest
 // sequence so far and seq becomes holes.
-func (r *recent) put(print, seq uint64, at time.Time) {
+func (r *recent) put(mark, seq uint64, at time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if seq < r.first*chunkLen {
@@ -109,12 +109,12 @@ func (r *recent) put(print, seq uint64, at time.Time) {
 	}
 	r.reach(seq)
 	c, i := r.chunk(seq), seq%chunkLen
-	if c.prints[i] == unheard {
+	if c.marks[i] == unheard {
 		c.holes--
 	}
-	if c.prints[i] < firstPrint {
-		c.prints[i] = print
-		r.enter(print, seq)
+	if c.marks[i] < firstMark {
+		c.marks[i] = mark
+		r.enter(mark, seq)
 	}
 	if at.After(c.youngest) {
 		c.youngest = at
@@ -128,8 +128,8 @@ func (r *recent) skip(seq uint64) {
 	if seq < r.first*chunkLen || seq > r.last {
 		return
 	}
-	if c := r.chunk(seq); c.prints[seq%chunkLen] == unheard {
-		c.prints[seq%chunkLen] = nothing
+	if c := r.chunk(seq); c.marks[seq%chunkLen] == unheard {
+		c.marks[seq%chunkLen] = nothing
 		c.holes--
 	}
 }
@@ -156,7 +156,7 @@ func (r *recent) hole(upTo uint64) (from, to uint64, ok bool) {
 		}
 		start := (r.first + uint64(n)) * chunkLen
 		for i := range uint64(chunkLen) {
-			if c.prints[i] != unheard {
+			if c.marks[i] != unheard {
 				continue
 			}
 			from = start + i
@@ -177,9 +177,9 @@ func (r *recent) expire(now time.Time) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for len(r.chunks) > 1 && r.chunks[0].holes == 0 && now.Sub(r.chunks[0].youngest) > r.window {
-		for i, print := range r.chunks[0].prints {
-			if print >= firstPrint {
-				r.leave(print, r.first*chunkLen+uint64(i))
+		for i, mark := range r.chunks[0].marks {
+			if mark >= firstMark {
+				r.leave(mark, r.first*chunkLen+uint64(i))
 			}
 		}
 		r.chunks[0] = nil
@@ -197,7 +197,7 @@ func (r *recent) expire(now time.Time) int {
 // chunk returns the chunk of a sequence that lies within.
 func (r *recent) chunk(seq uint64) *chunk { return r.chunks[seq/chunkLen-r.first] }
 
-func (r *recent) at(seq uint64) uint64 { return r.chunk(seq).prints[seq%chunkLen] }
+func (r *recent) at(seq uint64) uint64 { return r.chunk(seq).marks[seq%chunkLen] }
 
 // sequence returns what an entry of the index stands for.
 func (r *recent) sequence(entry uint32) uint64 { return r.origin + uint64(entry) - 1 }
@@ -225,20 +225,20 @@ func (r *recent) reach(seq uint64) {
 
 // lookup returns the place of a fingerprint in the index, or the one where it
 // would be entered.
-func (r *recent) lookup(print uint64) (place int, found bool) {
+func (r *recent) lookup(mark uint64) (place int, found bool) {
 	mask := len(r.index) - 1
-	for i := int(print>>1) & mask; ; i = (i + 1) & mask {
+	for i := int(mark>>1) & mask; ; i = (i + 1) & mask {
 		switch {
 		case r.index[i] == 0:
 			return i, false
-		case r.at(r.sequence(r.index[i])) == print:
+		case r.at(r.sequence(r.index[i])) == mark:
 			return i, true
 		}
 	}
 }
 
-// enter makes the index lead from print to seq.
-func (r *recent) enter(print, seq uint64) {
+// enter makes the index lead from mark to seq.
+func (r *recent) enter(mark, seq uint64) {
 	if seq-r.origin >= 1<<32-1 || 4*(r.used+1) > 3*len(r.index) {
 		size := len(r.index)
 		if 2*(r.used+1) > size {
@@ -246,17 +246,17 @@ func (r *recent) enter(print, seq uint64) {
 		}
 		r.rebuild(size)
 	}
-	i, found := r.lookup(print)
+	i, found := r.lookup(mark)
 	if !found {
 		r.used++
 	}
 	r.index[i] = uint32(seq-r.origin) + 1
 }
 
-// leave removes print if the index leads from it to seq, and moves up what was
+// leave removes mark if the index leads from it to seq, and moves up what was
 // entered behind it because its own place was taken.
-func (r *recent) leave(print, seq uint64) {
-	i, found := r.lookup(print)
+func (r *recent) leave(mark, seq uint64) {
+	i, found := r.lookup(mark)
 	if !found || r.sequence(r.index[i]) != seq {
 		return // stored again later
 	}

@@ -8,9 +8,9 @@ import (
 
 // remembers is recent as it should be, kept simply.
 type remembers struct {
-	byPrint map[uint64]uint64
-	bySeq   map[uint64]uint64
-	last    uint64
+	byMark map[uint64]uint64
+	bySeq  map[uint64]uint64
+	last   uint64
 }
 
 // FuzzRecent compares recent with maps, over whatever order of answers, holes,
@@ -24,12 +24,12 @@ func FuzzRecent(f *testing.F) {
 		const window = time.Minute
 		now := time.Unix(1772107200, 0)
 		r := newRecent(window, start)
-		want := remembers{byPrint: map[uint64]uint64{}, bySeq: map[uint64]uint64{}, last: start}
-		put := func(print, seq uint64) {
-			r.put(print, seq, now)
+		want := remembers{byMark: map[uint64]uint64{}, bySeq: map[uint64]uint64{}, last: start}
+		put := func(mark, seq uint64) {
+			r.put(mark, seq, now)
 			want.last = max(want.last, seq)
-			if want.bySeq[seq] < firstPrint {
-				want.bySeq[seq], want.byPrint[print] = print, seq
+			if want.bySeq[seq] < firstMark {
+				want.bySeq[seq], want.byMark[mark] = mark, seq
 			}
 		}
 		for len(steps) >= 2 {
@@ -37,16 +37,16 @@ func FuzzRecent(f *testing.F) {
 			steps = steps[2:]
 			switch op % 8 {
 			case 0, 1: // the next one is answered
-				put(firstPrint+arg, want.last+1)
+				put(firstMark+arg, want.last+1)
 			case 2: // answers were lost before it
-				put(firstPrint+arg, want.last+1+arg)
+				put(firstMark+arg, want.last+1+arg)
 			case 3: // many are answered
 				for i := range arg * 40 {
 					put(1<<20+arg*1000+i*i, want.last+1)
 				}
 			case 4: // a late or repeated one
 				if seq := want.last - min(arg, want.last-start); seq > start {
-					put(firstPrint+arg, seq)
+					put(firstMark+arg, seq)
 				}
 			case 5: // the store has more than was answered
 				if before := r.stored(want.last + arg); before != want.last {
@@ -70,16 +70,16 @@ func FuzzRecent(f *testing.F) {
 				want.check(t, r, now)
 				now = now.Add(window + time.Second)
 				r.expire(now)
-				for print, seq := range want.byPrint {
-					if got, ok := r.find(print, now); ok {
-						t.Fatalf("%d is found at %d, was forgotten at %d", print, got, seq)
+				for mark, seq := range want.byMark {
+					if got, ok := r.find(mark, now); ok {
+						t.Fatalf("%d is found at %d, was forgotten at %d", mark, got, seq)
 					}
 				}
 				if len(r.chunks) > 1 {
 					t.Fatalf("%d chunks are kept", len(r.chunks))
 				}
 				r.reset(want.last)
-				want = remembers{byPrint: map[uint64]uint64{}, bySeq: map[uint64]uint64{}, last: want.last}
+				want = remembers{byMark: map[uint64]uint64{}, bySeq: map[uint64]uint64{}, last: want.last}
 				start = want.last
 			}
 		}
@@ -89,13 +89,13 @@ func FuzzRecent(f *testing.F) {
 
 func (want *remembers) check(t *testing.T, r *recent, now time.Time) {
 	t.Helper()
-	for print, seq := range want.byPrint {
-		if got, ok := r.find(print, now); !ok || got != seq {
-			t.Fatalf("%d is found at %d, %v, want %d", print, got, ok, seq)
+	for mark, seq := range want.byMark {
+		if got, ok := r.find(mark, now); !ok || got != seq {
+			t.Fatalf("%d is found at %d, %v, want %d", mark, got, ok, seq)
 		}
 	}
-	if r.used != len(want.byPrint) {
-		t.Fatalf("%d ids are remembered, want %d", r.used, len(want.byPrint))
+	if r.used != len(want.byMark) {
+		t.Fatalf("%d ids are remembered, want %d", r.used, len(want.byMark))
 	}
 	if _, ok := r.find(1<<63, now); ok {
 		t.Fatal("an id is found that was never stored")
@@ -108,24 +108,24 @@ func TestRecentForgetsChunkByChunk(t *testing.T) {
 	const window, perSecond, seconds = 10 * time.Second, 3000, 60
 	start := time.Unix(1772107200, 0)
 	r := newRecent(window, 0)
-	print := func(seq uint64) uint64 { return max(seq*0x9e3779b97f4a7c15, firstPrint) }
+	mark := func(seq uint64) uint64 { return max(seq*0x9e3779b97f4a7c15, firstMark) }
 	most := 0
 	for seq := uint64(1); seq <= perSecond*seconds; seq++ {
 		now := start.Add(time.Duration(seq) * time.Second / perSecond)
-		r.put(print(seq), seq, now)
+		r.put(mark(seq), seq, now)
 		if seq%1000 != 0 {
 			continue
 		}
 		most = max(most, r.expire(now))
 		for back := range uint64(perSecond * 10) {
 			if back < seq {
-				if got, ok := r.find(print(seq-back), now); !ok || got != seq-back {
+				if got, ok := r.find(mark(seq-back), now); !ok || got != seq-back {
 					t.Fatalf("at %d, %d is found at %d, %v", seq, seq-back, got, ok)
 				}
 			}
 		}
 		if back := uint64(perSecond*10 + chunkLen + 1); back < seq {
-			if _, ok := r.find(print(seq-back), now); ok {
+			if _, ok := r.find(mark(seq-back), now); ok {
 				t.Fatalf("at %d, %d is still known", seq, seq-back)
 			}
 		}
@@ -147,21 +147,21 @@ func TestRecentAllocatesByTheChunk(t *testing.T) {
 	n := testing.AllocsPerRun(chunkLen, func() {
 		seq++
 		binary.BigEndian.PutUint64(key[:], seq)
-		print := r.printOf(key[:])
-		if _, ok := r.find(print, now); ok {
+		mark := r.markOf(key[:])
+		if _, ok := r.find(mark, now); ok {
 			t.Error("found before it is stored")
 		}
-		r.put(print, seq, now)
+		r.put(mark, seq, now)
 	})
 	if n != 0 {
 		t.Errorf("%v allocations an id", n)
 	}
 }
 
-func TestPrintsOfStringsAndBytesAgree(t *testing.T) {
+func TestMarksOfStringsAndBytesAgree(t *testing.T) {
 	t.Parallel()
 	r := newRecent(time.Minute, 0)
-	if r.print("demo:k") != r.printOf([]byte("demo:k")) {
+	if r.mark("demo:k") != r.markOf([]byte("demo:k")) {
 		t.Error("an id that is read from the store is another than the one published")
 	}
 }
@@ -171,8 +171,8 @@ func BenchmarkRecent(b *testing.B) {
 	now := time.Now()
 	b.ReportAllocs()
 	for seq := uint64(1); b.Loop(); seq++ {
-		print := seq * 0x9e3779b97f4a7c15
-		r.find(print, now)
-		r.put(print, seq, now)
+		mark := seq * 0x9e3779b97f4a7c15
+		r.find(mark, now)
+		r.put(mark, seq, now)
 	}
 }

@@ -24,7 +24,7 @@ type slot struct {
 	index   int
 	reply   string      // subject of the answer
 	headers [][2]string // name and value of each header of the publish
-	print   uint64      // fingerprint of its id, see recent
+	mark    uint64      // fingerprint of its id, see recent
 	waiting atomic.Bool // an answer is expected
 	answer  ack         // set before done
 	lost    bool        // no answer came and one may still; set before done

@@ -177,7 +177,8 @@ func (b *Broker) dirtySince(well time.Time) (since time.Time, dirty bool) {
 	return well, b.cfg.Sync == SyncAlways
 }
 
-// waitConnected returns when every connection is back.
+// waitConnected returns when every connection is back: the server answers on it. A
+// connection whose end it has not noticed yet still calls itself connected.
 func (b *Broker) waitConnected(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, backTimeout, errors.New("connections don't come back"))
 	defer cancel()
@@ -187,7 +188,7 @@ func (b *Broker) waitConnected(ctx context.Context) error {
 		}
 	}
 	for _, c := range []*nats.Conn{b.publish, b.admin, b.consume} {
-		for c != nil && !c.IsConnected() {
+		for c != nil && flushConnection(ctx, c) != nil {
 			if err := sleep(ctx, 5*time.Millisecond); err != nil {
 				return err
 			}
