@@ -1,0 +1,185 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fincart/courier-gateway/ingest/signature"
+)
+
+// BenchmarkAccept is the whole way of a request to its 202, over real connections
+// that each wait for their answer: signature, event, queue, flush. Requests are
+// signed before the clock runs. The client shares the processors, so compare runs
+// with each other; profile with -cpuprofile.
+func BenchmarkAccept(b *testing.B) {
+	for _, c := range []struct{ sync, role string }{
+		{"group", roleIngest}, {"interval", roleIngest}, {"group", roleAll},
+	} {
+		for _, conns := range []int{10, 100} {
+			b.Run(fmt.Sprintf("%s/role=%s/connections=%d", c.sync, c.role, conns), func(b *testing.B) {
+				a := startBench(b, c.sync, c.role)
+				requests := a.requests(b.N, "bench")
+				b.ReportAllocs()
+				b.ResetTimer()
+				before := cpuTime(b)
+				a.send(conns, requests)
+				b.ReportMetric(float64((cpuTime(b)-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "req/s")
+				if n := a.figure("flush_seconds_count"); n > 0 {
+					b.ReportMetric(a.figure("flushed_events_total")/n, "events/flush")
+					b.ReportMetric(1e6*a.figure("flush_seconds_sum")/n, "µs/flush")
+				}
+			})
+		}
+	}
+}
+
+// benchApp is an appliance under a benchmark.
+type benchApp struct {
+	b      *testing.B
+	addr   string
+	admin  string
+	scheme *signature.Scheme
+}
+
+func startBench(b *testing.B, sync, role string) *benchApp {
+	b.Helper()
+	cfg := defaults()
+	cfg.DataDir, cfg.Role, cfg.JetStream.Sync = b.TempDir(), role, sync
+	cfg.Ingest.Listen, cfg.Admin.Listen = "127.0.0.1:0", "127.0.0.1:0"
+	cfg.JetStream.DiskReserveBytes = 0
+	app, err := start(b.Context(), cfg, Deps{Log: slog.New(slog.DiscardHandler), Version: "bench"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), cfg.ShutdownTimeout)
+		defer cancel()
+		if err := app.stop(ctx); err != nil {
+			b.Error(err)
+		}
+	})
+	schemes, err := cfg.withDemo().schemes()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return &benchApp{b: b, addr: app.public.String(), admin: app.admin.String(), scheme: schemes[demoCourier]}
+}
+
+// requests returns n signed requests for events of some 330 bytes, ready to be
+// written.
+func (a *benchApp) requests(n int, tag string) [][]byte {
+	all := make([][]byte, n)
+	now := time.Now()
+	padding := bytes.Repeat([]byte("x"), 110)
+	for i := range all {
+		key := tag + "-" + strconv.Itoa(i)
+		body := fmt.Appendf(nil, `{"eventId":"evt_%s","eventType":"shipment.status.updated","occurredAt":%q,"source":"bench",`+
+			`"idempotencyKey":%q,"payload":{"shipmentId":"shp-%d","status":"in_transit","note":%q}}`,
+			key, now.UTC().Format(time.RFC3339Nano), key, i/4, padding)
+		r := fmt.Appendf(nil, "POST /v1/events/courier HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: %d\r\n", len(body))
+		for _, h := range a.scheme.Sign(body, now) {
+			r = fmt.Appendf(r, "%s: %s\r\n", h.Name, h.Value)
+		}
+		all[i] = append(append(r, "\r\n"...), body...)
+	}
+	return all
+}
+
+// send sends every request over one of the connections and expects a 202.
+func (a *benchApp) send(conns int, requests [][]byte) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range conns {
+		wg.Go(func() {
+			c, err := net.Dial("tcp", a.addr)
+			if err != nil {
+				a.b.Error(err)
+				return
+			}
+			defer c.Close()
+			in := bufio.NewReader(c)
+			for i := next.Add(1) - 1; i < int64(len(requests)); i = next.Add(1) - 1 {
+				if _, err = c.Write(requests[i]); err == nil {
+					err = accepted(in)
+				}
+				if err != nil {
+					a.b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// accepted reads one answer, which must be a 202.
+func accepted(in *bufio.Reader) error {
+	line, err := in.ReadSlice('\n')
+	if err != nil {
+		return err
+	}
+	if !bytes.HasPrefix(line, []byte("HTTP/1.1 202")) {
+		return fmt.Errorf("answered %q", line)
+	}
+	length := 0
+	for {
+		if line, err = in.ReadSlice('\n'); err != nil {
+			return err
+		}
+		if name, value, found := bytes.Cut(line, []byte(": ")); found && bytes.EqualFold(name, []byte("content-length")) {
+			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
+				return err
+			}
+		}
+		if len(line) == 2 {
+			_, err = in.Discard(length)
+			return err
+		}
+	}
+}
+
+// figure returns one of the queue's metrics.
+func (a *benchApp) figure(name string) float64 {
+	a.b.Helper()
+	resp, err := client.Get("http://" + a.admin + "/metrics")
+	if err != nil {
+		a.b.Fatal(err)
+	}
+	defer resp.Body.Close()
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		if value, found := strings.CutPrefix(lines.Text(), "courier_gateway_jetstream_"+name+" "); found {
+			v, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				a.b.Fatal(err)
+			}
+			return v
+		}
+	}
+	a.b.Fatalf("no metric %s", name)
+	return 0
+}
+
+// cpuTime is what this process has used of all processors.
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
