@@ -73,7 +73,7 @@ func startBench(b *testing.B, sync, role string) *benchApp {
 			b.Error(err)
 		}
 	})
-	schemes, err := cfg.withDemo().schemes()
+	schemes, err := cfg.withDemo().schemes(newKeySource)
 	if err != nil {
 		b.Fatal(err)
 	}
