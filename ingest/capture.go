@@ -43,7 +43,7 @@ func (s *Server) note(c *call, outcome event.IntakeOutcome, no refusal, status i
 		key.courier, limit = c.sender.name, c.sender.singles
 	}
 	if !no.telling() || !s.keep(c, key, limit, no, status) {
-		s.records.sum(key).add(c.started, len(c.Body()))
+		s.records.sum(key).add(c.started, len(c.body))
 	}
 }
 
@@ -105,7 +105,7 @@ func (s *Server) capture(c *call) (request *event.CapturedRequest, traceID strin
 	}
 	request = &event.CapturedRequest{
 		Method: text(c.Method()), Path: r.path(c.Path()), Query: r.query(c.Query()), Headers: []event.CapturedHeader{},
-		Body: r.body(c.Body(), s.config.Records.BodyBytes), BodyBytes: len(c.Body()),
+		Body: r.body(c.body, s.config.Records.BodyBytes), BodyBytes: c.bodyBytes,
 	}
 	for name, value := range c.ctx.Request.Header.AllInOrder() {
 		request.Headers = append(request.Headers, event.CapturedHeader{Name: text(name), Value: r.header(strings.ToLower(string(name)), value)})

@@ -32,7 +32,7 @@ func newLimits(c *Courier, listener int, before *limits) (limits, error) {
 	if l.maxBytes == 0 {
 		l.maxBytes = listener
 	}
-	l.tooLarge = fmt.Sprintf("the body is larger than %d bytes", l.maxBytes)
+	l.tooLarge = largerThan(l.maxBytes)
 	networks, err := bareNetworks(c.Networks)
 	errs := []error{err}
 	l.networks = networks
@@ -61,10 +61,12 @@ func newLimits(c *Courier, listener int, before *limits) (limits, error) {
 	return l, errors.Join(errs...)
 }
 
-// admit applies the limits of the request's courier, the cheapest first, and before
-// its signature costs anything. So whoever may post from the courier's networks can
-// use up its rate, but not that of others. What comes in is counted out when the
-// call ends.
+// largerThan is what the sender of a body beyond a limit is told.
+func largerThan(limit int) string { return fmt.Sprintf("the body is larger than %d bytes", limit) }
+
+// admit applies the limits of the request's courier that need no body, before its
+// signature costs anything. So whoever may post from the courier's networks can use up
+// its rate, but not that of others.
 func (s *Server) admit(c *call) refusal {
 	if c.sender == nil {
 		return refusal{}
@@ -76,11 +78,14 @@ func (s *Server) admit(c *call) refusal {
 	if l.pace != nil && !l.pace.AllowN(c.started, 1) {
 		return refusal{problem: tooOften, detail: "this courier sends more requests per second than it may", retryAfter: l.wait(c.started)}
 	}
-	if !l.enter(c) {
+	return refusal{}
+}
+
+// crowd counts in a request that is all there, so that slow senders keep no others
+// out. It is counted out when the call ends.
+func (c *call) crowd() refusal {
+	if c.sender != nil && !c.sender.limits.enter(c) {
 		return refusal{problem: tooMany, detail: "this courier sends more requests at once than it may"}
-	}
-	if len(c.Body()) > l.maxBytes {
-		return refusal{problem: tooLarge, detail: l.tooLarge}
 	}
 	return refusal{}
 }

@@ -43,10 +43,15 @@ type call struct {
 	faults   []event.Fault
 	observed refusal // what was overlooked, see overlook
 
-	moments []event.Moment              // room for checkpoints
-	trace   [len(tracePrefix) + 32]byte // room for a trace id of our own
-	stamp   [64]byte                    // room for the envelope's stamp
-	out     []byte                      // room for the answer
+	body      []byte // as far as it was read
+	whole     bool   // all of it was
+	bodyBytes int    // how long it is, as far as is known
+
+	room    []byte                      // for a body
+	moments []event.Moment              // for checkpoints
+	trace   [len(tracePrefix) + 32]byte // for a trace id of our own
+	stamp   [64]byte                    // for the envelope's stamp
+	out     []byte                      // for the answer
 }
 
 func (s *Server) begin(ctx *fasthttp.RequestCtx) *call {
@@ -67,6 +72,7 @@ func (s *Server) end(c *call) {
 	}
 	s.metrics.inFlight.Dec()
 	c.leave()
+	c.leaveBody()
 	if s.draining.Load() {
 		c.ctx.SetConnectionClose()
 	}
@@ -75,8 +81,11 @@ func (s *Server) end(c *call) {
 		if cap(c.moments) > keepMoments {
 			c.moments = nil
 		}
+		if cap(c.room) > keepBodyBytes {
+			c.room = nil
+		}
 		clear(c.moments) // their texts are the request's
-		*c = call{faults: c.faults[:0], moments: c.moments[:0], out: c.out[:0]}
+		*c = call{faults: c.faults[:0], room: c.room[:0], moments: c.moments[:0], out: c.out[:0]}
 		s.calls.Put(c)
 	}
 }
@@ -91,8 +100,8 @@ func (c *call) Header(name string) (value []byte, count int) {
 	return values[0], len(values)
 }
 
-// Body returns the raw body.
-func (c *call) Body() []byte { return c.ctx.Request.Body() }
+// Body returns the raw body, as far as it was read.
+func (c *call) Body() []byte { return c.body }
 
 // Method returns the method as it was sent.
 func (c *call) Method() []byte { return c.ctx.Method() }
@@ -172,7 +181,13 @@ func (s *Server) receive(c *call, courier []byte) (r event.Receipt, no refusal) 
 	if s.draining.Load() {
 		return r, refusal{problem: unavailable, detail: "the appliance is stopping; send the event again"}
 	}
-	if no = s.admit(c); no.code != "" {
+	if no = s.admit(c); no.code != "" && !no.telling() {
+		return r, no
+	}
+	if no = s.readBody(c, no); no.code != "" {
+		return r, no
+	}
+	if no = c.crowd(); no.code != "" {
 		return r, no
 	}
 	if no = c.mediaFault(); no.code != "" && !c.overlook(no) {
@@ -281,7 +296,7 @@ func (s *Server) broken(err error) refusal {
 	_, smallBuffer := errors.AsType[*fasthttp.ErrSmallBuffer](err)
 	switch {
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		return refusal{problem: tooLarge, detail: fmt.Sprintf("the body is larger than %d bytes", s.config.MaxBodyBytes)}
+		return refusal{problem: tooLarge, detail: s.tooLarge}
 	case smallBuffer:
 		return refusal{problem: headerTooLarge, detail: fmt.Sprintf("request line and headers are larger than %d bytes", s.config.MaxHeaderBytes)}
 	case errors.Is(err, os.ErrDeadlineExceeded):

@@ -146,6 +146,7 @@ type Server struct {
 	failures   *journal // what went wrong here
 	calls      sync.Pool
 	retryAfter string
+	tooLarge   string // said of a body beyond the listener's limit
 	gate       *gate
 	draining   atomic.Bool
 	// hard is done when the appliance stops at once. It stands here because
@@ -163,6 +164,7 @@ func New(c Config, d Deps) (*Server, error) {
 		config: c, deps: d,
 		refusals:   newJournal(d.Logger),
 		failures:   newJournal(d.Logger),
+		tooLarge:   largerThan(c.MaxBodyBytes),
 		retryAfter: strconv.Itoa(int((c.RetryAfter + time.Second - 1) / time.Second)),
 	}
 	s.hard, s.hardStop = context.WithCancelCause(context.Background())
@@ -193,6 +195,8 @@ func New(c Config, d Deps) (*Server, error) {
 		Concurrency:                  2 * c.MaxConns, // the gate counts; a worker outlives its connection a little
 		ReadBufferSize:               c.MaxHeaderBytes,
 		MaxRequestBodySize:           c.MaxBodyBytes,
+		StreamRequestBody:            true, // see readBody
+		ExpectHandler:                s.expect,
 		ReadTimeout:                  c.ReadTimeout,
 		WriteTimeout:                 c.WriteTimeout,
 		IdleTimeout:                  c.IdleTimeout,
