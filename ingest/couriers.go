@@ -105,6 +105,9 @@ func (s *Server) SetCouriers(c Couriers) error {
 	if len(errs) > 0 {
 		return errors.Join(errs...)
 	}
+	for _, one := range t.byName {
+		s.count(one)
+	}
 	s.couriers.Store(t)
 	return nil
 }
@@ -130,9 +133,6 @@ func (s *Server) newSender(c *Courier, before *sender) (*sender, error) {
 	one := &sender{
 		name: c.Name, scheme: c.Scheme, decoder: c.Decoder, observe: c.Observe,
 		success: success, handshake: c.Handshake, limits: limits,
-		accepted:  s.tally(c.Name, codeAccepted, event.IntakeAccepted),
-		duplicate: s.tally(c.Name, codeDuplicate, event.IntakeDuplicate),
-		conflict:  s.tally(c.Name, codeConflict, event.IntakeDuplicate),
 	}
 	switch {
 	case before != nil:
@@ -141,6 +141,14 @@ func (s *Server) newSender(c *Courier, before *sender) (*sender, error) {
 		one.singles = s.records.limiter()
 	}
 	return one, nil
+}
+
+// count gives a courier that comes into force its counters, which show in the metrics
+// from then on.
+func (s *Server) count(one *sender) {
+	one.accepted = s.tally(one.name, codeAccepted, event.IntakeAccepted)
+	one.duplicate = s.tally(one.name, codeDuplicate, event.IntakeDuplicate)
+	one.conflict = s.tally(one.name, codeConflict, event.IntakeDuplicate)
 }
 
 func (s *Server) tally(courier, code string, outcome event.IntakeOutcome) tally {

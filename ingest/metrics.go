@@ -53,7 +53,7 @@ func newMetrics(r prometheus.Registerer, open func() int) (*metrics, error) {
 		refused:  durations.WithLabelValues("refused"),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "courier_gateway_ingest_requests_in_flight",
-			Help: "Requests read and not answered yet.",
+			Help: "Requests whose headers are read and that are not answered yet.",
 		}),
 		turned: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "courier_gateway_ingest_connections_refused_total",

@@ -71,6 +71,9 @@ func TestSetCouriers(t *testing.T) {
 	if a := send(t, f.request(f.demo, "/v1/events/courier", goodBody)); a.StatusCode != 202 {
 		t.Errorf("after a failed change the old courier gets %d", a.StatusCode)
 	}
+	if _, known := f.metric(t, "requests_total code=ACCEPTED courier=twin"); known {
+		t.Error("a courier that was refused is among the metrics")
+	}
 	next := scheme(t, "gateway", "next-secret")
 	if err := f.SetCouriers(Couriers{All: []Courier{{Name: "next", Scheme: next}}}); err != nil {
 		t.Fatal(err)
