@@ -16,6 +16,10 @@ import (
 // envelopeBytes is room for an envelope's headers on top of the largest body.
 const envelopeBytes = 64 << 10
 
+// waitingBytes bounds the memory of refused requests that wait to be recorded, however
+// much is kept of each.
+const waitingBytes = 32 << 20
+
 // broker returns the queue's settings for package jetstream. It fails when the
 // certificates that they name can't be read.
 func (c Config) broker() (jetstream.Config, error) {
@@ -76,6 +80,7 @@ func (c Config) intake() ingest.Config {
 	i := c.Ingest
 	records := ingest.DefaultConfig().Records
 	records.BodyBytes, records.PerSecond = i.RecordBodyBytes, i.RecordPerSecond
+	records.Queue = min(records.Queue, waitingBytes/(i.RecordBodyBytes+i.MaxHeaderBytes))
 	var f faults // was checked
 	return ingest.Config{
 		Records: records, TrustedProxies: parseNetworks(&f, "ingest.trusted_proxies", i.TrustedProxies),
