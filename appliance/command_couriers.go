@@ -222,7 +222,7 @@ func (c *cli) printVerdict(v verdict) error {
 	for _, s := range v.Proof.Steps {
 		row(markOf(s.OK), s.Name, s.Detail)
 	}
-	proof := "proved by secret " + v.Proof.KeyID
+	proof := "proved by key " + v.Proof.KeyID
 	if !v.Proof.Accepted {
 		proof = v.Proof.Reason + ": " + v.Proof.Detail
 	}

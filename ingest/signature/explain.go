@@ -209,11 +209,8 @@ func (s *Scheme) safe(b []byte) string {
 
 // redact takes the secrets out of b.
 func (s *Scheme) redact(b []byte) []byte {
-	if s.family.keys == edKeys {
-		return b // public keys
-	}
-	for _, secret := range s.config.Secrets {
-		b = bytes.ReplaceAll(b, secret.Key, []byte("(hidden)"))
+	for text := range s.secretTexts {
+		b = bytes.ReplaceAll(b, text, []byte("(hidden)"))
 	}
 	return b
 }

@@ -172,6 +172,11 @@ func TestExplainHidesSecretsInTheRequest(t *testing.T) {
 	if len(e.Hints) != 1 || !strings.Contains(e.Hints[0], "static_header") {
 		t.Errorf("hints at %q", e.Hints)
 	}
+	bare := compile(t, timed(Config{Scheme: "standard-webhooks", Secrets: []Secret{{ID: "k", Key: []byte("whsec_c2VjcmV0")}}}))
+	r = signed(t, bare, []byte(`{"key":"c2VjcmV0"}`), noon)
+	if got := told(bare.Explain(r, noon)); strings.Contains(got, "c2VjcmV0") || !strings.Contains(got, "(hidden)") {
+		t.Errorf("tells\n%s", got)
+	}
 	for _, text := range []string{fmt.Sprint(s), fmt.Sprintf("%+v", s), fmt.Sprintf("%#v", s), fmt.Sprintf("%+v", c), fmt.Sprintf("%#v", c)} {
 		if strings.Contains(text, "s3cret") {
 			t.Errorf("prints as %s", text)

@@ -48,6 +48,14 @@ func (s *Scheme) Parameter() string {
 // Mask overwrites each secret of the scheme that stands in b with as many
 // asterisks, and reports whether there was one. Public keys are none.
 func (s *Scheme) Mask(b []byte) (masked bool) {
+	for text := range s.secretTexts {
+		masked = mask(b, text) || masked
+	}
+	return masked
+}
+
+// secretTexts yields each secret as it may stand in a request.
+func (s *Scheme) secretTexts(yield func(text []byte) bool) {
 	for _, secret := range s.config.Secrets {
 		if s.family.keys == edKeys || s.family.keys == pairKeys && bytes.HasPrefix(secret.Key, []byte(publicPrefix)) {
 			continue
@@ -56,9 +64,10 @@ func (s *Scheme) Mask(b []byte) (masked bool) {
 		if s.config.Derive == "whsec" {
 			text = bytes.TrimPrefix(text, []byte(secretPrefix)) // with and without it, it is the same key
 		}
-		masked = mask(b, text) || masked
+		if !yield(text) {
+			return
+		}
 	}
-	return masked
 }
 
 func mask(b, text []byte) (masked bool) {
