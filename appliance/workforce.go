@@ -19,6 +19,15 @@ import (
 // of the disk, short against what anybody waits for an event's outcome.
 const pace = 40 * time.Millisecond
 
+// manyInFlight is how many publishes wait for the broker when more come in than the
+// machine can take; what is due to a flush alone is a fraction of it.
+const manyInFlight = 32
+
+// pressed reports whether the intake of this process needs the machine.
+func pressed(broker *jetstream.Broker) func() bool {
+	return func() bool { return broker.InFlight() > manyInFlight }
+}
+
 // workforce is everybody who works on the queue: the workers, the dead-letter
 // mover and the reconciler.
 type workforce struct {
@@ -52,7 +61,7 @@ func newWorkforce(
 	for i := range w.pulses {
 		w.workers = append(w.workers, &process.Worker{
 			Queue: broker, Handler: handler, Pulse: &w.pulses[i], Log: log,
-			Config: process.WorkerConfig{BatchSize: cfg.Process.BatchSize, Pace: pace, KeepAlive: cfg.JetStream.AckWait / 3, Abort: abort},
+			Config: process.WorkerConfig{BatchSize: cfg.Process.BatchSize, Pace: pace, Pressed: pressed(broker), KeepAlive: cfg.JetStream.AckWait / 3, Abort: abort},
 		})
 	}
 	return w

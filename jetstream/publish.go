@@ -77,6 +77,10 @@ func contentID(e *event.Envelope) string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
+// InFlight returns how many publishes wait for their outcome. It costs next to
+// nothing.
+func (b *Broker) InFlight() int { return b.cfg.MaxInFlight - len(b.pub.slots.free) }
+
 // publisher sends messages and meets their answers.
 type publisher struct {
 	wire    wire

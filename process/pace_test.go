@@ -63,3 +63,25 @@ func TestBatchesThatAreNotFullArePaced(t *testing.T) {
 		}
 	})
 }
+
+func TestWorkerRestsWhileTheIntakeIsPressed(t *testing.T) {
+	t.Parallel()
+	began := noon
+	for _, tt := range []struct {
+		name          string
+		pressed, full bool
+		took, want    time.Duration // until the batch ended, until the next is due
+	}{
+		{"calm, small", false, false, 10 * time.Millisecond, 40 * time.Millisecond},
+		{"calm, small and slow", false, false, 50 * time.Millisecond, 40 * time.Millisecond}, // which is past: at once
+		{"calm, full", false, true, 10 * time.Millisecond, 10 * time.Millisecond},
+		{"pressed, small", true, false, 4 * time.Millisecond, 40 * time.Millisecond},
+		{"pressed, full", true, true, 20 * time.Millisecond, 80 * time.Millisecond},
+		{"pressed, slow", true, true, time.Second, 1200 * time.Millisecond},
+	} {
+		w := &Worker{Config: WorkerConfig{Pace: 40 * time.Millisecond, Pressed: func() bool { return tt.pressed }}}
+		if got := w.next(began, began.Add(tt.took), tt.full).Sub(began); got != tt.want {
+			t.Errorf("%s: due after %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}

@@ -31,6 +31,11 @@ type WorkerConfig struct {
 	// the cost of a commit, and its flush, that many small ones would each pay. The
 	// first event after a silence waits for nothing. 0 for no pace.
 	Pace time.Duration
+	// Pressed reports whether events come in as fast as the machine can take them.
+	// Accepting goes before processing then, because what is accepted can't be
+	// lost: after each batch the worker rests for [restFactor] times as long as
+	// the batch took, but no longer than [longestRest]. Nil for never.
+	Pressed func() bool
 	// KeepAlive is how often the broker is told that a batch is still being
 	// worked on; well under its ack wait.
 	KeepAlive time.Duration
@@ -57,6 +62,10 @@ const (
 	// pullPatience bounds one wait for deliveries, so that an idle worker shows
 	// that it is alive.
 	pullPatience = 2 * time.Second
+	// restFactor and longestRest say how much of a worker's time is left for
+	// processing while the intake is pressed: a quarter, or more.
+	restFactor  = 3
+	longestRest = 200 * time.Millisecond
 	// drainPatience is how long a worker that stops waits for what the queue has
 	// handed out already.
 	drainPatience = 20 * time.Millisecond
@@ -94,11 +103,9 @@ func (w *Worker) Run(ctx context.Context) error {
 		}
 		if len(batch) > 0 {
 			pause.reset()
-			w.due = time.Now()
-			if len(batch) < w.Config.BatchSize {
-				w.due = w.due.Add(w.Config.Pace)
-			}
+			began := time.Now()
 			w.work(ctx, hard, batch)
+			w.due = w.next(began, time.Now(), len(batch) == w.Config.BatchSize)
 		}
 	}
 	for !w.aborted() {
@@ -109,6 +116,21 @@ func (w *Worker) Run(ctx context.Context) error {
 		w.work(ctx, hard, batch)
 	}
 	return nil
+}
+
+// next returns when the next batch is due, after one that took from began to now.
+func (w *Worker) next(began, now time.Time, full bool) time.Time {
+	due := now
+	if !full {
+		due = began.Add(w.Config.Pace)
+	}
+	if w.Config.Pressed != nil && w.Config.Pressed() {
+		rest := min(restFactor*now.Sub(began), longestRest)
+		if rested := now.Add(rest); rested.After(due) {
+			due = rested
+		}
+	}
+	return due
 }
 
 // gather waits until the next batch is due.
