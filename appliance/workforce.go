@@ -61,7 +61,10 @@ func newWorkforce(
 	for i := range w.pulses {
 		w.workers = append(w.workers, &process.Worker{
 			Queue: broker, Handler: handler, Pulse: &w.pulses[i], Log: log,
-			Config: process.WorkerConfig{BatchSize: cfg.Process.BatchSize, Pace: pace, Pressed: pressed(broker), KeepAlive: cfg.JetStream.AckWait / 3, Abort: abort},
+			Config: process.WorkerConfig{
+				BatchSize: cfg.Process.BatchSize, Pace: pace, Pressed: pressed(broker),
+				KeepAlive: jetstream.KeepAliveEvery(cfg.JetStream.AckWait), Abort: abort,
+			},
 		})
 	}
 	return w

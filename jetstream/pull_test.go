@@ -311,3 +311,38 @@ func TestMessageThatIsNoEnvelope(t *testing.T) {
 		t.Errorf("delivery %+v", d)
 	}
 }
+
+// TestWaitingDeliveriesAreKeptAliveInTime hears the signals for a delivery that
+// waits to be pulled: never may more than half of its acknowledgement wait pass
+// without one, although whoever pulls it then takes a fifth until the next.
+func TestWaitingDeliveriesAreKeptAliveInTime(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t)
+	cfg.AckWait = 2 * time.Second
+	b := open(t, cfg)
+	signals, err := b.admin.SubscribeSync("$JS.ACK." + eventsStream + "." + processors + ".>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	publishN(t, b, 2)
+	settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 1)...) // the second one comes along and waits
+	before := time.Now()
+	for heard := 0; heard < 8; {
+		m, err := signals.NextMsgWithContext(within(t, 30*time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, ok := parseAckSubject(m.Subject)
+		if a.seq == 1 {
+			continue // its acknowledgement
+		}
+		if !ok || a.seq != 2 || string(m.Data) != string(wordInProgress) {
+			t.Fatalf("heard %s %q", m.Subject, m.Data)
+		}
+		heard++
+		if gap := time.Since(before); gap > cfg.AckWait/2 {
+			t.Errorf("%v passed without a signal, want %v at most", gap, cfg.AckWait/2)
+		}
+		before = time.Now()
+	}
+}

@@ -20,8 +20,10 @@ import (
 //
 // A message that waits here is a delivery whose acknowledgement wait runs, and
 // the broker can't take a delivery back. So the buffer is small, and what waits
-// in it for longer than keepEvery is kept alive with in-progress signals: a
-// pause of any length spends no attempt. Once the buffer is more than half full
+// in it for longer than keepEvery, a fifth of the wait, is kept alive with
+// in-progress signals: a pause of any length spends no attempt. It is looked at
+// twice in that time, so whoever takes a message has seven tenths of its wait
+// left at least; with [KeepAliveEvery] half of it is never passed. Once the buffer is more than half full
 // no pull is open, and then the broker neither redelivers nor sends advisories,
 // which is what a paused worker wants. As soon as messages are taken the next
 // pull opens and the broker catches up with both.
@@ -68,9 +70,15 @@ const (
 	pullMaxBytes  = 64 << 20        // buffered or asked for
 )
 
+// KeepAliveEvery returns how often a delivery in somebody's hands is to be kept
+// alive. With the time for which it may have waited here, no more than half of
+// ackWait passes without the broker hearing of it: 3/10 before it is taken, and
+// 2/10 until the first signal after.
+func KeepAliveEvery(ackWait time.Duration) time.Duration { return ackWait / 5 }
+
 func newPuller(conn *nats.Conn, stream, consumer string, limit int, ackWait time.Duration) *puller {
 	return &puller{
-		conn: conn, limit: limit, keepEvery: ackWait / 3, inbox: conn.NewInbox(),
+		conn: conn, limit: limit, keepEvery: KeepAliveEvery(ackWait), inbox: conn.NewInbox(),
 		subject: "$JS.API.CONSUMER.MSG.NEXT." + stream + "." + consumer,
 		ready:   make(chan struct{}, 1), want: make(chan struct{}, 1), ended: make(chan struct{}),
 	}

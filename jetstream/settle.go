@@ -65,8 +65,8 @@ func (b *Broker) retryWord(attempt int, delay time.Duration) []byte {
 }
 
 // KeepAlive tells the broker that the deliveries are still being worked on, so
-// that none of them is taken for a failed attempt. Call it at least every half
-// [Config].AckWait for what is held. The error's code is DependencyDown.
+// that none of them is taken for a failed attempt. Call it for what is held as
+// often as [KeepAliveEvery] says. The error's code is DependencyDown.
 func (b *Broker) KeepAlive(held []event.Delivery) error {
 	for i := range held {
 		if err := b.consume.Publish(held[i].AckTo, wordInProgress); err != nil {
