@@ -85,19 +85,22 @@ func startBench(b *testing.B, sync, role string) *benchApp {
 func (a *benchApp) requests(n int, tag string) [][]byte {
 	all := make([][]byte, n)
 	now := time.Now()
-	padding := bytes.Repeat([]byte("x"), 110)
 	for i := range all {
-		key := tag + "-" + strconv.Itoa(i)
-		body := fmt.Appendf(nil, `{"eventId":"evt_%s","eventType":"shipment.status.updated","occurredAt":%q,"source":"bench",`+
-			`"idempotencyKey":%q,"payload":{"shipmentId":"shp-%d","status":"in_transit","note":%q}}`,
-			key, now.UTC().Format(time.RFC3339Nano), key, i/4, padding)
-		r := fmt.Appendf(nil, "POST /v1/events/courier HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: %d\r\n", len(body))
-		for _, h := range a.scheme.Sign(body, now) {
-			r = fmt.Appendf(r, "%s: %s\r\n", h.Name, h.Value)
-		}
-		all[i] = append(append(r, "\r\n"...), body...)
+		all[i] = signedRequest(a.scheme, tag+"-"+strconv.Itoa(i), i/4, now)
 	}
 	return all
+}
+
+// signedRequest returns a request for an event of some 330 bytes as it is sent.
+func signedRequest(scheme *signature.Scheme, key string, shipment int, at time.Time) []byte {
+	body := fmt.Appendf(nil, `{"eventId":"evt_%s","eventType":"shipment.status.updated","occurredAt":%q,"source":"bench",`+
+		`"idempotencyKey":%q,"payload":{"shipmentId":"shp-%d","status":"in_transit","note":"%0110d"}}`,
+		key, at.UTC().Format(time.RFC3339Nano), key, shipment, 0)
+	r := fmt.Appendf(nil, "POST /v1/events/courier HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: %d\r\n", len(body))
+	for _, h := range scheme.Sign(body, at) {
+		r = fmt.Appendf(r, "%s: %s\r\n", h.Name, h.Value)
+	}
+	return append(append(r, "\r\n"...), body...)
 }
 
 // send sends every request over one of the connections and expects a 202.
@@ -114,10 +117,7 @@ func (a *benchApp) send(conns int, requests [][]byte) {
 			defer c.Close()
 			in := bufio.NewReader(c)
 			for i := next.Add(1) - 1; i < int64(len(requests)); i = next.Add(1) - 1 {
-				if _, err = c.Write(requests[i]); err == nil {
-					err = accepted(in)
-				}
-				if err != nil {
+				if _, err := exchange(c, in, requests[i]); err != nil {
 					a.b.Error(err)
 					return
 				}
@@ -127,30 +127,37 @@ func (a *benchApp) send(conns int, requests [][]byte) {
 	wg.Wait()
 }
 
-// accepted reads one answer, which must be a 202.
-func accepted(in *bufio.Reader) error {
+// exchange writes a request and returns the body of the answer, which must be a
+// 202.
+func exchange(c net.Conn, in *bufio.Reader, request []byte) (string, error) {
+	if _, err := c.Write(request); err != nil {
+		return "", err
+	}
 	line, err := in.ReadSlice('\n')
 	if err != nil {
-		return err
+		return "", err
 	}
 	if !bytes.HasPrefix(line, []byte("HTTP/1.1 202")) {
-		return fmt.Errorf("answered %q", line)
+		return "", fmt.Errorf("answered %q", line)
 	}
 	length := 0
-	for {
+	for len(line) > len("\r\n") {
 		if line, err = in.ReadSlice('\n'); err != nil {
-			return err
+			return "", err
 		}
 		if name, value, found := bytes.Cut(line, []byte(": ")); found && bytes.EqualFold(name, []byte("content-length")) {
 			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
-				return err
+				return "", err
 			}
 		}
-		if len(line) == 2 {
-			_, err = in.Discard(length)
-			return err
-		}
 	}
+	body, err := in.Peek(length)
+	if err != nil {
+		return "", err
+	}
+	answer := string(body)
+	_, err = in.Discard(length)
+	return answer, err
 }
 
 // figure returns one of the queue's metrics.

@@ -23,12 +23,22 @@ import (
 )
 
 // asAppliance, in the environment, makes the test binary run a command as the
-// appliance does, so that tests can kill a process of their own.
-const asAppliance = "RUN_AS_APPLIANCE"
+// appliance does, so that tests can kill a process of their own; storeShut makes
+// what it serves never reach its store.
+const (
+	asAppliance = "RUN_AS_APPLIANCE"
+	storeShut   = "RUN_WITH_STORE_SHUT"
+)
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asAppliance) != "" {
-		os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+		c := &cli{in: os.Stdin, out: os.Stdout, err: os.Stderr}
+		if os.Getenv(storeShut) != "" {
+			g := &gate{}
+			g.shut.Store(true)
+			c.wrapStore = g.wrap
+		}
+		os.Exit(c.run(context.Background(), os.Args[1:]))
 	}
 	code := m.Run()
 	for _, dir := range temporary {

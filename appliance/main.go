@@ -23,6 +23,7 @@ import (
 
 	"github.com/fincart/courier-gateway/bench"
 	"github.com/fincart/courier-gateway/ops"
+	"github.com/fincart/courier-gateway/process"
 )
 
 // version is set at build time by -ldflags "-X main.version=v1.2.3".
@@ -40,33 +41,39 @@ func main() {
 
 // run executes one command and returns its exit code.
 func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
-	c := &cli{in: in, out: out, err: errOut, version: buildVersion()}
+	c := &cli{in: in, out: out, err: errOut}
+	return c.run(ctx, args)
+}
+
+func (c *cli) run(ctx context.Context, args []string) int {
+	c.version = buildVersion()
 	root := c.root()
 	root.SetArgs(args)
-	root.SetIn(in)
-	root.SetOut(out)
-	root.SetErr(errOut)
+	root.SetIn(c.in)
+	root.SetOut(c.out)
+	root.SetErr(c.err)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(errOut, "appliance: %v\n", err)
+	fmt.Fprintf(c.err, "appliance: %v\n", err)
 	code := exitFailed
 	var coded interface{ ExitCode() int }
 	if errors.As(err, &coded) {
 		code = coded.ExitCode()
 	}
 	if code == exitUsage {
-		fmt.Fprintf(errOut, "Try: %s --help\n", cmd.CommandPath())
+		fmt.Fprintf(c.err, "Try: %s --help\n", cmd.CommandPath())
 	}
 	return code
 }
 
 // cli is what every command shares.
 type cli struct {
-	in       io.Reader
-	out, err io.Writer
-	version  string
+	in        io.Reader
+	out, err  io.Writer
+	version   string
+	wrapStore func(process.Store) process.Store // see Deps
 }
 
 // usage is an error in how a command was called.

@@ -55,7 +55,7 @@ func (c *cli) runServe(cmd *cobra.Command, signals <-chan os.Signal) error {
 	if l.File != "" {
 		log.Info("configuration read", "file", l.File)
 	}
-	app, err := c.start(cmd.Context(), l.Config, Deps{Log: log, Version: c.version, Reread: c.rereader(cmd, l)}, signals)
+	app, err := c.start(cmd.Context(), l.Config, Deps{Log: log, Version: c.version, Reread: c.rereader(cmd, l), WrapStore: c.wrapStore}, signals)
 	if err != nil {
 		return err
 	}
