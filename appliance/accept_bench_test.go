@@ -24,10 +24,11 @@ import (
 // BenchmarkAccept is the whole way of a request to its 202, over real connections
 // that each wait for their answer: signature, event, queue, flush. Requests are
 // signed before the clock runs. The client shares the processors, so compare runs
-// with each other; profile with -cpuprofile.
+// with each other; profile with -cpuprofile. Without workers (which the embedded
+// broker is not run without) it shows the intake alone, with them both at once.
 func BenchmarkAccept(b *testing.B) {
 	for _, c := range []struct{ sync, role string }{
-		{"group", roleIngest}, {"interval", roleIngest}, {"group", roleAll},
+		{"group", roleIngest}, {"interval", roleIngest}, {"group", roleAll}, {"interval", roleAll}, {"always", roleAll},
 	} {
 		for _, conns := range []int{10, 100} {
 			b.Run(fmt.Sprintf("%s/role=%s/connections=%d", c.sync, c.role, conns), func(b *testing.B) {

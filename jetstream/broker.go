@@ -18,6 +18,10 @@
 //	            consumer deadletters: explicit ack
 //	PROGRESS    progress.verified  one message: how far the reconciler has come
 //
+// Duplicates are known by the message id. An external broker remembers the ids of
+// the whole window; an embedded one those of the last seconds, and this package
+// the rest, see learn.go.
+//
 // The reconciler's position is a message rather than a consumer's ack floor,
 // because several processes may reconcile at once: on a consumer that
 // acknowledges all up to a sequence, one would vouch for what the other has

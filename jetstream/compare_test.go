@@ -45,6 +45,8 @@ func BenchmarkRivals(b *testing.B) {
 					deps.natsgo = true
 					return publishWith(openWith(b, benchConfig(b), deps))
 				}},
+				// For its speed only: each flush would need a descriptor of its own, to
+				// be told of errors.
 				{"two-flushes", func(b *testing.B) func(context.Context, *event.Envelope) error {
 					broker := open(b, benchConfig(b))
 					broker.start(b.Context(), "second committer", broker.commit.run)
@@ -65,7 +67,7 @@ func BenchmarkRivals(b *testing.B) {
 
 // race runs b.N rounds.
 func race(b *testing.B, callers int, rivals []rival) {
-	n := max(2000, 50*callers)
+	n := max(1000, 25*callers)
 	stores := make([]func(context.Context, *event.Envelope) error, len(rivals))
 	for i, r := range rivals {
 		stores[i] = r.open(b)

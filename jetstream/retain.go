@@ -16,9 +16,8 @@ const retainEvery = 5 * time.Second
 // processors' ack floor), verified (at or below the reconciler's position), and
 // older than every event whose advisory still waits. So only events that are not
 // done with can ever fill the stream, and whatever can't be accounted for can
-// still be read. History inside the duplicate window stays as well, because the
-// broker learns the ids from it when it starts; only when space runs short may
-// it go.
+// still be read. History inside the duplicate window stays as well, because a
+// start learns the ids from it; only when space runs short may it go.
 func (b *Broker) retain(ctx context.Context) error {
 	info, err := b.topo.Load().events.Info(ctx)
 	if err != nil {
