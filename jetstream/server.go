@@ -24,6 +24,11 @@ type embedded struct {
 	srv *server.Server // nil while stopped
 }
 
+// storeLimit is the server's limit on what all streams may reserve. Each of ours has
+// its own, and these bound the store; a limit here as tight as their sum would keep
+// the events' from being lowered later.
+const storeLimit = 1 << 50
+
 // newEmbedded prepares a server on cfg.StoreDir without starting it.
 func newEmbedded(cfg Config, log *slog.Logger) *embedded {
 	return &embedded{
@@ -37,7 +42,7 @@ func newEmbedded(cfg Config, log *slog.Logger) *embedded {
 			StoreDir:               cfg.StoreDir,
 			SyncAlways:             cfg.Sync == SyncAlways,
 			JetStreamMaxMemory:     cfg.MaxMemoryBytes,
-			JetStreamMaxStore:      cfg.MaxBytes + advisoriesMaxBytes + progressMaxBytes,
+			JetStreamMaxStore:      storeLimit,
 		},
 	}
 }

@@ -3,12 +3,15 @@ package jetstream
 import (
 	"context"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/fincart/courier-gateway/ingest/event"
 )
 
 func TestEmbeddedFollowsTheConfiguration(t *testing.T) {
@@ -31,6 +34,31 @@ func TestEmbeddedFollowsTheConfiguration(t *testing.T) {
 	}
 	if s, err := b.State(t.Context()); err != nil || s.Pending != 3 {
 		t.Errorf("the change cost events: %+v, %v", s, err)
+	}
+}
+
+// TestLimitIsLowered: a smaller MaxBytes than the store was made with, and than it
+// holds, takes effect without losing an event.
+func TestLimitIsLowered(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t)
+	b := open(t, cfg)
+	large := envelope("large")
+	large.Body = make([]byte, 2<<20)
+	for i := range 10 {
+		large.Key = strconv.Itoa(i)
+		if _, err := b.Publish(t.Context(), large); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closeBroker(t, b)
+	cfg.MaxBytes, cfg.HistoryHighBytes, cfg.HistoryLowBytes = 16<<20, 16<<20, 8<<20
+	b = open(t, cfg)
+	if _, err := b.Publish(t.Context(), envelope("more")); event.CodeOf(err) != event.IntakeUnavailable {
+		t.Errorf("a stream over its limit answers %v", err)
+	}
+	if d, err := b.Load(t.Context(), 1); err != nil || len(d.Body) != len(large.Body) {
+		t.Errorf("the first event: %d bytes, %v", len(d.Body), err)
 	}
 }
 
