@@ -132,6 +132,13 @@ func (r *Report) writeText(out io.Writer) error {
 		}
 	}
 	r.writeTables(&b)
+	if most, perSecond := workedOff(r.Samples); most > 0 {
+		fmt.Fprintf(&b, "\nbacklog: at most %s", thousands(most))
+		if perSecond > 0 {
+			fmt.Fprintf(&b, ", worked off at %s/s", thousands(uint64(perSecond)))
+		}
+		b.WriteString("\n")
+	}
 	if r.Proof != nil {
 		r.Proof.writeText(&b)
 	}

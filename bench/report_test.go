@@ -172,3 +172,23 @@ func TestMeter(t *testing.T) {
 		t.Errorf("%q, want %q", bar.String(), want)
 	}
 }
+
+func TestWorkedOff(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name      string
+		samples   []Sample
+		most      uint64
+		perSecond float64
+	}{
+		{"nothing seen", nil, 0, 0},
+		{"never any", []Sample{{At: 1}, {At: 2}}, 0, 0},
+		{"once", []Sample{{At: 0}, {At: 2, Unprocessed: 3000}, {At: 3, Unprocessed: 900}, {At: 4}, {At: 9}}, 3000, 1500},
+		{"the larger one of two", []Sample{{At: 1, Unprocessed: 10}, {At: 2}, {At: 3, Unprocessed: 400}, {At: 5}}, 400, 200},
+		{"not to its end", []Sample{{At: 1, Unprocessed: 10}, {At: 2, Unprocessed: 5}}, 10, 0},
+	} {
+		if most, perSecond := workedOff(tt.samples); most != tt.most || perSecond != tt.perSecond {
+			t.Errorf("%s: %d, %g/s, want %d, %g/s", tt.name, most, perSecond, tt.most, tt.perSecond)
+		}
+	}
+}

@@ -125,6 +125,21 @@ func letterCount(c *event.StoreCounts) (n int64) {
 	return n
 }
 
+// workedOff returns the largest backlog that was seen, and how many events of it were
+// worked off in a second until none was left; 0 when that was not seen.
+func workedOff(samples []Sample) (most uint64, perSecond float64) {
+	var at float64
+	for _, s := range samples {
+		if s.Unprocessed > most {
+			most, at, perSecond = s.Unprocessed, s.At, 0
+		}
+		if s.Unprocessed == 0 && perSecond == 0 && s.At > at {
+			perSecond = float64(most) / (s.At - at)
+		}
+	}
+	return most, perSecond
+}
+
 // errNotDrained means that events were still waiting when patience ended.
 var errNotDrained = errors.New("the backlog did not drain in time")
 
