@@ -7,7 +7,8 @@
 . "$(dirname "$0")/common.sh"
 
 start_appliance --sync "${SYNC:-group}"
-on_it --rate "${RATE:-5000}/s" --duration "${DURATION:-30s}" "$@"
+code=0
+on_it --rate "${RATE:-5000}/s" --duration "${DURATION:-30s}" "$@" || code=$?
 curl -s "$admin/metrics" | awk '
     /^courier_gateway_process_latency_seconds_bucket/ {
         split($1, part, "\""); bound[n++] = part[2]; count[part[2]] = $2
@@ -16,3 +17,4 @@ curl -s "$admin/metrics" | awk '
         for (i = 0; i < n; i++)
             if (count[bound[i]] >= 0.99 * count["+Inf"]) { print "\naccepted to processed: p99 at most " bound[i] " s of " count["+Inf"] " events"; exit }
     }'
+exit "$code"
