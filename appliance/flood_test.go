@@ -26,9 +26,8 @@ import (
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
-// flood is how long the drill's bad sender goes on; a developer does not want to
-// wait as long as CI does.
-var flood = flag.Duration("flood", 3*time.Second, "how long the drill's bad sender floods")
+// flood is how long the drill's bad sender goes on.
+var flood = flag.Duration("flood", 6*time.Second, "how long the drill's bad sender floods")
 
 // Rates of the drill, in requests per second.
 const (
@@ -40,6 +39,9 @@ const (
 // wrong, while another courier goes on as always: it hardly notices, every refusal
 // is accounted for, and neither memory nor disk grows with the flood.
 func TestFloodOfBadRequests(t *testing.T) {
+	if !*drills {
+		t.Skip("measures latency, which the race detector and other tests would spoil; run with -args -drills")
+	}
 	dir := t.TempDir()
 	settings := filepath.Join(dir, "couriers.toml")
 	text := ""
@@ -68,7 +70,7 @@ func TestFloodOfBadRequests(t *testing.T) {
 	if under > max(2*calm, 50*time.Millisecond) { // the floor is for machines that are busy with other things
 		t.Errorf("the good courier's p99 rose from %v to %v", calm, under)
 	}
-	if grown := after.memory - before.memory; grown > 32<<20 {
+	if grown := after.memory - before.memory; grown > 48<<20 { // the store's page cache fills meanwhile
 		t.Errorf("memory grew by %d MiB", grown>>20)
 	}
 	if grown := after.disk - before.disk; grown > 8<<20 || after.log > 68<<20 {

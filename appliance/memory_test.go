@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,9 +12,9 @@ import (
 func TestTidierWaitsForTheLoadToEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const every = 5 * time.Second
-		var allocated uint64
-		freed := 0
-		tidy := &tidier{every: every, allocated: func() uint64 { return allocated }, free: func() { freed++ }}
+		var allocated atomic.Uint64
+		var freed atomic.Int64
+		tidy := &tidier{every: every, allocated: allocated.Load, free: func() { freed.Add(1) }}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- tidy.run(ctx) }()
@@ -22,7 +23,7 @@ func TestTidierWaitsForTheLoadToEnd(t *testing.T) {
 			what  string
 			bytes uint64 // allocated in a turn
 			turns int
-			freed int // by the end of it
+			freed int64 // by the end of it
 		}{
 			{"a start that takes much", 100 << 20, 1, 0},
 			{"rest after it", 1 << 20, 3, 1},
@@ -36,12 +37,12 @@ func TestTidierWaitsForTheLoadToEnd(t *testing.T) {
 			{"little load", 6 << 20, 3, 6},
 		} {
 			for range step.turns {
-				allocated += step.bytes
+				allocated.Add(step.bytes)
 				time.Sleep(every)
 				synctest.Wait()
 			}
-			if freed != step.freed {
-				t.Errorf("%s: tidied %d times, want %d", step.what, freed, step.freed)
+			if n := freed.Load(); n != step.freed {
+				t.Errorf("%s: tidied %d times, want %d", step.what, n, step.freed)
 			}
 		}
 		cancel()

@@ -57,7 +57,6 @@ func (f *fleet) start(role string) *child {
 }
 
 func TestServicesOfEachRoleAreKilledUnderLoad(t *testing.T) {
-	t.Parallel()
 	f := newFleet(t, startNATS(t))
 	ingest := []*child{f.start(roleIngest), f.start(roleIngest)}
 	workers := []*child{f.start(roleProcess), f.start(roleProcess)}
