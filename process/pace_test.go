@@ -76,7 +76,8 @@ func TestWorkerRestsWhileTheIntakeIsPressed(t *testing.T) {
 		{"calm, small and slow", false, false, 50 * time.Millisecond, 40 * time.Millisecond}, // which is past: at once
 		{"calm, full", false, true, 10 * time.Millisecond, 10 * time.Millisecond},
 		{"pressed, small", true, false, 4 * time.Millisecond, 40 * time.Millisecond},
-		{"pressed, full", true, true, 20 * time.Millisecond, 80 * time.Millisecond},
+		{"pressed, small and slow", true, false, 10 * time.Millisecond, 80 * time.Millisecond},
+		{"pressed, full", true, true, 20 * time.Millisecond, 160 * time.Millisecond},
 		{"pressed, slow", true, true, time.Second, 1200 * time.Millisecond},
 	} {
 		w := &Worker{Config: WorkerConfig{Pace: 40 * time.Millisecond, Pressed: func() bool { return tt.pressed }}}

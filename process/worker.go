@@ -63,8 +63,8 @@ const (
 	// that it is alive.
 	pullPatience = 2 * time.Second
 	// restFactor and longestRest say how much of a worker's time is left for
-	// processing while the intake is pressed: a quarter, or more.
-	restFactor  = 3
+	// processing while the intake is pressed: an eighth, or more.
+	restFactor  = 7
 	longestRest = 200 * time.Millisecond
 	// drainPatience is how long a worker that stops waits for what the queue has
 	// handed out already.
