@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
@@ -15,6 +17,9 @@ import (
 // a single event getting its verdict, because other workers keep changing the
 // same rows.
 const idleRounds = 5
+
+// contention is the longest wait for each round that was lost to another process.
+const contention = 5 * time.Millisecond
 
 // Handler decides what becomes of a batch of deliveries. It is safe for
 // concurrent use: two handlers that meet at a row notice by its version.
@@ -27,6 +32,8 @@ type Handler struct {
 	Log     *slog.Logger
 	Metrics *Metrics
 	Now     func() time.Time
+
+	turns sync.RWMutex // see turn
 }
 
 // job is one delivery of a batch on its way to a verdict.
@@ -69,7 +76,7 @@ func (h *Handler) Handle(ctx context.Context, batch []event.Delivery) ([]event.V
 		if len(todo) == 0 {
 			break
 		}
-		if err := h.round(ctx, todo); err != nil {
+		if err := h.turn(ctx, todo, idle); err != nil {
 			return nil, err
 		}
 		if len(undecided(todo)) < len(todo) {
@@ -85,6 +92,30 @@ func (h *Handler) Handle(ctx context.Context, batch []event.Delivery) ([]event.V
 		verdicts[i] = j.verdict
 	}
 	return verdicts, nil
+}
+
+// turn does a round. After one in which nothing was decided, because others were
+// quicker with the same rows, it goes alone in this process, and after a short wait
+// of random length, for the sake of those in others: two that step in time would
+// otherwise meet at the same rows again and again, and the slower one would lose
+// every time.
+func (h *Handler) turn(ctx context.Context, jobs []*job, idle int) error {
+	if idle == 0 {
+		h.turns.RLock()
+		defer h.turns.RUnlock()
+		return h.round(ctx, jobs)
+	}
+	h.turns.Lock()
+	defer h.turns.Unlock()
+	if idle > 1 { // alone here, and it has lost all the same
+		timer := time.NewTimer(rand.N(time.Duration(idle) * contention))
+		defer timer.Stop()
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+	}
+	return h.round(ctx, jobs)
 }
 
 // refuse dead-letters what no courier sent through this appliance: a message that
