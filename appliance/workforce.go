@@ -21,7 +21,7 @@ const pace = 40 * time.Millisecond
 
 // manyInFlight is how many publishes wait for the broker when more come in than the
 // machine can take; what is due to a flush alone is a fraction of it.
-const manyInFlight = 32
+const manyInFlight = 64
 
 // pressed reports whether the intake of this process needs the machine.
 func pressed(broker *jetstream.Broker) func() bool {
