@@ -55,7 +55,7 @@ func (l *lockstep) Commit(ctx context.Context, changes []event.Change) ([]error,
 func TestTheSlowerOfTwoHandlersIsNotStarved(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
-	d.Handler.Store = &lockstep{Store: d.store}
+	d.Store = &lockstep{Store: d.store}
 	arrive := sync.Mutex{}
 	batch := func(who string, n int) (all []event.Delivery) {
 		arrive.Lock()
