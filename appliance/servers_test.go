@@ -47,14 +47,15 @@ func (d *database) rate() int {
 }
 
 // use fits a configuration to the database. FerretDB has no TTL indexes and never
-// answers a command with a hundred updates or more.
+// answers a command with a hundred updates or more; under the race detector it
+// takes seconds for twenty.
 func (d *database) use(t *testing.T, cfg *Config) {
 	t.Helper()
 	cfg.Persistence.MongoURI = secretFile(t, d.uri)
 	cfg.Persistence.MongoDatabase = "drill_" + strings.ToLower(rand.Text())
 	if !d.genuine {
 		cfg.Persistence.LedgerTTL, cfg.Persistence.DeadLetterTTL, cfg.Persistence.IngestionTTL = 0, 0, 0
-		cfg.Process.BatchSize = 50
+		cfg.Process.BatchSize = 20
 	}
 }
 
