@@ -59,8 +59,8 @@ type Broker struct {
 	sync   string // how it is made durable, in effect
 	natsgo bool   // see Deps
 
-	server *embedded    // nil when external
-	flush  func() error // makes the store durable; nil when that is not our business
+	server  *embedded // nil when external
+	flusher *flusher  // nil when external
 
 	pipe                    *pipe      // publishes to the embedded server; nil without one
 	publish, admin, consume *nats.Conn // publish is nil with a pipe, consume without Config.Consume
@@ -107,7 +107,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 	}
 	cfg.serverWindow = deps.serverWindow
 	b := &Broker{
-		cfg: cfg, log: deps.Logger, sync: cfg.Sync, flush: deps.flush, natsgo: deps.natsgo,
+		cfg: cfg, log: deps.Logger, sync: cfg.Sync, natsgo: deps.natsgo,
 		floors: lagged{lag: cmp.Or(deps.settleLag, time.Second)}, trouble: make(chan struct{}, 1),
 	}
 	if err := b.open(ctx, deps); err != nil {
@@ -123,7 +123,7 @@ func (b *Broker) open(ctx context.Context, deps Deps) (err error) {
 	}
 	b.onStop("metrics", func(context.Context) error { b.m.unregister(); return nil })
 	if b.cfg.Mode == ModeEmbedded {
-		if err := b.openStore(); err != nil {
+		if err := b.openStore(deps.flush); err != nil {
 			return err
 		}
 	}
@@ -139,8 +139,10 @@ func (b *Broker) open(ctx context.Context, deps Deps) (err error) {
 	return b.startParts(ctx)
 }
 
-// openStore takes the store directory and starts the embedded server on it.
-func (b *Broker) openStore() error {
+// openStore takes the store directory, repairs what an earlier process left of a
+// failed flush, and starts the embedded server on it. Tests bring a flush of
+// their own.
+func (b *Broker) openStore(flush func() error) error {
 	dir := b.cfg.StoreDir
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make store directory: %w", err)
@@ -150,19 +152,22 @@ func (b *Broker) openStore() error {
 		return err
 	}
 	b.onStop("store lock", func(context.Context) error { return unlock() })
-	if b.cfg.Sync == SyncGroup && !groupFlush {
-		b.cfg.Sync, b.sync = SyncAlways, "always (this system has no group flush)"
-		b.log.Warn("sync is always instead of group: this system can't flush a whole file system")
-	}
-	if b.flush == nil {
-		flush, closeFD, err := flushFS(dir)
+	if flush == nil {
+		flushAll, closeFD, err := flushFS(dir)
 		if err != nil {
 			return err
 		}
-		b.flush = flush
-		b.onStop("flush", func(context.Context) error { return errors.Join(flush(), closeFD()) })
+		flush = flushAll
+		b.onStop("flush descriptor", func(context.Context) error { return closeFD() })
+	}
+	if err := b.openFlusher(dir, flush); err != nil {
+		return err
 	}
 	b.server, b.recent = newEmbedded(b.cfg, b.log), newRecent(b.cfg.DuplicateWindow, 0)
+	if err := b.flusher.repair(b.server.storeDir()); err != nil {
+		return fmt.Errorf("the disk of %s does not take what is written to it, make it work or free space, and start again: %w", dir, err)
+	}
+	b.gate.open(flushFailed)
 	if err := b.dropUnwritten(); err != nil {
 		return err
 	}
@@ -194,7 +199,7 @@ func (b *Broker) openTopology(ctx context.Context) error {
 	if err := b.recall(ctx); err != nil {
 		return err
 	}
-	if err := b.flush(); err != nil {
+	if err := b.flusher.flush(); err != nil {
 		return fmt.Errorf("make the store durable: %w", err)
 	}
 	return nil
@@ -237,10 +242,7 @@ func (b *Broker) clampVerified(ctx context.Context) error {
 // startParts starts what runs by itself.
 func (b *Broker) startParts(ctx context.Context) (err error) {
 	if b.server != nil && b.cfg.Sync == SyncGroup {
-		b.commit = newCommitter(b.flush, b.log, b.m, func(err error) {
-			b.gate.shut(flushFailed, "the disk refused a flush: "+err.Error())
-			signal(b.trouble)
-		})
+		b.commit = newCommitter(b.flusher.flush, b.m)
 		b.start(ctx, "committer", b.commit.run)
 	}
 	b.pub = newPublisher(nats.NewInbox(), b.cfg, &b.gate, b.commit, b.recent, b.m)

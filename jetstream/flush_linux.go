@@ -7,14 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// groupFlush says that flushFS makes everything written to the file system
-// durable with one call.
-const groupFlush = true
-
 // flushFS returns a function that makes all that was written to dir's file
 // system durable: files, metadata and directory entries. It keeps one descriptor
 // open, because Linux (5.8 and later) reports an error of writing back once to
-// each descriptor that was open when it happened.
+// each descriptor that was open when it happened. The function's error is
+// [errors.ErrUnsupported] where there is no such call.
 func flushFS(dir string) (flush, closeFD func() error, err error) {
 	f, err := os.Open(dir)
 	if err != nil {
@@ -27,4 +24,10 @@ func flushFS(dir string) (flush, closeFD func() error, err error) {
 		return nil
 	}
 	return flush, f.Close, nil
+}
+
+// inMemory reports whether nothing in dir survives a power cut, as far as is known.
+func inMemory(dir string) bool {
+	var fs unix.Statfs_t
+	return unix.Statfs(dir, &fs) == nil && (fs.Type == unix.TMPFS_MAGIC || fs.Type == unix.RAMFS_MAGIC)
 }

@@ -19,6 +19,29 @@ import (
 // runs out: write(2) succeeds, the flush doesn't.
 func TestDiskThatFailsToFlush(t *testing.T) {
 	t.Parallel()
+	t.Run("and works again", func(t *testing.T) {
+		t.Parallel()
+		survivesFailedFlush(t, func(b *Broker, works func(), _ Config) *Broker {
+			works()
+			eventually(t, "recovery", b.Healthy)
+			return b
+		})
+	})
+	t.Run("and works again after the process has ended", func(t *testing.T) {
+		t.Parallel()
+		survivesFailedFlush(t, func(b *Broker, works func(), cfg Config) *Broker {
+			if err := b.Close(t.Context()); err == nil {
+				t.Error("a store that is not durable is closed without a word")
+			}
+			works()
+			return open(t, cfg)
+		})
+	})
+}
+
+// survivesFailedFlush fills the disk until a flush fails. Then mend makes it
+// work, and returns the broker as it is after that.
+func survivesFailedFlush(t *testing.T, mend func(b *Broker, works func(), cfg Config) *Broker) {
 	backing := mountTmpfs(t, "48m")
 	cfg := testConfig(t)
 	disk := mountThin(t, filepath.Join(backing, "disk"))
@@ -64,10 +87,11 @@ func TestDiskThatFailsToFlush(t *testing.T) {
 	if count(t, deps, "flush_errors_total") != 1 {
 		t.Error("the flush didn't fail")
 	}
-	if err := os.Remove(ballast); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "recovery", b.Healthy)
+	b = mend(b, func() {
+		if err := os.Remove(ballast); err != nil {
+			t.Fatal(err)
+		}
+	}, cfg)
 	if err := send(refused); err != nil {
 		t.Errorf("the refused event sent again: %v", err)
 	}

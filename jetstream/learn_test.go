@@ -153,7 +153,7 @@ func TestDuplicatesAreKnownAfterARestart(t *testing.T) {
 	}
 	// The server restarted alone, as after a fault.
 	b.server.stop()
-	if err := b.restart(t.Context(), time.Now()); err != nil {
+	if err := b.restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "health", b.Healthy)

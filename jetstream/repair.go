@@ -24,12 +24,19 @@ import (
 // directory. Blocks have at most some megabytes, so there is little to copy. It
 // fails as long as the disk does.
 func repairStore(dir string, since time.Time) error {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil // nothing is stored yet
+	}
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
 		case strings.HasSuffix(path, repairSuffix):
-			return os.Remove(path) // left over by an attempt that failed
+			// Left over by an attempt that failed, if it has not been used again since.
+			if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			return nil
 		case d.IsDir():
 			return nil
 		case !d.Type().IsRegular():
@@ -74,6 +81,17 @@ func syncDirs(dir string) error {
 			return err
 		}
 		return syncPath(path, true)
+	})
+}
+
+// flushEach flushes every file and directory below dir, one by one: good enough
+// for a start, too slow for each group.
+func flushEach(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return syncPath(path, d.IsDir())
 	})
 }
 

@@ -25,15 +25,21 @@ func mountTmpfs(t *testing.T, size string) string {
 	return dir
 }
 
+// inode names a file: its number, which may be used again, and its birth.
+type inode struct {
+	number uint64
+	born   unix.StatxTimestamp
+}
+
 // blockInodes returns the inode of each message block of the events' stream.
-func blockInodes(t *testing.T, storeDir string) map[string]uint64 {
+func blockInodes(t *testing.T, storeDir string) map[string]inode {
 	t.Helper()
-	inodes := map[string]uint64{}
+	inodes := map[string]inode{}
 	err := filepath.WalkDir(storeDir, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && strings.HasSuffix(path, ".blk") && strings.Contains(path, eventsStream) {
-			var s unix.Stat_t
-			err = unix.Stat(path, &s)
-			inodes[path] = s.Ino
+			var s unix.Statx_t
+			err = unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO|unix.STATX_BTIME, &s)
+			inodes[path] = inode{s.Ino, s.Btime}
 		}
 		return err
 	})

@@ -55,11 +55,7 @@ func TestFailedFlushRefusesTheGroupAndRepairs(t *testing.T) {
 	if r := publish(t, b, envelope("refused")); r.Sequence != 2 || !r.Duplicate {
 		t.Errorf("the refused event sent again: %+v", r)
 	}
-	for path, inode := range blockInodes(t, cfg.StoreDir) {
-		if inode == inodes[path] {
-			t.Errorf("%s was not rewritten", path)
-		}
-	}
+	rewritten(t, cfg.StoreDir, inodes)
 	if n := count(t, deps, "restarts_total"); n != 1 {
 		t.Errorf("%v restarts, want 1", n)
 	}

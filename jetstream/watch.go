@@ -66,10 +66,8 @@ type serverLook struct {
 // needn't. What the server says of itself counts when it says so twice in a row,
 // because some of it passes.
 func (b *Broker) serverProblem(last *serverLook) string {
-	if b.commit != nil {
-		if _, failed := b.commit.state(); failed != nil {
-			return failed.Error()
-		}
+	if _, failed := b.flusher.state(); failed != nil {
+		return failed.Error()
 	}
 	if b.gate.heldFor(stalled) > 2*b.cfg.PublishTimeout {
 		return "publishes are not answered"
@@ -87,8 +85,6 @@ func (b *Broker) serverProblem(last *serverLook) string {
 const (
 	// restartFree is the least free space with which a restart is tried.
 	restartFree = 1 << 20
-	// dirtySlack covers how coarse a file's modification time may be.
-	dirtySlack = 2 * time.Second
 	// backTimeout bounds the wait for the connections after a restart.
 	backTimeout = 10 * time.Second
 	// restartPause is the longest pause between two attempts.
@@ -101,11 +97,14 @@ const (
 func (b *Broker) revive(ctx context.Context, problem string, well time.Time) {
 	b.gate.shut(recovering, "the embedded broker has failed and is being restarted: "+problem)
 	b.log.Error("embedded broker has failed, intake is shut until it is restarted", "problem", problem)
+	if b.cfg.Sync == SyncAlways { // what failed may have been the server's flush
+		b.flusher.suspect(well, errors.New(problem))
+	}
 	if err := b.waitForSpace(ctx); err != nil {
 		return
 	}
 	for pause := watchEvery; ; pause = min(2*pause, restartPause) {
-		err := b.restart(ctx, well)
+		err := b.restart(ctx)
 		if err == nil {
 			break
 		}
@@ -137,14 +136,9 @@ func (b *Broker) waitForSpace(ctx context.Context) error {
 
 // restart stops the server, repairs the store if a flush may have failed, and
 // starts it anew. The connections come back by themselves.
-func (b *Broker) restart(ctx context.Context, well time.Time) error {
+func (b *Broker) restart(ctx context.Context) error {
 	b.server.stop()
-	if since, dirty := b.dirtySince(well); dirty {
-		if err := repairStore(b.server.storeDir(), since.Add(-dirtySlack)); err != nil {
-			return err
-		}
-	}
-	if err := b.flush(); err != nil {
+	if err := b.flusher.repair(b.server.storeDir()); err != nil {
 		return err
 	}
 	if err := b.server.start(); err != nil {
@@ -160,21 +154,7 @@ func (b *Broker) restart(ctx context.Context, well time.Time) error {
 	if err := b.recall(ctx); err != nil {
 		return err
 	}
-	if b.commit != nil {
-		b.commit.reset()
-	}
-	return b.flush()
-}
-
-// dirtySince returns from when on what was written may not have reached the
-// disk although it can be read, see repairStore. With SyncGroup we know of the
-// failed flush, with SyncAlways the failure may have been the server's flush.
-func (b *Broker) dirtySince(well time.Time) (since time.Time, dirty bool) {
-	if b.commit != nil {
-		good, failed := b.commit.state()
-		return good, failed != nil
-	}
-	return well, b.cfg.Sync == SyncAlways
+	return b.flusher.flush()
 }
 
 // waitConnected returns when every connection is back: the server answers on it. A
