@@ -121,7 +121,8 @@ func (b *Broker) openWire(ctx context.Context) (err error) {
 		return nil
 	}
 	b.pipe = &pipe{
-		dial: b.server.InProcessConn, name: b.cfg.Name + " publish",
+		patience: b.cfg.PublishTimeout,
+		dial:     b.server.InProcessConn, name: b.cfg.Name + " publish",
 		inbox: b.pub.slots.inbox, maxPayload: int(b.cfg.MaxMessageBytes),
 		onFrame: b.pub.onFrame, onRead: b.pub.handOn,
 		onLost: b.publishingLost, onBack: b.publishingBack,

@@ -32,9 +32,10 @@ import (
 // is closed. What was on its way is not sent again.
 type pipe struct {
 	dial       func() (net.Conn, error)
-	name       string // what it calls itself to the server
-	inbox      string // it hears "<inbox>.*"
-	maxPayload int    // bytes of headers and body that the server takes
+	name       string        // what it calls itself to the server
+	inbox      string        // it hears "<inbox>.*"
+	maxPayload int           // bytes of headers and body that the server takes
+	patience   time.Duration // with a server that does not read; then the connection is broken
 	// onFrame is called with each answer, whose bytes are its own during the call
 	// only, and onRead when there are no more for now; both by one goroutine.
 	onFrame func(frame)
@@ -178,7 +179,10 @@ func (p *pipe) serve(in *frames) error {
 // write writes what publishes have left until conn breaks or ended.
 func (p *pipe) write(conn net.Conn, ended <-chan struct{}) {
 	var taken []byte
+	stuck := time.AfterFunc(p.patience, func() { _ = conn.Close() })
+	defer stuck.Stop()
 	for {
+		stuck.Stop()
 		select {
 		case <-p.wake:
 		case <-ended:
@@ -192,6 +196,7 @@ func (p *pipe) write(conn net.Conn, ended <-chan struct{}) {
 		taken, p.out = p.out, taken[:0]
 		p.room.Broadcast()
 		p.mu.Unlock()
+		stuck.Reset(p.patience)
 		if _, err := conn.Write(taken); err != nil {
 			_ = conn.Close() // ends the reading too
 			return
@@ -241,7 +246,7 @@ const headerLine = "NATS/1.0\r\n"
 
 // publish leaves a frame to be written. It fails when there is no connection, or
 // the event is larger than the server takes. While the server does not read, it
-// waits.
+// waits, for as long as the pipe's patience lasts.
 func (p *pipe) publish(s *slot, e *event.Envelope) error {
 	size := len(headerLine) + len("\r\n")
 	for _, h := range s.headers {

@@ -3,6 +3,7 @@ package jetstream
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -108,7 +109,7 @@ func pipeTo(t *testing.T, p *pipe) <-chan *peer {
 		}()
 		return near, nil
 	}
-	p.inbox, p.maxPayload = "in", 16<<20
+	p.inbox, p.maxPayload, p.patience = "in", 16<<20, cmp.Or(p.patience, time.Minute)
 	if err := p.open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -252,6 +253,37 @@ func TestPipeThatIsNotReadHoldsPublishesBack(t *testing.T) {
 	wg.Wait()
 	if sent.Load()+down.Load() != callers || down.Load() == 0 {
 		t.Errorf("%d sent, %d refused", sent.Load(), down.Load())
+	}
+}
+
+// TestPipeThatIsNeverReadBreaks keeps a server from reading for good.
+func TestPipeThatIsNeverReadBreaks(t *testing.T) {
+	t.Parallel()
+	lost := make(chan error, 1)
+	p := &pipe{
+		patience: 50 * time.Millisecond,
+		onFrame:  func(frame) {}, onRead: func() {}, onBack: func() {},
+		onLost: func(err error) {
+			select {
+			case lost <- err:
+			default:
+			}
+		},
+	}
+	<-pipeTo(t, p)
+	e := envelope("k")
+	e.Body = make([]byte, 1<<20)
+	s := newSlot(0, "in.0-0")
+	var err error
+	for i := 0; err == nil && i < 10; i++ { // more than the queue takes
+		err = errors.Join(s.fill(e, "id"), p.publish(s, e))
+		s.forget()
+	}
+	if !errors.Is(err, errPipeDown) {
+		t.Errorf("a publish to a server that does not read: %v", err)
+	}
+	if err := <-lost; err == nil {
+		t.Error("lost without a reason")
 	}
 }
 
