@@ -134,11 +134,24 @@ func (c *child) signalled(s os.Signal) error {
 // until stop is called, and keeps the keys of all that were acknowledged and of
 // those that got neither a 202 nor a clear refusal.
 type traffic struct {
-	mu     sync.Mutex
-	acked  []string
-	broken []string // requests without an answer
-	count  atomic.Int64
-	stop   func()
+	mu      sync.Mutex
+	acked   []string
+	ackedAt []time.Time
+	broken  []string // requests without an answer
+	count   atomic.Int64
+	stop    func()
+}
+
+// ackedBefore returns what was acknowledged before a moment.
+func (l *traffic) ackedBefore(moment time.Time) (keys []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, key := range l.acked {
+		if l.ackedAt[i].Before(moment) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 func startLoad(c *child, scheme *signature.Scheme, tag string, pause time.Duration) *traffic {
@@ -151,12 +164,13 @@ func startLoad(c *child, scheme *signature.Scheme, tag string, pause time.Durati
 				key := fmt.Sprintf("%s-%d-%d", tag, w, i)
 				body := eventBody(key, fmt.Sprintf("shp-%d-%d", w, i%50), "in_transit", time.Now())
 				got, err := post(c.public, scheme, body)
+				at := time.Now()
 				l.mu.Lock()
 				switch {
 				case err != nil:
 					l.broken = append(l.broken, key+": "+err.Error())
 				case got.Status == http.StatusAccepted:
-					l.acked = append(l.acked, key)
+					l.acked, l.ackedAt = append(l.acked, key), append(l.ackedAt, at)
 					l.count.Add(1)
 				case got.Status != http.StatusServiceUnavailable:
 					l.broken = append(l.broken, fmt.Sprintf("%s: %+v", key, got))
