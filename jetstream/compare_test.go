@@ -34,7 +34,7 @@ type rival struct {
 // medians over the rounds, of the rate and the processor time relative to the
 // first one. Run it with some 15 rounds: -bench Rivals -benchtime 15x.
 func BenchmarkRivals(b *testing.B) {
-	for _, callers := range []int{10, 100, 400} {
+	for _, callers := range []int{10, 100, 400, 1000} {
 		b.Run("callers="+strconv.Itoa(callers), func(b *testing.B) {
 			race(b, callers, []rival{
 				{"group", func(b *testing.B) func(context.Context, *event.Envelope) error {
@@ -54,7 +54,8 @@ func BenchmarkRivals(b *testing.B) {
 				}},
 				{"2-streams", func(b *testing.B) func(context.Context, *event.Envelope) error { return overStreams(b, 2) }},
 				{"4-streams", func(b *testing.B) func(context.Context, *event.Envelope) error { return overStreams(b, 4) }},
-				{"atomic-batches", atomicBatches},
+				{"atomic-batches", func(b *testing.B) func(context.Context, *event.Envelope) error { return atomicBatches(b, 1) }},
+				{"4-atomic-batches", func(b *testing.B) func(context.Context, *event.Envelope) error { return atomicBatches(b, 4) }},
 				{"no-flush", func(b *testing.B) func(context.Context, *event.Envelope) error {
 					cfg := benchConfig(b)
 					cfg.Sync = SyncInterval
@@ -167,9 +168,9 @@ func overStreams(b *testing.B, n int) func(context.Context, *event.Envelope) err
 	return publishWith(broker)
 }
 
-// atomicBatches publishes whatever waits as one atomic batch, which the broker
-// flushes as a whole with sync always.
-func atomicBatches(b *testing.B) func(context.Context, *event.Envelope) error {
+// atomicBatches publishes whatever waits as an atomic batch, which the broker
+// flushes as a whole with sync always, and has up to underWay of them on their way.
+func atomicBatches(b *testing.B, underWay int) func(context.Context, *event.Envelope) error {
 	cfg := benchConfig(b)
 	cfg.Sync = SyncAlways
 	broker := open(b, cfg)
@@ -215,7 +216,7 @@ func atomicBatches(b *testing.B) func(context.Context, *event.Envelope) error {
 		}
 		return nil
 	}
-	go func() {
+	batches := func() {
 		var batch []waiting
 		for {
 			select {
@@ -224,15 +225,23 @@ func atomicBatches(b *testing.B) func(context.Context, *event.Envelope) error {
 			case <-ended:
 				return
 			}
-			for len(queue) > 0 && len(batch) < 1000 {
-				batch = append(batch, <-queue)
+			for more := true; more && len(batch) < 1000; {
+				select {
+				case w := <-queue:
+					batch = append(batch, w)
+				default:
+					more = false
+				}
 			}
 			err := commit(batch)
 			for _, w := range batch {
 				w.done <- err
 			}
 		}
-	}()
+	}
+	for range underWay {
+		go batches()
+	}
 	return func(_ context.Context, e *event.Envelope) error {
 		w := waiting{&nats.Msg{Subject: subjectPrefix + e.Courier, Data: e.Body, Header: nats.Header{event.HeaderMsgID: {e.MsgID()}}}, make(chan error, 1)}
 		e.Headers(func(name, value string) bool { w.msg.Header[name] = []string{value}; return true })
