@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -125,8 +126,7 @@ func (m *Mover) exhaust(ctx context.Context, d event.Delivery) error {
 	if err != nil || ended(r, d) {
 		return err
 	}
-	var e event.Event
-	m.Read(&d.Envelope, &e, nil) // of a faulty body, what can be read
+	e := m.read(&d)
 	r.EventID, r.EventType, r.OccurredAt, r.ShipmentID = d.EventID, e.Type, e.OccurredAt, e.ShipmentID
 	r.Attempts = closeLost(r.Attempts, d.Attempt, r.Sequence != d.Sequence, now)
 	r.Sequence, r.Replay = d.Sequence, d.Replay
@@ -142,6 +142,21 @@ func (m *Mover) exhaust(ctx context.Context, d event.Delivery) error {
 	m.Log.Warn("event dead-lettered", "event_id", d.EventID, "courier", d.Courier, "trace_id", d.TraceID,
 		"attempt", d.Attempt, "sequence", d.Sequence, "code", string(event.AttemptsExhausted), "reason", message)
 	return nil
+}
+
+// read returns of a body, faulty or not, what can be read. A reader that panics is
+// what may have used the deliveries up; its event is buried all the same, without
+// what its body would say.
+func (m *Mover) read(d *event.Delivery) (e event.Event) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			m.Log.Error("the body of an exhausted event can't be read, its reader panicked",
+				"sequence", d.Sequence, "cause", cause, "stack", string(debug.Stack()))
+			e = event.Event{}
+		}
+	}()
+	m.Read(&d.Envelope, &e, nil)
+	return e
 }
 
 // record returns the delivery's ledger row, a new one when there is none.

@@ -116,6 +116,31 @@ func TestEventNobodyReportedOnBecomesADeadLetter(t *testing.T) {
 	}
 }
 
+func TestExhaustedEventWhoseReaderPanicsIsBuried(t *testing.T) {
+	d, s := newDesk(t), newShelf()
+	read := d.Read
+	d.Read = func(env *event.Envelope, e *event.Event, faults []event.Fault) []event.Fault {
+		faults = read(env, e, faults)
+		if env.Key == "bad" {
+			panic("in the middle of it")
+		}
+		return faults
+	}
+	for _, key := range []string{"bad", "good"} {
+		in := d.arrives(key, "s", "in_transit", noon)
+		s.stream[in.Sequence] = in
+		if !exhaust(t, d, s, event.Advisory{Sequence: in.Sequence, Deliveries: 5}) {
+			t.Errorf("the advisory of %q was not settled", key)
+		}
+		if r := d.record(t, key); r.Status != event.DeadLettered || r.EventID != in.EventID || (r.ShipmentID == "s") != (key == "good") {
+			t.Errorf("ledger row of %q is %+v", key, r)
+		}
+	}
+	if len(d.store.letters) != 2 {
+		t.Errorf("%d dead letters, want 2", len(d.store.letters))
+	}
+}
+
 func TestAdvisoryOfAProcessedEventChangesNothing(t *testing.T) {
 	d, s := newDesk(t), newShelf()
 	in := d.arrives("k", "s", "in_transit", noon)
