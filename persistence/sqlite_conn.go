@@ -62,8 +62,7 @@ func (s *SQLite) onMain(ctx context.Context, op, begin string, fn func(*sqlite.C
 	began := time.Now()
 	conn, err := s.take(ctx)
 	if err == nil {
-		err = transact(conn, begin, func() error { return fn(conn) })
-		s.give(conn)
+		err = lend(conn, s.give, begin, fn)
 	}
 	err = sqliteError(ctx, op, err)
 	s.metrics.observe(op, began, err)
@@ -75,8 +74,7 @@ func (s *SQLite) read(ctx context.Context, op string, fn func(*sqlite.Conn) erro
 	began := time.Now()
 	conn, err := s.readers.Take(ctx)
 	if err == nil {
-		err = transact(conn, "BEGIN", func() error { return fn(conn) })
-		s.readers.Put(conn)
+		err = lend(conn, s.readers.Put, "BEGIN", fn)
 	} else if s.isClosed() {
 		err = errClosed
 	}
@@ -85,7 +83,15 @@ func (s *SQLite) read(ctx context.Context, op string, fn func(*sqlite.Conn) erro
 	return err
 }
 
-// transact runs fn between begin and a COMMIT, or a ROLLBACK when either fails.
+// lend runs fn in a transaction of conn, which goes back, out of it, even when fn
+// panics: with the one connection lost every later call would wait for ever.
+func lend(conn *sqlite.Conn, back func(*sqlite.Conn), begin string, fn func(*sqlite.Conn) error) error {
+	defer back(conn)
+	return transact(conn, begin, func() error { return fn(conn) })
+}
+
+// transact runs fn between begin and a COMMIT, or a ROLLBACK when either fails
+// or fn panics.
 func transact(conn *sqlite.Conn, begin string, fn func() error) (err error) {
 	if !conn.AutocommitEnabled() { // an earlier rollback failed
 		if err := sqlitex.Execute(conn, "ROLLBACK", nil); err != nil {

@@ -2,6 +2,7 @@ package persistence
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -237,6 +238,50 @@ func TestSQLiteFull(t *testing.T) {
 	}
 	commitAll(t, s, change...)
 	wantCounts(t, s, map[event.Status]int64{event.Processed: 2}, map[event.ReviewStatus]int64{event.ReviewReviewed: 1}, 0)
+}
+
+// TestSQLitePanic has a call panic in the middle of a statement, over a row that
+// is written: the connection goes back, and nothing of the call stays.
+func TestSQLitePanic(t *testing.T) {
+	t.Parallel()
+	c := testSQLite(t)
+	c.Readers = 1
+	s := openTestSQLite(t, c)
+	commitAll(t, s, records(fullRecord("demo", "before")))
+	for name, call := range map[string]func(context.Context, string, func(*sqlite.Conn) error) error{
+		"write": s.write, "look": s.look, "read": s.read,
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if cause := recover(); cause != "in the middle of it" {
+					t.Errorf("recovered %v", cause)
+				}
+			}()
+			call(t.Context(), "panic", func(conn *sqlite.Conn) error {
+				if name == "write" {
+					if _, err := number(conn, "DELETE FROM processed_events RETURNING row_id"); err != nil {
+						return err
+					}
+				}
+				return sqlitex.Execute(conn, "SELECT row_id FROM processed_events UNION SELECT 0", &sqlitex.ExecOptions{
+					ResultFunc: func(*sqlite.Stmt) error { panic("in the middle of it") },
+				})
+			})
+		})
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if _, err := s.Commit(ctx, []event.Change{records(fullRecord("demo", "after"))}); err != nil {
+		t.Fatalf("commit after the panic: %v", err)
+	}
+	if err := s.Ping(ctx); err != nil {
+		t.Fatalf("read after the panic: %v", err)
+	}
+	for _, key := range []string{"before", "after"} {
+		if _, ok := getRecord(t, s, event.Identity{Courier: "demo", Key: key}); !ok {
+			t.Errorf("no row %q", key)
+		}
+	}
 }
 
 // TestSQLiteLocked has another connection hold the file, as a shell would that
