@@ -191,7 +191,7 @@ func (m *Mongo) findIngestion(ctx context.Context, op, id string) (r event.Inges
 
 func oneIngestion(result *mongo.SingleResult) (event.IngestionRecord, error) {
 	docs := make([]ingestionDocument, 1)
-	if err := result.Decode(&docs[0]); err != nil {
+	if err := decode(result, &docs[0]); err != nil {
 		return event.IngestionRecord{}, err
 	}
 	list, err := rows(docs, (*ingestionDocument).record)

@@ -71,7 +71,7 @@ func (m *Mongo) DeadLetter(ctx context.Context, id string) (d event.DeadLetter, 
 func (m *Mongo) findLetter(ctx context.Context, id string) (doc letterDocument, err error) {
 	ctx, cancel := m.trip(ctx)
 	defer cancel()
-	err = m.letters.FindOne(ctx, bson.D{{Key: "_id", Value: cleanText(id)}}).Decode(&doc)
+	err = decode(m.letters.FindOne(ctx, bson.D{{Key: "_id", Value: cleanText(id)}}), &doc)
 	if errors.Is(err, mongo.ErrNoDocuments) {
 		return doc, noLetter("mongodb dead_letter", id)
 	}
@@ -127,7 +127,7 @@ func (m *Mongo) review(ctx context.Context, id string, set bson.D, link *event.R
 func (m *Mongo) changeLetter(ctx context.Context, which, change bson.D) (doc letterDocument, err error) {
 	ctx, cancel := m.trip(ctx)
 	defer cancel()
-	err = m.letters.FindOneAndUpdate(ctx, which, change, options.FindOneAndUpdate().SetReturnDocument(options.After)).Decode(&doc)
+	err = decode(m.letters.FindOneAndUpdate(ctx, which, change, options.FindOneAndUpdate().SetReturnDocument(options.After)), &doc)
 	return doc, err
 }
 

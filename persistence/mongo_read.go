@@ -2,7 +2,6 @@ package persistence
 
 import (
 	"context"
-	"fmt"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -21,7 +20,34 @@ func find[D any](ctx context.Context, m *Mongo, in *mongo.Collection, filter bso
 	if err != nil {
 		return nil, err
 	}
-	return found, cursor.All(ctx, &found)
+	defer cursor.Close(ctx)
+	for cursor.Next(ctx) {
+		var d D
+		if err := cursor.Decode(&d); err != nil {
+			return nil, unreadable(cursor.Current, err)
+		}
+		found = append(found, d)
+	}
+	return found, cursor.Err()
+}
+
+// decode fills document from the one that was asked for.
+func decode(result *mongo.SingleResult, document any) error {
+	raw, err := result.Raw()
+	if err != nil {
+		return err
+	}
+	if err := result.Decode(document); err != nil {
+		return unreadable(raw, err)
+	}
+	return nil
+}
+
+// unreadable is the error of a document that somebody else has written to. The
+// store works, so it is not down: whoever needs this document is in trouble, and
+// nobody else.
+func unreadable(raw bson.Raw, err error) *event.Error {
+	return event.Errorf(event.Internal, "mongodb", "document %s holds what the appliance does not write: %w", raw.Lookup("_id"), err)
 }
 
 // rows makes rows of documents.
@@ -30,7 +56,7 @@ func rows[D, R any](documents []D, convert func(*D, *times) R) ([]R, error) {
 	for i := range documents {
 		var t times
 		if list[i] = convert(&documents[i], &t); t.err != nil {
-			return nil, fmt.Errorf("document %q holds what the appliance does not write: %w", t.document, t.err)
+			return nil, event.Errorf(event.Internal, "mongodb", "document %q holds what the appliance does not write: %w", t.document, t.err)
 		}
 	}
 	return list, nil

@@ -463,6 +463,48 @@ func TestMongoAnswers(t *testing.T) {
 	}
 }
 
+// TestMongoUnreadable has other programs write to the documents: who asks for those
+// hears which they are, and the store does not count as down.
+func TestMongoUnreadable(t *testing.T) {
+	t.Parallel()
+	for name, foreign := range map[string]bson.M{
+		"another type": {"_id": "demo:1", "updatedAt": time.Now()},
+		"another time": {"_id": "demo:1", "updatedAt": "yesterday"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := &scriptedMongo{answer: func(name string, _ bson.M) bson.M {
+				if name == "find" {
+					return cursorAnswer(bson.M{"_id": "demo:0"}, foreign)
+				}
+				return nil
+			}}
+			m := openTestMongo(t, testMongo(s.start(t)))
+			_, shipmentErr := m.Shipments(t.Context(), []event.ShipmentRef{{Courier: "demo", ID: "0"}, {Courier: "demo", ID: "1"}})
+			_, recordErr := m.Records(t.Context(), []event.Identity{{Courier: "demo", Key: "0"}, {Courier: "demo", Key: "1"}})
+			for _, err := range []error{shipmentErr, recordErr} {
+				if event.CodeOf(err) != event.Internal || !strings.Contains(err.Error(), `"demo:1"`) {
+					t.Errorf("read: %v", err)
+				}
+			}
+		})
+	}
+	s := &scriptedMongo{answer: func(name string, _ bson.M) bson.M {
+		if name == "find" {
+			return cursorAnswer(bson.M{"_id": "1", "deadAt": time.Now(), "at": time.Now()})
+		}
+		return nil
+	}}
+	m := openTestMongo(t, testMongo(s.start(t)))
+	_, letterErr := m.DeadLetter(t.Context(), "1")
+	_, ingestionErr := m.Ingestion(t.Context(), "1")
+	for _, err := range []error{letterErr, ingestionErr} {
+		if event.CodeOf(err) != event.Internal || !strings.Contains(err.Error(), `"1"`) {
+			t.Errorf("read one: %v", err)
+		}
+	}
+}
+
 // TestMongoLost has an update find one row less than it was sent for: the one
 // that does not carry the commit's mark is the lost one.
 func TestMongoLost(t *testing.T) {
