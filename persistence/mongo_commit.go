@@ -230,12 +230,10 @@ func (c *mongoCommit) update(ctx context.Context, to *mongo.Collection, writes [
 // whole. A dead letter that exists has not failed.
 func (c *mongoCommit) sort(writes []mongoWrite, err error) (failed int, whole error) {
 	bulk, ok := errors.AsType[mongo.BulkWriteException](err)
-	if !ok {
+	if !ok || bulk.WriteConcernError != nil {
 		return 0, err
 	}
-	if bulk.WriteConcernError != nil {
-		return 0, unlessThere(err)
-	}
+	var others []mongo.BulkWriteError // what says something about all of them
 	for _, e := range bulk.WriteErrors {
 		w := writes[e.Index]
 		switch code := serverCode(e.Code); {
@@ -245,9 +243,14 @@ func (c *mongoCommit) sort(writes []mongoWrite, err error) (failed int, whole er
 		case code == event.DomainInvalid:
 			c.refuse(w, event.Errorf(code, "mongodb commit", "%s %q: %w", w.kind, w.id, e.WriteError))
 		default:
-			return 0, unlessThere(err)
+			others = append(others, e)
+			continue
 		}
 		failed++
+	}
+	if len(others) > 0 {
+		bulk.WriteErrors = others
+		return 0, bulk
 	}
 	return failed, nil
 }

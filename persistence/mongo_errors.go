@@ -29,6 +29,9 @@ func mongoCode(ctx context.Context, err error) event.Code {
 	if _, ok := errors.AsType[mongo.MarshalError](err); ok {
 		return event.Internal
 	}
+	if unconfirmed(err) {
+		return event.DependencyDown
+	}
 	server, ok := errors.AsType[mongo.ServerError](err)
 	if !ok || server.HasErrorLabel("NetworkError") {
 		// The driver's own complaints are about reaching a server: no primary, no
@@ -44,6 +47,21 @@ func mongoCode(ctx context.Context, err error) event.Code {
 		}
 	}
 	return event.Internal
+}
+
+// unconfirmed reports whether err says that a write has not reached the majority,
+// or not the journal. Whatever number the server gives for it (that of a time-out,
+// when it waited until the driver would wait no longer), it is about the servers
+// and not about what was written.
+func unconfirmed(err error) bool {
+	if e, ok := errors.AsType[mongo.BulkWriteException](err); ok {
+		return e.WriteConcernError != nil
+	}
+	if e, ok := errors.AsType[mongo.WriteException](err); ok {
+		return e.WriteConcernError != nil
+	}
+	_, ok := errors.AsType[mongo.WriteConcernError](err)
+	return ok
 }
 
 // serverCodes groups the numbers in MongoDB's error_codes.yml that say more than

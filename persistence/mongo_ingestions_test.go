@@ -94,6 +94,7 @@ func TestMongoIngestionAnswers(t *testing.T) {
 	}{
 		{"all are there", "insert", bson.M{"ok": 1, "n": 0, "writeErrors": writeErrors(11000, 11000)}, ""},
 		{"there, but not on a majority", "insert", bson.M{"ok": 1, "n": 1, "writeErrors": writeErrors(11000), "writeConcernError": noMajority}, event.DependencyDown},
+		{"there, but not on a majority in time", "insert", bson.M{"ok": 1, "n": 1, "writeErrors": writeErrors(11000), "writeConcernError": bson.M{"code": 50, "errmsg": "operation exceeded time limit"}}, event.DependencyDown},
 		{"one is there, one failed", "insert", bson.M{"ok": 1, "n": 0, "writeErrors": writeErrors(11000, 14031)}, event.DependencyDown},
 		{"one is there, one was refused by a validator", "insert", bson.M{"ok": 1, "n": 0, "writeErrors": writeErrors(11000, 121)}, event.DomainInvalid},
 		{"no primary", "insert", bson.M{"ok": 0, "code": 10107, "errmsg": "told so"}, event.DependencyDown},

@@ -414,6 +414,9 @@ func TestMongoAnswers(t *testing.T) {
 	writeError := func(code, index int) bson.M {
 		return bson.M{"ok": 1, "n": 1, "writeErrors": []bson.M{{"index": index, "code": code, "errmsg": "told so"}}}
 	}
+	writeErrors := func(first, second int) bson.M {
+		return bson.M{"ok": 1, "n": 0, "writeErrors": []bson.M{{"index": 0, "code": first, "errmsg": "told so"}, {"index": 1, "code": second, "errmsg": "told so"}}}
+	}
 	taken := bson.M{"index": 0, "code": 11000, "errmsg": "told so"}
 	for _, test := range []struct {
 		name    string
@@ -431,10 +434,15 @@ func TestMongoAnswers(t *testing.T) {
 		{"rate limited", "insert", failure(16500), event.Throttled, ""},
 		{"unheard of", "insert", failure(4711), event.Internal, ""},
 		{"no majority", "insert", bson.M{"ok": 1, "n": 2, "writeConcernError": bson.M{"code": 64, "errmsg": "waiting for replication timed out"}}, event.DependencyDown, ""},
+		{"no majority in time", "insert", bson.M{"ok": 1, "n": 2, "writeConcernError": bson.M{"code": 50, "errmsg": "operation exceeded time limit"}}, event.DependencyDown, ""},
+		{"no majority in time for an update", "update", bson.M{"ok": 1, "n": 2, "writeConcernError": bson.M{"code": 50, "errmsg": "operation exceeded time limit"}}, event.DependencyDown, ""},
 		{"row taken", "insert", writeError(11000, 0), "", event.VersionConflict},
 		{"row refused by a validator", "insert", writeError(121, 0), "", event.DomainInvalid},
 		{"row failed for the server's reasons", "insert", writeError(14031, 0), event.DependencyDown, ""},
 		{"row taken, another failed", "insert", bson.M{"ok": 1, "n": 0, "writeErrors": []bson.M{taken, {"index": 1, "code": 14031, "errmsg": "told so"}}}, event.DependencyDown, ""},
+		{"row refused, another failed", "insert", writeErrors(121, 14031), event.DependencyDown, ""},
+		{"row refused, another failed for who knows what", "insert", writeErrors(121, 8000), event.Internal, ""},
+		{"row failed for who knows what, another refused", "insert", writeErrors(8000, 121), event.Internal, ""},
 		{"row taken, no majority", "insert", bson.M{"ok": 1, "n": 1, "writeErrors": []bson.M{taken}, "writeConcernError": bson.M{"code": 64, "errmsg": "timed out"}}, event.DependencyDown, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
