@@ -179,16 +179,6 @@ func (a *testApp) cli(args ...string) (code int, out string) {
 	return code, stdout.String() + stderr.String()
 }
 
-// decodeJSON reads a JSON object.
-func decodeJSON(t *testing.T, r io.Reader) map[string]any {
-	t.Helper()
-	var members map[string]any
-	if err := json.NewDecoder(r).Decode(&members); err != nil {
-		t.Fatal(err)
-	}
-	return members
-}
-
 // secretFile keeps a secret in a file and returns the reference to it.
 func secretFile(t *testing.T, value string) Secret {
 	t.Helper()

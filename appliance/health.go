@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -71,14 +72,13 @@ func (h *health) run(ctx context.Context) error {
 // probe asks every part and keeps the report. Intake decides between degraded and
 // unhealthy: a lost cache or database costs time only.
 func (h *health) probe(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
 	r := &healthReport{Status: "healthy", Timestamp: time.Now().UTC()}
 	degraded := func(problem string) {
 		r.Status, r.Problems = "degraded", append(r.Problems, problem)
 	}
-	reach := func(p pinger, server string) string {
-		switch err := p.Ping(ctx); {
+	said := h.ask(ctx)
+	reach := func(p pinger, server string, err error) string {
+		switch {
 		case err != nil:
 			degraded(err.Error())
 			return "disconnected"
@@ -89,10 +89,10 @@ func (h *health) probe(ctx context.Context) {
 		}
 	}
 	if h.store != nil {
-		r.Mongo = reach(h.store, "mongodb")
+		r.Mongo = reach(h.store, "mongodb", said.store)
 	}
 	if h.cache != nil {
-		r.Redis = reach(h.cache, "redis")
+		r.Redis = reach(h.cache, "redis", said.cache)
 	}
 	if h.worker != nil {
 		phase, last := h.worker()
@@ -105,9 +105,9 @@ func (h *health) probe(ctx context.Context) {
 	for _, problem := range h.couriers() {
 		degraded(problem)
 	}
-	switch state, err := h.queue.State(ctx); {
-	case err != nil:
-		r.Status, r.JetStream, r.Problems = "unhealthy", "disconnected", append(r.Problems, err.Error())
+	switch state := said.state; {
+	case said.queue != nil:
+		r.Status, r.JetStream, r.Problems = "unhealthy", "disconnected", append(r.Problems, said.queue.Error())
 	case !state.Healthy:
 		r.Status, r.JetStream, r.Problems = "unhealthy", state.Mode, append(r.Problems, state.Problem)
 		r.Sync = state.Sync
@@ -115,6 +115,34 @@ func (h *health) probe(ctx context.Context) {
 		r.JetStream, r.Sync = state.Mode, state.Sync
 	}
 	h.current.Store(r)
+}
+
+// answers is what the parts said to one probe.
+type answers struct {
+	store, cache, queue error
+	state               event.QueueState
+}
+
+// ask asks all parts at once, each within a time of its own: one that hangs must not
+// leave another too little of it and have that one take the blame.
+func (h *health) ask(ctx context.Context) (said answers) {
+	var asked sync.WaitGroup
+	ask := func(part func(ctx context.Context)) {
+		asked.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+			defer cancel()
+			part(ctx)
+		})
+	}
+	ask(func(ctx context.Context) { said.state, said.queue = h.queue.State(ctx) })
+	if h.store != nil {
+		ask(func(ctx context.Context) { said.store = h.store.Ping(ctx) })
+	}
+	if h.cache != nil {
+		ask(func(ctx context.Context) { said.cache = h.cache.Ping(ctx) })
+	}
+	asked.Wait()
+	return said
 }
 
 // alive reports whether the probing goes on; when it does not, the process hangs.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -132,28 +133,83 @@ func (a *testApp) provesAll(keys []string) {
 // health returns the status that /health tells, and how the parts are connected.
 func (a *testApp) health() map[string]any {
 	a.t.Helper()
-	resp, err := client.Get(a.publicURL() + "/health")
+	_, h, err := a.askHealth()
 	if err != nil {
 		a.t.Fatal(err)
 	}
+	return h
+}
+
+func (a *testApp) askHealth() (code int, told map[string]any, err error) {
+	resp, err := client.Get(a.publicURL() + "/health")
+	if err != nil {
+		return 0, nil, err
+	}
 	defer resp.Body.Close()
-	return decodeJSON(a.t, resp.Body)
+	return resp.StatusCode, told, json.NewDecoder(resp.Body).Decode(&told)
+}
+
+// watchHealth asks for the health again and again until the returned function is
+// called, which fails the test if any answer called the intake lost, or the cache
+// anything but what it is.
+func (a *testApp) watchHealth(redis string) (stop func()) {
+	a.t.Helper()
+	quit := make(chan struct{})
+	var asked int
+	var wrong []string
+	var done sync.WaitGroup
+	done.Go(func() {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-quit:
+				return
+			case <-tick.C:
+			}
+			asked++
+			if code, h, err := a.askHealth(); err != nil || code != http.StatusOK || h["redis"] != redis {
+				wrong = append(wrong, fmt.Sprintf("%d %v %v", code, h, err))
+			}
+		}
+	})
+	return func() {
+		a.t.Helper()
+		close(quit)
+		done.Wait()
+		if len(wrong) > 0 || asked == 0 {
+			a.t.Errorf("%d of %d answers of /health were not 200 with redis %s, such as %v", len(wrong), asked, redis, wrong[:min(1, len(wrong))])
+		}
+	}
 }
 
 func TestDatabaseOutageCostsTimeOnly(t *testing.T) {
-	for name, interrupt := range map[string]func(*testing.T, *database) (end func()){
-		"stopped": func(t *testing.T, d *database) func() { d.cut(); return func() { d.connect(t) } },
-		"hanging": func(_ *testing.T, d *database) func() { return d.hang() },
+	stopped := func(t *testing.T, d *database) (end func()) { d.cut(); return func() { d.connect(t) } }
+	hanging := func(_ *testing.T, d *database) (end func()) { return d.hang() }
+	for name, c := range map[string]struct {
+		interrupt func(*testing.T, *database) (end func())
+		redis     bool
+	}{
+		"stopped":                {interrupt: stopped},
+		"hanging":                {interrupt: hanging},
+		"hanging-beside-a-redis": {interrupt: hanging, redis: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			db := startDatabase(t)
 			cfg := patient(t)
 			db.use(t, &cfg)
+			cache := "embedded"
+			if c.redis {
+				cache = "connected"
+				cfg.Persistence.RedisURL = secretFile(t, "redis://"+startRedis(t).addr+"/0")
+				cfg.Persistence.RedisTimeout = time.Second // a busy machine is no outage of Redis
+			}
 			a := startApp(t, cfg, nil)
 			eventually(t, "the database to be connected", func() bool { return a.health()["mongo"] == "connected" })
 			s := a.stream(name, db.rate())
 			eventually(t, "some events to be acknowledged", func() bool { return s.count() > 10 })
-			end := interrupt(t, db)
+			stopWatching := a.watchHealth(cache)
+			end := c.interrupt(t, db)
 			eventually(t, "the health to tell", func() bool {
 				h := a.health()
 				return h["status"] == "degraded" && h["mongo"] == "disconnected"
@@ -161,6 +217,7 @@ func TestDatabaseOutageCostsTimeOnly(t *testing.T) {
 			last(t, *outage)
 			end()
 			eventually(t, "the health to recover", func() bool { return a.health()["status"] == "healthy" })
+			stopWatching()
 			a.provesAll(s.stop())
 		})
 	}
