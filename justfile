@@ -2,9 +2,10 @@
 run *args:
     go run ./appliance serve {{args}}
 
-# Run every test, with the race detector
+# Run every test, with the race detector, and those that it leaves out without
 test *args:
     go test -race {{args}} ./...
+    .ci/unraced
 
 # Run the Go benchmarks; compare two runs with benchstat
 bench *args:
