@@ -18,18 +18,26 @@ const (
 	filled
 )
 
-// text fills a member with the first of its alternatives that can be filled.
+// text fills a member with the first of its alternatives that can be filled,
+// without white space at its ends. A member that may be missing stays empty when
+// what its place holds is unfit: an event that its courier signed is not refused
+// for what it can do without.
 func (m *reading) text(f *field, required bool, to *string) {
 	text, t, got := m.first(f.alternatives)
+	text = strings.TrimSpace(text)
+	fault := ""
+	if got == filled {
+		fault = textFault(f.member, text)
+	}
 	switch {
-	case got == filled:
+	case got == filled && fault == "":
 		*to = text
-		if message := textFault(f.member, text); message != "" {
-			m.faultAt(t, message)
-		}
+	case !required:
+	case got == filled:
+		m.faultAt(t, fault)
 	case got == wrong:
 		m.blameParts(t, wrong)
-	case required:
+	default:
 		m.missing(f.alternatives, got)
 	}
 }
