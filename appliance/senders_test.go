@@ -201,6 +201,56 @@ func TestOrderDoesNotMatter(t *testing.T) {
 	}
 }
 
+// TestPushesThatDifferInTheirHistoryAlone: the sender's time and status are those of
+// the push before, what else it tells is news.
+func TestPushesThatDifferInTheirHistoryAlone(t *testing.T) {
+	t.Parallel()
+	const at, before = "2026-03-02T06:30:00Z", "2026-03-01T12:00:00Z"
+	a, schemes := startSenders(t)
+	for _, tc := range []struct {
+		courier, first, second string
+		state                  event.State
+		told                   []event.State
+	}{
+		{
+			"shippo",
+			`{"event":"track_updated","data":{"carrier":"usps","tracking_number":"P1","tracking_status":
+			 {"status":"TRANSIT","status_date":"` + at + `","substatus":{"code":"out_for_delivery"}},"tracking_history":[]}}`,
+			`{"event":"track_updated","data":{"carrier":"usps","tracking_number":"P1","tracking_status":
+			 {"status":"TRANSIT","status_date":"` + at + `","substatus":{"code":"delivery_attempted"}},
+			 "tracking_history":[{"status":"PRE_TRANSIT","status_date":"` + before + `"}]}}`,
+			event.StateAttemptFailed, []event.State{event.StateInfoReceived, event.StateOutForDelivery, event.StateAttemptFailed},
+		},
+		{
+			"shipengine",
+			`{"resource_type":"API_TRACK","data":{"tracking_number":"P2","carrier_code":"usps","status_code":"IT",
+			 "events":[{"occurred_at":"` + at + `","status_code":"IT"}]}}`,
+			`{"resource_type":"API_TRACK","data":{"tracking_number":"P2","carrier_code":"usps","status_code":"IT",
+			 "events":[{"occurred_at":"` + at + `","status_code":"IT"},{"occurred_at":"` + before + `","status_code":"AC"}]}}`,
+			event.StateInTransit, []event.State{event.StateInfoReceived, event.StateInTransit},
+		},
+	} {
+		var shipment string
+		for _, body := range []string{tc.first, tc.second, tc.second} {
+			c := senderCase{Body: []byte(body)}
+			status, answer, sent := a.postAs(tc.courier, schemes[tc.courier], c, time.Now())
+			if status/100 != 2 {
+				t.Fatalf("%s answers %d %s", tc.courier, status, answer)
+			}
+			shipment = a.ends(event.BodyHash(sent.body), event.Processed).ShipmentID
+		}
+		var s event.Shipment
+		a.get("/api/v1/shipments/"+shipment, &s)
+		var told []event.State
+		for _, h := range s.History {
+			told = append(told, h.State)
+		}
+		if s.State != tc.state || !slices.Equal(told, tc.told) {
+			t.Errorf("%s: state %s, history %v; want %s, %v", tc.courier, s.State, told, tc.state, tc.told)
+		}
+	}
+}
+
 // TestCorrectedSecretTakesInWhatWasRefused goes the way of an operator: a request
 // is refused, explained, the secret corrected, the request taken in by hand.
 func TestCorrectedSecretTakesInWhatWasRefused(t *testing.T) {
