@@ -206,6 +206,24 @@ func TestSecretsAreReferencesAndStayHidden(t *testing.T) {
 	}
 }
 
+// TestAddressesAreShownWithoutCredentials has the broker's token in its address,
+// where a password's user would be.
+func TestAddressesAreShownWithoutCredentials(t *testing.T) {
+	t.Setenv("APPLIANCE_JETSTREAM__URLS", "nats://s3cr3t@a:4222,nats://s3cr3t:s3cr3t@b:4222,s3cr3t@c:4222,nats://d:4222")
+	var out, errOut bytes.Buffer
+	if code := run(t.Context(), []string{"config", "show", "--config", os.DevNull}, nil, &out, &errOut); code != 0 {
+		t.Fatalf("config show: exit %d: %s", code, errOut.String())
+	}
+	for _, host := range []string{"nats://xxxxx@a:4222", "nats://xxxxx@b:4222", "xxxxx@c:4222", "nats://d:4222"} {
+		if !strings.Contains(out.String(), host) {
+			t.Errorf("there is no %s in\n%s", host, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "s3cr3t") {
+		t.Errorf("a credential is shown:\n%s", out.String())
+	}
+}
+
 func TestConfigCheckTellsMissingSecrets(t *testing.T) {
 	path := configFile(t, "[couriers.a]\nsecrets = [\"env:NO_SUCH_VARIABLE\"]\n[couriers.b]\nsecrets = [\"file:/no/such/file\"]\n[ingest]\ndefault_courier = \"a\"\n")
 	var out, errOut bytes.Buffer

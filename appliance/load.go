@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"reflect"
 	"regexp"
@@ -275,17 +274,18 @@ func (l *Loaded) settings() ([]setting, error) {
 	return all, nil
 }
 
+// userinfo is all of an address up to its host.
+var userinfo = regexp.MustCompile(`^(\w+://)?.*@`)
+
 // printable renders durations as people write them; secrets print as their
-// references, see [Secret.String], and addresses without their passwords.
+// references, see [Secret.String], and addresses without credentials: a user without
+// a password is a token to NATS.
 func printable(value any) any {
 	switch v := value.(type) {
 	case []string:
 		shown := []string{}
 		for _, s := range v {
-			if u, err := url.Parse(s); err == nil && u.User != nil {
-				s = u.Redacted()
-			}
-			shown = append(shown, s)
+			shown = append(shown, userinfo.ReplaceAllString(s, "${1}xxxxx@"))
 		}
 		return shown
 	case fmt.Stringer:

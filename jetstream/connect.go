@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -53,7 +53,7 @@ func (b *Broker) dial(ctx context.Context, role string, more ...nats.Option) (*n
 	opts = append(opts, more...)
 	c, err := dialUntil(ctx, address, opts)
 	if err != nil {
-		return nil, fmt.Errorf("connect to the broker at %s: %w", withoutPasswords(address), err)
+		return nil, fmt.Errorf("connect to the broker at %s: %w", withoutCredentials(address), err)
 	}
 	b.onStop(role+" connection", func(ctx context.Context) error {
 		if c.IsConnected() {
@@ -164,15 +164,15 @@ func (b *Broker) publishingBack() {
 	b.gate.open(disconnected)
 }
 
-// withoutPasswords returns a list of URLs as it may be shown.
-func withoutPasswords(urls string) string {
+// userinfo is all of a URL up to its host.
+var userinfo = regexp.MustCompile(`^(\w+://)?.*@`)
+
+// withoutCredentials returns a list of URLs as it may be shown: without the user
+// too, because one that has no password is a token.
+func withoutCredentials(urls string) string {
 	shown := strings.Split(urls, ",")
 	for i, s := range shown {
-		if u, err := url.Parse(s); err != nil {
-			shown[i] = "(an address that can't be read)"
-		} else {
-			shown[i] = u.Redacted()
-		}
+		shown[i] = userinfo.ReplaceAllString(s, "${1}xxxxx@")
 	}
 	return strings.Join(shown, ",")
 }

@@ -43,6 +43,20 @@ func TestParseAck(t *testing.T) {
 	}
 }
 
+func TestAddressesAreShownWithoutCredentials(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"nats://h:4222,tls://i":                    "nats://h:4222,tls://i",
+		"nats://s3cr3t@h:4222":                     "nats://xxxxx@h:4222",
+		"nats://u:p@h,s3cr3t@i:4222,tls://u:a@b@j": "nats://xxxxx@h,xxxxx@i:4222,tls://xxxxx@j",
+		"nats://s3c%zz@h":                          "nats://xxxxx@h",
+	} {
+		if got := withoutCredentials(in); got != want {
+			t.Errorf("%s: shown as %s, want %s", in, got, want)
+		}
+	}
+}
+
 func TestParseAckAllocates(t *testing.T) {
 	b := []byte(`{"stream":"EVENTS", "seq":123456789,"duplicate": true}`)
 	if n := testing.AllocsPerRun(100, func() { parseAck(b) }); n != 0 {
