@@ -14,6 +14,7 @@ import (
 	drivers "go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 
@@ -22,8 +23,8 @@ import (
 
 // MongoConfig says how to reach a MongoDB, version 4.4 or later.
 type MongoConfig struct {
-	// URI names hosts, credentials and TLS. What is set below, the write concern
-	// and the read preference can't be changed by it.
+	// URI names hosts, credentials and TLS. What is set below, the read and write
+	// concerns (the majority's) and the read preference can't be changed by it.
 	URI      string
 	Database string
 	// MaxConns bounds the connections to each server, MinConns are kept open.
@@ -73,7 +74,7 @@ func (c MongoConfig) options() *options.ClientOptions {
 		SetAppName("courier-gateway").
 		SetMaxPoolSize(uint64(c.MaxConns)).SetMinPoolSize(uint64(c.MinConns)).
 		SetConnectTimeout(c.ConnectTimeout).SetServerSelectionTimeout(c.SelectTimeout).SetTimeout(c.OperationTimeout).
-		SetWriteConcern(durable).SetReadPreference(readpref.Primary()).
+		SetWriteConcern(durable).SetReadConcern(readconcern.Majority()).SetReadPreference(readpref.Primary()).
 		SetMonitor(c.monitor)
 }
 

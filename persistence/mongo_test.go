@@ -513,6 +513,28 @@ func TestMongoUnreadable(t *testing.T) {
 	}
 }
 
+// TestMongoReadsWhatLasts looks at what the server is asked for: what only a primary
+// has that is being replaced may be rolled back, and an event that was seen there as
+// processed would be acknowledged and then lost. The address can't change that.
+func TestMongoReadsWhatLasts(t *testing.T) {
+	t.Parallel()
+	s := &scriptedMongo{}
+	m := openTestMongo(t, testMongo(s.start(t)+"/?readConcernLevel=local&w=1"))
+	must(m.Records(t.Context(), []event.Identity{{Courier: "demo", Key: "k"}}))
+	must(m.Shipments(t.Context(), []event.ShipmentRef{{Courier: "demo", ID: "1"}}))
+	must(m.DeadSequences(t.Context(), []uint64{1}))
+	commitAll(t, m, records(fullRecord("demo", "k")))
+	for _, c := range append(s.named("find"), s.named("insert")...) {
+		concern, _ := bson.Marshal(bson.M{"read": c["readConcern"], "write": c["writeConcern"]})
+		if text := bson.Raw(concern).String(); !strings.Contains(text, `"majority"`) {
+			t.Errorf("%v is asked for with %s", c, text)
+		}
+	}
+	if n := len(s.named("find")); n != 3 {
+		t.Errorf("%d reads, want 3", n)
+	}
+}
+
 // TestMongoLost has an update find one row less than it was sent for: the one
 // that does not carry the commit's mark is the lost one.
 func TestMongoLost(t *testing.T) {
