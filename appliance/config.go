@@ -111,6 +111,8 @@ type PersistenceConfig struct {
 	MongoPool     int           `koanf:"mongo_max_pool"`
 	MongoTimeout  time.Duration `koanf:"mongo_timeout"`
 
+	MongoShortenTTL bool `koanf:"mongo_shorten_ttl"`
+
 	RedisURL     Secret        `koanf:"redis_url"`
 	RedisPrefix  string        `koanf:"redis_prefix"`
 	RedisPool    int           `koanf:"redis_max_pool"`

@@ -55,13 +55,25 @@ func makeStore(ctx context.Context, cfg Config, log *slog.Logger, registry prome
 		return persistence.OpenMongo(ctx, persistence.MongoConfig{
 			URI: string(uri), Database: p.MongoDatabase, MaxConns: p.MongoPool, MinConns: 1,
 			ConnectTimeout: p.MongoTimeout, SelectTimeout: p.MongoTimeout / 2, OperationTimeout: p.MongoTimeout,
-			Retention: retention, Log: log, Registerer: registry,
+			Writes: rowsWritten(cfg.Role), ShortenTTL: p.MongoShortenTTL, Retention: retention, Log: log, Registerer: registry,
 		})
 	}
 	return persistence.OpenSQLite(ctx, persistence.SQLiteConfig{
 		Path: filepath.Join(cfg.DataDir, sqliteFile), Readers: sqliteReaders, CacheBytes: sqliteCacheBytes,
 		BusyTimeout: sqliteBusyTimeout, Retention: retention, Registerer: registry,
 	})
+}
+
+// rowsWritten returns which rows a process of that role writes.
+func rowsWritten(role string) persistence.MongoRows {
+	switch role {
+	case roleIngest:
+		return persistence.MongoIngestions
+	case roleProcess:
+		return persistence.MongoEvents
+	default:
+		return persistence.MongoEvents | persistence.MongoIngestions
+	}
 }
 
 // openCache opens the cache that the configuration asks for and registers its stop.

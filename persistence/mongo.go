@@ -37,12 +37,30 @@ type MongoConfig struct {
 	// OperationTimeout bounds every round trip, the search for a primary and for a
 	// free connection included. A server that does not answer in time is down.
 	OperationTimeout time.Duration
-	Retention        Retention
-	Log              *slog.Logger
-	Registerer       prometheus.Registerer // may be nil
+	// Writes says which rows this process writes; their indexes and their retention
+	// are its business. Those of others it leaves alone, because services that share
+	// a database may be configured apart.
+	Writes MongoRows
+	// ShortenTTL lets a retention be set that is shorter than the one in the
+	// database, which deletes rows at once. Without it the longer one stays, so that
+	// a service which was never told of it can't delete what others keep.
+	ShortenTTL bool
+	Retention  Retention
+	Log        *slog.Logger
+	Registerer prometheus.Registerer // may be nil
 
 	monitor *drivers.CommandMonitor // sees every command, for tests
 }
+
+// MongoRows are kinds of rows.
+type MongoRows uint8
+
+// The kinds: what becomes of events (ledger, shipments, dead letters), and what the
+// intake tells of requests.
+const (
+	MongoEvents MongoRows = 1 << iota
+	MongoIngestions
+)
 
 func (c MongoConfig) check() error {
 	var faults []error
@@ -58,6 +76,7 @@ func (c MongoConfig) check() error {
 	fault(c.SelectTimeout <= 0, "select time-out %s, needs more than 0", c.SelectTimeout)
 	fault(c.OperationTimeout <= 0, "operation time-out %s, needs more than 0", c.OperationTimeout)
 	fault(c.Log == nil, "no logger is given")
+	fault(c.Writes == 0, "no rows are named that it writes")
 	fault(slices.ContainsFunc(c.Retention.ttls(), func(ttl time.Duration) bool { return ttl%time.Second != 0 }),
 		"retention %+v is not in whole seconds, as MongoDB has it", c.Retention)
 	fault(slices.Max(c.Retention.ttls()) > math.MaxInt32*time.Second,

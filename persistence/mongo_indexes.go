@@ -38,26 +38,27 @@ func expiryIndex(ttl time.Duration) mongoIndex {
 	return mongoIndex{name: "expiry", key: ascending("expiresFrom"), expires: true, ttl: ttl}
 }
 
-// ensureIndexes makes the indexes that are missing. An index of ours that has
-// another retention is changed to the configured one, because that is what an
-// operator who changes the configuration wants; any other difference is an error
-// that says what to do, and nothing is changed.
+// ensureIndexes makes the indexes that are missing for the rows that this process
+// writes. An index of ours that has another retention is changed to the configured
+// one, if that is longer or may be shorter; any other difference is an error that
+// says what to do, and nothing is changed.
 func (m *Mongo) ensureIndexes(ctx context.Context) error {
 	keep := m.config.Retention
 	for _, c := range []struct {
+		of     MongoRows
 		in     *mongo.Collection
 		wanted []mongoIndex
 	}{
-		{m.records, []mongoIndex{
+		{MongoEvents, m.records, []mongoIndex{
 			{name: "by_key", key: ascending("idempotencyKey")},
 			{name: "by_status", key: ascending("status")},
 			expiryIndex(keep.LedgerTTL),
 		}},
-		{m.shipments, []mongoIndex{
+		{MongoEvents, m.shipments, []mongoIndex{
 			{name: "by_id", key: ascending("shipmentId")},
 			expiryIndex(keep.ShipmentTTL),
 		}},
-		{m.letters, []mongoIndex{
+		{MongoEvents, m.letters, []mongoIndex{
 			{name: "by_time", key: descending("deadAt", "_id")},
 			{name: "by_review", key: append(ascending("reviewStatus"), descending("deadAt", "_id")...)},
 			{name: "by_courier", key: append(ascending("courier"), descending("deadAt", "_id")...)},
@@ -65,13 +66,16 @@ func (m *Mongo) ensureIndexes(ctx context.Context) error {
 			{name: "by_sequence", key: ascending("sequence")},
 			expiryIndex(keep.DeadLetterTTL),
 		}},
-		{m.ingestions, []mongoIndex{
+		{MongoIngestions, m.ingestions, []mongoIndex{
 			{name: "by_courier", key: append(ascending("courier"), descending("_id", "single")...)},
 			{name: "by_outcome", key: append(ascending("outcome"), descending("_id")...)},
 			{name: "by_code", key: append(ascending("errorCode"), descending("_id")...)},
 			expiryIndex(keep.IngestionTTL),
 		}},
 	} {
+		if m.config.Writes&c.of == 0 {
+			continue
+		}
 		if err := m.ensure(ctx, c.in, c.wanted); err != nil {
 			return fmt.Errorf("indexes of %s.%s: %w", m.config.Database, c.in.Name(), err)
 		}
@@ -86,18 +90,22 @@ func (m *Mongo) ensure(ctx context.Context, in *mongo.Collection, wanted []mongo
 		return err
 	}
 	var missing []mongo.IndexModel
+	inUse := false // made before, if without an expiry then for rows that stay for ever
 	for _, w := range wanted {
 		found, err := w.among(existing)
 		switch {
 		case err != nil && !w.unwanted():
 			return err
-		case found == nil && !w.unwanted():
-			missing = append(missing, w.model())
 		case found != nil && w.expires && found.ttl() != w.ttl:
-			if err := m.retain(ctx, in, found.Name, w); err != nil {
+			if err := m.retain(ctx, in, found, w); err != nil {
 				return err
 			}
+		case found == nil && !w.unwanted():
+			if !w.expires || !inUse || m.mayShorten(in, 0, w.ttl) {
+				missing = append(missing, w.model())
+			}
 		}
+		inUse = inUse || found != nil
 	}
 	if len(missing) == 0 {
 		return nil
@@ -189,20 +197,44 @@ func (w mongoIndex) model() mongo.IndexModel {
 	return mongo.IndexModel{Keys: w.key, Options: how}
 }
 
-// retain changes how long rows are kept, for ever when the index is unwanted.
-func (m *Mongo) retain(ctx context.Context, in *mongo.Collection, index string, w mongoIndex) error {
+// mayShorten reports whether rows that are kept for so long, 0 for ever, may be kept
+// for as short as ttl, and tells of it where they may not. Which one is meant can't be
+// known from here: the new one, or the one that another service has set.
+func (m *Mongo) mayShorten(in *mongo.Collection, kept, ttl time.Duration) bool {
+	if !m.config.ShortenTTL {
+		m.config.Log.Warn("the database keeps rows longer than configured and goes on to, because a shorter retention deletes them; it has to be allowed (persistence.mongo_shorten_ttl)",
+			"collection", in.Name(), "kept", forEver(kept), "configured", forEver(ttl))
+	}
+	return m.config.ShortenTTL
+}
+
+// forEver words a retention.
+func forEver(ttl time.Duration) string {
+	if ttl == 0 {
+		return "for ever"
+	}
+	return ttl.String()
+}
+
+// retain changes how long rows are kept, for ever when the index is unwanted, unless
+// that is shorter and may not be.
+func (m *Mongo) retain(ctx context.Context, in *mongo.Collection, index *existingIndex, w mongoIndex) error {
+	if !w.unwanted() && w.ttl < index.ttl() && !m.mayShorten(in, index.ttl(), w.ttl) {
+		return nil
+	}
 	ctx, cancel := m.trip(ctx)
 	defer cancel()
-	m.config.Log.Warn("retention changes with the configuration", "collection", in.Name(), "ttl", w.ttl)
+	m.config.Log.Warn("retention changes with the configuration",
+		"collection", in.Name(), "kept", forEver(index.ttl()), "configured", forEver(w.ttl))
 	if w.unwanted() {
-		return in.Indexes().DropOne(ctx, index)
+		return in.Indexes().DropOne(ctx, index.Name)
 	}
 	err := in.Database().RunCommand(ctx, bson.D{
 		{Key: "collMod", Value: in.Name()},
-		{Key: "index", Value: bson.D{{Key: "name", Value: index}, {Key: "expireAfterSeconds", Value: int64(w.ttl / time.Second)}}},
+		{Key: "index", Value: bson.D{{Key: "name", Value: index.Name}, {Key: "expireAfterSeconds", Value: int64(w.ttl / time.Second)}}},
 	}).Err()
 	if err != nil {
-		return fmt.Errorf("change the retention of index %q to %s, which takes the role dbAdmin: %w", index, w.ttl, err)
+		return fmt.Errorf("change the retention of index %q to %s, which takes the role dbAdmin: %w", index.Name, w.ttl, err)
 	}
 	return nil
 }

@@ -63,7 +63,8 @@ func testMongo(uri string) MongoConfig {
 	return MongoConfig{
 		URI: uri, Database: "courier_gateway_test_" + bson.NewObjectID().Hex(), MaxConns: 1,
 		ConnectTimeout: 5 * time.Second, SelectTimeout: 5 * time.Second, OperationTimeout: time.Minute,
-		Log: slog.New(slog.DiscardHandler),
+		Writes: MongoEvents | MongoIngestions,
+		Log:    slog.New(slog.DiscardHandler),
 	}
 }
 
@@ -125,7 +126,7 @@ func TestMongoRetention(t *testing.T) {
 	t.Parallel()
 	c := realMongo(t)
 	for _, keep := range []Retention{{LedgerTTL: time.Hour, DeadLetterTTL: 2 * time.Hour}, {LedgerTTL: 3 * time.Hour, ShipmentTTL: time.Hour, IngestionTTL: 4 * time.Hour}, {}} {
-		c.Retention = keep
+		c.Retention, c.ShortenTTL = keep, true
 		m := openTestMongo(t, c)
 		if err := m.Ping(t.Context()); err != nil {
 			t.Fatal(err)
@@ -148,7 +149,7 @@ func TestMongoConfig(t *testing.T) {
 	if err == nil {
 		t.Fatal("an empty configuration was taken")
 	}
-	for _, fault := range []string{"database", "at most", "at least", "connect time-out", "select time-out", "operation time-out", "logger", "whole seconds", "negative"} {
+	for _, fault := range []string{"database", "at most", "at least", "connect time-out", "select time-out", "operation time-out", "logger", "no rows", "whole seconds", "negative"} {
 		if !strings.Contains(err.Error(), fault) {
 			t.Errorf("%q does not name the fault in %q", err, fault)
 		}
@@ -576,38 +577,48 @@ func TestMongoExpiry(t *testing.T) {
 	ttl := func(seconds int) bson.M {
 		return bson.M{"v": 2, "name": "old_name", "key": bson.D{{Key: "expiresFrom", Value: 1}}, "expireAfterSeconds": seconds}
 	}
+	other := bson.M{"v": 2, "name": "by_key", "key": bson.D{{Key: "idempotencyKey", Value: 1}}}
+	untouched := func(s *scriptedMongo) string {
+		if strings.Contains(fmt.Sprint(s.named("createIndexes")), "expireAfterSeconds") || len(s.named("collMod"))+len(s.named("dropIndexes")) > 0 {
+			return "something was changed"
+		}
+		return ""
+	}
+	changed := func(s *scriptedMongo) string {
+		if got := s.named("collMod"); len(got) != 1 || !strings.Contains(fmt.Sprint(got), "old_name") || !strings.Contains(fmt.Sprint(got), "3600") {
+			return fmt.Sprint(got)
+		}
+		return ""
+	}
+	made := func(s *scriptedMongo) string {
+		for _, c := range s.named("createIndexes") {
+			if text := fmt.Sprint(c["indexes"]); c["createIndexes"] == "processed_events" && strings.Contains(text, "3600") && strings.Contains(text, "expiresFrom") {
+				return ""
+			}
+		}
+		return fmt.Sprint(s.named("createIndexes"))
+	}
 	for _, test := range []struct {
 		name     string
 		keep     time.Duration
+		shorten  bool
 		existing []bson.M
 		want     func(s *scriptedMongo) string // what is wrong
+		warned   string
 	}{
-		{"new", time.Hour, nil, func(s *scriptedMongo) string {
-			for _, c := range s.named("createIndexes") {
-				if text := fmt.Sprint(c["indexes"]); c["createIndexes"] == "processed_events" && strings.Contains(text, "3600") && strings.Contains(text, "expiresFrom") {
-					return ""
-				}
-			}
-			return fmt.Sprint(s.named("createIndexes"))
-		}},
-		{"as it is", time.Hour, []bson.M{ttl(3600)}, func(s *scriptedMongo) string {
-			if strings.Contains(fmt.Sprint(s.named("createIndexes")), "expireAfterSeconds") || len(s.named("collMod"))+len(s.named("dropIndexes")) > 0 {
-				return "something was changed"
-			}
-			return ""
-		}},
-		{"changed", time.Hour, []bson.M{ttl(60)}, func(s *scriptedMongo) string {
-			if got := s.named("collMod"); len(got) != 1 || !strings.Contains(fmt.Sprint(got), "old_name") || !strings.Contains(fmt.Sprint(got), "3600") {
-				return fmt.Sprint(got)
-			}
-			return ""
-		}},
-		{"off", 0, []bson.M{ttl(60)}, func(s *scriptedMongo) string {
+		{"new", time.Hour, false, nil, made, ""},
+		{"as it is", time.Hour, false, []bson.M{ttl(3600)}, untouched, ""},
+		{"longer", time.Hour, false, []bson.M{ttl(60)}, changed, "retention changes"},
+		{"shorter", time.Hour, false, []bson.M{ttl(7200)}, untouched, "goes on to"},
+		{"shorter and meant", time.Hour, true, []bson.M{ttl(7200)}, changed, "retention changes"},
+		{"shorter than for ever", time.Hour, false, []bson.M{other}, untouched, "goes on to"},
+		{"shorter than for ever and meant", time.Hour, true, []bson.M{other}, made, ""},
+		{"off", 0, false, []bson.M{ttl(60)}, func(s *scriptedMongo) string {
 			if got := s.named("dropIndexes"); len(got) != 1 || got[0]["index"] != "old_name" {
 				return fmt.Sprint(got)
 			}
 			return ""
-		}},
+		}, "retention changes"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -618,14 +629,45 @@ func TestMongoExpiry(t *testing.T) {
 				return nil
 			}}
 			c := testMongo(s.start(t))
-			c.Retention.LedgerTTL = test.keep
+			var said safeBuffer
+			c.Log = slog.New(slog.NewTextHandler(&said, nil))
+			c.Retention.LedgerTTL, c.ShortenTTL = test.keep, test.shorten
 			if err := openTestMongo(t, c).Ping(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			if wrong := test.want(s); wrong != "" {
 				t.Error(wrong)
 			}
+			if warned := strings.Contains(said.String(), "level=WARN"); warned != (test.warned != "") || !strings.Contains(said.String(), test.warned) {
+				t.Errorf("the log says %q", said.String())
+			}
 		})
+	}
+}
+
+// TestMongoLeavesOthersRowsAlone has a service of each kind start where all are kept
+// for ever: it looks at and changes what it writes itself, and nothing else.
+func TestMongoLeavesOthersRowsAlone(t *testing.T) {
+	t.Parallel()
+	for writes, want := range map[MongoRows][]string{
+		MongoIngestions:               {"ingestion_records"},
+		MongoEvents:                   {"processed_events", "active_shipments", "dead_letter_events"},
+		MongoEvents | MongoIngestions: {"processed_events", "active_shipments", "dead_letter_events", "ingestion_records"},
+	} {
+		s := &scriptedMongo{}
+		c := testMongo(s.start(t))
+		c.Writes, c.ShortenTTL = writes, true
+		c.Retention = Retention{LedgerTTL: time.Hour, DeadLetterTTL: time.Hour, ShipmentTTL: time.Hour, IngestionTTL: time.Hour}
+		if err := openTestMongo(t, c).Ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"listIndexes", "createIndexes"} {
+			var got []string
+			for _, command := range s.named(name) {
+				got = append(got, fmt.Sprint(command[name]))
+			}
+			same(t, got, want)
+		}
 	}
 }
 
