@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -36,12 +37,16 @@ func (b *Broker) connect(ctx context.Context) (err error) {
 
 // dial opens one connection that reconnects for ever. Its stop is registered.
 func (b *Broker) dial(ctx context.Context, role string, more ...nats.Option) (*nats.Conn, error) {
+	var told news
 	opts := []nats.Option{
 		nats.Name(b.cfg.Name + " " + role),
 		nats.MaxReconnects(-1),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			b.log.Warn("connection to the broker", "role", role, "error", err)
+			if told.is(err.Error()) {
+				b.log.Warn("connection to the broker", "role", role, "error", err)
+			}
 		}),
+		nats.ClosedHandler(func(c *nats.Conn) { b.closedForGood(role, c.LastError()) }),
 	}
 	address := "embedded"
 	if b.server != nil {
@@ -74,9 +79,12 @@ func flushConnection(ctx context.Context, c *nats.Conn) error {
 
 // externalOptions are those of a connection over the network. A server that
 // hangs without closing its connections is noticed by the write's deadline and
-// by pings.
+// by pings. One that refuses us may let us in again, once its users or our
+// credentials file are put right; left to itself the client would close a
+// connection for good when it is refused twice.
 func (b *Broker) externalOptions() []nats.Option {
 	opts := []nats.Option{
+		nats.IgnoreAuthErrorAbort(),
 		nats.Timeout(2 * time.Second),
 		nats.ReconnectWait(100 * time.Millisecond),
 		nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(2),
@@ -162,6 +170,48 @@ func (b *Broker) publishingLost(err error) {
 func (b *Broker) publishingBack() {
 	b.log.Info("connection to the broker is back")
 	b.gate.open(disconnected)
+}
+
+// closedForGood tells of a connection that will not come back although nobody closed
+// it: the client does that after errors of the broker's that it does not know.
+func (b *Broker) closedForGood(role string, err error) {
+	if b.gate.holds(closing) {
+		return
+	}
+	b.log.Error("connection to the broker is closed for good, restart this process", "role", role, "error", err)
+	b.state.closed.Store(&closedConnection{role, err})
+}
+
+// closedConnection is one that will not come back.
+type closedConnection struct {
+	role string
+	err  error // the last one on it, nil when there was none
+}
+
+func (c *closedConnection) Error() string {
+	return fmt.Sprintf("the connection to %s is closed for good (last error: %v), restart this process", c.role, c.err)
+}
+
+// newsAfter is when something said before is worth saying again.
+const newsAfter = time.Minute
+
+// news keeps what happens again and again, such as a refused connection, from
+// filling the log. Its zero value is ready.
+type news struct {
+	mu   sync.Mutex
+	last string
+	at   time.Time
+}
+
+// is reports whether text is not what was said last, or that was a while ago.
+func (n *news) is(text string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if text == n.last && time.Since(n.at) < newsAfter {
+		return false
+	}
+	n.last, n.at = text, time.Now()
+	return true
 }
 
 // userinfo is all of a URL up to its host.

@@ -11,11 +11,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/fincart/courier-gateway/ingest/event"
 )
@@ -193,6 +197,72 @@ func TestServerThatHangs(t *testing.T) {
 	l.more(t, 50)
 	l.end()
 	eventually(t, "health", b.Healthy)
+}
+
+// TestServerThatRefusesUsForAWhile comes back after a restart without our password,
+// and later with it.
+func TestServerThatRefusesUsForAWhile(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, []string{"--user", "u", "--pass", "right"})
+	cfg := externalConfig(t, s)
+	cfg.URLs[0] = strings.Replace(cfg.URLs[0], "nats://", "nats://u:right@", 1)
+	b := open(t, cfg)
+	publish(t, b, envelope("before"))
+	settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 1)...)
+	s.kill()
+	password := slices.Index(s.args, "right")
+	s.args[password] = "wrong"
+	s.start()
+	for _, c := range []*nats.Conn{b.publish, b.admin, b.consume} {
+		eventually(t, "being refused three times", func() bool {
+			return c.IsClosed() || c.Stats().Reconnects >= 3 && errors.Is(c.LastError(), nats.ErrAuthorization)
+		})
+	}
+	if st, err := b.State(t.Context()); st.Healthy || err == nil {
+		t.Errorf("state while the broker refuses us: %+v, %v", st, err)
+	}
+	s.kill()
+	s.args[password] = "right"
+	s.start()
+	eventually(t, "health", func() bool {
+		st, err := b.State(t.Context())
+		return err == nil && st.Healthy
+	})
+	publish(t, b, envelope("after"))
+	for key := ""; key != "after"; key = pull(t, b, 1)[0].Key { // the broker may have died with the acknowledgement of the first
+	}
+}
+
+// TestClosedConnectionIsTold: whatever made the client close it, and also where
+// nothing else would notice.
+func TestClosedConnectionIsTold(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t)
+	b := open(t, cfg)
+	b.consume.Close()
+	eventually(t, "the state to tell", func() bool {
+		_, err := b.State(t.Context())
+		return event.CodeOf(err) == event.DependencyDown && strings.Contains(err.Error(), "consume is closed for good")
+	})
+}
+
+func TestTheSameIsNoNews(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var n news
+		for i, c := range []struct {
+			after time.Duration
+			text  string
+			want  bool
+		}{
+			{0, "refused", true}, {0, "refused", false}, {0, "expired", true}, {newsAfter / 2, "expired", false},
+			{newsAfter / 2, "expired", true},
+		} {
+			if time.Sleep(c.after); n.is(c.text) != c.want {
+				t.Errorf("%d: %q after %v is news: %v", i, c.text, c.after, !c.want)
+			}
+		}
+	})
 }
 
 // TestConnectionLostInMidPublish kills the server while a publish waits for its

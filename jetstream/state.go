@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
@@ -16,6 +17,8 @@ const stateAge = 500 * time.Millisecond
 type stateCache struct {
 	mu   sync.Mutex
 	last event.QueueState
+
+	closed atomic.Pointer[closedConnection] // one that is lost for good
 }
 
 // State returns the queue's figures, at most half a second old, and whether
@@ -27,6 +30,9 @@ func (b *Broker) State(ctx context.Context) (event.QueueState, error) {
 	var err error
 	if time.Since(b.state.last.At) >= stateAge {
 		err = b.renewState(ctx, &b.state.last)
+	}
+	if lost := b.state.closed.Load(); lost != nil {
+		err = down("state", lost)
 	}
 	s := b.state.last
 	s.Problem = b.gate.problem()
