@@ -111,7 +111,7 @@ func (c *criteria) books(t Thresholds, p *Proof) {
 	if p.Ledger == nil {
 		return
 	}
-	c.add("faults", "dead letters that no fault explains, and faults without one", "0", fmt.Sprint(p.Unexplained), true, p.Unexplained == 0)
+	c.add("faults", "dead letters that no fault explains, and faults without effect", "0", fmt.Sprint(p.Unexplained), true, p.Unexplained == 0)
 	c.add("order", "shipments in the state and history of their events", "all",
 		fmt.Sprintf("%d of %d", p.Shipments-p.Disordered, p.Shipments), p.Shipments > 0, p.Disordered == 0)
 }

@@ -25,10 +25,11 @@ type Proof struct {
 	Stray uint64 `json:"stray"`
 
 	Transient uint64 `json:"transient"` // acknowledged events with a transient fault, as far as known
-	Recovered uint64 `json:"recovered"` // of those, processed in the end
+	Recovered uint64 `json:"recovered"` // of those, processed in the end, and not known to have failed too rarely
 	Permanent uint64 `json:"permanent"` // acknowledged events with a permanent fault
 	// Unexplained events are dead letters without a permanent fault, or processed
-	// in spite of one. Only where faults were injected or ruled out.
+	// in spite of one, or processed with fewer failed attempts than faults. Only
+	// where faults were injected or ruled out.
 	Unexplained uint64 `json:"unexplained"`
 
 	Shipments  uint64 `json:"shipments"`  // compared with their events
@@ -65,8 +66,9 @@ type prover struct {
 	check  uint64 // most events to look up one by one
 	atOnce int    // look-ups under way at once
 
-	proof Proof
-	mu    sync.Mutex // of proof, while look-ups are under way
+	proof  Proof
+	spared bitset     // processed, with fewer failed attempts than faults
+	mu     sync.Mutex // of both, while look-ups are under way
 }
 
 // maxShipments bounds the shipments that are compared.
@@ -120,7 +122,7 @@ func (p *prover) lookUp(ctx context.Context, e uint64) error {
 		p.proof.find("event %s was acknowledged and is %s", key, missing(r.Status))
 		return nil
 	}
-	p.count(key, &r)
+	p.count(e, key, &r)
 	return nil
 }
 
@@ -132,7 +134,7 @@ func missing(s event.Status) string {
 }
 
 // count adds up one terminal row.
-func (p *prover) count(key string, r *event.Record) {
+func (p *prover) count(e uint64, key string, r *event.Record) {
 	succeeded, failed := 0, 0
 	for _, a := range r.Attempts {
 		switch a.Outcome {
@@ -148,11 +150,24 @@ func (p *prover) count(key string, r *event.Record) {
 		p.proof.Twice += uint64(max(succeeded-1, 1))
 		p.proof.find("event %s succeeded %d times and is %s", key, succeeded, r.Status)
 	}
-	if !p.own && failed > 0 { // nobody tells which faults there are, but attempts show
+	switch {
+	case p.own && !dead:
+		p.harmed(e, key, failed)
+	case !p.own && failed > 0: // nobody tells which faults there are, but attempts show
 		p.proof.Transient++
 		if !dead {
 			p.proof.Recovered++
 		}
+	}
+}
+
+// harmed holds the failed attempts of a processed event against its faults. One
+// that never failed has recovered from nothing.
+func (p *prover) harmed(e uint64, key string, failed int) {
+	if f := p.faults.Of(key); failed < f.Failures {
+		p.spared.set(e)
+		p.proof.Unexplained++
+		p.proof.find("event %s has %d transient faults and %d failed attempts", key, f.Failures, failed)
 	}
 }
 
@@ -254,7 +269,7 @@ func (p *prover) graves(ctx context.Context) error {
 			}
 		case f.Failures > 0:
 			p.proof.Transient++
-			if !dead[key] {
+			if !dead[key] && !p.spared.has(e) {
 				p.proof.Recovered++
 			}
 		}

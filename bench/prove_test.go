@@ -3,6 +3,7 @@ package bench
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,11 +17,17 @@ var someFaults = Faults{Seed: 9, Transient: 0.2, Permanent: 0.1}
 func underLoad(t *testing.T, m Mix) (*double, *load) {
 	t.Helper()
 	d := newDouble(t, someFaults)
+	return d, put(t, d, m)
+}
+
+// put puts a double under load.
+func put(t *testing.T, d *double, m Mix) *load {
+	t.Helper()
 	l := newTestLoad(t, d.at(t), loadConfig{connections: 4, requests: 60}, m)
 	if err := l.lean(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return d, l
+	return l
 }
 
 func newProver(t *testing.T, d *double, l *load) *prover {
@@ -67,14 +74,15 @@ func TestProofFindsWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	d, l := underLoad(t, Mix{})
 	plan, events := l.plan, l.plan.events
-	healthy := func() string { // a key without a fault
+	keyWith := func(f Fault) string {
 		for e := range l.rec.acked.all {
-			if key := events.Key(e); someFaults.Of(key) == (Fault{}) {
+			if key := events.Key(e); someFaults.Of(key) == f {
 				return key
 			}
 		}
 		return ""
-	}()
+	}
+	healthy, twice := keyWith(Fault{}), keyWith(Fault{Failures: 2})
 	hopeless := d.letters[0].Key
 	shipment := events.shipmentID(0)
 	for name, c := range map[string]struct {
@@ -116,6 +124,13 @@ func TestProofFindsWhatIsWrong(t *testing.T) {
 			func() { d.letters = d.letters[1:] },
 			func(p Proof) bool { return p.Unexplained == 1 },
 		},
+		"an event failed once instead of twice": {
+			func() {
+				r := d.records[twice]
+				r.Attempts = r.Attempts[1:]
+			},
+			func(p Proof) bool { return p.Unexplained == 1 && p.Recovered == p.Transient-1 },
+		},
 		"a shipment is in another state": {
 			func() { d.shipments[shipment].RawStatus = "lost" },
 			func(p Proof) bool { return p.Disordered == 1 },
@@ -134,6 +149,20 @@ func TestProofFindsWhatIsWrong(t *testing.T) {
 		if got := prove(t, newProver(t, d, l)); !c.shows(got) || len(got.Findings) == 0 {
 			t.Errorf("%s: %+v", name, got)
 		}
+	}
+}
+
+// An appliance that lets every event pass has recovered from nothing.
+func TestProofOfFaultsThatDoNothing(t *testing.T) {
+	t.Parallel()
+	d := newDouble(t, Faults{})
+	p := newProver(t, d, put(t, d, Mix{}))
+	p.faults.Permanent = 0
+	got := prove(t, p)
+	var judged criteria
+	judged.books(DefaultThresholds, &got)
+	if missed := missedIDs(judged); !slices.Equal(missed, []string{"SC-004", "faults"}) || got.Transient == 0 || got.Recovered != 0 || got.Unexplained != got.Transient {
+		t.Errorf("missed are %v: %+v", missed, got)
 	}
 }
 
