@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -84,6 +85,25 @@ func TestBenchExitsWith3WhenAThresholdIsMissed(t *testing.T) {
 	}
 	if !strings.Contains(stdout, "proof: every event looked up") {
 		t.Errorf("no proof: %s", stdout)
+	}
+}
+
+// Of a backlog that did not drain, a sample of the ledger may show good rows only.
+func TestBenchOfABacklogThatDoesNotDrain(t *testing.T) {
+	t.Parallel()
+	d := newDouble(t, Faults{})
+	d.behind = 30
+	stdout, stderr, code := (&cli{admin: d.URL}).run(t, "bench", "--target", d.URL, "--events", "100", "--check", "10",
+		"--drain-timeout", "20ms", "--p95", "0", "--within", "30s", "--json")
+	var got Report
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
+		t.Fatalf("exit %d: %v: %s%s", code, err, stdout, stderr)
+	}
+	if missed := missedIDs(got.Criteria); code != ExitMissed || !slices.Equal(missed, []string{"SC-002"}) {
+		t.Errorf("exit %d, missed are %v: %s", code, missed, stderr)
+	}
+	if p := got.Proof; p.LookedUp != 10 || p.NotTerminal != 30 || len(p.Findings) != 1 || !strings.Contains(p.Findings[0], "70 of 100 queued events") {
+		t.Errorf("%+v", p)
 	}
 }
 

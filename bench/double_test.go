@@ -28,6 +28,8 @@ type double struct {
 	faults Faults
 	// refuse, when set, answers an event with this status instead of taking it.
 	refuse func(key string) int
+	// behind is how many sequences its reconciler has not come to.
+	behind uint64
 
 	mu        sync.Mutex
 	records   map[string]*event.Record
@@ -149,7 +151,7 @@ func (d *double) status(w http.ResponseWriter, _ *http.Request) {
 	}
 	n := uint64(d.accepted)
 	reply200(w, &map[string]any{
-		"version": "double", "queue": event.QueueState{Sync: "none", LastSeq: n, Verified: n, At: time.Now()}, "store": counts, "reconciler": map[string]int{"putBack": 0},
+		"version": "double", "queue": event.QueueState{Sync: "none", LastSeq: n, Verified: n - min(n, d.behind), At: time.Now()}, "store": counts, "reconciler": map[string]int{"putBack": 0},
 	})
 }
 

@@ -18,8 +18,10 @@ type Proof struct {
 	Method       string `json:"method"`
 	Acknowledged uint64 `json:"acknowledged"` // distinct events
 	LookedUp     uint64 `json:"lookedUp"`     // of those, one by one
-	NotTerminal  uint64 `json:"notTerminal"`  // acknowledged, and missing or still under way
-	Twice        uint64 `json:"twice"`        // outcomes beyond one per identity
+	// NotTerminal events were acknowledged and are missing or still under way, or
+	// were on the queue without a proven outcome when patience ended.
+	NotTerminal uint64 `json:"notTerminal"`
+	Twice       uint64 `json:"twice"` // outcomes beyond one per identity
 	// Stray events were stored although their sender got no acknowledgement: it
 	// was lost or came too late. They are terminal too, or count as NotTerminal.
 	Stray uint64 `json:"stray"`

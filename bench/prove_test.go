@@ -263,8 +263,9 @@ func TestDrainedWaitsForTheReconciler(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.every = time.Millisecond
-	if err := w.drained(t.Context(), 20*time.Millisecond); !errors.Is(err, errNotDrained) {
-		t.Errorf("not verified: %v", err)
+	late, ok := errors.AsType[*notDrained](w.drained(t.Context(), 20*time.Millisecond))
+	if !ok || late.open() != 1 || late.queued != 10 {
+		t.Errorf("not verified: %v", late)
 	}
 	done := make(chan error, 1)
 	for len(asked) > 0 {

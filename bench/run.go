@@ -169,7 +169,8 @@ func (r *run) prove(ctx context.Context) (*Proof, error) {
 		s := r.watch.last()
 		return fmt.Sprintf("backlog %s, %s waiting for another attempt", thousands(s.Unprocessed), thousands(uint64(s.Retrying))), -1
 	}, func() error { return r.watch.drained(ctx, r.flags.drain) })
-	if err != nil && !errors.Is(err, errNotDrained) {
+	late, isLate := errors.AsType[*notDrained](err)
+	if err != nil && !isLate {
 		return nil, err
 	}
 	drained := time.Since(began)
@@ -179,12 +180,15 @@ func (r *run) prove(ctx context.Context) (*Proof, error) {
 		admin: r.admin, courier: r.as.Courier, plan: r.load.plan, acked: &rec.acked, unsure: &rec.unsure,
 		own: r.own != nil, faults: r.flags.own.faults, check: r.checks, atOnce: lookUps,
 	}
-	if late := err; late != nil {
+	if isLate {
 		p.proof.find("%v", late)
 	}
 	proof, err := p.prove(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)
+	}
+	if isLate { // whatever a sample of the ledger shows
+		proof.NotTerminal = max(proof.NotTerminal, late.open())
 	}
 	proof.DrainSeconds = drained.Seconds()
 	return &proof, nil

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -140,12 +139,24 @@ func workedOff(samples []Sample) (most uint64, perSecond float64) {
 	return most, perSecond
 }
 
-// errNotDrained means that events were still waiting when patience ended.
-var errNotDrained = errors.New("the backlog did not drain in time")
+// notDrained is the error of a backlog that was not worked off when patience ended.
+type notDrained struct {
+	patience       time.Duration
+	proven, queued uint64 // stream sequences
+}
+
+func (e *notDrained) Error() string {
+	return fmt.Sprintf("the backlog did not drain in time: after %v, %d of %d queued events have a proven outcome", e.patience, e.proven, e.queued)
+}
+
+// open returns how many outcomes are not proven, at least 1: a queue that has not
+// told its state in time proves none.
+func (e *notDrained) open() uint64 { return max(1, e.queued-min(e.queued, e.proven)) }
 
 // drained waits until everything that is on the queue now has its proven
-// outcome: the reconciler has found the outcome of each sequence up to there. It
-// takes samples meanwhile, in place of [watcher.run]. The queue's figures may be a
+// outcome: the reconciler has found the outcome of each sequence up to there. Its
+// error is a [notDrained] when patience ends before that. It takes samples
+// meanwhile, in place of [watcher.run]. The queue's figures may be a
 // second old, so it goes by those that are not from before the call.
 func (w *watcher) drained(ctx context.Context, patience time.Duration) error {
 	began := time.Now()
@@ -164,7 +175,7 @@ func (w *watcher) drained(ctx context.Context, patience time.Duration) error {
 		case time.Now().After(limit) && err != nil:
 			return err
 		case time.Now().After(limit):
-			return fmt.Errorf("%w: after %v, %d of %d queued events have a proven outcome", errNotDrained, patience, now.verified, mark.last)
+			return &notDrained{patience, now.verified, mark.last}
 		}
 		rest(ctx, w.pace())
 	}
