@@ -215,11 +215,15 @@ func TestDoubleIsAnAppliance(t *testing.T) {
 	if len(d.records) != 100 || len(d.letters) == 0 || d.applied+len(d.letters) != 100 {
 		t.Errorf("%d events, %d letters, %d applied", len(d.records), len(d.letters), d.applied)
 	}
-	resp, err := http.Get(d.URL + "/api/v1/events/nobody")
-	if err != nil || resp.StatusCode != http.StatusNotFound {
-		t.Errorf("%v, %v", resp, err)
+	// A client of its own: a server that closes ends idle connections of the default one.
+	resp, err := d.Client().Get(d.URL + "/api/v1/events/nobody")
+	if err != nil {
+		t.Fatal(err)
 	}
 	resp.Body.Close()
+	if resp.StatusCode != http.StatusNotFound {
+		t.Errorf("nobody's event is answered %d", resp.StatusCode)
+	}
 	if !strings.HasPrefix(l.plan.events.Key(0), "demo:") {
 		t.Error("keys are another courier's")
 	}
