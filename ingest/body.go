@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"errors"
 	"io"
 
 	"github.com/valyala/fasthttp"
@@ -8,12 +9,14 @@ import (
 
 // Bodies are read here and not by fasthttp, which makes room for a whole body as soon
 // as its length is declared: senders of a few bytes each would take gigabytes. Here
-// the room grows with what has come, after the checks that need no body. fasthttp
-// waits only for the first bytes of it, which are the whole of a usual event.
+// the room grows with what has come, after the checks that need no body, and the rooms
+// of all are bounded together. fasthttp waits only for the first bytes of a body, which
+// are the whole of a usual event.
 const (
 	// prefetchedBytes is how much of a body fasthttp waits for.
 	prefetchedBytes = 8 << 10
-	// firstRoom is the room that a body begins with; it doubles as it is filled.
+	// firstRoom is the room that a body begins with; it doubles as it is filled, up to
+	// what the body may have.
 	firstRoom = 16 << 10
 )
 
@@ -58,25 +61,29 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 
 // readBody reads the body of a request that may come in. Of one that may not, it
 // reads what a record keeps of a body; no says why not, and what it says comes back.
+// Of one for no courier of ours it reads no more than that either, which is all that
+// is verified then.
 func (s *Server) readBody(c *call, no refusal) refusal {
 	limit, tooLong := s.limitFor(c.sender)
 	c.bodyBytes = max(c.declaredBytes(), 0)
 	if no.code == "" && c.bodyBytes > limit {
 		no = tooLong
 	}
-	if no.code != "" {
+	if no.code != "" || c.sender == nil {
 		limit = min(limit, s.config.Records.BodyBytes+maskAhead)
 	}
-	err := c.read(limit)
+	err := s.read(c, limit)
 	if c.bodyBytes = max(c.bodyBytes, len(c.body)); !c.whole {
 		c.bodyBytes = max(c.bodyBytes, len(c.body)+1) // at least
 	}
 	switch {
 	case no.code != "":
 		return no
+	case errors.Is(err, errNoRoom):
+		return refusal{problem: unavailable, detail: "too many long bodies are on their way; send the event again"}
 	case err != nil:
 		return s.broken(err)
-	case !c.whole:
+	case !c.whole && c.sender != nil:
 		return tooLong
 	}
 	if c.bodyBytes > prefetchedBytes {
@@ -85,8 +92,11 @@ func (s *Server) readBody(c *call, no refusal) refusal {
 	return refusal{}
 }
 
+// errNoRoom says that other bodies take the memory that one needs.
+var errNoRoom = errors.New("no room for the body")
+
 // read reads at most limit bytes of the body.
-func (c *call) read(limit int) error {
+func (s *Server) read(c *call, limit int) error {
 	r := &c.ctx.Request
 	if !r.IsBodyStream() {
 		body := r.Body()
@@ -95,17 +105,18 @@ func (c *call) read(limit int) error {
 	}
 	declared := r.Header.ContentLength()
 	stream := r.BodyStream()
-	for c.room = c.room[:0]; ; {
-		if len(c.room) == cap(c.room) {
-			c.room = append(make([]byte, 0, max(2*cap(c.room), firstRoom)), c.room...)
+	for {
+		if (c.room == nil || len(c.room.b) == cap(c.room.b)) && !s.rooms.widen(c, limit+1) {
+			return errNoRoom
 		}
-		n, err := stream.Read(c.room[len(c.room):min(cap(c.room), limit+1)])
-		c.room = c.room[:len(c.room)+n]
-		c.body = c.room[:min(len(c.room), limit)]
+		in := c.room.b
+		n, err := stream.Read(in[len(in):min(cap(in), limit+1)])
+		in = in[:len(in)+n]
+		c.room.b, c.body = in, in[:min(len(in), limit)]
 		switch {
-		case len(c.room) > limit:
+		case len(in) > limit:
 			return nil
-		case err == io.EOF && len(c.room) >= declared:
+		case err == io.EOF && len(in) >= declared:
 			c.whole = true
 			return nil
 		case err == io.EOF:

@@ -20,8 +20,7 @@ import (
 const (
 	intakePath = "/v1/events/courier"
 	healthPath = "/health"
-	// keepBodyBytes is the largest body buffer that a connection keeps for its
-	// next request.
+	// keepBodyBytes is the largest memory of a body that is kept for another one.
 	keepBodyBytes = 64 << 10
 	// keepMoments is the most room for checkpoints that a call keeps.
 	keepMoments = 128
@@ -47,7 +46,8 @@ type call struct {
 	whole     bool   // all of it was
 	bodyBytes int    // how long it is, as far as is known
 
-	room    []byte                      // for a body
+	room    *room                       // for a body; nil while what fasthttp holds is enough
+	roomOf  *atomic.Int64               // by which room is counted
 	moments []event.Moment              // for checkpoints
 	trace   [len(tracePrefix) + 32]byte // for a trace id of our own
 	stamp   [64]byte                    // for the envelope's stamp
@@ -77,15 +77,14 @@ func (s *Server) end(c *call) {
 		c.ctx.SetConnectionClose()
 	}
 	c.ctx.Request.ReleaseBody(keepBodyBytes)
-	if fault == nil { // else somebody may still hold the call
+	sound := fault == nil // else somebody may still hold the call
+	s.rooms.close(c, sound)
+	if sound {
 		if cap(c.moments) > keepMoments {
 			c.moments = nil
 		}
-		if cap(c.room) > keepBodyBytes {
-			c.room = nil
-		}
 		clear(c.moments) // their texts are the request's
-		*c = call{faults: c.faults[:0], room: c.room[:0], moments: c.moments[:0], out: c.out[:0]}
+		*c = call{faults: c.faults[:0], moments: c.moments[:0], out: c.out[:0]}
 		s.calls.Put(c)
 	}
 }

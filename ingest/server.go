@@ -145,6 +145,7 @@ type Server struct {
 	refusals   *journal // what senders did wrong
 	failures   *journal // what went wrong here
 	calls      sync.Pool
+	rooms      *rooms // for bodies
 	retryAfter string
 	tooLarge   string // said of a body beyond the listener's limit
 	gate       *gate
@@ -165,6 +166,7 @@ func New(c Config, d Deps) (*Server, error) {
 		refusals:   newJournal(d.Logger),
 		failures:   newJournal(d.Logger),
 		tooLarge:   largerThan(c.MaxBodyBytes),
+		rooms:      newRooms(c.MaxBodyBytes),
 		retryAfter: strconv.Itoa(int((c.RetryAfter + time.Second - 1) / time.Second)),
 	}
 	s.hard, s.hardStop = context.WithCancelCause(context.Background())
