@@ -242,10 +242,16 @@ func TestPolicyDelays(t *testing.T) {
 		if got[i] != d {
 			t.Errorf("delay %d is %v, want %v", i+1, got[i], d)
 		}
+		seen := map[time.Duration]bool{}
 		for range 100 {
-			if j := p.jittered(i + 1); j < d || j > d*12/10 {
+			j := p.jittered(i + 1)
+			seen[j] = true
+			if j < d || j > d*12/10 {
 				t.Errorf("jittered delay %d is %v, want %v plus at most 20 %%", i+1, j, d)
 			}
+		}
+		if len(seen) == 1 {
+			t.Errorf("jittered delay %d is always %v", i+1, d)
 		}
 	}
 }
