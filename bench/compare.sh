@@ -5,9 +5,10 @@
 # run alone, fresh, under the same closed loop of CONNECTIONS ("10 100 1000") for
 # SECONDS_EACH (5), in ROUNDS (3) that take turns, so that noise hits all alike.
 # Prints the medians, and what the appliance reaches of its targets; with JUDGE=1
-# it ends with 3 when it misses one.
+# it ends with 3 when it misses one, or does not measure what one is about.
 #
-# Without redis-server the two Redis servers are left out, which CI must not do.
+# Without redis-server the two Redis servers are left out, which neither CI nor a
+# judge may do.
 #
 #   bench/compare.sh
 . "$(dirname "$0")/common.sh"
@@ -17,7 +18,7 @@ mkdir "$dir/reports"
 servers="group interval always hmac redis redis-pipelined"
 if ! command -v redis-server >/dev/null; then
     echo "redis-server is not installed, so nothing is compared with Redis" >&2
-    [ "${CI:-}" != true ] || exit 1
+    [ "${CI:-}" != true ] && [ -z "${JUDGE:-}" ] || exit 1
     servers="group interval always hmac"
 fi
 

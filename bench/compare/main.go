@@ -82,7 +82,7 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 		flags.IntVar(&cfg.pool, "pool", 100, "connections to Redis at most")
 		do = func() error { cfg.secret = os.Getenv(secretVariable); return serve(ctx, cfg, out) }
 	case "table":
-		flags.BoolVar(&judge, "judge", false, "exit with 3 when a target is missed")
+		flags.BoolVar(&judge, "judge", false, "exit with 3 when a target is missed or not measured")
 		do = func() error { return printTable(out, flags.Arg(0), judge) }
 	case "port":
 		do = func() error { return printPort(out) }

@@ -34,7 +34,7 @@ const base = "group"
 // order is that of the table.
 var order = []string{base, "interval", "always", keepNothing, keepByXADD, keepPipelined}
 
-var errMissed = errors.New("a target was missed")
+var errMissed = errors.New("a target was missed or not measured")
 
 // report is what is read of a report of `appliance bench --json`.
 type report struct {
@@ -148,7 +148,7 @@ func (all results) ratio(of string, connections int) (float64, bool) {
 }
 
 // printTable prints what the reports in a directory say. With judge it fails when
-// a target is missed.
+// a target is missed, or can't be judged because a server was not measured.
 func printTable(out io.Writer, dir string, judge bool) error {
 	all, err := readResults(dir)
 	if err != nil {
@@ -157,14 +157,14 @@ func printTable(out io.Writer, dir string, judge bool) error {
 	if err := all.print(out); err != nil {
 		return err
 	}
-	missed, measured := all.missed()
+	missed := all.missed()
 	for _, line := range missed {
-		fmt.Fprintf(out, "missed: %s\n", line)
+		fmt.Fprintln(out, line)
 	}
-	if measured && len(missed) == 0 {
+	if len(missed) == 0 {
 		fmt.Fprintf(out, "every target is reached at %d connections\n", judgedAt)
 	}
-	if judge && (len(missed) > 0 || !measured) {
+	if judge && len(missed) > 0 {
 		return errMissed
 	}
 	return nil
@@ -220,15 +220,16 @@ func (all results) printRatios(out io.Writer) error {
 	return w.Flush()
 }
 
-// missed lists the targets that were not reached; measured is false when there was
-// none to judge.
-func (all results) missed() (lines []string, measured bool) {
+// missed lists the targets that were not reached, or not measured.
+func (all results) missed() (lines []string) {
 	for _, t := range targets {
-		r, ok := all.ratio(t.of, judgedAt)
-		measured = measured || ok && t.least > 0
-		if ok && r < t.least {
-			lines = append(lines, fmt.Sprintf("%s takes %.2f times the requests of %s at %d connections, wanted are %g", base, r, t.of, judgedAt, t.least))
+		switch r, ok := all.ratio(t.of, judgedAt); {
+		case t.least == 0: // to know only
+		case !ok:
+			lines = append(lines, fmt.Sprintf("not measured: %s beside %s at %d connections", base, t.of, judgedAt))
+		case r < t.least:
+			lines = append(lines, fmt.Sprintf("missed: %s takes %.2f times the requests of %s at %d connections, wanted are %g", base, r, t.of, judgedAt, t.least))
 		}
 	}
-	return lines, measured
+	return lines
 }

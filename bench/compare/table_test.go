@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -52,21 +53,34 @@ func TestTable(t *testing.T) {
 
 func TestJudge(t *testing.T) {
 	t.Parallel()
+	// reached are rates of which each is as high as it may be.
+	reached := map[string]float64{"group.100.1": 100, "hmac.100.1": 200, "always.100.1": 20, "interval.100.1": 125, "redis.100.1": 50}
 	for name, tc := range map[string]struct {
-		reports map[string]float64
-		missed  bool
-		says    string
+		change func(map[string]float64)
+		missed bool
+		says   string
 	}{
-		"reached":      {map[string]float64{"group.100.1": 100, "hmac.100.1": 200, "always.100.1": 20}, false, "every target is reached"},
-		"missed":       {map[string]float64{"group.100.1": 99, "hmac.100.1": 200}, true, "missed: group takes 0.49 times the requests of hmac"},
-		"for interest": {map[string]float64{"group.100.1": 1, "redis-pipelined.100.1": 9, "hmac.100.1": 1}, false, "every target is reached"},
-		"not measured": {map[string]float64{"group.10.1": 100, "hmac.10.1": 200}, true, "at 10"},
-		"no base":      {map[string]float64{"hmac.100.1": 200}, true, "hmac"},
+		"reached":          {func(map[string]float64) {}, false, "every target is reached at 100 connections"},
+		"missed":           {func(r map[string]float64) { r["group.100.1"] = 99 }, true, "missed: group takes 0.49 times the requests of hmac"},
+		"for interest":     {func(r map[string]float64) { r["redis-pipelined.100.1"] = 900 }, false, "every target is reached"},
+		"no hmac":          {func(r map[string]float64) { delete(r, "hmac.100.1") }, true, "not measured: group beside hmac at 100 connections"},
+		"no always":        {func(r map[string]float64) { delete(r, "always.100.1") }, true, "not measured: group beside always"},
+		"no interval":      {func(r map[string]float64) { delete(r, "interval.100.1") }, true, "not measured: group beside interval"},
+		"no Redis":         {func(r map[string]float64) { delete(r, "redis.100.1") }, true, "not measured: group beside redis at"},
+		"no base":          {func(r map[string]float64) { delete(r, "group.100.1") }, true, "not measured: group beside hmac"},
+		"lighter load":     {func(r map[string]float64) { clear(r); r["group.10.1"], r["hmac.10.1"] = 100, 200 }, true, "not measured: group beside hmac"},
+		"another's target": {func(r map[string]float64) { r["redis.100.1"] = 51 }, true, "missed: group takes 1.96 times the requests of redis"},
 	} {
+		rates := maps.Clone(reached)
+		tc.change(rates)
+		dir := reports(t, rates)
 		var out, errOut bytes.Buffer
-		code := run(t.Context(), []string{"table", "--judge", reports(t, tc.reports)}, &out, &errOut)
+		code := run(t.Context(), []string{"table", "--judge", dir}, &out, &errOut)
 		if (code == exitMissed) != tc.missed || (code == 0) == tc.missed || !strings.Contains(out.String(), tc.says) {
 			t.Errorf("%s: exit %d: %s%s", name, code, &out, &errOut)
+		}
+		if code := run(t.Context(), []string{"table", dir}, &out, &errOut); code != 0 {
+			t.Errorf("%s, not judged: exit %d: %s", name, code, &errOut)
 		}
 	}
 }
