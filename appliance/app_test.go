@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -482,9 +483,11 @@ func TestExhaustedEventIsReplayedTwice(t *testing.T) {
 		t.Fatalf("dlq replay: exit %d: %s", code, out)
 	}
 	eventually(t, "a second dead letter", func() bool { return len(a.deadLetters("broken")) == 2 })
+	second := a.deadLetters("broken")
+	second = slices.DeleteFunc(second, func(l event.DeadLetter) bool { return l.ID == letters[0].ID })
 	faults.set("broken", "", 0)
-	for range 2 {
-		if code, out := a.cli("dlq", "replay", letters[0].ID, "--yes"); code != 0 {
+	for _, id := range []string{second[0].ID, letters[0].ID, letters[0].ID} {
+		if code, out := a.cli("dlq", "replay", id, "--yes"); code != 0 {
 			t.Fatalf("dlq replay: exit %d: %s", code, out)
 		}
 		a.ends("broken", event.Processed)
@@ -495,8 +498,9 @@ func TestExhaustedEventIsReplayedTwice(t *testing.T) {
 		t.Errorf("shipment is %+v, want one checkpoint", s)
 	}
 	for _, l := range a.deadLetters("broken") {
-		if l.ID == letters[0].ID && (l.ReviewStatus != event.ReviewReplayed || len(l.Replays) != 3) {
-			t.Errorf("dead letter is %+v, want three replays", l)
+		replays := map[string]int{letters[0].ID: 3, second[0].ID: 1}[l.ID]
+		if l.ReviewStatus != event.ReviewReplayed || len(l.Replays) != replays {
+			t.Errorf("dead letter is %+v, want %d replays", l, replays)
 		}
 	}
 }
@@ -515,51 +519,6 @@ func (a *testApp) state() event.QueueState {
 func (a *testApp) idle() bool {
 	s := a.state()
 	return s.Unprocessed() == 0 && s.Verified == s.LastSeq
-}
-
-func TestWorkerKilledInMidBatch(t *testing.T) {
-	t.Parallel()
-	entered := make(chan struct{}, 16)
-	stuck := make(chan struct{})
-	cfg := quick(t)
-	a := startApp(t, cfg, func(inner process.Store) process.Store {
-		return &blocking{Store: inner, entered: entered, release: stuck}
-	})
-	for i := range 20 {
-		a.accept(eventBody(fmt.Sprintf("mid-%d", i), "shp-mid", "in_transit", time.Now().Add(time.Duration(i)*time.Second)))
-	}
-	<-entered
-	close(a.abort) // the workers drop what they hold
-	close(stuck)
-	a.halt()
-
-	a = startApp(t, cfg, nil)
-	for i := range 20 {
-		a.ends(fmt.Sprintf("mid-%d", i), event.Processed)
-	}
-	var s event.Shipment
-	if !a.get("/api/v1/shipments/shp-mid", &s) || len(s.History) != 20 {
-		t.Errorf("%d checkpoints, want 20", len(s.History))
-	}
-}
-
-// blocking is a store whose commits fail after a while that the test decides on.
-type blocking struct {
-	process.Store
-	entered chan<- struct{}
-	release <-chan struct{}
-}
-
-func (b *blocking) Commit(ctx context.Context, changes []event.Change) ([]error, error) {
-	select {
-	case b.entered <- struct{}{}:
-	default:
-	}
-	select {
-	case <-b.release:
-	case <-ctx.Done():
-	}
-	return nil, event.Errorf(event.DependencyDown, "store", "killed: %w", errors.Join(ctx.Err()))
 }
 
 func TestTwoAppliancesInOneProcess(t *testing.T) {

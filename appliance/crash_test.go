@@ -38,6 +38,9 @@ func TestMain(m *testing.M) {
 			g.shut.Store(true)
 			c.wrapStore = g.wrap
 		}
+		if when := os.Getenv(storeSticks); when != "" {
+			c.wrapStore = (&sticking{when: when}).wrap
+		}
 		os.Exit(c.run(context.Background(), os.Args[1:]))
 	}
 	code := m.Run()

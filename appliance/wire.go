@@ -37,8 +37,7 @@ type App struct {
 	reloads  sync.Mutex // one at a time
 	started  atomic.Bool
 	draining atomic.Bool
-	abort    chan struct{} // closed to drop the batches in hand
-	failed   chan error    // a part that ended by itself
+	failed   chan error // a part that ended by itself
 }
 
 // Deps is what an appliance needs from its process.
@@ -60,7 +59,7 @@ func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
 	cfg = cfg.withDemo()
 	app := &App{
 		life: &lifecycle{log: deps.Log}, log: deps.Log, keys: newKeyring(deps.Log.With("package", "appliance")), reread: deps.Reread,
-		abort: make(chan struct{}), failed: make(chan error, 4),
+		failed: make(chan error, 4),
 	}
 	defer func() {
 		if err != nil {
@@ -118,7 +117,7 @@ func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("open the cache: %w", err)
 		}
-		crew = newWorkforce(cfg, broker, store, cache, stamper, app.readers.read, registry, app.abort, deps)
+		crew = newWorkforce(cfg, broker, store, cache, stamper, app.readers.read, registry, deps)
 		health.cache, health.worker = cache, crew.oldestBeat
 		operators.Events, operators.Shipments, operators.DeadLetters = store, store, store
 		operators.Worker, operators.Reconciler = crew.workerStatus, crew.reconcilerStatus

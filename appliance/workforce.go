@@ -39,7 +39,7 @@ type workforce struct {
 
 func newWorkforce(
 	cfg Config, broker *jetstream.Broker, store persistence.Store, cache persistence.Cache,
-	stamper *event.Stamper, read process.Reader, registry prometheus.Registerer, abort <-chan struct{}, deps Deps,
+	stamper *event.Stamper, read process.Reader, registry prometheus.Registerer, deps Deps,
 ) *workforce {
 	log := deps.Log.With("package", "process")
 	figures := process.NewMetrics(registry)
@@ -63,7 +63,7 @@ func newWorkforce(
 			Queue: broker, Handler: handler, Pulse: &w.pulses[i], Log: log,
 			Config: process.WorkerConfig{
 				BatchSize: cfg.Process.BatchSize, Pace: pace, Pressed: pressed(broker),
-				KeepAlive: jetstream.KeepAliveEvery(cfg.JetStream.AckWait), Abort: abort,
+				KeepAlive: jetstream.KeepAliveEvery(cfg.JetStream.AckWait),
 			},
 		})
 	}
