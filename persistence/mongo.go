@@ -115,7 +115,9 @@ type Mongo struct {
 	bound      *ingestionBound
 
 	close func() error
-	tried chan struct{} // closed when the first attempt to get ready has ended
+	// waited is closed when the first attempt to get ready has ended or has taken
+	// longer than a round trip may, so that calls stop waiting for it.
+	waited chan struct{}
 
 	mu      sync.Mutex
 	problem error // why the store is not ready, nil when it is
@@ -152,7 +154,8 @@ func OpenMongo(ctx context.Context, c MongoConfig) (*Mongo, error) {
 		letters:    db.Collection("dead_letter_events"),
 		ingestions: db.Collection("ingestion_records"),
 		bound:      newIngestionBound(c.Retention.IngestionsPerCourier),
-		tried:      make(chan struct{}),
+		waited:     make(chan struct{}),
+		problem:    errors.New("the store is getting ready"),
 	}
 	base := context.WithoutCancel(ctx)
 	background, stop := context.WithCancel(base)
@@ -173,12 +176,13 @@ func OpenMongo(ctx context.Context, c MongoConfig) (*Mongo, error) {
 
 // getReady makes the indexes, trying until it has worked or ctx ends.
 func (m *Mongo) getReady(ctx context.Context) {
+	enough := sync.OnceFunc(func() { close(m.waited) })
+	long := time.AfterFunc(m.config.OperationTimeout, enough)
+	defer long.Stop()
 	said := ""
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		err := m.ensureIndexes(ctx)
-		m.mu.Lock()
-		m.problem = err
-		m.mu.Unlock()
+		m.hinder(err)
 		switch {
 		case err == nil:
 			m.config.Log.Info("database is ready", "store", m.Name(), "database", m.config.Database)
@@ -186,9 +190,7 @@ func (m *Mongo) getReady(ctx context.Context) {
 			said = err.Error()
 			m.config.Log.Error("database is not ready, nothing is processed until it is", "store", m.Name(), "error", err)
 		}
-		if pause == firstPause {
-			close(m.tried)
-		}
+		enough()
 		if err == nil {
 			return
 		}
@@ -200,13 +202,22 @@ func (m *Mongo) getReady(ctx context.Context) {
 	}
 }
 
-// ready waits for the first attempt to get ready and returns what stands in the
-// way.
+// hinder sets what stands in the way, nil for nothing.
+func (m *Mongo) hinder(problem error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.problem = problem
+}
+
+// ready waits for the first attempt to get ready, for a while, and returns what
+// stands in the way.
 func (m *Mongo) ready(ctx context.Context) error {
 	select {
-	case <-m.tried:
+	case <-m.waited:
 	case <-ctx.Done():
-		return ctx.Err()
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return ctx.Err()
+		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

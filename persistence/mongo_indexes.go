@@ -110,6 +110,8 @@ func (m *Mongo) ensure(ctx context.Context, in *mongo.Collection, wanted []mongo
 	if len(missing) == 0 {
 		return nil
 	}
+	m.config.Log.Info("making indexes, which takes its time when there are many rows", "collection", in.Name(), "indexes", len(missing))
+	m.hinder(fmt.Errorf("%d indexes of %s are being made, nothing is processed until they are", len(missing), in.Name()))
 	ctx, cancel := context.WithTimeout(ctx, indexTimeout)
 	defer cancel()
 	_, err = in.Indexes().CreateMany(ctx, missing)

@@ -335,6 +335,39 @@ func TestMongoIndexes(t *testing.T) {
 	}
 }
 
+// TestMongoTellsOfIndexesBeingMade has that take longer than anybody waits for it.
+func TestMongoTellsOfIndexesBeingMade(t *testing.T) {
+	t.Parallel()
+	made := make(chan struct{})
+	s := &scriptedMongo{answer: func(name string, _ bson.M) bson.M {
+		if name == "createIndexes" {
+			<-made
+		}
+		return nil
+	}}
+	c := testMongo(s.start(t))
+	finish := sync.OnceFunc(func() { close(made) })
+	defer finish()
+	c.OperationTimeout = time.Second
+	m := openTestMongo(t, c)
+	tells := func(when string, err error) {
+		t.Helper()
+		if event.CodeOf(err) != event.DependencyDown || !strings.Contains(err.Error(), "indexes of processed_events are being made") {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	waitFor(t, "a call that gives up to hear of it", func() bool { // and not only of a store that is getting ready
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		return strings.Contains(m.Ping(ctx).Error(), "being made")
+	})
+	tells("a call with all the time in the world", m.Ping(t.Context()))
+	_, err := m.Commit(t.Context(), []event.Change{records(fullRecord("demo", "k"))})
+	tells("a commit", err)
+	finish()
+	waitFor(t, "the store to get ready", func() bool { return m.Ping(t.Context()) == nil })
+}
+
 // TestMongoIndexClash finds another index in the place of one of ours, and goes
 // on by itself when it is gone.
 func TestMongoIndexClash(t *testing.T) {
