@@ -22,7 +22,9 @@ const DefaultType = "shipment.status.updated"
 //
 // A placeholder can't be filled when its member or header is absent, null or
 // empty. Numbers are taken as the text that stands in the body, and so are true
-// and false where a status is read. Anything else in such a place is a fault.
+// and false where a status is read. Anything else in such a place is a fault, but
+// where Source or OrderID is read, which then stay empty. White space at the ends of a
+// value goes.
 //
 // Only EventID and Key may look at headers and hash the body: the worker reads an
 // event a second time, from the queue, where the envelope tells both and the
