@@ -126,7 +126,7 @@ func TestWhatIsNotStoredMayBeQueued(t *testing.T) {
 	t.Parallel()
 	m := sample()
 	address := start(t, DefaultAdminConfig(), m.deps())
-	for pending, want := range map[uint64]string{0: "the queue is empty", 1: "1 event waits", 7: "7 events wait"} {
+	for pending, want := range map[uint64]string{0: "the queue was empty a moment ago", 1: "1 event waits", 7: "7 events wait"} {
 		m.queue = event.QueueState{Pending: pending}
 		for _, path := range []string{eventsPath + "none", shipmentsPath + "none", eventsPath + "shared?courier=gamma"} {
 			if p := (request{path: path}).refused(t, address, 404, event.NotFound); !strings.Contains(p.Detail, want) {

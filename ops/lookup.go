@@ -62,21 +62,23 @@ func of(courier string) string {
 	return fmt.Sprintf(" of courier %q", courier)
 }
 
-// backlog says whether what is not stored may still be on its way.
+// backlog says whether what is not stored may still be on its way. The queue can't
+// be asked for one event by its key, and its figures are a moment old.
 func (a *Admin) backlog(ctx context.Context) string {
+	const waits = "it may still be queued, for nothing of an event is stored before its first attempt is over"
 	if a.deps.Queue == nil {
-		return "it may still be queued"
+		return waits
 	}
 	state, err := a.deps.Queue.State(ctx)
 	switch n := state.Unprocessed(); {
 	case err != nil:
-		return "it may still be queued, and the queue does not answer"
+		return waits + ", and the queue does not answer"
 	case n == 0:
-		return "the queue is empty, so it was never accepted, or its time to be kept is over"
+		return "the queue was empty a moment ago: unless it came since, it was never accepted, or its time to be kept is over"
 	case n == 1:
-		return "it may still be queued, 1 event waits"
+		return waits + ", and 1 event waits"
 	default:
-		return fmt.Sprintf("it may still be queued, %d events wait", n)
+		return fmt.Sprintf("%s, and %d events wait", waits, n)
 	}
 }
 

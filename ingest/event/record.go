@@ -9,8 +9,10 @@ import (
 // Status is where an event stands in the ledger.
 type Status string
 
-// The statuses. Processed and DeadLettered are terminal; a replay reopens a
-// dead-lettered event as Received.
+// The statuses. Processed and DeadLettered are terminal, until a replay of a dead
+// letter reopens its row. An event that waits for its first attempt has no row: the
+// queue keeps it, and a write for each of them would cost as much as its outcome.
+// So nothing writes Received now; the stores know it all the same.
 const (
 	Received     Status = "received"
 	Processing   Status = "processing"
