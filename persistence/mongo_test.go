@@ -2,6 +2,7 @@ package persistence
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -500,6 +501,41 @@ func TestMongoAnswers(t *testing.T) {
 				if got := codes(t, outcomes)[0]; got != test.first {
 					t.Errorf("the first change: %v", outcomes[0])
 				}
+			}
+		})
+	}
+}
+
+// TestMongoTooLate has the server take longer for one command than it may: that it did
+// not answer in time is told apart from that it can't be reached.
+func TestMongoTooLate(t *testing.T) {
+	t.Parallel()
+	for _, slow := range []string{"insert", "find"} {
+		t.Run(slow, func(t *testing.T) {
+			t.Parallel()
+			goOn := make(chan struct{})
+			s := &scriptedMongo{answer: func(name string, _ bson.M) bson.M {
+				if name == slow {
+					<-goOn
+				}
+				return nil
+			}}
+			c := testMongo(s.start(t))
+			c.MaxConns, c.OperationTimeout = 4, 200*time.Millisecond
+			m := openTestMongo(t, c)
+			defer close(goOn)
+			waitFor(t, "the store to get ready", func() bool { return m.Ping(t.Context()) == nil })
+			var err error
+			if slow == "find" {
+				_, err = m.Records(t.Context(), []event.Identity{{Courier: "demo", Key: "k"}})
+			} else {
+				_, err = m.Commit(t.Context(), []event.Change{records(fullRecord("demo", "k"))})
+			}
+			if event.CodeOf(err) != event.DependencyDown || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("without an answer: %v", err)
+			}
+			if err := m.Ping(t.Context()); err != nil {
+				t.Errorf("ping: %v", err)
 			}
 		})
 	}

@@ -12,7 +12,8 @@
 //
 //   - [event.DependencyDown]: no answer (unreachable, hanging, no writable
 //     primary, disk full, damaged, the caller's deadline passed). It says nothing
-//     about the events in hand.
+//     about the events in hand, unless it wraps [context.DeadlineExceeded], the
+//     answer having taken too long: that may be due to what was asked.
 //   - [event.Throttled]: the store asked for less.
 //   - [event.Timeout]: the store answered that it gave up on the operation.
 //   - [event.VersionConflict]: a row was not at the version that was to be replaced.

@@ -407,6 +407,11 @@ func contractRecordVersions(t *testing.T, s Store) {
 	missing := fullRecord("demo", "missing")
 	missing.Version = 3
 	same(t, codes(t, commitSome(t, s, records(missing))), []event.Code{event.VersionConflict})
+	nothing := event.Record{Status: event.Failed, Version: 1 << 62} // as one asks whether the store takes writes
+	same(t, codes(t, commitSome(t, s, records(nothing))), []event.Code{event.VersionConflict})
+	if got, ok := getRecord(t, s, nothing.Identity); ok {
+		t.Errorf("a row that never was is %+v", got)
+	}
 	got, _ := getRecord(t, s, missing.Identity)
 	if got.Status.Terminal() {
 		t.Errorf("a row that was to be replaced but did not exist is there, ended: %+v", got)

@@ -23,8 +23,8 @@ func (h *Handler) applyAll(ctx context.Context, jobs []*job) error {
 	}
 	if len(groups) > 0 {
 		errs, err := h.Store.Commit(ctx, h.changes(groups))
-		if err = h.callError(ctx, err); isDown(err) {
-			return err
+		if err = h.callError(ctx, err); isDown(err) || len(groups) > 1 && event.CodeOf(err) == event.Timeout {
+			return err // too much at once, perhaps: no group is to blame for that
 		}
 		for i, g := range groups {
 			if err != nil {
@@ -91,7 +91,7 @@ func (h *Handler) loadShipments(ctx context.Context, groups []*group, byRef map[
 	}
 	found, err := h.Store.Shipments(ctx, refs)
 	if err != nil {
-		return h.down(ctx, err)
+		return h.unjudged(ctx, err)
 	}
 	for _, s := range found {
 		byRef[s.ShipmentRef].shipment = s

@@ -123,6 +123,10 @@ func (m *Mover) exhaust(ctx context.Context, d event.Delivery) error {
 		return commitOne(ctx, m.Store, event.Change{DeadLetters: []event.DeadLetter{letter}})
 	}
 	r, err := m.record(ctx, d)
+	if event.CodeOf(err) == event.Internal { // nobody can update it, so the letter alone has to do
+		letter := newDeadLetter(&d, event.AttemptsExhausted, "its ledger row can't be read: "+reason(err), now)
+		return commitOne(ctx, m.Store, event.Change{DeadLetters: []event.DeadLetter{letter}})
+	}
 	if err != nil || ended(r, d) {
 		return err
 	}

@@ -57,8 +57,9 @@ func undecided(jobs []*job) []*job {
 }
 
 // Handle returns one verdict per delivery, in their order. When it returns, what
-// the verdicts say is stored. An error means that a dependency is down: no
-// attempt is spent, and the same batch can be handed in again.
+// the verdicts say is stored. An error means that nothing could be decided, mostly
+// because a dependency is down: no attempt is spent, and the same batch, or a part
+// of it, can be handed in again.
 func (h *Handler) Handle(ctx context.Context, batch []event.Delivery) ([]event.Verdict, error) {
 	jobs := make([]*job, len(batch))
 	for i, d := range batch {

@@ -62,7 +62,7 @@ func (h *Handler) records(ctx context.Context, jobs []*job) (map[event.Identity]
 	})
 	found, err := h.Store.Records(ctx, ids)
 	if err != nil {
-		return nil, h.down(ctx, err)
+		return nil, h.unjudged(ctx, err)
 	}
 	rows := make(map[event.Identity]event.Record, len(found))
 	for _, r := range found {
@@ -71,11 +71,12 @@ func (h *Handler) records(ctx context.Context, jobs []*job) (map[event.Identity]
 	return rows, nil
 }
 
-// down makes a read that failed a reason to wait: what can't be read can't be
-// judged, so no event is blamed for it.
-func (h *Handler) down(ctx context.Context, err error) error {
-	if err = h.callError(ctx, err); !isDown(err) {
-		err = &event.Error{Code: event.DependencyDown, Op: "read the store", Err: err}
+// unjudged is the error of a call without which nothing can be said about any
+// event. A store that asks for less is waited for; whether one of the events is
+// behind any other failure, the worker finds out.
+func (h *Handler) unjudged(ctx context.Context, err error) error {
+	if err = h.callError(ctx, err); event.CodeOf(err) == event.Throttled {
+		err = &event.Error{Code: event.DependencyDown, Op: "process a batch", Err: err}
 	}
 	return err
 }
@@ -198,7 +199,7 @@ func (h *Handler) claim(ctx context.Context, jobs []*job) ([]*job, error) {
 	}
 	errs, err := h.Store.Commit(ctx, changes)
 	if err != nil {
-		return nil, h.down(ctx, err)
+		return nil, h.unjudged(ctx, err)
 	}
 	lost := map[*job]bool{}
 	for i, j := range again {

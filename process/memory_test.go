@@ -29,6 +29,10 @@ type memory struct {
 	fail func(event.Change) error
 	// down, when set, is what every call returns.
 	down error
+	// whole, when set, is asked before each commit, and what it returns is the call's.
+	whole func([]event.Change) error
+	// odd is the key of a ledger row, or the id of a shipment, that can't be read.
+	odd string
 }
 
 func newMemory() *memory {
@@ -56,6 +60,9 @@ func (m *memory) Records(_ context.Context, ids []event.Identity) ([]event.Recor
 	defer leave()
 	var found []event.Record
 	for _, id := range ids {
+		if id.Key == m.odd {
+			return nil, event.Errorf(event.Internal, "memory", "row %s is odd", id)
+		}
 		if r, ok := m.records[id]; ok {
 			r.Attempts = slices.Clone(r.Attempts)
 			found = append(found, r)
@@ -69,6 +76,9 @@ func (m *memory) Shipments(_ context.Context, refs []event.ShipmentRef) ([]event
 	defer leave()
 	var found []event.Shipment
 	for _, ref := range refs {
+		if ref.ID == m.odd {
+			return nil, event.Errorf(event.Internal, "memory", "shipment %s is odd", ref)
+		}
 		if s, ok := m.shipments[ref]; ok {
 			s.History = slices.Clone(s.History)
 			found = append(found, s)
@@ -82,6 +92,11 @@ func (m *memory) Commit(_ context.Context, changes []event.Change) ([]error, err
 	defer leave()
 	if err != nil {
 		return nil, err
+	}
+	if m.whole != nil {
+		if err := m.whole(changes); err != nil {
+			return nil, err
+		}
 	}
 	errs := make([]error, len(changes))
 	for i, c := range changes {

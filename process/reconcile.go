@@ -134,7 +134,7 @@ func (r *Reconciler) lacking(ctx context.Context, batch []event.Delivery) (map[u
 			ids = append(ids, id)
 		}
 	}
-	rows, err := r.Store.Records(ctx, ids)
+	rows, err := r.readable(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -160,6 +160,26 @@ func (r *Reconciler) lacking(ctx context.Context, batch []event.Delivery) (map[u
 		lacking[seq] = !dead[seq]
 	}
 	return lacking, nil
+}
+
+// readable returns the ledger rows that can be read. One that can't proves nothing,
+// and must not keep all the others from being proved.
+func (r *Reconciler) readable(ctx context.Context, ids []event.Identity) ([]event.Record, error) {
+	rows, err := r.Store.Records(ctx, ids)
+	if event.CodeOf(err) != event.Internal {
+		return rows, err
+	}
+	if len(ids) == 1 {
+		r.Log.Warn("a ledger row can't be read, it counts as none", "courier", ids[0].Courier, "key", ids[0].Key, "error", err)
+		return nil, nil
+	}
+	half := len(ids) / 2
+	first, err := r.readable(ctx, ids[:half])
+	if err != nil {
+		return nil, err
+	}
+	second, err := r.readable(ctx, ids[half:])
+	return append(first, second...), err
 }
 
 // putBack publishes an event that lacks its outcome once more, unless it has done

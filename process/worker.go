@@ -184,14 +184,21 @@ func (w *Worker) pull(ctx context.Context, patience time.Duration) ([]event.Deli
 }
 
 // work handles one batch to its end. While a dependency is down it keeps the
-// batch and tries again; when ctx ends meanwhile the batch stays unsettled.
+// batch and tries again; when ctx ends meanwhile the batch stays unsettled. A batch
+// that keeps failing while the store works is taken apart.
 func (w *Worker) work(ctx, hard context.Context, batch []event.Delivery) {
 	stop := w.keepAlive(batch)
 	defer stop()
-	pause := newPause()
+	pause, doubts := newPause(), 0
 	for {
 		w.Pulse.beat(phaseWorking)
 		verdicts, err := w.handle(hard, batch)
+		if doubts++; !w.Handler.doubtful(hard, err) {
+			doubts = 0
+		}
+		if doubts >= manyDoubts {
+			verdicts, err = w.apart(ctx, hard, batch, err)
+		}
 		if w.aborted() {
 			return
 		}
@@ -203,12 +210,39 @@ func (w *Worker) work(ctx, hard context.Context, batch []event.Delivery) {
 		}
 		w.Pulse.beat(phaseHolding)
 		w.reached = false
-		w.Log.Warn("a dependency is down, holding the batch and trying again", "events", len(batch), "error", err)
+		w.Log.Warn("the store can't be used, holding the batch and trying again", "events", len(batch), "error", err)
 		pause.wait(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 	}
+}
+
+// manyDoubts is how often in a row a batch has to fail while the store works before
+// it is the batch that is suspected.
+const manyDoubts = 3
+
+// apart handles the halves of a batch that has just failed with cause while the
+// store works, and halves those that fail the same way, down to the events behind
+// it: they have spent their attempt, all others are handled. When something else
+// goes wrong meanwhile, or ctx ends, nothing is decided.
+func (w *Worker) apart(ctx, hard context.Context, batch []event.Delivery, cause error) (verdicts []event.Verdict, err error) {
+	if len(batch) == 1 {
+		return []event.Verdict{w.Handler.blame(hard, batch[0], cause)}, nil
+	}
+	half := len(batch) / 2
+	for _, part := range [][]event.Delivery{batch[:half], batch[half:]} {
+		w.Pulse.beat(phaseWorking)
+		decided, err := w.handle(hard, part)
+		if ctx.Err() == nil && w.Handler.doubtful(hard, err) {
+			decided, err = w.apart(ctx, hard, part, err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		verdicts = append(verdicts, decided...)
+	}
+	return verdicts, nil
 }
 
 // aborted reports whether the batch in hand is to be dropped.
