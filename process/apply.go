@@ -23,8 +23,8 @@ func (h *Handler) applyAll(ctx context.Context, jobs []*job) error {
 	}
 	if len(groups) > 0 {
 		errs, err := h.Store.Commit(ctx, h.changes(groups))
-		if err = h.callError(ctx, err); isDown(err) || len(groups) > 1 && event.CodeOf(err) == event.Timeout {
-			return err // too much at once, perhaps: no group is to blame for that
+		if err = h.callError(ctx, err); isDown(err) || tooMuch(err, len(groups)) {
+			return err
 		}
 		for i, g := range groups {
 			if err != nil {

@@ -121,8 +121,11 @@ func (h *Handler) turn(ctx context.Context, jobs []*job, idle int) error {
 
 // refuse dead-letters what no courier sent through this appliance: a message that
 // is no envelope, or carries no valid stamp. Their headers prove nothing, so the
-// ledger is left alone: a forged copy must not end the life of the true event.
+// ledger is left alone: a forged copy must not end the life of the true event. One
+// commit serves all, because whoever forges one message can forge many.
 func (h *Handler) refuse(ctx context.Context, jobs []*job) error {
+	var refused []*job
+	var changes []event.Change
 	for _, j := range jobs {
 		code, message := h.inspect(j)
 		if code == "" {
@@ -133,14 +136,28 @@ func (h *Handler) refuse(ctx context.Context, jobs []*job) error {
 		letter.Attempts = []event.Attempt{{
 			Number: j.Attempt, StartedAt: now, EndedAt: now, Outcome: event.GaveUp, Code: code, Message: message,
 		}}
-		err := commitOne(ctx, h.Store, event.Change{DeadLetters: []event.DeadLetter{letter}})
-		switch err = h.callError(ctx, err); {
-		case err == nil:
-			h.dead(j, code, message)
-		case isDown(err):
-			return err
+		refused = append(refused, j)
+		changes = append(changes, event.Change{DeadLetters: []event.DeadLetter{letter}})
+	}
+	if len(refused) == 0 {
+		return nil
+	}
+	errs, err := h.Store.Commit(ctx, changes)
+	if err = h.callError(ctx, err); isDown(err) || tooMuch(err, len(changes)) {
+		return err
+	}
+	for i, j := range refused {
+		failed := err
+		if failed == nil {
+			failed = h.callError(ctx, errs[i])
+		}
+		switch letter := &changes[i].DeadLetters[0]; {
+		case failed == nil:
+			h.dead(j, letter.Code, letter.Message)
+		case isDown(failed):
+			return failed
 		default:
-			j.decide(h.retry(j, event.CodeOf(err)))
+			j.decide(h.retry(j, event.CodeOf(failed)))
 		}
 	}
 	return nil
@@ -240,6 +257,10 @@ func attrs(j *job) []any {
 		"attempt", j.Attempt, "sequence", j.Sequence,
 	}
 }
+
+// tooMuch reports whether err may be due to the number of changes in a commit, and
+// none of them to blame for it.
+func tooMuch(err error, changes int) bool { return changes > 1 && event.CodeOf(err) == event.Timeout }
 
 // isDown reports whether err says that a dependency can't be used at all.
 func isDown(err error) bool { return event.CodeOf(err).Class() == event.Down }

@@ -178,6 +178,33 @@ func TestWhatIsNoEventOfOursIsDeadAndLeavesTheLedgerAlone(t *testing.T) {
 	}
 }
 
+// TestForgeriesCostOneCommit: many of them must not keep the workers busier than as
+// many events would.
+func TestForgeriesCostOneCommit(t *testing.T) {
+	d := newDesk(t)
+	batch := []event.Delivery{d.arrives("true", "s", "in_transit", noon)}
+	for i := range 100 {
+		forged := d.arrives(fmt.Sprintf("k%d", i), "s", "in_transit", noon)
+		forged.Body = append([]byte(" "), forged.Body...)
+		batch = append(batch, forged)
+	}
+	for i, v := range d.handle(t, batch...) {
+		want := event.Verdict{Action: event.Dead, Code: event.Forged}
+		if i == 0 {
+			want = event.Verdict{Action: event.Ack}
+		}
+		if v != want {
+			t.Errorf("verdict %d is %+v, want %+v", i, v, want)
+		}
+	}
+	if n := d.store.calls["commit"]; n != 2 { // the letters, and the true event
+		t.Errorf("%d commits, want 2", n)
+	}
+	if n := len(d.store.letters); n != 100 {
+		t.Errorf("%d dead letters, want 100", n)
+	}
+}
+
 func TestStampedButInvalidBodyIsDead(t *testing.T) {
 	d := newDesk(t)
 	in := d.arrives("k", "", "in_transit", noon)
