@@ -95,11 +95,12 @@ func (no *refusal) told() string {
 }
 
 // capture returns a request and its trace id in memory of their own and without a
-// secret: without what shows one by its name, the credentials of the courier (of
-// every courier when it is none of ours), and wherever else a secret stands.
-// Signatures stay, because they show nothing and the request is verified by them.
+// secret: without what shows one by its name or stands where any courier shows one, the
+// secrets of the courier (of every courier when it is none of ours), and wherever else
+// a secret stands. Signatures stay, because they show nothing and the request is
+// verified by them.
 func (s *Server) capture(c *call) (request *event.CapturedRequest, traceID string) {
-	r := &redaction{own: c.table.schemes, all: c.table.schemes}
+	r := &redaction{own: c.table.schemes, all: c.table.schemes, places: c.table.credentials}
 	if c.sender != nil {
 		r.own, r.verifying, r.parameter = []*signature.Scheme{c.sender.scheme}, c.sender.scheme.Headers(), c.sender.scheme.Parameter()
 	}
@@ -119,17 +120,42 @@ func (s *Server) capture(c *call) (request *event.CapturedRequest, traceID strin
 type redaction struct {
 	own       []*signature.Scheme // whose credentials are to be hidden
 	all       []*signature.Scheme // of every courier: one may post to another's address
+	places    map[place]bool      // where they show a credential
 	verifying []string            // headers that the courier's requests are verified by
 	parameter string              // and the parameter, "" for none
 	done      bool                // a credential of its own is gone
 }
 
-// shows reports whether a credential stands there.
+// place is where a credential may stand: from is "header" or "query".
+type place struct{ from, name string }
+
+// places adds those where requests of a scheme show a credential.
+func places(s *signature.Scheme, to map[place]bool) {
+	from, names := s.Credential()
+	for _, name := range names {
+		to[place{from, name}] = true
+	}
+}
+
+// shows reports whether a credential stands there, of this courier or, unless this one
+// is verified by what stands there, of any other.
 func (r *redaction) shows(from, name string) bool {
-	return slices.ContainsFunc(r.own, func(s *signature.Scheme) bool {
+	if slices.ContainsFunc(r.own, func(s *signature.Scheme) bool {
 		where, names := s.Credential()
 		return where == from && slices.Contains(names, name)
-	})
+	}) {
+		r.done = true
+		return true
+	}
+	return r.places[place{from, name}] && !r.verifies(from, name)
+}
+
+// verifies reports whether the courier's requests are verified by what stands there.
+func (r *redaction) verifies(from, name string) bool {
+	if from == "query" {
+		return r.parameter != "" && name == r.parameter
+	}
+	return slices.Contains(r.verifying, name)
 }
 
 // mask overwrites all secrets in b.
@@ -145,9 +171,7 @@ func (r *redaction) mask(schemes []*signature.Scheme, b []byte) (masked bool) {
 
 // header returns the value of a header whose name is in lower case.
 func (r *redaction) header(name string, value []byte) string {
-	shown := r.shows("header", name)
-	r.done = r.done || shown
-	if shown || showsSecret(name) && !slices.Contains(r.verifying, name) {
+	if r.shows("header", name) || showsSecret(name) && !r.verifies("header", name) {
 		return redacted
 	}
 	return r.value(value)
@@ -173,9 +197,7 @@ func (r *redaction) query(query []byte) string {
 		name, _, valued := strings.Cut(pair, "=")
 		plain := string(unquoted(name))
 		switch {
-		case r.shows("query", plain):
-			pairs[i], r.done = name+"="+redacted, true
-		case valued && showsSecret(strings.ToLower(plain)) && (r.parameter == "" || plain != r.parameter):
+		case r.shows("query", plain), valued && showsSecret(strings.ToLower(plain)) && !r.verifies("query", plain):
 			pairs[i] = name + "=" + redacted
 		case r.mask(r.all, unquoted(pair)):
 			pairs[i] = redacted

@@ -77,6 +77,7 @@ func TestRedaction(t *testing.T) {
 		Courier{Name: "bearer", Scheme: credential(t, "bearer", "s3cret-bearer", signature.Place{})},
 		Courier{Name: "query", Scheme: credential(t, "query_token", "s3cret query", named("to ken"))},
 		Courier{Name: "jwt", Scheme: credential(t, "jwt", "s3cret-jwt", named("X-Jwt"))},
+		Courier{Name: "likejwt", Scheme: credential(t, "hmac", "s3cret-likejwt", named("X-Jwt"))},
 		Courier{Name: "jwtquery", Scheme: credential(t, "jwt", "s3cret-jwtquery", signature.Place{From: "query", Names: []string{"jwt"}})},
 	)
 	for _, tc := range []struct {
@@ -113,6 +114,9 @@ func TestRedaction(t *testing.T) {
 		{name: "the secret in the body", courier: "static", body: `{"token":"s3cret-static","a":1}`, wantBody: `{"token":"`, credential: true},
 		{name: "the secret of another courier", courier: "hmac", query: "?k=s3cret-static", headers: []string{"X-Sig: abcd", "X-Token: s3cret-static"},
 			wantQuery: "(redacted)", wantHeaders: "X-Sig: abcd\nX-Token: (redacted)"},
+		{name: "a token that is for another courier", courier: "hmac", query: "?to+ken=y&jwt=a.b.c", headers: []string{"X-Sig: abcd", "X-Jwt: eyJ.eyJ.abc", "X-Token: a"},
+			wantQuery: "to+ken=(redacted)&jwt=(redacted)", wantHeaders: "X-Sig: abcd\nX-Jwt: (redacted)\nX-Token: (redacted)"},
+		{name: "a signature where another courier shows a token", courier: "likejwt", headers: []string{"X-Jwt: abcd"}, wantHeaders: "X-Jwt: abcd"},
 		{name: "no courier of ours", courier: "statik/", query: "?to+ken=y&jwt=z&q=w", body: "x s3cret-static s3cret-apikey",
 			headers:   []string{"X-Token: a", "X-Jwt: b", "X-Sig: abcd", "Authorization: HMAC x"},
 			wantQuery: "to+ken=(redacted)&jwt=(redacted)&q=w", wantBody: "x ",

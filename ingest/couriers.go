@@ -50,6 +50,8 @@ type table struct {
 	// is no courier at all.
 	dummy   *signature.Scheme
 	schemes []*signature.Scheme // of all couriers, whose secrets are to be hidden
+	// credentials are the places where any of them shows one.
+	credentials map[place]bool
 }
 
 // sender is a Courier ready for use, with its counters.
@@ -82,7 +84,7 @@ func (s *Server) SetCouriers(c Couriers) error {
 	if before == nil {
 		before = &table{}
 	}
-	t := &table{byName: make(map[string]*sender, len(c.All))}
+	t := &table{byName: make(map[string]*sender, len(c.All)), credentials: make(map[place]bool)}
 	var errs []error
 	for i := range c.All {
 		one, err := s.newSender(&c.All[i], before.byName[c.All[i].Name])
@@ -95,6 +97,7 @@ func (s *Server) SetCouriers(c Couriers) error {
 		}
 		t.byName[one.name] = one
 		t.schemes = append(t.schemes, one.scheme)
+		places(one.scheme, t.credentials)
 		if t.dummy == nil {
 			t.dummy = one.scheme.Dummy()
 		}
