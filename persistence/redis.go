@@ -250,9 +250,20 @@ func (r *RedisCache) watch(ctx context.Context) {
 	}
 }
 
-// probe asks Redis for a sign of life, with the time to make a connection.
+// probe asks Redis for what operations ask it for, in their time, once there is a
+// connection. A Redis that answers pings, but later than that or no writes, would
+// close the breaker and be found wanting by the next calls, again and again.
 func (r *RedisCache) probe(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, r.config.ConnectTimeout+r.config.OperationTimeout)
+	connecting, cancel := context.WithTimeout(ctx, r.config.ConnectTimeout+r.config.OperationTimeout)
 	defer cancel()
-	return r.client.Ping(ctx).Err()
+	if err := r.client.Ping(connecting).Err(); err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, r.config.OperationTimeout)
+	defer cancel()
+	pipe, key := r.client.Pipeline(), r.config.Prefix+"probe" // an identity's key has a colon
+	pipe.Set(limited, key, "", r.config.TTL)
+	pipe.MGet(limited, key)
+	_, err := pipe.Exec(limited)
+	return err
 }

@@ -4,6 +4,7 @@ package persistence
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -212,6 +213,88 @@ func TestRedisAway(t *testing.T) {
 	away("killed")
 	s.start()
 	back("a restart")
+}
+
+// TestRedisTakesNoWrites fills the server: it goes on answering pings, and the breaker
+// stays open until it takes writes again.
+func TestRedisTakesNoWrites(t *testing.T) {
+	t.Parallel()
+	s := startRedis(t)
+	c := testRedis(s.addr)
+	var said safeBuffer
+	c.Log = slog.New(slog.NewTextHandler(&said, nil))
+	r := openTestRedis(t, c)
+	probes := &trips{}
+	r.client.AddHook(probes)
+	id := []event.Identity{{Courier: "c", Key: "k"}}
+	admin := redis.NewClient(&redis.Options{Addr: s.addr})
+	defer admin.Close()
+	if err := admin.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	for range c.MaxFailures {
+		if err := r.Store(t.Context(), id, []string{"h"}); event.CodeOf(err) != event.DependencyDown {
+			t.Errorf("store in a full server: %v", err)
+		}
+	}
+	before := probes.pipelines.Load()
+	waitFor(t, "a few probes", func() bool { return probes.pipelines.Load() > before+3 })
+	if n := strings.Count(said.String(), "\n"); n != 1 || r.Healthy() {
+		t.Errorf("healthy is %t, and %d lines are in the log, want one: %s", r.Healthy(), n, said.String())
+	}
+	if err := admin.ConfigSet(t.Context(), "maxmemory", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the breaker to close", r.Healthy)
+	if err := r.Store(t.Context(), id, []string{"h"}); err != nil {
+		t.Errorf("store in a server with room: %v", err)
+	}
+}
+
+// latency makes every answer come so late.
+type latency struct{ trips }
+
+const late = 100 * time.Millisecond
+
+func (l *latency) wait(ctx context.Context) error {
+	select {
+	case <-time.After(late):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (l *latency) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		l.commands.Add(1)
+		return errors.Join(l.wait(ctx), next(ctx, cmd))
+	}
+}
+
+func (l *latency) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		l.pipelines.Add(1)
+		return errors.Join(l.wait(ctx), next(ctx, cmds))
+	}
+}
+
+// TestRedisAnswersTooLate has every answer come, but later than operations wait for.
+func TestRedisAnswersTooLate(t *testing.T) {
+	t.Parallel()
+	c := testRedis(startRedis(t).addr)
+	c.OperationTimeout = late / 2
+	r := openTestRedis(t, c)
+	slow := &latency{}
+	r.client.AddHook(slow)
+	for range 2 * c.MaxFailures {
+		r.Lookup(t.Context(), make([]event.Identity, 1))
+	}
+	before := slow.commands.Load()
+	waitFor(t, "a few probes", func() bool { return slow.commands.Load() > before+3 })
+	if r.Healthy() {
+		t.Error("healthy, with answers that nobody waits for")
+	}
 }
 
 func TestRedisDownAtTheStart(t *testing.T) {
