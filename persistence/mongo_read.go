@@ -20,7 +20,7 @@ func find[D any](ctx context.Context, m *Mongo, in *mongo.Collection, filter bso
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = cursor.Close(ctx) }()
+	defer func() { _ = cursor.Close(ctx) }() // what was found is found
 	for cursor.Next(ctx) {
 		var d D
 		if err := cursor.Decode(&d); err != nil {
