@@ -119,6 +119,7 @@ func (c *cli) judge(cmd *cobra.Command, courier, file, at string) (v verdict, er
 	if when, err = judgedAt(at, when); err != nil {
 		return v, err
 	}
+	settings.namer = l.namer()
 	var f faults
 	var source *signature.KeySource
 	key := "couriers." + courier

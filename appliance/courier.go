@@ -42,6 +42,8 @@ type Courier struct {
 	RatePerSecond      float64         `koanf:"rate_per_second"`
 	RateBurst          int             `koanf:"rate_burst"`
 	MaxConcurrent      int             `koanf:"max_concurrent"`
+
+	namer secretNamer // of its secrets, see [Config.namer]
 }
 
 // HandshakeConfig says which questions of a sender are answered before it sends.
@@ -196,7 +198,7 @@ func (c Courier) signing(f *faults, key string, keys keyMaker) signature.Config 
 			f.add(fmt.Sprintf("%s.secrets[%d]", key, i), "is the same secret as secrets[%d]", twin)
 		}
 		s.Secrets = append(s.Secrets, signature.Secret{
-			ID: keyID(value), Key: value, NotBefore: secret.NotBefore, NotAfter: secret.NotAfter,
+			ID: c.namer.id(i, value), Key: value, NotBefore: secret.NotBefore, NotAfter: secret.NotAfter,
 		})
 	}
 	s.Keys = c.publicKeys(f, key, keys)

@@ -55,9 +55,12 @@ func (c Config) observing() []string {
 // their keys.
 func (c Config) schemes(keys keyMaker) (map[string]*signature.Scheme, error) {
 	var f faults
+	namer := c.namer()
 	schemes := map[string]*signature.Scheme{}
 	for _, name := range c.courierNames() {
-		schemes[name] = c.Couriers[name].scheme(&f, "couriers."+name, keys)
+		courier := c.Couriers[name]
+		courier.namer = namer
+		schemes[name] = courier.scheme(&f, "couriers."+name, keys)
 	}
 	return schemes, f.err()
 }
