@@ -139,14 +139,19 @@ func (c *cli) judge(cmd *cobra.Command, courier, file, at string) (v verdict, er
 	captured := &ingest.Captured{CapturedRequest: r}
 	v = verdict{Courier: courier, At: when.UTC(), Proof: scheme.Explain(captured, when)}
 	var e event.Event
+	var unread []event.Fault // by the worker
 	if v.Faults = decoder.Decode(event.Input{Body: r.Body, Headers: captured, Received: when}, &e, nil); len(v.Faults) == 0 {
 		v.Event = tell(e)
+		unread = decoder.DecodeQueued(&event.Envelope{EventID: e.ID, Key: e.Key, Body: r.Body, ReceivedAt: when}, &e, nil)
 	}
 	observed := settings.Mode == modeObserve
 	v.Refusals = refusals(captured, cmp.Or(settings.MaxBodyBytes, l.Ingest.MaxBodyBytes), observed)
 	good := v.Event != nil && v.Proof.Accepted
 	v.Accepted = len(v.Refusals) == 0 && (good || observed)
 	v.Notes = notes(r)
+	for _, f := range unread {
+		v.Notes = append(v.Notes, "it becomes a dead letter: "+f.Path+" "+f.Message)
+	}
 	if observed {
 		v.Notes = append(v.Notes, "the courier is in observe mode: its requests are accepted without proof")
 	}

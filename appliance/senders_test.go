@@ -264,6 +264,45 @@ func TestNewsInAPushOfTheSameTime(t *testing.T) {
 	}
 }
 
+// TestPushesOfSeveralParcels: of a push with more parcels than an event can tell of
+// nothing is lost, and an operator can have the first one applied.
+func TestPushesOfSeveralParcels(t *testing.T) {
+	t.Parallel()
+	a, schemes := startSenders(t)
+	single := a.cfg
+	single.Couriers = maps.Clone(a.cfg.Couriers)
+	for name, body := range map[string]string{
+		"dhl-ecommerce": `{"packages":[{"package":{"dhlPackageId":"P1"},"events":[{"date":"2026-03-02","time":"05:00:00","primaryEventDescription":"EN ROUTE"}]},{"package":{"dhlPackageId":"P2"},"events":[]}]}`,
+		"fedex":         `{"output":{"completeTrackResults":[{"trackingNumber":"P1","trackResults":[{"scanEvents":[{"date":"2026-03-02T10:00:00+00:00","derivedStatusCode":"IT"}]}]},{"trackingNumber":"P2"}]}}`,
+	} {
+		status, answer, sent := a.postAs(name, schemes[name], senderCase{Body: json.RawMessage(body)}, time.Now())
+		if status != a.cfg.Couriers[name].SuccessStatus {
+			t.Fatalf("%s: answered %d %s", name, status, answer)
+		}
+		key := event.BodyHash(sent.body)
+		a.ends(key, event.DeadLettered)
+		letters := a.deadLetters(key)
+		if len(letters) != 1 || letters[0].Code != event.DomainInvalid || !strings.Contains(letters[0].Message, "[1]: is not read") {
+			t.Fatalf("%s: dead letters are %s", name, asJSON(letters))
+		}
+		c := single.Couriers[name]
+		c.Event.Single = nil
+		single.Couriers[name] = c
+		a.reread = func() (Config, []string, error) { return single, nil, nil }
+		if code, out := a.cli("couriers", "reload"); code != 0 {
+			t.Fatalf("couriers reload: exit %d: %s", code, out)
+		}
+		if code, out := a.cli("dlq", "replay", letters[0].ID, "--yes"); code != 0 {
+			t.Fatalf("dlq replay: exit %d: %s", code, out)
+		}
+		a.ends(key, event.Processed)
+		var s event.Shipment
+		if !a.get("/api/v1/shipments/P1?courier="+name, &s) || s.State != event.StateInTransit {
+			t.Errorf("%s: the first parcel's shipment is %s", name, asJSON(s))
+		}
+	}
+}
+
 // TestCorrectedSecretTakesInWhatWasRefused goes the way of an operator: a request
 // is refused, explained, the secret corrected, the request taken in by hand.
 func TestCorrectedSecretTakesInWhatWasRefused(t *testing.T) {

@@ -56,6 +56,12 @@ type Mapping struct {
 	States map[State][]string `koanf:"states"`
 
 	Checkpoints CheckpointMapping `koanf:"checkpoints"`
+
+	// Single lists arrays, without braces, of which only the first element is read,
+	// such as the parcels of a push: an event tells of one shipment. A body with more
+	// elements would lose the others in silence, so the worker finds fault with it,
+	// which keeps the whole of it as a dead letter.
+	Single []string `koanf:"single"`
 }
 
 // TimeMapping says where a time stands and how it is written.
@@ -120,7 +126,8 @@ type Decoder struct {
 
 	status report
 	time   clock
-	list   *list // of checkpoints, nil for none
+	list   *list   // of checkpoints, nil for none
+	extra  []*node // elements that must not be there, see [Mapping.Single]
 }
 
 // Decode fills e from a request, appends every fault it finds to faults and
@@ -148,7 +155,8 @@ func (d *Decoder) Decode(in Input, e *Event, faults []Fault) []Fault {
 }
 
 // DecodeQueued is [Decoder.Decode] for an event from the queue. The envelope
-// tells its id and key, so the body's own are not looked for.
+// tells its id and key, so the body's own are not looked for. It alone minds
+// [Mapping.Single]: the intake takes such an event, because its sender can't help it.
 func (d *Decoder) DecodeQueued(env *Envelope, e *Event, faults []Fault) []Fault {
 	if d.canonical() {
 		faults = e.Decode(env.Body, faults)

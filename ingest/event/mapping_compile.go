@@ -45,6 +45,7 @@ func NewDecoder(m Mapping) (*Decoder, error) {
 	d.order = c.field("order_id", m.OrderID, memberOrderID, 0)
 	d.status = c.report("", m.Status, m.Substatus, m.States, nil)
 	d.time = c.clock("time", m.Time, "")
+	d.extra = c.extra(m.Single)
 	d.list = c.list(&m, d.status.states)
 	if len(m.Time.From) == 0 && !m.Time.Received && d.list == nil {
 		c.fault("time.from", "is needed, unless checkpoints tell the time or time.received lets the moment of receipt stand in")
@@ -60,7 +61,7 @@ func NewDecoder(m Mapping) (*Decoder, error) {
 
 func (m *Mapping) zero() bool {
 	templates := len(m.EventID) + len(m.Key) + len(m.Type) + len(m.Source) + len(m.ShipmentID) +
-		len(m.OrderID) + len(m.Status) + len(m.Substatus) + len(m.States)
+		len(m.OrderID) + len(m.Status) + len(m.Substatus) + len(m.States) + len(m.Single)
 	return templates == 0 && m.Time.zero() && m.Checkpoints.zero()
 }
 
@@ -216,6 +217,20 @@ func validHeader(name string) bool {
 	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
 		return (r < '0' || r > '9') && (r|0x20 < 'a' || r|0x20 > 'z') && !strings.ContainsRune(others, r)
 	})
+}
+
+// extra compiles the elements that arrays of a single one must not have.
+func (c *compiler) extra(arrays []string) []*node {
+	out := make([]*node, 0, len(arrays))
+	for i, path := range arrays {
+		key := "single[" + strconv.Itoa(i) + "]"
+		if strings.ContainsAny(path, "{}") || path == "" {
+			c.fault(key, "must be the path of an array, without braces, as in data.parcels")
+			continue
+		}
+		out = append(out, c.path(key, path+"[1]"))
+	}
+	return out
 }
 
 // list is the array of checkpoints. The nodes of an element have the ids from up

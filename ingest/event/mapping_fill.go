@@ -27,6 +27,18 @@ func (m *reading) fill() {
 	m.text(&p.shipment, true, &e.ShipmentID)
 	m.text(&p.order, false, &e.OrderID)
 	m.told()
+	if m.queued {
+		m.single()
+	}
+}
+
+// single finds fault with elements that nobody reads.
+func (m *reading) single() {
+	for _, n := range m.plan.extra {
+		if c := m.kinds[n.id]; c != 0 && c != 'n' {
+			m.blame(n, "is not read: an event tells of one shipment, and this is another")
+		}
+	}
 }
 
 // clockTime reads the time of the first template that can be filled. When that is

@@ -96,6 +96,42 @@ func TestMappedRoot(t *testing.T) {
 	}
 }
 
+// TestMappedSingle: what tells of more than is read is taken, and kept whole as a dead
+// letter.
+func TestMappedSingle(t *testing.T) {
+	t.Parallel()
+	d := mustDecoder(t, Mapping{
+		Key: []string{"{sha256:body}"}, Time: TimeMapping{Received: true}, ShipmentID: []string{"{a.parcels[0].n}"},
+		Checkpoints: CheckpointMapping{Path: "a.parcels[0].scans", Time: TimeMapping{From: []string{"{t}"}}},
+		Single:      []string{"a.parcels", "a.parcels[0].of"},
+	})
+	const first = `{"n":"p1","scans":[{"t":"2026-03-02T12:00:00Z"},{"t":"2026-03-03T12:00:00Z"}]`
+	for body, want := range map[string][]string{
+		`{"a":{"parcels":[` + first + `}]}}`:                      nil,
+		`{"a":{"parcels":[` + first + `},null]}}`:                 nil,
+		`{"a":{"parcels":[` + first + `,"of":[1]}]}}`:             nil,
+		`{"a":{"parcels":[` + first + `},{"n":"p2"}]}}`:           {"a.parcels[1]: is not read: an event tells of one shipment, and this is another"},
+		`{"a":{"parcels":[` + first + `},{"n":"p2"},{},"x"]}}`:    {"a.parcels[1]: is not read: an event tells of one shipment, and this is another"},
+		`{"a":{"parcels":[` + first + `,"of":["x",{"y":[1]}]}]}}`: {"a.parcels[0].of[1]: is not read: an event tells of one shipment, and this is another"},
+	} {
+		var e Event
+		in := Input{Body: []byte(body), Received: at("2026-03-04T12:00:00Z")}
+		if faults := d.Decode(in, &e, nil); len(faults) > 0 || e.ShipmentID != "p1" {
+			t.Errorf("the intake has %v against %s", faults, body)
+		}
+		env := &Envelope{EventID: e.ID, Key: e.Key, Body: in.Body, ReceivedAt: in.Received}
+		if got := texts(d.DecodeQueued(env, &e, nil)); !slices.Equal(got, want) {
+			t.Errorf("the worker says of %s\n%v, want\n%v", body, got, want)
+		}
+	}
+	_, err := NewDecoder(Mapping{EventID: []string{"{id}"}, ShipmentID: []string{"{n}"}, Time: TimeMapping{Received: true}, Single: []string{"", "{a}", "a..b"}})
+	for _, want := range []string{"single[0]: must be the path", "single[1]: must be the path", `single[2]: "a..b[1]" can't be read`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q in it", err, want)
+		}
+	}
+}
+
 func TestMappedFaults(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", MaxIDBytes+1)
