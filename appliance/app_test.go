@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -237,18 +236,6 @@ func (a *testApp) deadLetters(key string) []event.DeadLetter {
 	return page.DeadLetters
 }
 
-// needCurl skips the test where curl is not installed, which CI must not do.
-func needCurl(t *testing.T) {
-	t.Helper()
-	if _, err := exec.LookPath("curl"); err == nil {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("curl is not installed, and CI must not go without")
-	}
-	t.Skip("curl is not installed; install it to try the printed line")
-}
-
 func TestFirstRun(t *testing.T) {
 	t.Parallel()
 	a := startApp(t, quick(t), nil)
@@ -260,10 +247,8 @@ func TestFirstRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	needCurl(t)
-	out, err := exec.Command("/bin/sh", "-c", line).Output()
-	if err != nil || !strings.Contains(string(out), `"acknowledged":true`) || !strings.Contains(string(out), `"duplicate":false`) {
-		t.Fatalf("the printed line\n%s\nanswered %s, %v", line, out, err)
+	if out := paste(t, line); !strings.Contains(out, `"acknowledged":true`) || !strings.Contains(out, `"duplicate":false`) {
+		t.Fatalf("the printed line\n%s\nanswered %s", line, out)
 	}
 	began := time.Now()
 	a.ends(key, event.Processed)
@@ -280,8 +265,8 @@ func TestFirstRun(t *testing.T) {
 	if code, shown = a.cli("health"); code != 0 || !strings.Contains(shown, "healthy") {
 		t.Errorf("health: exit %d: %s", code, shown)
 	}
-	if out, err = exec.Command("/bin/sh", "-c", line).Output(); err != nil || !strings.Contains(string(out), `"duplicate":true`) {
-		t.Errorf("the line pasted again answered %s, %v", out, err)
+	if out := paste(t, line); !strings.Contains(out, `"duplicate":true`) {
+		t.Errorf("the line pasted again answered %s", out)
 	}
 	if code, shown = a.cli("status", "--json"); code != 0 || !strings.Contains(shown, `"healthy"`) {
 		t.Errorf("status: exit %d: %s", code, shown)

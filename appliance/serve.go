@@ -176,7 +176,8 @@ func (c *cli) welcome(app *App, l *Loaded) {
 		fmt.Fprintf(c.out, "  WARNING           courier %s is in observe mode: its requests are accepted without proof\n\n", courier)
 	}
 	if demo := cfg.withDemo(); app.public != nil && demo.isDemo() {
-		c.demonstrate(base, l.invocation(app.admin), demo)
+		executable, _ := os.Executable() // unknown: then as installed
+		c.demonstrate(base, l.invocation(executable, app.admin), demo)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"regexp"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -89,12 +90,19 @@ func demoLine(base string, cfg Config) (line, key, shipment string, err error) {
 	return bench.CurlLine(request), e.Key, e.ShipmentID, nil
 }
 
+// builtToRun is where `go run` puts what it runs: it is gone afterwards, and no shell
+// would find it.
+var builtToRun = regexp.MustCompile(`[/\\]go-build\d+[/\\].+[/\\]exe[/\\]`)
+
 // invocation returns how a shell calls a command that finds this appliance: with
 // flags for what the command would not know by itself, because the file was
-// named, or the address was given to this process alone. bound is where the
-// operators' listener is.
-func (l *Loaded) invocation(bound net.Addr) string {
+// named, or the address was given to this process alone. executable is this
+// process's file, bound is where the operators' listener is.
+func (l *Loaded) invocation(executable string, bound net.Addr) string {
 	line := "appliance"
+	if builtToRun.MatchString(executable) {
+		line = "go run ./appliance"
+	}
 	if l.File != "" && l.File != defaultFile {
 		line += " --config " + bench.ShellWord(absolute(l.File))
 	}
