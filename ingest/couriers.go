@@ -45,11 +45,8 @@ type Couriers struct {
 // table is a Couriers ready for use; it never changes.
 type table struct {
 	byName   map[string]*sender
-	fallback *sender // nil for none
-	// dummy is verified against when there is no such courier; nil when there
-	// is no courier at all.
-	dummy   *signature.Scheme
-	schemes []*signature.Scheme // of all couriers, whose secrets are to be hidden
+	fallback *sender             // nil for none
+	schemes  []*signature.Scheme // of all couriers, whose secrets are to be hidden
 	// credentials are the places where any of them shows one.
 	credentials map[place]bool
 }
@@ -98,9 +95,6 @@ func (s *Server) SetCouriers(c Couriers) error {
 		t.byName[one.name] = one
 		t.schemes = append(t.schemes, one.scheme)
 		places(one.scheme, t.credentials)
-		if t.dummy == nil {
-			t.dummy = one.scheme.Dummy()
-		}
 	}
 	if t.fallback = t.byName[c.Default]; t.fallback == nil && c.Default != "" {
 		errs = append(errs, fmt.Errorf("the default courier %q is not among the couriers", c.Default))

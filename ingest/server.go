@@ -12,6 +12,8 @@ package ingest
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -145,7 +147,8 @@ type Server struct {
 	refusals   *journal // what senders did wrong
 	failures   *journal // what went wrong here
 	calls      sync.Pool
-	rooms      *rooms // for bodies
+	rooms      *rooms    // for bodies
+	digests    sync.Pool // see pretend
 	retryAfter string
 	tooLarge   string // said of a body beyond the listener's limit
 	gate       *gate
@@ -171,6 +174,7 @@ func New(c Config, d Deps) (*Server, error) {
 	}
 	s.hard, s.hardStop = context.WithCancelCause(context.Background())
 	s.calls.New = func() any { return new(call) }
+	s.digests.New = func() any { return hmac.New(sha256.New, []byte("nobody's")) }
 	s.gate = newGate(c.MaxConns, c.MaxConnsPerIP, s.turnAway)
 	if c.TLSCertFile != "" {
 		certs, err := newCertificates(c.TLSCertFile, c.TLSKeyFile, d.Now, s.failures)

@@ -1,9 +1,13 @@
 package ingest
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"errors"
+	"hash"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/fincart/courier-gateway/ingest/event"
@@ -158,35 +162,40 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 	}
 }
 
+// TestUnknownCourierCostsAVerification has the only courier be one whose own proof
+// costs no digest.
 func TestUnknownCourierCostsAVerification(t *testing.T) {
 	t.Parallel()
-	f := prepare(t, nil)
-	r := &counted{headers: map[string]string{}, body: []byte(goodBody)}
-	for _, h := range f.demo.Sign(r.body, noon) {
-		r.headers[h.Name] = h.Value
+	f := start(t, nil)
+	token, err := signature.New(signature.Config{
+		Scheme: "query_token", Signature: signature.Place{Names: []string{"token"}}, Secrets: []signature.Secret{{ID: "k1", Key: []byte("token")}},
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	_, err := f.couriers.Load().dummy.Verify(r, noon)
-	if fail, ok := errors.AsType[*signature.Failure](err); !ok || fail.Kind != signature.Mismatch || r.bodies == 0 {
-		t.Errorf("the dummy says %v after reading the body %d times, want a mismatch after a digest", err, r.bodies)
+	if err := f.SetCouriers(Couriers{All: []Courier{{Name: "token", Scheme: token}}}); err != nil {
+		t.Fatal(err)
+	}
+	spy := &digested{Hash: hmac.New(sha256.New, []byte("k"))}
+	f.digests.New = func() any { return spy }
+	expectProblem(t, send(t, f.request(f.demo, "/v1/events/courier/nobody", goodBody)), 404, event.UnknownCourier, "")
+	if spy.bytes.Load() != int64(len(goodBody)) || spy.sums.Load() != 1 {
+		t.Errorf("%d digests over %d bytes, want one over the body's %d", spy.sums.Load(), spy.bytes.Load(), len(goodBody))
 	}
 }
 
-// counted counts how often its body is read.
-type counted struct {
-	signature.Request // for what the schemes here don't ask for
-	headers           map[string]string
-	body              []byte
-	bodies            int
+// digested counts what is digested.
+type digested struct {
+	hash.Hash
+	bytes, sums atomic.Int64
 }
 
-func (c *counted) Header(name string) ([]byte, int) {
-	if v, ok := c.headers[name]; ok {
-		return []byte(v), 1
-	}
-	return nil, 0
+func (d *digested) Write(p []byte) (int, error) {
+	d.bytes.Add(int64(len(p)))
+	return d.Hash.Write(p)
 }
 
-func (c *counted) Body() []byte {
-	c.bodies++
-	return c.body
+func (d *digested) Sum(b []byte) []byte {
+	d.sums.Add(1)
+	return d.Hash.Sum(b)
 }

@@ -41,7 +41,6 @@ type Scheme struct {
 	name    string
 	family  *family
 	config  Config // complete, its secrets included
-	hollow  bool   // accepts nothing, see Dummy
 	binding Binding
 
 	algorithms []*algorithm // allowed, the preferred first
@@ -173,15 +172,6 @@ func (s *Scheme) Name() string { return s.name }
 
 // Binding returns how much of a request the scheme's proof covers.
 func (s *Scheme) Binding() Binding { return s.binding }
-
-// Dummy returns a scheme that does the same work as s and accepts nothing. With
-// it, a request for a sender that does not exist takes as long as one with a
-// wrong signature. It signs nothing either.
-func (s *Scheme) Dummy() *Scheme {
-	d := *s
-	d.hollow = true
-	return &d
-}
 
 // String names the scheme; it hides the secrets from a careless log line.
 func (s *Scheme) String() string { return s.name }

@@ -159,20 +159,6 @@ func TestAlgorithms(t *testing.T) {
 	expect(t, id, err, "", Malformed)
 }
 
-func TestDummyAcceptsNothing(t *testing.T) {
-	t.Parallel()
-	s := compile(t, config("gateway"))
-	d := s.Dummy()
-	id, err := d.Verify(&captured{headers: s.Sign(body, noon), body: body}, noon)
-	expect(t, id, err, "", Mismatch)
-	if d.Name() != s.Name() {
-		t.Errorf("the dummy is of scheme %s, want %s", d.Name(), s.Name())
-	}
-	if headers := d.Sign(body, noon); headers != nil {
-		t.Errorf("the dummy signs: %v", headers)
-	}
-}
-
 func TestNewListsEveryFault(t *testing.T) {
 	t.Parallel()
 	_, err := New(Config{

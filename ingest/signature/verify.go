@@ -54,9 +54,6 @@ func (s *Scheme) Verify(r Request, now time.Time) (keyID string, err error) {
 	keyID, fail := s.judge(in)
 	in.reset()
 	s.inputs.Put(in)
-	if fail == nil && s.hollow {
-		fail = s.mismatch
-	}
 	if fail != nil {
 		return "", fail
 	}
