@@ -54,8 +54,42 @@ func (f *fixture) processStream(ctx *fasthttp.RequestCtx, raw []byte) {
 	f.handle(ctx)
 }
 
+// moody is a queue that takes an event in one of the ways in which queues do.
+type moody struct {
+	memory
+	mood byte
+}
+
+// The moods; any other stores the event.
+const (
+	moodDuplicate = 1 + iota
+	moodConflict
+	moodDown
+	moodFull
+	moodTooLarge
+	moods
+)
+
+func (m *moody) duplicate() bool {
+	return m.mood%moods == moodDuplicate || m.mood%moods == moodConflict
+}
+
+func (m *moody) Publish(ctx context.Context, e *event.Envelope) (event.Receipt, error) {
+	switch m.mood % moods {
+	case moodDown:
+		return event.Receipt{}, event.Errorf(event.DependencyDown, "publish", "not connected")
+	case moodFull:
+		return event.Receipt{}, event.Errorf(event.IntakeUnavailable, "publish", "full")
+	case moodTooLarge:
+		return event.Receipt{}, event.Errorf(event.PayloadTooLarge, "publish", "too large")
+	}
+	r, err := m.memory.Publish(ctx, e)
+	r.Duplicate, r.Conflict = m.duplicate(), m.mood%moods == moodConflict
+	return r, err
+}
+
 // FuzzPath sends anything through the whole path, with a good signature and
-// without, and checks what must hold for every request.
+// without, to a queue of any mood, and checks what must hold for every request.
 func FuzzPath(f *testing.F) {
 	for _, seed := range []struct {
 		method, path, headers, body string
@@ -83,7 +117,9 @@ func FuzzPath(f *testing.F) {
 		{"GET", "/v1/events/courier/shaken?check=%3Cscript%3E%00", "", "", false},
 		{"OPTIONS", "/v1/events/courier/shaken", "WebHook-Request-Origin: a.example\r\n", "", false},
 	} {
-		f.Add(seed.method, seed.path, seed.headers, []byte(seed.body), seed.signed)
+		for mood := range byte(moods) {
+			f.Add(seed.method, seed.path, seed.headers, []byte(seed.body), seed.signed, mood)
+		}
 	}
 	fx := prepare(f, func(c *Config) {
 		c.MaxBodyBytes, c.TrustedProxies = 4096, prefixes("192.0.2.1/32")
@@ -93,7 +129,7 @@ func FuzzPath(f *testing.F) {
 		Courier{Name: "mapped", Scheme: fx.demo, Decoder: mapped(f)}, Courier{Name: "watched", Scheme: fx.demo, Decoder: mapped(f), Observe: true},
 		Courier{Name: "shaken", Scheme: fx.demo, Handshake: Handshake{EchoQuery: "check", CloudEvents: true}},
 	)
-	f.Fuzz(func(t *testing.T, method, path, headers string, body []byte, signed bool) {
+	f.Fuzz(func(t *testing.T, method, path, headers string, body []byte, signed bool, mood byte) {
 		var raw bytes.Buffer
 		raw.WriteString(method + " " + path + " HTTP/1.1\r\nHost: x\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n" + headers)
 		if signed {
@@ -104,7 +140,7 @@ func FuzzPath(f *testing.F) {
 		raw.WriteString("\r\n")
 		raw.Write(body)
 
-		publisher := &memory{}
+		publisher := &moody{mood: mood}
 		fx.deps.Publisher, fx.records.waiting = publisher, nil
 		var ctx fasthttp.RequestCtx
 		isRequest := fx.process(&ctx, raw.Bytes())
@@ -120,7 +156,7 @@ func FuzzPath(f *testing.F) {
 		}
 		fx.records.waiting = nil
 
-		streamed := &memory{}
+		streamed := &moody{mood: mood}
 		fx.deps.Publisher = streamed
 		var again fasthttp.RequestCtx
 		fx.processStream(&again, raw.Bytes())
@@ -140,7 +176,7 @@ func FuzzPath(f *testing.F) {
 
 // checkAnswer checks that the answer is well formed and tells the truth on
 // whether the event was kept.
-func checkAnswer(t *testing.T, ctx *fasthttp.RequestCtx, isRequest bool, p *memory) {
+func checkAnswer(t *testing.T, ctx *fasthttp.RequestCtx, isRequest bool, p *moody) {
 	t.Helper()
 	res, err := http.ReadResponse(bufio.NewReader(strings.NewReader(ctx.Response.String())), nil)
 	if err != nil {
@@ -171,6 +207,9 @@ func checkAnswer(t *testing.T, ctx *fasthttp.RequestCtx, isRequest bool, p *memo
 	if d.Acknowledged == nil || *d.Acknowledged != success || d.TraceID == "" || d.TraceID != res.Header.Get("X-Request-Id") {
 		t.Fatalf("answered %d %s, trace id %q", res.StatusCode, ctx.Response.Body(), res.Header.Get("X-Request-Id"))
 	}
+	if success && d.Duplicate != p.duplicate() {
+		t.Fatalf("a queue of mood %d: answered %s", p.mood%moods, ctx.Response.Body())
+	}
 	if (d.ErrorCode == "INVALID_PAYLOAD") != (len(d.Errors) > 0) {
 		t.Fatalf("answered %s", ctx.Response.Body())
 	}
@@ -182,7 +221,7 @@ func isHandshake(ctx *fasthttp.RequestCtx) bool {
 
 // checkHandshake checks that a handshake says no more than it was asked for, and
 // nothing that scripts.
-func checkHandshake(t *testing.T, res *http.Response, ctx *fasthttp.RequestCtx, p *memory) {
+func checkHandshake(t *testing.T, res *http.Response, ctx *fasthttp.RequestCtx, p *moody) {
 	t.Helper()
 	if len(p.kept) != 0 || res.StatusCode != 200 {
 		t.Fatalf("a handshake is answered %d, %d events kept", res.StatusCode, len(p.kept))
