@@ -194,26 +194,32 @@ func startLoad(c *child, scheme *signature.Scheme, tag string, pause time.Durati
 	return l
 }
 
-// counts reads how many events have which status, and the queue's figures.
-func (c *child) counts() (map[event.Status]int64, event.QueueState) {
+// get reads a document of the operators' API.
+func (c *child) get(path string, into any) {
 	c.t.Helper()
-	resp, err := client.Get(c.admin + "/api/v1/status")
+	resp, err := client.Get(c.admin + path)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil || resp.StatusCode != http.StatusOK {
+		c.t.Fatalf("GET %s: %d, %v", path, resp.StatusCode, err)
+	}
+}
+
+// counts reads how many events have which status, and the queue's figures.
+func (c *child) counts() (map[event.Status]int64, event.QueueState) {
+	c.t.Helper()
 	var s struct {
 		Queue event.QueueState  `json:"queue"`
 		Store event.StoreCounts `json:"store"`
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil {
-		c.t.Fatal(err)
-	}
+	c.get("/api/v1/status", &s)
 	return s.Store.Records, s.Queue
 }
 
 // provesAll waits until the queue is worked off and checks every acknowledged
-// event: terminal, with one outcome.
+// event: terminal, with one outcome, which its shipment shows once.
 func (c *child) provesAll(keys []string) {
 	c.t.Helper()
 	// The figures are up to a second old, so they must know of all events.
@@ -221,26 +227,15 @@ func (c *child) provesAll(keys []string) {
 		_, q := c.counts()
 		return q.LastSeq >= uint64(len(keys)) && q.Unprocessed() == 0 && q.Verified == q.LastSeq
 	})
+	shipments := map[string]bool{}
 	for _, key := range keys {
-		resp, err := client.Get(c.admin + "/api/v1/events/" + key)
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		var r event.Record
-		err = json.NewDecoder(resp.Body).Decode(&r)
-		resp.Body.Close()
-		if err != nil || r.Status != event.Processed {
-			c.t.Errorf("acknowledged event %s is %q (%v)", key, r.Status, err)
-			continue
-		}
-		succeeded := 0
-		for _, a := range r.Attempts {
-			if a.Outcome == event.Succeeded {
-				succeeded++
-			}
-		}
-		if succeeded != 1 {
-			c.t.Errorf("event %s succeeded %d times", key, succeeded)
+		shipments[c.provesOne(key)] = true
+	}
+	applied := c.applied(shipments)
+	for _, key := range keys {
+		// The ledger has one row for each identity, whatever was done to the shipment.
+		if n := applied[key]; n != 1 {
+			c.t.Errorf("event %s stands %d times in the histories of the shipments, want once", key, n)
 		}
 	}
 	records, _ := c.counts()
@@ -248,6 +243,58 @@ func (c *child) provesAll(keys []string) {
 		c.t.Errorf("%d events are not terminal: %v", n, records)
 	}
 	c.t.Logf("%d acknowledged events, all processed once; the ledger has %v", len(keys), records)
+}
+
+// provesOne checks the ledger row of an event and returns its shipment.
+func (c *child) provesOne(key string) (shipment string) {
+	c.t.Helper()
+	var r event.Record
+	c.get("/api/v1/events/"+key, &r)
+	succeeded := 0
+	for _, a := range r.Attempts {
+		if a.Outcome == event.Succeeded {
+			succeeded++
+		}
+	}
+	if r.Status != event.Processed || succeeded != 1 {
+		c.t.Errorf("acknowledged event %s is %q and succeeded %d times", key, r.Status, succeeded)
+	}
+	return r.ShipmentID
+}
+
+// processed tells whether the ledger has an event as processed.
+func (c *child) processed(key string) bool {
+	c.t.Helper()
+	resp, err := client.Get(c.admin + "/api/v1/events/" + key)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusNotFound {
+		return false
+	}
+	var r event.Record
+	if err := json.NewDecoder(resp.Body).Decode(&r); err != nil || resp.StatusCode != http.StatusOK {
+		c.t.Fatalf("looking up %s: %d, %v", key, resp.StatusCode, err)
+	}
+	return r.Status == event.Processed
+}
+
+// applied counts how often each event stands in the histories of shipments.
+func (c *child) applied(shipments map[string]bool) map[string]int {
+	c.t.Helper()
+	times := map[string]int{}
+	for id := range shipments {
+		var s event.Shipment
+		c.get("/api/v1/shipments/"+id, &s)
+		if s.Dropped > 0 {
+			c.t.Errorf("the history of %s is too long to prove anything: %d are gone", id, s.Dropped)
+		}
+		for _, checkpoint := range s.History {
+			times[checkpoint.Key]++
+		}
+	}
+	return times
 }
 
 // demoScheme is the scheme of a data directory's demo courier.

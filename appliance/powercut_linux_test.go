@@ -1,11 +1,9 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,7 +15,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
@@ -101,24 +98,6 @@ func (c *child) missing(keys []string) []string {
 		}
 	}
 	return missing
-}
-
-// processed tells whether the ledger has an event as processed.
-func (c *child) processed(key string) bool {
-	c.t.Helper()
-	resp, err := client.Get(c.admin + "/api/v1/events/" + key)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusNotFound {
-		return false
-	}
-	var r event.Record
-	if err := json.NewDecoder(resp.Body).Decode(&r); err != nil || resp.StatusCode != http.StatusOK {
-		c.t.Fatalf("looking up %s: %d, %v", key, resp.StatusCode, err)
-	}
-	return r.Status == event.Processed
 }
 
 // disk is an ext4 file system of a test's own, whose power can be cut. Its loop
