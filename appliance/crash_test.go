@@ -169,7 +169,7 @@ func startLoad(c *child, scheme *signature.Scheme, tag string, pause time.Durati
 		wg.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
 				key := fmt.Sprintf("%s-%d-%d", tag, w, i)
-				body := eventBody(key, fmt.Sprintf("shp-%d-%d", w, i%50), "in_transit", time.Now())
+				body := eventBody(key, fmt.Sprintf("shp-%d-%d", w, i%250), "in_transit", time.Now())
 				got, err := post(c.public, scheme, body)
 				at := time.Now()
 				l.mu.Lock()
