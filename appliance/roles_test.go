@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -16,50 +18,70 @@ import (
 // fleet is a set of services that share a broker, a database and their secrets.
 type fleet struct {
 	t      *testing.T
+	dir    string // of the secrets
 	env    []string
 	scheme *signature.Scheme
 }
 
+// newFleet is one whose services keep what they know in their own directories, as
+// long as shareDatabase is not called.
 func newFleet(t *testing.T, nats *server) *fleet {
 	t.Helper()
 	dir := t.TempDir()
-	for _, name := range []string{"stamp", "demo"} {
+	for _, name := range []string{"stamp", "next-stamp", "demo"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("a shared secret of the "+name+"s\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	cfg := defaults()
-	db := startDatabase(t)
-	db.use(t, &cfg)
 	cfg.Couriers = map[string]Courier{demoCourier: courierDefaults(Courier{Secrets: []CourierSecret{{Secret: Secret("file:" + filepath.Join(dir, "demo"))}}})}
 	schemes, err := cfg.schemes(newKeySource)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &fleet{t: t, scheme: schemes[demoCourier], env: []string{
+	f := &fleet{t: t, dir: dir, scheme: schemes[demoCourier]}
+	f.env = []string{
 		"APPLIANCE_JETSTREAM__MODE=external", "APPLIANCE_JETSTREAM__URLS=nats://" + nats.addr,
-		"APPLIANCE_JETSTREAM__STAMP_KEYS=file:" + filepath.Join(dir, "stamp"),
+		f.stampKeys("stamp"),
 		"APPLIANCE_JETSTREAM__PUBLISH_TIMEOUT=2s",
 		"APPLIANCE_COURIERS__DEMO__SECRETS=file:" + filepath.Join(dir, "demo"),
-		"APPLIANCE_PERSISTENCE__MONGO_URI=" + string(cfg.Persistence.MongoURI),
-		"APPLIANCE_PERSISTENCE__MONGO_DATABASE=" + cfg.Persistence.MongoDatabase,
-		"APPLIANCE_PERSISTENCE__LEDGER_TTL=" + cfg.Persistence.LedgerTTL.String(),
-		"APPLIANCE_PERSISTENCE__DEAD_LETTER_TTL=" + cfg.Persistence.DeadLetterTTL.String(),
-		"APPLIANCE_PERSISTENCE__INGESTION_TTL=" + cfg.Persistence.IngestionTTL.String(),
-		fmt.Sprint("APPLIANCE_PROCESS__BATCH_SIZE=", cfg.Process.BatchSize),
-	}}
+	}
+	return f
 }
 
-// start starts a service of the fleet.
-func (f *fleet) start(role string) *child {
+func (f *fleet) shareDatabase() {
 	f.t.Helper()
-	return spawn(f.t, f.t.TempDir(), append([]string{"APPLIANCE_ROLE=" + role}, f.env...)...)
+	cfg := defaults()
+	startDatabase(f.t).use(f.t, &cfg)
+	f.env = append(f.env,
+		"APPLIANCE_PERSISTENCE__MONGO_URI="+string(cfg.Persistence.MongoURI),
+		"APPLIANCE_PERSISTENCE__MONGO_DATABASE="+cfg.Persistence.MongoDatabase,
+		"APPLIANCE_PERSISTENCE__LEDGER_TTL="+cfg.Persistence.LedgerTTL.String(),
+		"APPLIANCE_PERSISTENCE__DEAD_LETTER_TTL="+cfg.Persistence.DeadLetterTTL.String(),
+		"APPLIANCE_PERSISTENCE__INGESTION_TTL="+cfg.Persistence.IngestionTTL.String(),
+		fmt.Sprint("APPLIANCE_PROCESS__BATCH_SIZE=", cfg.Process.BatchSize),
+	)
+}
+
+// start starts a service of the fleet on a data directory, with more environment.
+func (f *fleet) start(role, dir string, environment ...string) *child {
+	f.t.Helper()
+	return spawn(f.t, dir, slices.Concat([]string{"APPLIANCE_ROLE=" + role}, f.env, environment)...)
+}
+
+// stampKeys is the environment that has a service use these secrets as stamp keys.
+func (f *fleet) stampKeys(names ...string) string {
+	for i, name := range names {
+		names[i] = "file:" + filepath.Join(f.dir, name)
+	}
+	return "APPLIANCE_JETSTREAM__STAMP_KEYS=" + strings.Join(names, ",")
 }
 
 func TestServicesOfEachRoleAreKilledUnderLoad(t *testing.T) {
 	f := newFleet(t, startNATS(t))
-	ingest := []*child{f.start(roleIngest), f.start(roleIngest)}
-	workers := []*child{f.start(roleProcess), f.start(roleProcess)}
+	f.shareDatabase()
+	ingest := []*child{f.start(roleIngest, t.TempDir()), f.start(roleIngest, t.TempDir())}
+	workers := []*child{f.start(roleProcess, t.TempDir()), f.start(roleProcess, t.TempDir())}
 	var loads []*traffic
 	for i, c := range ingest {
 		loads = append(loads, startLoad(c, f.scheme, fmt.Sprintf("fleet-%d", i), 20*time.Millisecond))
@@ -81,10 +103,82 @@ func TestServicesOfEachRoleAreKilledUnderLoad(t *testing.T) {
 		t.Errorf("the intake that was not killed failed requests, such as %s", loads[1].broken[0])
 	}
 	workers[1].provesAll(acked)
-	for _, c := range []*child{ingest[1], workers[1]} {
-		if err := c.signalled(syscall.SIGTERM); err != nil {
-			t.Errorf("a service ended with %v\n%s", err, c.log)
+	ingest[1].ends()
+	workers[1].ends()
+}
+
+// TestStampKeyIsRotatedServiceByService follows the runbook: in each of its passes the
+// second service is restarted only after it has worked with what the first does by
+// then, and no pass begins before the one before it is over.
+func TestStampKeyIsRotatedServiceByService(t *testing.T) {
+	f := newFleet(t, startNATS(t))
+	intakeDir, workerDir := t.TempDir(), t.TempDir()
+	intake, worker := f.start(roleIngest, intakeDir), f.start(roleProcess, workerDir)
+	post := func(tag string) *traffic { return startLoad(intake, f.scheme, tag, 50*time.Millisecond) }
+	load, acked := post("before"), []string(nil)
+	restartIntake := func(keys string) {
+		load.stop() // its address changes; what it posted is still being processed
+		acked = append(acked, load.acked...)
+		intake.ends()
+		intake = f.start(roleIngest, intakeDir, keys)
+		load = post(fmt.Sprint("after-", len(acked)))
+	}
+	restartWorker := func(keys string) {
+		worker.ends()
+		worker = f.start(roleProcess, workerDir, keys)
+	}
+	for pass, names := range [][]string{{"stamp", "next-stamp"}, {"next-stamp", "stamp"}, {"next-stamp"}} {
+		worker.hasProcessed(load)
+		first, second := restartIntake, restartWorker
+		if pass == 2 {
+			first, second = second, first // any order will do
+			worker.hasVerifiedAll()       // the last event that the old key signed has to be out of the queue
 		}
+		keys := f.stampKeys(names...)
+		first(keys)
+		worker.hasProcessed(load)
+		second(keys)
+	}
+	worker.hasProcessed(load)
+	load.stop()
+	worker.provesAll(append(acked, load.acked...))
+	var letters struct {
+		DeadLetters []event.DeadLetter `json:"deadLetters"`
+	}
+	if worker.get("/api/v1/dead-letters", &letters); len(letters.DeadLetters) > 0 {
+		t.Errorf("%d events became dead letters, such as %s", len(letters.DeadLetters), asJSON(letters.DeadLetters[0]))
+	}
+}
+
+// hasProcessed waits until a load has had more acknowledged than when it was called,
+// and until what came since is processed.
+func (c *child) hasProcessed(l *traffic) {
+	c.t.Helper()
+	before := l.count.Load()
+	eventually(c.t, "some events to be acknowledged", func() bool { return l.count.Load() > before+8 })
+	l.mu.Lock()
+	keys := slices.Clone(l.acked[before:])
+	l.mu.Unlock()
+	for _, key := range keys {
+		eventually(c.t, key+" to be processed", func() bool { return c.processed(key) })
+	}
+}
+
+// hasVerifiedAll waits until all that is in the queue now is settled and verified.
+func (c *child) hasVerifiedAll() {
+	c.t.Helper()
+	_, now := c.counts()
+	eventually(c.t, "all until now to be verified", func() bool {
+		_, q := c.counts()
+		return q.Verified >= now.LastSeq
+	})
+}
+
+// ends stops a service.
+func (c *child) ends() {
+	c.t.Helper()
+	if err := c.signalled(syscall.SIGTERM); err != nil {
+		c.t.Errorf("a service ended with %v\n%s", err, c.log)
 	}
 }
 
