@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -504,6 +505,65 @@ func (a *testApp) state() event.QueueState {
 func (a *testApp) idle() bool {
 	s := a.state()
 	return s.Unprocessed() == 0 && s.Verified == s.LastSeq
+}
+
+// forgetful is a store that once says of an event that it is stored, and has not.
+type forgetful struct {
+	process.Store
+	key  string
+	done atomic.Bool
+}
+
+func (f *forgetful) Commit(ctx context.Context, changes []event.Change) ([]error, error) {
+	errs := make([]error, len(changes))
+	for i, c := range changes {
+		if len(c.Records) > 0 && c.Records[0].Key == f.key && f.done.CompareAndSwap(false, true) {
+			continue
+		}
+		one, err := f.Store.Commit(ctx, []event.Change{c})
+		if err != nil {
+			return nil, err
+		}
+		errs[i] = one[0]
+	}
+	return errs, nil
+}
+
+// TestFullQueueGetsOverAnEventWithoutOutcome fills the queue with events, all of
+// which are settled then, and the first of which left no trace. It can't be put
+// back, for there is no room, and none can be made before it has its outcome.
+func TestFullQueueGetsOverAnEventWithoutOutcome(t *testing.T) {
+	t.Parallel()
+	cfg := quick(t)
+	cfg.JetStream.MaxBytes, cfg.JetStream.HighWaterBytes, cfg.JetStream.LowWaterBytes = 16*mebi, 8*mebi, 4*mebi
+	shut, store := &gate{}, &forgetful{key: "lost"}
+	shut.shut.Store(true)
+	a := startApp(t, cfg, func(inner process.Store) process.Store {
+		store.Store = inner
+		return shut.wrap(store)
+	})
+	a.accept(eventBody("lost", "shp-lost", "in_transit", time.Now()))
+	filled := 0
+	fill := func(more int) (answer, error) {
+		filled++
+		small := eventBody(fmt.Sprintf("fill-%d", filled), "shp-fill", "in_transit", time.Now())
+		return a.post(bytes.Replace(small, []byte("[1,2,3]"), []byte(`"`+strings.Repeat("x", more)+`"`), 1))
+	}
+	for _, more := range []int{200 << 10, 4 << 10, 0} { // until not even a small one fits
+		for got := (answer{Status: http.StatusAccepted}); got.Status == http.StatusAccepted; {
+			var err error
+			if got, err = fill(more); err != nil || filled > 1000 {
+				t.Fatalf("the queue is not full after %d events: %+v, %v", filled, got, err)
+			}
+		}
+	}
+	shut.shut.Store(false)
+	a.ends("lost", event.Processed)
+	eventually(t, "room for events", func() bool {
+		got, err := fill(0)
+		return err == nil && got.Status == http.StatusAccepted
+	})
+	eventually(t, "the queue to be empty", a.idle)
 }
 
 func TestTwoAppliancesInOneProcess(t *testing.T) {

@@ -54,7 +54,7 @@ func newWorkforce(
 		pulses: make([]process.Pulse, cfg.Process.Workers),
 		mover:  &process.Mover{Queue: broker, Store: ledger, Stamper: stamper, Read: read, Log: log, Metrics: figures, Now: time.Now},
 		reconciler: &process.Reconciler{
-			Queue: broker, Store: ledger, Graves: store, Publisher: broker, Stamper: stamper,
+			Queue: broker, Store: ledger, Graves: store, Publisher: broker, Handler: handler, Stamper: stamper,
 			Every: cfg.Process.ReconcileEvery, Grace: cfg.Process.ReconcileGrace, Log: log, Metrics: figures, Now: time.Now,
 		},
 	}

@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"testing"
@@ -21,6 +22,7 @@ type shelf struct {
 	settledSeq []event.Delivery // for PullSettled
 	verified   uint64
 	published  []event.Envelope
+	refuses    error // what Publish fails with
 }
 
 func newShelf() *shelf {
@@ -60,6 +62,9 @@ func (s *shelf) Verified(_ context.Context, seq uint64) error {
 }
 
 func (s *shelf) Publish(_ context.Context, e *event.Envelope) (event.Receipt, error) {
+	if s.refuses != nil {
+		return event.Receipt{}, s.refuses
+	}
 	s.published = append(s.published, *e)
 	return event.Receipt{Sequence: uint64(1000 + len(s.published))}, nil
 }
@@ -218,13 +223,19 @@ func TestReplayOfAForgeryIsRefused(t *testing.T) {
 	}
 }
 
+// reconciler returns one that has not looked yet, and its clock.
+func reconciler(d *desk, s *shelf) (r *Reconciler, now *time.Time) {
+	at := noon
+	return &Reconciler{
+		Queue: s, Store: d.store, Graves: d.store, Publisher: s, Handler: d.Handler, Stamper: d.Stamper,
+		Every: time.Second, Grace: time.Minute, Log: slog.New(slog.DiscardHandler), Metrics: d.Metrics,
+		Now: func() time.Time { return at }, missing: map[uint64]time.Time{},
+	}, &at
+}
+
 func TestReconcilerPutsBackWhatHasNoOutcome(t *testing.T) {
 	d, s := newDesk(t), newShelf()
-	now := noon
-	r := &Reconciler{
-		Queue: s, Store: d.store, Graves: d.store, Publisher: s, Stamper: d.Stamper, Every: time.Second, Grace: time.Minute,
-		Log: slog.New(slog.DiscardHandler), Metrics: d.Metrics, Now: func() time.Time { return now }, missing: map[uint64]time.Time{},
-	}
+	r, now := reconciler(d, s)
 	done, lost, dead := d.arrives("done", "s", "in_transit", noon), d.arrives("lost", "s", "in_transit", noon), d.arrives("dead", "s", "in_transit", noon)
 	dead.Body = append(dead.Body, ' ')
 	d.handle(t, done, dead)
@@ -241,7 +252,7 @@ func TestReconcilerPutsBackWhatHasNoOutcome(t *testing.T) {
 	}
 	step(1, 0) // the lost one has its grace
 	step(1, 0)
-	now = now.Add(time.Minute)
+	*now = now.Add(time.Minute)
 	step(3, 1)
 	back := event.Delivery{Envelope: s.published[0], Sequence: 1001, Attempt: 1}
 	if v := d.handle(t, back)[0]; v.Action != event.Ack || d.record(t, "lost").Status != event.Processed {
@@ -250,5 +261,40 @@ func TestReconcilerPutsBackWhatHasNoOutcome(t *testing.T) {
 	verified, checked, putBack, waiting := r.Counts()
 	if verified != 3 || checked != 3 || putBack != 1 || waiting != 0 {
 		t.Errorf("counts are %d, %d, %d, %d", verified, checked, putBack, waiting)
+	}
+}
+
+// TestReconcilerAppliesWhatTheQueueRefuses has a stream that is full of history, of
+// which none can go before its first event has an outcome.
+func TestReconcilerAppliesWhatTheQueueRefuses(t *testing.T) {
+	d, s := newDesk(t), newShelf()
+	r, now := reconciler(d, s)
+	s.refuses = event.Errorf(event.IntakeUnavailable, "shelf", "full")
+	lost, forged, done := d.arrives("lost", "s", "in_transit", noon), d.arrives("forged", "s", "in_transit", noon), d.arrives("done", "s", "in_transit", noon)
+	forged.Body = append(forged.Body, ' ')
+	d.handle(t, done)
+	s.settledSeq = []event.Delivery{lost, forged, done}
+	if _, err := r.step(t.Context()); err != nil || s.verified != 0 {
+		t.Fatalf("within the grace: verified up to %d, %v", s.verified, err)
+	}
+	*now = now.Add(time.Minute)
+	d.store.fail = failOn("lost", event.Throttled, 1)
+	if _, err := r.step(t.Context()); event.CodeOf(err) == "" || s.verified != 0 {
+		t.Fatalf("with a store that fails: verified up to %d, %v", s.verified, err)
+	}
+	d.store.fail = func(event.Change) error { panic("in the middle of it") }
+	if _, err := r.step(t.Context()); !errors.Is(err, errPanicked) || s.verified != 0 {
+		t.Fatalf("with a store that panics: verified up to %d, %v", s.verified, err)
+	}
+	d.store.fail = nil
+	if _, err := r.step(t.Context()); err != nil || s.verified != 3 {
+		t.Fatalf("verified up to %d, %v", s.verified, err)
+	}
+	row := d.record(t, "lost")
+	if row.Status != event.Processed || d.store.applied[row.Identity] != 1 {
+		t.Errorf("ledger row is %+v, applied %d times", row, d.store.applied[row.Identity])
+	}
+	if l := d.store.onlyLetter(t); l.Code != event.Forged || l.Sequence != forged.Sequence {
+		t.Errorf("dead letter is %+v", l)
 	}
 }

@@ -3,8 +3,10 @@ package process
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
+	"runtime/debug"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -29,7 +31,8 @@ type Graves interface {
 }
 
 // Reconciler proves, continuously, that every settled event has a terminal row in
-// the ledger or a dead letter, and puts back what has neither. It is the guard
+// the ledger or a dead letter, and puts back what has neither, or applies it when the
+// queue has no room. It is the guard
 // against faults that nobody thought of: with everything else right it finds
 // nothing.
 type Reconciler struct {
@@ -37,6 +40,7 @@ type Reconciler struct {
 	Store     Store
 	Graves    Graves
 	Publisher Publisher
+	Handler   *Handler // for what the queue does not take back
 	Stamper   *event.Stamper
 	Every     time.Duration // between two looks
 	Grace     time.Duration // how long an event may lack an outcome, for the mover to end it
@@ -201,11 +205,35 @@ func (r *Reconciler) putBack(ctx context.Context, d event.Delivery) (done bool, 
 	}
 	receipt, err := r.Publisher.Publish(ctx, &e)
 	if err != nil {
-		return false, err
+		return r.apply(ctx, event.Delivery{Envelope: e, Sequence: d.Sequence, Attempt: 1}, err)
 	}
 	r.counts.putBack.Add(1)
 	r.Metrics.putBack.Inc()
 	r.Log.Error("a settled event had no outcome, put it back on the queue",
 		"event_id", d.EventID, "courier", d.Courier, "trace_id", d.TraceID, "sequence", d.Sequence, "new_sequence", receipt.Sequence)
+	return true, nil
+}
+
+// apply has the handler decide on an event at once which the queue has refused to
+// take back. Waiting for room could take for ever: when the stream is full, or the
+// disk, of history that nobody has verified, it is this event that all of it waits
+// for. What the handler would try again waits for the next look.
+func (r *Reconciler) apply(ctx context.Context, d event.Delivery, refused error) (done bool, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			done, err = false, errors.Join(refused, fmt.Errorf("%w: %v\n%s", errPanicked, cause, debug.Stack()))
+		}
+	}()
+	verdicts, err := r.Handler.Handle(ctx, []event.Delivery{d})
+	if err != nil {
+		return false, errors.Join(refused, err)
+	}
+	if v := verdicts[0]; v.Action == event.Retry {
+		return false, errors.Join(refused, event.Errorf(v.Code, "reconcile", "can't apply sequence %d either", d.Sequence))
+	}
+	r.counts.putBack.Add(1)
+	r.Metrics.putBack.Inc()
+	r.Log.Error("a settled event had no outcome and the queue does not take it back, applied it",
+		"event_id", d.EventID, "courier", d.Courier, "trace_id", d.TraceID, "sequence", d.Sequence, "refused", refused)
 	return true, nil
 }
