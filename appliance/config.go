@@ -101,6 +101,7 @@ type PersistenceConfig struct {
 	CacheEntries  int           `koanf:"cache_entries"`
 	LedgerTTL     time.Duration `koanf:"ledger_ttl"`
 	DeadLetterTTL time.Duration `koanf:"dead_letter_ttl"`
+	ShipmentTTL   time.Duration `koanf:"shipment_ttl"`
 	IngestionTTL  time.Duration `koanf:"ingestion_ttl"`
 	SweepEvery    time.Duration `koanf:"sweep_every"`
 
@@ -309,6 +310,7 @@ func (c PersistenceConfig) validate(f *faults) {
 	f.check(c.CacheEntries >= 1, "persistence.cache_entries", "%d is less than 1", c.CacheEntries)
 	f.check(c.LedgerTTL == 0 || c.LedgerTTL >= time.Hour, "persistence.ledger_ttl", "%s is less than 1h, and not 0 (for ever)", c.LedgerTTL)
 	f.check(c.DeadLetterTTL == 0 || c.DeadLetterTTL >= time.Hour, "persistence.dead_letter_ttl", "%s is less than 1h, and not 0 (for ever)", c.DeadLetterTTL)
+	f.check(c.ShipmentTTL == 0 || c.ShipmentTTL >= time.Hour, "persistence.shipment_ttl", "%s is less than 1h, and not 0 (for ever)", c.ShipmentTTL)
 	f.check(c.IngestionTTL == 0 || c.IngestionTTL >= time.Hour, "persistence.ingestion_ttl", "%s is less than 1h, and not 0 (for ever)", c.IngestionTTL)
 	f.check(c.IngestionsPerCourier >= 10, "persistence.ingestions_per_courier", "%d is less than 10", c.IngestionsPerCourier)
 	f.positive("persistence.sweep_every", c.SweepEvery)

@@ -173,6 +173,7 @@ func TestBounds(t *testing.T) {
 		"process.batch_size":                 func(c *Config) { c.Process.BatchSize, c.Process.Workers = 1000, 64 },
 		"process.retry_multiplier":           func(c *Config) { c.Process.RetryMultiplier = 0.5 },
 		"persistence.ledger_ttl":             func(c *Config) { c.Persistence.LedgerTTL = 1 },
+		"persistence.shipment_ttl":           func(c *Config) { c.Persistence.ShipmentTTL = 1 },
 		"shutdown_timeout":                   func(c *Config) { c.ShutdownTimeout = 0 },
 		"role":                               func(c *Config) { c.Role = roleIngest },
 	}

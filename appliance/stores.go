@@ -44,7 +44,7 @@ func openStore(
 func makeStore(ctx context.Context, cfg Config, log *slog.Logger, registry prometheus.Registerer) (persistence.Store, error) {
 	p := cfg.Persistence
 	retention := persistence.Retention{
-		LedgerTTL: p.LedgerTTL, DeadLetterTTL: p.DeadLetterTTL,
+		LedgerTTL: p.LedgerTTL, DeadLetterTTL: p.DeadLetterTTL, ShipmentTTL: p.ShipmentTTL,
 		IngestionTTL: p.IngestionTTL, IngestionsPerCourier: p.IngestionsPerCourier,
 	}
 	if p.MongoURI.set() {
