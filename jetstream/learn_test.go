@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fincart/courier-gateway/ingest/event"
 )
@@ -21,12 +22,22 @@ func openForgetful(t *testing.T, cfg Config) *Broker {
 	return openWith(t, cfg, deps)
 }
 
-// serverForgets waits until the embedded server can't know what was stored so far.
-func serverForgets(t *testing.T) {
+// serverForgets waits until the embedded server knows none of the ids stored so far.
+// It is asked with a copy of the latest, which goes last, under a condition that
+// keeps the copy out of the stream: an id that it knows is told before that.
+func serverForgets(t *testing.T, b *Broker) {
 	t.Helper()
-	if err := sleep(t.Context(), 300*time.Millisecond); err != nil {
+	latest, err := b.topo.Load().events.GetMsg(t.Context(), lastSeq(t, b))
+	if err != nil {
 		t.Fatal(err)
 	}
+	copied := &nats.Msg{Subject: latest.Subject, Header: nats.Header{
+		event.HeaderMsgID: latest.Header[event.HeaderMsgID], natsjs.ExpectedLastMsgIDHeader: {"none"},
+	}}
+	eventually(t, "the server forgets", func() bool {
+		answer, err := b.admin.RequestMsg(copied, time.Second)
+		return err == nil && bytes.Contains(answer.Data, []byte("wrong last msg ID"))
+	})
 }
 
 // knows waits until the broker remembers n ids.
@@ -57,7 +68,7 @@ func TestDuplicatesAreKnownLongerThanByTheServer(t *testing.T) {
 	t.Parallel()
 	b := openForgetful(t, testConfig(t))
 	publishN(t, b, 5)
-	serverForgets(t)
+	serverForgets(t, b)
 	duplicates(t, b, 5)
 	other := envelope("3")
 	other.Body = []byte(`{"eventId":"another"}`)
@@ -65,7 +76,7 @@ func TestDuplicatesAreKnownLongerThanByTheServer(t *testing.T) {
 	if r := publish(t, b, other); r != want || lastSeq(t, b) != 6 {
 		t.Errorf("another body: %+v, the stream ends at %d", r, lastSeq(t, b))
 	}
-	serverForgets(t)
+	serverForgets(t, b)
 	if r := publish(t, b, other); r != want || lastSeq(t, b) != 6 {
 		t.Errorf("another body again: %+v, the stream ends at %d", r, lastSeq(t, b))
 	}
@@ -77,8 +88,10 @@ func TestDuplicatesAreForgottenAfterTheWindow(t *testing.T) {
 	cfg.DuplicateWindow = 200 * time.Millisecond
 	b := openForgetful(t, cfg)
 	publishN(t, b, 1)
-	serverForgets(t)
-	if r := publish(t, b, envelope("1")); r != (event.Receipt{Sequence: 2}) {
+	serverForgets(t, b)
+	var r event.Receipt
+	eventually(t, "the broker forgets", func() bool { r = publish(t, b, envelope("1")); return !r.Duplicate })
+	if r != (event.Receipt{Sequence: 2}) {
 		t.Errorf("after the window: %+v", r)
 	}
 }
@@ -104,7 +117,7 @@ func TestStoredWithoutAnAnswerIsLearned(t *testing.T) {
 	eventually(t, "the fourth is stored", func() bool { return lastSeq(t, b) == 4 })
 	publish(t, b, envelope("5"))
 	knows(t, b, 5)
-	serverForgets(t)
+	serverForgets(t, b)
 	duplicates(t, b, 5)
 }
 
@@ -123,7 +136,7 @@ func TestGivenUpPublishIsLearned(t *testing.T) {
 		t.Fatal(err)
 	}
 	knows(t, b, n)
-	serverForgets(t)
+	serverForgets(t, b)
 	duplicates(t, b, n)
 }
 
@@ -146,7 +159,7 @@ func TestDuplicatesAreKnownAfterARestart(t *testing.T) {
 	if from, to, ok := b.recent.hole(22); ok {
 		t.Errorf("%d to %d are holes", from, to)
 	}
-	serverForgets(t)
+	serverForgets(t, b)
 	duplicates(t, b, 6)
 	if r := publish(t, b, big); r != (event.Receipt{Sequence: 21, Duplicate: true}) {
 		t.Errorf("the big one: %+v", r)
@@ -157,7 +170,7 @@ func TestDuplicatesAreKnownAfterARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "health", b.Healthy)
-	serverForgets(t)
+	serverForgets(t, b)
 	duplicates(t, b, 6)
 }
 
