@@ -3,6 +3,7 @@ package process
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -10,44 +11,92 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
-// lockstep is a store that two handlers use in time with each other: both read the
-// shipments before either commits, and whoever is marked as slow commits last.
+// lockstep is a store that two callers of one handler use in time with each other:
+// both read the shipments before either commits, and the slow one commits last. Who
+// has the handler for itself waits for nobody.
 type lockstep struct {
 	Store
+	turns *sync.RWMutex // of the handler
+
 	mu      sync.Mutex
-	waiting chan struct{} // closed by whoever comes second; nil while nobody waits
+	waiting *meeting          // of the one who came first; nil while nobody waits
+	met     map[bool]*meeting // of the slow one (true) and the quick one, until they commit
+	left    bool              // one of the two has ended
 }
+
+// meeting is of two callers that have read the same shipments.
+type meeting struct{ both, committed chan struct{} }
 
 type slowKey struct{}
 
 func (l *lockstep) Shipments(ctx context.Context, refs []event.ShipmentRef) ([]event.Shipment, error) {
 	found, err := l.Store.Shipments(ctx, refs)
 	l.mu.Lock()
-	other := l.waiting
-	if other == nil {
-		l.waiting = make(chan struct{})
-		mine := l.waiting
+	m := l.waiting
+	if m != nil {
+		l.waiting, l.met[true], l.met[false] = nil, m, m
+		close(m.both)
 		l.mu.Unlock()
-		select {
-		case <-mine:
-		case <-time.After(50 * time.Millisecond): // the other one is kept out
-			l.mu.Lock()
-			l.waiting = nil
-			l.mu.Unlock()
-		}
 		return found, err
 	}
-	l.waiting = nil
-	close(other)
+	m = &meeting{both: make(chan struct{}), committed: make(chan struct{})}
+	l.waiting = m
 	l.mu.Unlock()
+	l.await(m)
 	return found, err
 }
 
+// await returns when both are there, or the other one can't come.
+func (l *lockstep) await(m *meeting) {
+	for {
+		select {
+		case <-m.both:
+			return
+		default:
+		}
+		l.mu.Lock()
+		if l.waiting == m && l.keptOut() {
+			l.waiting = nil
+			close(m.both)
+		}
+		l.mu.Unlock()
+		runtime.Gosched()
+	}
+}
+
+// keptOut reports whether the other one has ended, or waits for the caller to end
+// its turn, before which it reads nothing.
+func (l *lockstep) keptOut() bool {
+	if l.left {
+		return true
+	}
+	if l.turns.TryRLock() {
+		l.turns.RUnlock()
+		return false
+	}
+	return true
+}
+
 func (l *lockstep) Commit(ctx context.Context, changes []event.Change) ([]error, error) {
-	if ctx.Value(slowKey{}) != nil {
-		time.Sleep(2 * time.Millisecond)
+	slow := ctx.Value(slowKey{}) != nil
+	l.mu.Lock()
+	m := l.met[slow]
+	delete(l.met, slow)
+	l.mu.Unlock()
+	switch {
+	case m == nil:
+	case slow:
+		<-m.committed
+	default:
+		defer close(m.committed)
 	}
 	return l.Store.Commit(ctx, changes)
+}
+
+func (l *lockstep) leave() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.left = true
 }
 
 // TestTheSlowerOfTwoHandlersIsNotStarved: a handler whose rows another one changes
@@ -55,7 +104,8 @@ func (l *lockstep) Commit(ctx context.Context, changes []event.Change) ([]error,
 func TestTheSlowerOfTwoHandlersIsNotStarved(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
-	d.Store = &lockstep{Store: d.store}
+	store := &lockstep{Store: d.store, turns: &d.turns, met: map[bool]*meeting{}}
+	d.Store = store
 	arrive := sync.Mutex{}
 	batch := func(who string, n int) (all []event.Delivery) {
 		arrive.Lock()
@@ -70,6 +120,7 @@ func TestTheSlowerOfTwoHandlersIsNotStarved(t *testing.T) {
 		"quick": t.Context(), "slow": context.WithValue(t.Context(), slowKey{}, true),
 	} {
 		handlers.Go(func() {
+			defer store.leave()
 			for n := range 12 {
 				verdicts, err := d.Handle(ctx, batch(who, n))
 				if err != nil {
