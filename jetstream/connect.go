@@ -143,7 +143,8 @@ func (b *Broker) openWire(ctx context.Context) (err error) {
 	return nil
 }
 
-// watchConnections says what to do when a connection is lost or comes back.
+// watchConnections says what to do when a connection is lost or comes back, and when
+// pulls are refused on it.
 func (b *Broker) watchConnections() {
 	if b.publish != nil {
 		b.publish.SetDisconnectErrHandler(func(_ *nats.Conn, err error) { b.publishingLost(err) })
@@ -154,6 +155,7 @@ func (b *Broker) watchConnections() {
 			b.events.reconnected()
 			b.advisories.reconnected()
 		})
+		b.events.refused, b.advisories.refused = b.pullRefused(processors), b.pullRefused(deadLetters)
 	}
 }
 
@@ -170,6 +172,13 @@ func (b *Broker) publishingLost(err error) {
 func (b *Broker) publishingBack() {
 	b.log.Info("connection to the broker is back")
 	b.gate.open(disconnected)
+}
+
+// pullRefused tells that consumer hands nothing out, and why.
+func (b *Broker) pullRefused(consumer string) func(why string) {
+	return func(why string) {
+		b.log.Warn("the broker ended a pull, the next one follows", "consumer", consumer, "status", why)
+	}
 }
 
 // closedForGood tells of a connection that will not come back although nobody closed

@@ -46,6 +46,9 @@ type puller struct {
 	want  chan struct{} // one token when a request may be due
 	ended chan struct{} // closed by stop
 
+	refused func(why string) // told why the broker does not serve, set before the first take; may be nil
+	told    news
+
 	end sync.Once
 
 	mu    sync.Mutex
@@ -223,8 +226,8 @@ func (p *puller) onMsg(m *nats.Msg) {
 }
 
 // onStatus handles what the broker says instead of a message; mu is held. Every
-// status but a heartbeat ends its request. After one that means trouble the next
-// request waits for the tick.
+// status but a heartbeat ends its request. After one that means trouble, which is
+// told, the next request waits for the tick.
 func (p *puller) onStatus(m *nats.Msg) {
 	status := m.Header.Get("Status")
 	if status == "100" || m.Subject != p.inbox+"."+strconv.FormatUint(p.no, 10) {
@@ -233,6 +236,10 @@ func (p *puller) onStatus(m *nats.Msg) {
 	p.asked = 0
 	if status == "408" || status == "409" && m.Header.Get("Nats-Pending-Messages") != "" {
 		signal(p.want) // expired, or its bytes are used up
+		return
+	}
+	if why := status + " " + m.Header.Get("Description"); p.refused != nil && p.told.is(why) {
+		p.refused(why)
 	}
 }
 

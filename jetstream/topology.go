@@ -29,7 +29,8 @@ const (
 	advisoriesMaxBytes = 64 << 20 // some 200,000 advisories
 	progressMaxBytes   = 1 << 20  // one message
 
-	advisoryAckWait = 30 * time.Second
+	advisoryAckWait  = 30 * time.Second
+	advisoriesPulled = 256 // buffered or asked for
 )
 
 // eventsConfig holds the events: those to process, and the history behind them.
@@ -152,10 +153,10 @@ func (b *Broker) ensureConsuming(ctx context.Context, t *topology) (err error) {
 	if _, err = b.ensureStream(ctx, b.cfg.progressConfig()); err != nil {
 		return err
 	}
-	if t.deadLetters, err = b.ensureConsumer(ctx, t.advisories, b.cfg.deadLettersConfig()); err != nil {
+	if t.deadLetters, err = b.ensureConsumer(ctx, t.advisories, b.cfg.deadLettersConfig(), advisoriesPulled); err != nil {
 		return err
 	}
-	t.processors, err = b.ensureConsumer(ctx, t.events, b.cfg.processorsConfig())
+	t.processors, err = b.ensureConsumer(ctx, t.events, b.cfg.processorsConfig(), b.cfg.PullBuffer)
 	return err
 }
 
@@ -180,7 +181,8 @@ func (b *Broker) ensureStream(ctx context.Context, want natsjs.StreamConfig) (na
 	return s, nil
 }
 
-func (b *Broker) ensureConsumer(ctx context.Context, s natsjs.Stream, want natsjs.ConsumerConfig) (natsjs.Consumer, error) {
+// ensureConsumer does so for a consumer that is asked for up to batch messages at once.
+func (b *Broker) ensureConsumer(ctx context.Context, s natsjs.Stream, want natsjs.ConsumerConfig, batch int) (natsjs.Consumer, error) {
 	c, err := s.Consumer(ctx, want.Durable)
 	if errors.Is(err, natsjs.ErrConsumerNotFound) {
 		c, err = s.CreateConsumer(ctx, want)
@@ -188,7 +190,7 @@ func (b *Broker) ensureConsumer(ctx context.Context, s natsjs.Stream, want natsj
 	if err != nil {
 		return nil, fmt.Errorf("consumer %s: %w", want.Durable, err)
 	}
-	diffs := consumerDiffs(c.CachedInfo().Config, want)
+	diffs := consumerDiffs(c.CachedInfo().Config, want, s.CachedInfo().Config.Replicas, batch)
 	if len(diffs) == 0 {
 		return c, nil
 	}
@@ -241,9 +243,20 @@ func (ds *differences) compare(field string, have, want any, fixed bool) {
 	}
 }
 
+// allow compares a limit on what may be asked for: there need be none, or one that is
+// not below what we ask for.
+func allow[T int | time.Duration](ds *differences, field string, have, need T) {
+	if have > 0 && have < need {
+		*ds = append(*ds, difference{field, have, fmt.Sprintf("at least %v or none", need), false})
+	}
+}
+
+// streamDiffs compares what the promises rest on. Where a stream is kept, how it is
+// compressed and who else gets a copy of its messages is its server's affair.
 func streamDiffs(have, want natsjs.StreamConfig) (ds differences) {
 	ds.compare("retention", have.Retention, want.Retention, true)
 	ds.compare("storage", have.Storage, want.Storage, true)
+	ds.compare("persist_mode", have.PersistMode, want.PersistMode, true) // async acknowledges before it has written
 	ds.compare("subjects", have.Subjects, want.Subjects, false)
 	ds.compare("discard", have.Discard, want.Discard, false)
 	ds.compare("max_bytes", have.MaxBytes, want.MaxBytes, false)
@@ -257,18 +270,37 @@ func streamDiffs(have, want natsjs.StreamConfig) (ds differences) {
 	ds.compare("no_ack", have.NoAck, want.NoAck, false)
 	ds.compare("sealed", have.Sealed, want.Sealed, true)
 	ds.compare("deny_purge", have.DenyPurge, want.DenyPurge, true)
+	// Messages from elsewhere, and subjects that are not those which were published to.
+	ds.compare("mirror", have.Mirror != nil, want.Mirror != nil, true)
+	ds.compare("sources", len(have.Sources), len(want.Sources), false)
+	ds.compare("subject_transform", have.SubjectTransform != nil, want.SubjectTransform != nil, false)
 	return ds
 }
 
-func consumerDiffs(have, want natsjs.ConsumerConfig) (ds differences) {
+// consumerDiffs compares what the promises rest on, with the replicas of the consumer's
+// stream and how many messages are asked for at once. What an operator does for a
+// while, as a pause, is no difference.
+func consumerDiffs(have, want natsjs.ConsumerConfig, replicas, batch int) (ds differences) {
 	ds.compare("ack_policy", have.AckPolicy, want.AckPolicy, true)
 	ds.compare("deliver_policy", have.DeliverPolicy, want.DeliverPolicy, true)
+	ds.compare("replay_policy", have.ReplayPolicy, want.ReplayPolicy, true)
+	ds.compare("mem_storage", have.MemoryStorage, want.MemoryStorage, true)
 	ds.compare("filter_subject", have.FilterSubject, want.FilterSubject, true)
+	if len(have.FilterSubjects)+len(want.FilterSubjects) > 0 {
+		ds.compare("filter_subjects", have.FilterSubjects, want.FilterSubjects, true)
+	}
+	ds.compare("headers_only", have.HeadersOnly, want.HeadersOnly, false)
+	ds.compare("num_replicas", cmp.Or(have.Replicas, replicas), replicas, false) // 0 is as many as the stream
+	ds.compare("inactive_threshold", have.InactiveThreshold, want.InactiveThreshold, false)
 	ds.compare("ack_wait", have.AckWait, want.AckWait, false)
 	ds.compare("max_deliver", have.MaxDeliver, want.MaxDeliver, false)
 	if len(have.BackOff)+len(want.BackOff) > 0 {
 		ds.compare("backoff", have.BackOff, want.BackOff, false)
 	}
 	ds.compare("max_ack_pending", have.MaxAckPending, want.MaxAckPending, false)
+	ds.compare("priority_policy", have.PriorityPolicy, want.PriorityPolicy, false)
+	allow(&ds, "max_batch", have.MaxRequestBatch, batch)
+	allow(&ds, "max_expires", have.MaxRequestExpires, pullExpires)
+	allow(&ds, "max_bytes", have.MaxRequestMaxBytes, pullMaxBytes)
 	return ds
 }

@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
@@ -29,7 +30,7 @@ func TestEmbeddedFollowsTheConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	stream, consumer := b.topo.Load().events.CachedInfo().Config, info.Config
-	if diffs := append(streamDiffs(stream, cfg.eventsConfig()), consumerDiffs(consumer, cfg.processorsConfig())...); len(diffs) > 0 {
+	if diffs := append(streamDiffs(stream, cfg.eventsConfig()), consumerDiffs(consumer, cfg.processorsConfig(), 1, cfg.PullBuffer)...); len(diffs) > 0 {
 		t.Errorf("not changed: %s", diffs)
 	}
 	if s, err := b.State(t.Context()); err != nil || s.Pending != 3 {
@@ -84,6 +85,113 @@ func TestExternalIsNeverChanged(t *testing.T) {
 	}
 	open(t, cfg) // nothing was changed
 }
+
+// TestAnotherShapeIsNamed: what exists on the broker is as we want it but for one
+// thing that breaks a promise.
+func TestAnotherShapeIsNamed(t *testing.T) {
+	t.Parallel()
+	server := startServer(t, nil)
+	cfg := externalConfig(t, server)
+	conn, err := nats.Connect(server.url())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	js, err := natsjs.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, bend := range map[string]func(s *natsjs.StreamConfig, c *natsjs.ConsumerConfig){
+		"persist_mode is Async, want Default": func(s *natsjs.StreamConfig, _ *natsjs.ConsumerConfig) { s.PersistMode = natsjs.AsyncPersistMode },
+		"sources is 1, want 0": func(s *natsjs.StreamConfig, _ *natsjs.ConsumerConfig) {
+			s.Sources = []*natsjs.StreamSource{{Name: "OTHER"}}
+		},
+		"mirror is true, want false": func(s *natsjs.StreamConfig, _ *natsjs.ConsumerConfig) {
+			s.Subjects, s.Discard, s.Mirror = nil, natsjs.DiscardNew, &natsjs.StreamSource{Name: "OTHER"}
+		},
+		"subject_transform is true": func(s *natsjs.StreamConfig, _ *natsjs.ConsumerConfig) {
+			s.SubjectTransform = &natsjs.SubjectTransformConfig{Source: "events.*", Destination: "events.one"}
+		},
+		"headers_only is true":       func(_ *natsjs.StreamConfig, c *natsjs.ConsumerConfig) { c.HeadersOnly = true },
+		"filter_subject is events.x": func(_ *natsjs.StreamConfig, c *natsjs.ConsumerConfig) { c.FilterSubject = "events.x" },
+		"filter_subjects is [events.x events.y]": func(_ *natsjs.StreamConfig, c *natsjs.ConsumerConfig) {
+			c.FilterSubjects = []string{"events.x", "events.y"}
+		},
+		"mem_storage is true":                  func(_ *natsjs.StreamConfig, c *natsjs.ConsumerConfig) { c.MemoryStorage = true },
+		"replay_policy is original":            func(_ *natsjs.StreamConfig, c *natsjs.ConsumerConfig) { c.ReplayPolicy = natsjs.ReplayOriginalPolicy },
+		"inactive_threshold is 1h0m0s":         func(_ *natsjs.StreamConfig, c *natsjs.ConsumerConfig) { c.InactiveThreshold = time.Hour },
+		"max_batch is 10, want at least 512":   func(_ *natsjs.StreamConfig, c *natsjs.ConsumerConfig) { c.MaxRequestBatch = 10 },
+		"max_expires is 1s, want at least 30s": func(_ *natsjs.StreamConfig, c *natsjs.ConsumerConfig) { c.MaxRequestExpires = time.Second },
+		"max_bytes is 1024, want at least 671": func(_ *natsjs.StreamConfig, c *natsjs.ConsumerConfig) { c.MaxRequestMaxBytes = 1024 },
+		"":                                     func(_ *natsjs.StreamConfig, c *natsjs.ConsumerConfig) { c.MaxRequestBatch, c.Replicas = 100_000, 1 },
+	} {
+		stream, consumer := cfg.eventsConfig(), cfg.processorsConfig()
+		bend(&stream, &consumer)
+		if _, err := js.CreateStream(t.Context(), stream); err != nil {
+			t.Fatalf("%s: %v", want, err)
+		}
+		if _, err := js.CreateConsumer(t.Context(), eventsStream, consumer); err != nil {
+			t.Fatalf("%s: %v", want, err)
+		}
+		b, err := Open(t.Context(), cfg, testDeps())
+		if err == nil {
+			closeBroker(t, b)
+		}
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("Open: %v, want %q", err, want)
+		}
+		if err := js.DeleteStream(t.Context(), eventsStream); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestConsumerOfAnotherReplication is about a cluster's, which one server can't have.
+func TestConsumerOfAnotherReplication(t *testing.T) {
+	want := Defaults().processorsConfig()
+	for have, differs := range map[int]bool{0: false, 3: false, 1: true} {
+		c := want
+		c.Replicas = have
+		if ds := consumerDiffs(c, want, 3, 1); (len(ds) > 0) != differs {
+			t.Errorf("%d replicas on a stream of 3: %s", have, ds)
+		}
+	}
+}
+
+// TestRefusedPullIsTold: a consumer was changed under a running process so that it
+// serves no pull.
+func TestRefusedPullIsTold(t *testing.T) {
+	t.Parallel()
+	cfg := externalConfig(t, startServer(t, nil))
+	deps := testDeps()
+	told := make(chan string, 100)
+	deps.Logger = slog.New(slog.NewTextHandler(writerFunc(func(line string) { told <- line }), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	b := openWith(t, cfg, deps)
+	bent := cfg.processorsConfig()
+	bent.MaxRequestBatch = 1
+	if _, err := b.js.UpdateConsumer(t.Context(), eventsStream, bent); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	pulling := make(chan struct{})
+	go func() { defer close(pulling); _, _ = b.Pull(ctx, 1) }()
+	if line := <-told; !strings.Contains(line, "Exceeded MaxRequestBatch of 1") || !strings.Contains(line, processors) {
+		t.Errorf("told: %s", line)
+	}
+	asked := func() uint64 { b.events.mu.Lock(); defer b.events.mu.Unlock(); return b.events.no }
+	eventually(t, "more pulls", func() bool { return asked() >= 3 })
+	cancel()
+	<-pulling
+	if len(told) > 0 {
+		t.Errorf("told again: %s", <-told)
+	}
+}
+
+// writerFunc is a writer of whole lines.
+type writerFunc func(line string)
+
+func (w writerFunc) Write(p []byte) (int, error) { w(string(p)); return len(p), nil }
 
 func TestStreamOfAnotherKindIsRefused(t *testing.T) {
 	t.Parallel()
