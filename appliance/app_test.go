@@ -101,6 +101,7 @@ func eventBody(key, shipment, status string, at time.Time) []byte {
 // answer is what intake says to an event.
 type answer struct {
 	Status       int
+	RetryAfter   string // the header
 	Acknowledged bool   `json:"acknowledged"`
 	Duplicate    bool   `json:"duplicate"`
 	ErrorCode    string `json:"errorCode"`
@@ -137,7 +138,7 @@ func postTo(address string, scheme *signature.Scheme, body []byte) (answer, erro
 		return answer{}, err
 	}
 	defer resp.Body.Close()
-	out := answer{Status: resp.StatusCode}
+	out := answer{Status: resp.StatusCode, RetryAfter: resp.Header.Get("Retry-After")}
 	return out, json.NewDecoder(resp.Body).Decode(&out)
 }
 

@@ -197,6 +197,7 @@ func TestServerThatHangs(t *testing.T) {
 	l.more(t, 50)
 	l.end()
 	eventually(t, "health", b.Healthy)
+	l.checkAllStored(t, b)
 }
 
 // TestServerThatRefusesUsForAWhile comes back after a restart without our password,
