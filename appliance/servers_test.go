@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ type database struct {
 	backend string
 	address string
 	genuine bool
+	secured *tls.Config // of the proxy, nil for none
 
 	turn sync.RWMutex // held for reading while a command is under way, for writing while it hangs
 	one  sync.Mutex   // held while a command is under way on FerretDB
@@ -120,6 +122,9 @@ func (d *database) connect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if d.secured != nil {
+		ln = tls.NewListener(ln, d.secured)
+	}
 	d.mu.Lock()
 	d.ln, d.address = ln, ln.Addr().String()
 	d.mu.Unlock()
@@ -132,6 +137,19 @@ func (d *database) connect(t *testing.T) {
 			go d.proxy(c)
 		}
 	}()
+}
+
+// secure has the database speak TLS from now on.
+func (d *database) secure(t *testing.T, c certificate) {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.cut()
+	d.secured = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	d.connect(t)
+	d.uri += "&tls=true&tlsCAFile=" + url.QueryEscape(c.cert)
 }
 
 // cut closes every connection and refuses new ones, as a stopped server does.
@@ -226,8 +244,9 @@ type server struct {
 	cmd  *exec.Cmd
 }
 
-// startRedis starts a redis-server, or skips the test where there is none.
-func startRedis(t *testing.T) *server {
+// startRedis starts a redis-server, or skips the test where there is none. It speaks
+// TLS with a certificate.
+func startRedis(t *testing.T, secured ...certificate) *server {
 	t.Helper()
 	binary, err := exec.LookPath("redis-server")
 	if err != nil {
@@ -237,7 +256,12 @@ func startRedis(t *testing.T) *server {
 		t.Skip("redis-server is not installed; install it to run this test")
 	}
 	port := freePort(t)
-	return startServer(t, port, binary, "--port", fmt.Sprint(port), "--bind", "127.0.0.1", "--save", "", "--dir", t.TempDir())
+	argv := []string{binary, "--port", fmt.Sprint(port), "--bind", "127.0.0.1", "--save", "", "--dir", t.TempDir()}
+	for _, c := range secured {
+		argv = append(argv, "--port", "0", "--tls-port", fmt.Sprint(port), "--tls-auth-clients", "no",
+			"--tls-cert-file", c.cert, "--tls-key-file", c.key, "--tls-ca-cert-file", c.cert)
+	}
+	return startServer(t, port, argv...)
 }
 
 // natsBinary builds the nats-server of our go.mod once for all tests.
@@ -254,15 +278,15 @@ var natsBinary = sync.OnceValues(func() (string, error) {
 	return bin, nil
 })
 
-// startNATS starts a nats-server with JetStream.
-func startNATS(t *testing.T) *server {
+// startNATS starts a nats-server with JetStream, and more arguments.
+func startNATS(t *testing.T, more ...string) *server {
 	t.Helper()
 	bin, err := natsBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
 	port := freePort(t)
-	return startServer(t, port, bin, "-a", "127.0.0.1", "-p", fmt.Sprint(port), "-js", "-sd", t.TempDir())
+	return startServer(t, port, append([]string{bin, "-a", "127.0.0.1", "-p", fmt.Sprint(port), "-js", "-sd", t.TempDir()}, more...)...)
 }
 
 func startServer(t *testing.T, port int, argv ...string) *server {
