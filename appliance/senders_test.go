@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/x509"
 	"encoding/base64"
@@ -10,6 +11,7 @@ import (
 	"io"
 	"maps"
 	"math/big"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -123,6 +125,73 @@ func TestEverySenderFromHTTPToShipment(t *testing.T) {
 			a.leadsTo(name, c, sent.body, want)
 		}
 	}
+}
+
+// TestHeadersOnTheWire: names in any case and white space around values are HTTP's
+// business; a header too few or too many is the scheme's, for every preset.
+func TestHeadersOnTheWire(t *testing.T) {
+	t.Parallel()
+	a, schemes := startSenders(t)
+	for name, s := range schemes {
+		cases := senderCases(t, name)
+		i := slices.IndexFunc(cases, func(c senderCase) bool { return c.Path == "" })
+		if i < 0 {
+			continue // signed for another address than a test can have
+		}
+		r := cases[i].sent(t, name, s, time.Now())
+		good := a.cfg.Couriers[name].SuccessStatus
+		expect := func(what string, want int, headers ...signature.Header) {
+			t.Helper()
+			if got := a.onTheWire(name, r, headers); got != want {
+				t.Errorf("%s, %s: answered %d, want %d", name, what, got, want)
+			}
+		}
+		expect("as signed", good, r.headers...)
+		for _, header := range s.Headers() {
+			value, count := r.Header(header)
+			if count == 0 {
+				continue // another name of one that is there
+			}
+			rest := slices.DeleteFunc(slices.Clone(r.headers), func(h signature.Header) bool { return strings.EqualFold(h.Name, header) })
+			with := func(name, value string) []signature.Header {
+				return append(slices.Clone(rest), signature.Header{Name: name, Value: value})
+			}
+			expect(header+" in lower case", good, with(strings.ToLower(header), string(value))...)
+			expect(header+" in upper case", good, with(strings.ToUpper(header), string(value))...)
+			expect("white space around "+header, good, with(header, " \t"+string(value)+" \t")...)
+			expect("no "+header, http.StatusUnauthorized, rest...)
+			expect("an empty "+header, http.StatusUnauthorized, with(header, "")...)
+			expect(header+" twice", http.StatusUnauthorized, append(with(header, string(value)), signature.Header{Name: header, Value: string(value)})...)
+			expect(header+" twice, in two cases", http.StatusUnauthorized, append(with(strings.ToLower(header), string(value)), signature.Header{Name: strings.ToUpper(header), Value: string(value)})...)
+		}
+	}
+}
+
+// onTheWire posts a request with these headers, as they are, and returns the status of
+// the answer.
+func (a *testApp) onTheWire(courier string, r *sentRequest, headers []signature.Header) int {
+	a.t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(a.publicURL(), "http://"))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer conn.Close()
+	var raw bytes.Buffer
+	fmt.Fprintf(&raw, "POST /v1/events/courier/%s?%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n", courier, r.query, len(r.body))
+	for _, h := range headers {
+		fmt.Fprintf(&raw, "%s:%s\r\n", h.Name, h.Value)
+	}
+	raw.WriteString("\r\n")
+	raw.Write(r.body)
+	if _, err := conn.Write(raw.Bytes()); err != nil {
+		a.t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode
 }
 
 // wantedShipment is what the cases that were sent so far tell of a shipment.

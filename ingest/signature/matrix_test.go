@@ -40,6 +40,7 @@ func TestEverySender(t *testing.T) {
 			s.checkBody(t, scheme)
 			s.checkTime(t, scheme)
 			s.checkPlace(t, scheme)
+			s.checkHeaders(t, scheme)
 			s.checkSpelling(t, scheme)
 		})
 	}
@@ -157,6 +158,34 @@ func (s *sender) checkPlace(t *testing.T, scheme *Scheme) {
 	r, whole = fresh()
 	r.swap(whole, "")
 	outcome(t, "empty", scheme, r, noon, "", Missing)
+}
+
+// checkHeaders: each header that a request is verified by is absent, empty, or there
+// twice, as it was or with another value behind it.
+func (s *sender) checkHeaders(t *testing.T, scheme *Scheme) {
+	t.Helper()
+	for _, name := range scheme.Headers() {
+		r := signed(t, s.signer(t, "new"), payload, noon)
+		value, count := r.Header(name)
+		if count == 0 { // another name of one that is there, and counts: Svix sends both
+			r.set(name, "other")
+			outcome(t, "with "+name+" beside its other name", scheme, r, noon, "new", accepted)
+			continue
+		}
+		whole := string(value)
+		r.set(name)
+		outcome(t, "without "+name, scheme, r, noon, "", Missing)
+		r.set(name, "")
+		outcome(t, "with an empty "+name, scheme, r, noon, "", Missing)
+		r.set(name, " \t")
+		outcome(t, "with a blank "+name, scheme, r, noon, "", Missing)
+		r.set(name, whole, whole)
+		outcome(t, "with "+name+" twice", scheme, r, noon, "", Doubled)
+		r.set(name, whole, "other")
+		outcome(t, "with another "+name+" behind it", scheme, r, noon, "", Doubled)
+		r.set(name, whole)
+		outcome(t, "with "+name+" again", scheme, r, noon, "new", accepted)
+	}
 }
 
 // checkSpelling: the signature in another case, cut short, with white space.
