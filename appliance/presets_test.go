@@ -261,6 +261,33 @@ func TestPresetsAreComplete(t *testing.T) {
 	}
 }
 
+// TestKeysAreSigned: who repeats a signed request with something else changed makes no
+// other event of it.
+func TestKeysAreSigned(t *testing.T) {
+	placeholder := regexp.MustCompile(`\{(header:)?([^}]*)\}`)
+	for name, p := range presetTables(t) {
+		scheme, _ := compiled(t, &p.Courier, 0)
+		binding := scheme.Binding()
+		if !binding.Body && len(binding.Members) == 0 {
+			continue // nothing is
+		}
+		key := p.Courier.Event.Key
+		if len(key) == 0 {
+			key = p.Courier.Event.EventID
+		}
+		for _, m := range placeholder.FindAllStringSubmatch(strings.Join(key, " "), -1) {
+			signed := binding.Body || slices.Contains(p.Courier.Timestamp.Names, m[2]) ||
+				slices.ContainsFunc(binding.Members, func(member string) bool { return strings.HasPrefix(m[2], member+".") })
+			if m[1] != "" {
+				signed = slices.Contains(scheme.Headers(), strings.ToLower(m[2]))
+			}
+			if !signed {
+				t.Errorf("%s names its events by %s, which is not signed", name, m[0])
+			}
+		}
+	}
+}
+
 // TestPresetsOfOnePayloadAgree keeps the mappings alike of those who send the same
 // payload and prove it in different ways.
 func TestPresetsOfOnePayloadAgree(t *testing.T) {
