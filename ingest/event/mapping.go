@@ -50,7 +50,8 @@ type Mapping struct {
 	Substatus []string `koanf:"substatus"`
 	// States lists, for each state of our vocabulary, the sender's statuses that
 	// mean it: "InTransit", or with Substatus also "TRANSIT/out_for_delivery",
-	// which wins over "TRANSIT" alone. Letter case and white space around them
+	// which wins over "TRANSIT" alone; of several substatuses that stand there the first
+	// counts that is listed with the status. Letter case and white space around them
 	// don't matter. With a table only the table counts, and what it does not list
 	// is kept raw as [StateUnknown]; without one [ParseState] decides.
 	States map[State][]string `koanf:"states"`

@@ -117,11 +117,24 @@ func (m *reading) readStatus(s *report, to *string, state *State) {
 	if message := textFault(memberStatus, text); message != "" {
 		m.faultAt(t, message)
 	}
-	sub, t, got := m.first(s.substatus)
-	if got == wrong {
-		m.blameParts(t, wrong)
+	*to, *state = text, s.states.of(text, m.listed(s, text))
+}
+
+// listed returns the first of the substatuses that the table lists with status; "" when
+// it lists none of them.
+func (m *reading) listed(s *report, status string) string {
+	for i := range s.substatus {
+		t := &s.substatus[i]
+		sub, got := m.fillIn(t)
+		if got == wrong {
+			m.blameParts(t, wrong)
+			return ""
+		}
+		if got == filled && s.states.lists(status, sub) {
+			return sub
+		}
 	}
-	*to, *state = text, s.states.of(text, sub)
+	return ""
 }
 
 // addCheckpoint adds what an element of the list tells.

@@ -56,6 +56,13 @@ func (c *compiler) states(key string, table map[State][]string) states {
 	return out
 }
 
+// lists reports whether the table has status with substatus.
+func (s states) lists(status, substatus string) bool {
+	var room [128]byte
+	_, ok := s[string(appendPair(room[:0], status, substatus))]
+	return ok
+}
+
 // of returns what a sender's status means. It does not allocate for texts of
 // usual length.
 func (s states) of(status, substatus string) State {
@@ -63,17 +70,20 @@ func (s states) of(status, substatus string) State {
 		return ParseState(status)
 	}
 	var room [128]byte
-	folded := appendFolded(room[:0], status)
 	if substatus != "" {
-		both := appendFolded(append(folded, '/'), substatus)
-		if state, ok := s[string(both)]; ok {
+		if state, ok := s[string(appendPair(room[:0], status, substatus))]; ok {
 			return state
 		}
 	}
-	if state, ok := s[string(folded)]; ok {
+	if state, ok := s[string(appendFolded(room[:0], status))]; ok {
 		return state
 	}
 	return StateUnknown
+}
+
+// appendPair appends status and substatus as the table has them.
+func appendPair(b []byte, status, substatus string) []byte {
+	return appendFolded(append(appendFolded(b, status), '/'), substatus)
 }
 
 // appendFolded appends s in lower case and without white space around it.

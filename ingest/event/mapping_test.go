@@ -132,6 +132,30 @@ func TestMappedSingle(t *testing.T) {
 	}
 }
 
+// TestMappedSubstatuses: of several the first counts that the table knows.
+func TestMappedSubstatuses(t *testing.T) {
+	t.Parallel()
+	d := mustDecoder(t, small(func(m *Mapping) {
+		m.Status, m.Substatus = []string{"{s}"}, []string{"{code}", "{urgent}"}
+		m.States = map[State][]string{StateInTransit: {"T"}, StateAvailableForPickup: {"T/desk"}, StateAttemptFailed: {"T/true"}}
+	}))
+	for more, want := range map[string]State{
+		`"s":"T"`:                                 StateInTransit,
+		`"s":"T","code":"desk"`:                   StateAvailableForPickup,
+		`"s":"T","code":"Desk","urgent":true`:     StateAvailableForPickup,
+		`"s":"T","code":"lost","urgent":true`:     StateAttemptFailed,
+		`"s":"T","code":"lost","urgent":false`:    StateInTransit,
+		`"s":"T","code":null,"urgent":true`:       StateAttemptFailed,
+		`"s":"other","code":"desk","urgent":true`: StateUnknown,
+	} {
+		var e Event
+		body := `{"id":"a","at":"2026-03-02T12:00:00Z","data":{"parcel":{"number":"n"}},` + more + `}`
+		if faults := d.Decode(Input{Body: []byte(body)}, &e, nil); len(faults) > 0 || e.State != want {
+			t.Errorf("%s: state %q and faults %v, want %q", more, e.State, faults, want)
+		}
+	}
+}
+
 func TestMappedFaults(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", MaxIDBytes+1)
