@@ -1,6 +1,9 @@
 package main
 
 import (
+	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/signature"
@@ -25,7 +28,7 @@ func (a *App) courierInfos() []ops.CourierInfo {
 		info := ops.CourierInfo{
 			Name: name, Preset: c.Preset, Scheme: c.Scheme, Mode: c.Mode, Path: "/v1/events/courier/" + name,
 			Default: name == now.defaultCourier(), Unverified: known[c.Preset].Unverified, Mapped: !c.canonical(),
-			Binding: binding.String(), BindsBody: binding.Body, Fresh: binding.Fresh,
+			Binding: binding.String(), BindsBody: binding.Body, Fresh: binding.Fresh, UnsignedID: c.unsignedID(scheme),
 			Networks: c.Networks, RatePerSecond: c.RatePerSecond, MaxConcurrent: c.MaxConcurrent,
 			MaxBodyBytes: c.MaxBodyBytes, SuccessStatus: c.SuccessStatus,
 		}
@@ -42,6 +45,24 @@ func (a *App) courierInfos() []ops.CourierInfo {
 		infos = append(infos, info)
 	}
 	return infos
+}
+
+// headerIn finds the headers that a template looks at.
+var headerIn = regexp.MustCompile(`\{header:([^}]+)\}`)
+
+// unsignedID returns a header that tells the courier's events apart although its
+// requests are not verified by it; "" for none.
+func (c Courier) unsignedID(scheme *signature.Scheme) string {
+	key := c.Event.Key
+	if len(key) == 0 {
+		key = c.Event.EventID
+	}
+	for _, m := range headerIn.FindAllStringSubmatch(strings.Join(key, " "), -1) {
+		if name := strings.ToLower(m[1]); !slices.Contains(scheme.Headers(), name) {
+			return name
+		}
+	}
+	return ""
 }
 
 func keyInfo(k signature.KeyInfo, now time.Time) ops.KeyInfo {

@@ -288,6 +288,19 @@ func TestKeysAreSigned(t *testing.T) {
 	}
 }
 
+func TestUnsignedIDs(t *testing.T) {
+	presets := presetTables(t)
+	for name, id := range map[string]string{"github": "{header:X-Event}:{id}", "shipbob": "{header:webhook-id}", "easypost": "{id}"} {
+		p := presets[name]
+		scheme, _ := compiled(t, &p.Courier, 0)
+		p.Courier.Event.Key = []string{"{id}", id}
+		want := map[string]string{"github": "x-event"}[name]
+		if got := p.Courier.unsignedID(scheme); got != want {
+			t.Errorf("%s named by %s: %q is not signed, want %q", name, id, got, want)
+		}
+	}
+}
+
 // TestPresetsOfOnePayloadAgree keeps the mappings alike of those who send the same
 // payload and prove it in different ways.
 func TestPresetsOfOnePayloadAgree(t *testing.T) {

@@ -74,6 +74,7 @@ func (c *CourierInfo) warnings() (texts []string) {
 	warn(c.Mode == ModeObserve, "observe mode: its requests are accepted without proof of who sent them")
 	warn(c.Unverified, "preset "+c.Preset+" follows a third party's description: see in observe mode that it is right")
 	warn(!c.BindsBody, "its proof does not bind the body: whoever sees one of its requests can send others")
+	warn(c.UnsignedID != "", "its events are named by the header "+c.UnsignedID+", which its proof does not cover: who repeats a request with another one makes another event")
 	warn(c.PublicKeys == nil && len(c.Keys) > 0 && !c.hasValidKey(), "none of its keys is valid now")
 	if c.PublicKeys != nil {
 		warn(c.PublicKeys.Problem != "", "its public keys could not be loaded: "+c.PublicKeys.Problem)

@@ -39,9 +39,10 @@ type CourierInfo struct {
 	Unverified bool `json:"unverified"`
 	Mapped     bool `json:"mapped"` // reads its own payload by a mapping
 
-	Binding    string         `json:"binding"`   // what of a request its proof covers, for people
-	BindsBody  bool           `json:"bindsBody"` // all of the body
-	Fresh      bool           `json:"fresh"`     // an old request is refused when it comes again
+	Binding    string         `json:"binding"`              // what of a request its proof covers, for people
+	BindsBody  bool           `json:"bindsBody"`            // all of the body
+	Fresh      bool           `json:"fresh"`                // an old request is refused when it comes again
+	UnsignedID string         `json:"unsignedId,omitempty"` // a header that names its events, and that its proof does not cover
 	Keys       []KeyInfo      `json:"keys"`
 	PublicKeys *KeySourceInfo `json:"publicKeys,omitempty"` // nil for none
 

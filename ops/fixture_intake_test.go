@@ -163,6 +163,7 @@ func sampleCouriers() []CourierInfo {
 	old.Keys = []KeyInfo{{ID: "77aa", NotAfter: noon.Add(-time.Hour), State: KeyExpired}}
 	open := courier("open", "static_header")
 	open.Preset, open.Unverified, open.Mode, open.BindsBody, open.Fresh = "bosta", true, ModeObserve, false, false
+	open.UnsignedID = "x-event-id"
 	open.Binding, open.Mapped, open.Networks, open.RatePerSecond = "nothing of the body, not the time", true, []string{"192.0.2.0/24"}, 50
 	rsa := courier("rsa", "rsa")
 	rsa.Preset, rsa.Keys = "shipengine", nil
