@@ -59,6 +59,7 @@ func (f *fleet) shareDatabase() {
 		"APPLIANCE_PERSISTENCE__LEDGER_TTL="+cfg.Persistence.LedgerTTL.String(),
 		"APPLIANCE_PERSISTENCE__DEAD_LETTER_TTL="+cfg.Persistence.DeadLetterTTL.String(),
 		"APPLIANCE_PERSISTENCE__INGESTION_TTL="+cfg.Persistence.IngestionTTL.String(),
+		"APPLIANCE_PERSISTENCE__MONGO_TIMEOUT="+cfg.Persistence.MongoTimeout.String(),
 		fmt.Sprint("APPLIANCE_PROCESS__BATCH_SIZE=", cfg.Process.BatchSize),
 	)
 }

@@ -133,10 +133,10 @@ func (p *peer) hears(start string) {
 func TestPipeSpeaks(t *testing.T) {
 	t.Parallel()
 	var got []string
-	reads := make(chan struct{}, 100)
+	reads := make(chan int, 100) // how many there are by then
 	p := &pipe{
 		onFrame: func(f frame) { got = append(got, fmt.Sprintf("%s %s %d", f.subject, f.header, len(f.data))) },
-		onRead:  func() { reads <- struct{}{} },
+		onRead:  func() { reads <- len(got) },
 		onLost:  func(error) {}, onBack: func() {},
 	}
 	far := <-pipeTo(t, p)
@@ -173,7 +173,7 @@ func TestPipeSpeaks(t *testing.T) {
 	far.say(fmt.Sprintf("MSG in.0-0 1 %d\r\n%s", len(big), big[:10]))
 	far.say(big[10:] + "\r\nHMSG in.1-0 1 16 16\r\nNATS/1.0 503\r\n\r")
 	far.say("\n\r\n")
-	eventually(t, "both answers", func() bool { <-reads; return len(got) == 2 })
+	eventually(t, "both answers", func() bool { return <-reads == 2 })
 	if want := []string{fmt.Sprintf("in.0-0  %d", len(big)), "in.1-0 NATS/1.0 503\r\n\r\n 0"}; got[0] != want[0] || got[1] != want[1] {
 		t.Errorf("answers %q, want %q", got, want)
 	}
