@@ -17,7 +17,7 @@ import (
 
 // pace is the workers' between two batches that are not full: long against a flush
 // of the disk, short against what anybody waits for an event's outcome.
-const pace = 10 * time.Millisecond
+const pace = 40 * time.Millisecond
 
 // manyInFlight is how many publishes wait for the broker when more come in than the
 // machine can take; what is due to a flush alone is a fraction of it.
