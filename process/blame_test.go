@@ -48,7 +48,7 @@ func TestFaultOfOneEventCostsItsNeighboursNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := newDesk(t)
 			test.spoil(d.store)
-			l, _, stop := running(t, d)
+			l, stop := running(t, d)
 			var batch []event.Delivery
 			for i := range 9 {
 				batch = append(batch, d.arrives(fmt.Sprintf("k%d", i), fmt.Sprintf("s%d", i), "in_transit", noon))
@@ -86,7 +86,7 @@ func TestBatchTooLargeForTheStoreIsTakenApart(t *testing.T) {
 			}
 			return nil
 		}
-		l, _, stop := running(t, d)
+		l, stop := running(t, d)
 		var batch []event.Delivery
 		for i := range 16 {
 			batch = append(batch, d.arrives(fmt.Sprintf("k%d", i), fmt.Sprintf("s%d", i), "in_transit", noon))
@@ -121,7 +121,7 @@ func TestOutageThatAnswersPingsCostsNoAttempt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := newDesk(t)
 			d.store.whole = trouble
-			l, _, stop := running(t, d)
+			l, stop := running(t, d)
 			in := d.arrives("a", "s", "in_transit", noon)
 			in.Attempt = 2
 			l.batches <- []event.Delivery{in, d.arrives("b", "s2", "in_transit", noon)}

@@ -39,9 +39,6 @@ type WorkerConfig struct {
 	// KeepAlive is how often the broker is told that a batch is still being
 	// worked on; well under its ack wait.
 	KeepAlive time.Duration
-	// Abort, when closed, drops the batch in hand: nothing of it is settled and
-	// the broker hands it out again. Nil for never.
-	Abort <-chan struct{}
 }
 
 // Worker takes batches from the queue to the handler, one at a time. Several may
@@ -75,16 +72,8 @@ const (
 // because that has spent an attempt, and returns. It is safe to end it in any
 // other way as well: what was not settled comes again.
 func (w *Worker) Run(ctx context.Context) error {
-	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
+	hard := context.WithoutCancel(ctx)
 	defer w.Pulse.beat(phaseStopped)
-	go func() {
-		select {
-		case <-w.Config.Abort:
-			cancel()
-		case <-hard.Done():
-		}
-	}()
 	pause := newPause()
 	for ctx.Err() == nil {
 		if !w.storeAnswers(ctx) {
@@ -108,14 +97,13 @@ func (w *Worker) Run(ctx context.Context) error {
 			w.due = w.next(began, time.Now(), len(batch) == w.Config.BatchSize)
 		}
 	}
-	for !w.aborted() {
+	for {
 		batch, err := w.pull(hard, drainPatience)
 		if err != nil || len(batch) == 0 {
-			break
+			return nil
 		}
 		w.work(ctx, hard, batch)
 	}
-	return nil
 }
 
 // next returns when the next batch is due, after one that took from began to now.
@@ -199,9 +187,6 @@ func (w *Worker) work(ctx, hard context.Context, batch []event.Delivery) {
 		if doubts >= manyDoubts {
 			verdicts, err = w.apart(ctx, hard, batch, err)
 		}
-		if w.aborted() {
-			return
-		}
 		if err == nil {
 			w.reached = true
 			w.settle(batch, verdicts)
@@ -243,16 +228,6 @@ func (w *Worker) apart(ctx, hard context.Context, batch []event.Delivery, cause 
 		verdicts = append(verdicts, decided...)
 	}
 	return verdicts, nil
-}
-
-// aborted reports whether the batch in hand is to be dropped.
-func (w *Worker) aborted() bool {
-	select {
-	case <-w.Config.Abort:
-		return true
-	default:
-		return false
-	}
 }
 
 // handle guards against a handler that panics: the batch is then taken apart, so

@@ -60,14 +60,14 @@ func (l *line) next(t *testing.T) settlement {
 	}
 }
 
-// running starts a worker on a desk and returns its queue, its abort, and a
-// function that stops it and waits.
-func running(t *testing.T, d *desk) (l *line, abort chan struct{}, stop func()) {
+// running starts a worker on a desk and returns its queue, and a function that stops
+// it and waits.
+func running(t *testing.T, d *desk) (l *line, stop func()) {
 	t.Helper()
-	l, abort = newLine(), make(chan struct{})
+	l = newLine()
 	w := &Worker{
 		Queue: l, Handler: d.Handler, Log: slog.New(slog.DiscardHandler), Pulse: &Pulse{},
-		Config: WorkerConfig{BatchSize: 16, KeepAlive: 5 * time.Millisecond, Abort: abort},
+		Config: WorkerConfig{BatchSize: 16, KeepAlive: 5 * time.Millisecond},
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -89,12 +89,12 @@ func running(t *testing.T, d *desk) (l *line, abort chan struct{}, stop func()) 
 		}
 	})
 	t.Cleanup(stop)
-	return l, abort, stop
+	return l, stop
 }
 
 func TestWorkerSettlesWhatTheHandlerDecides(t *testing.T) {
 	d := newDesk(t)
-	l, _, _ := running(t, d)
+	l, _ := running(t, d)
 	l.batches <- []event.Delivery{d.arrives("a", "s", "in_transit", noon)}
 	if s := l.next(t); s.Action != event.Ack || s.Key != "a" {
 		t.Errorf("settled %+v", s)
@@ -103,7 +103,7 @@ func TestWorkerSettlesWhatTheHandlerDecides(t *testing.T) {
 
 func TestWorkerHoldsTheBatchWhileTheStoreIsDown(t *testing.T) {
 	d := newDesk(t)
-	l, _, _ := running(t, d)
+	l, _ := running(t, d)
 	d.goesDown(t)
 	l.batches <- []event.Delivery{d.arrives("a", "s", "in_transit", noon)}
 	for range 3 { // the broker hears that the batch is alive
@@ -132,7 +132,7 @@ func TestWorkerHoldsTheBatchWhileTheStoreIsDown(t *testing.T) {
 func TestWorkerPullsNothingBeforeTheStoreAnswers(t *testing.T) {
 	d := newDesk(t)
 	d.store.down = event.Errorf(event.DependencyDown, "memory", "gone")
-	l, _, _ := running(t, d)
+	l, _ := running(t, d)
 	l.batches <- []event.Delivery{d.arrives("a", "s", "in_transit", noon)}
 	d.waits(t, "ping", 3)
 	if n := len(l.batches); n != 1 {
@@ -176,7 +176,7 @@ func (d *desk) goesDown(t *testing.T) {
 
 func TestWorkerStopsDuringAnOutage(t *testing.T) {
 	d := newDesk(t)
-	l, _, stop := running(t, d)
+	l, stop := running(t, d)
 	d.goesDown(t)
 	l.batches <- []event.Delivery{d.arrives("a", "s", "in_transit", noon)}
 	<-l.alive
@@ -196,7 +196,7 @@ func TestPanickingEventIsRetriedAndItsNeighboursAreNot(t *testing.T) {
 		}
 		return nil
 	}
-	l, _, _ := running(t, d)
+	l, _ := running(t, d)
 	l.batches <- []event.Delivery{
 		d.arrives("a", "s1", "in_transit", noon), d.arrives("poison", "s2", "in_transit", noon), d.arrives("b", "s3", "in_transit", noon),
 	}
@@ -209,25 +209,6 @@ func TestPanickingEventIsRetriedAndItsNeighboursAreNot(t *testing.T) {
 		if s.Action != want {
 			t.Errorf("%s was settled with %v, want %v", s.Key, s.Action, want)
 		}
-	}
-}
-
-func TestAbortedWorkerSettlesNothing(t *testing.T) {
-	d := newDesk(t)
-	entered, release := make(chan struct{}), make(chan struct{})
-	d.store.fail = func(event.Change) error {
-		close(entered)
-		<-release
-		return context.Canceled
-	}
-	l, abort, stop := running(t, d)
-	l.batches <- []event.Delivery{d.arrives("a", "s", "in_transit", noon)}
-	<-entered
-	close(abort)
-	close(release)
-	stop()
-	if n := len(l.settled); n != 0 {
-		t.Errorf("%d deliveries were settled after the abort", n)
 	}
 }
 
