@@ -17,6 +17,8 @@ import (
 	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/providers/structs"
 	"github.com/knadh/koanf/v2"
+
+	"github.com/fincart/courier-gateway/jetstream"
 )
 
 const (
@@ -274,9 +276,6 @@ func (l *Loaded) settings() ([]setting, error) {
 	return all, nil
 }
 
-// userinfo is all of an address up to its host.
-var userinfo = regexp.MustCompile(`^(\w+://)?.*@`)
-
 // printable renders durations as people write them; secrets print as their
 // references, see [Secret.String], and addresses without credentials: a user without
 // a password is a token to NATS.
@@ -285,7 +284,7 @@ func printable(value any) any {
 	case []string:
 		shown := []string{}
 		for _, s := range v {
-			shown = append(shown, userinfo.ReplaceAllString(s, "${1}xxxxx@"))
+			shown = append(shown, jetstream.WithoutCredentials(s))
 		}
 		return shown
 	case fmt.Stringer:

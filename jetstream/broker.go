@@ -164,10 +164,12 @@ func (b *Broker) openStore(flush func() error) error {
 		return err
 	}
 	b.server, b.recent = newEmbedded(b.cfg, b.log), newRecent(b.cfg.DuplicateWindow, 0)
-	if err := b.flusher.repair(b.server.storeDir()); err != nil {
-		return fmt.Errorf("the disk of %s does not take what is written to it, make it work or free space, and start again: %w", dir, err)
+	if _, failed := b.flusher.state(); failed != nil {
+		if err := b.flusher.repair(b.server.storeDir()); err != nil {
+			return fmt.Errorf("the disk of %s does not take what is written to it, make it work or free space, and start again: %w", dir, err)
+		}
+		b.gate.open(flushFailed)
 	}
-	b.gate.open(flushFailed)
 	if err := b.dropUnwritten(); err != nil {
 		return err
 	}
@@ -253,7 +255,7 @@ func (b *Broker) startParts(ctx context.Context) (err error) {
 	if b.cfg.Consume {
 		b.events = newPuller(b.consume, eventsStream, processors, b.cfg.PullBuffer, b.cfg.AckWait)
 		b.start(ctx, "pull of events", b.events.run)
-		b.advisories = newPuller(b.consume, advisoriesStream, deadLetters, 256, advisoryAckWait)
+		b.advisories = newPuller(b.consume, advisoriesStream, deadLetters, advisoriesPulled, advisoryAckWait)
 		b.start(ctx, "pull of advisories", b.advisories.run)
 		b.onStop("pulling", b.StopPulling)
 		b.start(ctx, "retention", b.keepHistory)

@@ -58,7 +58,7 @@ func (b *Broker) dial(ctx context.Context, role string, more ...nats.Option) (*n
 	opts = append(opts, more...)
 	c, err := dialUntil(ctx, address, opts)
 	if err != nil {
-		return nil, fmt.Errorf("connect to the broker at %s: %w", withoutCredentials(address), err)
+		return nil, fmt.Errorf("connect to the broker at %s: %w", WithoutCredentials(address), err)
 	}
 	b.onStop(role+" connection", func(ctx context.Context) error {
 		if c.IsConnected() {
@@ -226,9 +226,9 @@ func (n *news) is(text string) bool {
 // userinfo is all of a URL up to its host.
 var userinfo = regexp.MustCompile(`^(\w+://)?.*@`)
 
-// withoutCredentials returns a list of URLs as it may be shown: without the user
-// too, because one that has no password is a token.
-func withoutCredentials(urls string) string {
+// WithoutCredentials returns a comma-separated list of URLs as it may be shown:
+// without the users too, because one that has no password is a token.
+func WithoutCredentials(urls string) string {
 	shown := strings.Split(urls, ",")
 	for i, s := range shown {
 		shown[i] = userinfo.ReplaceAllString(s, "${1}xxxxx@")

@@ -51,7 +51,7 @@ func TestAddressesAreShownWithoutCredentials(t *testing.T) {
 		"nats://u:p@h,s3cr3t@i:4222,tls://u:a@b@j": "nats://xxxxx@h,xxxxx@i:4222,tls://xxxxx@j",
 		"nats://s3c%zz@h":                          "nats://xxxxx@h",
 	} {
-		if got := withoutCredentials(in); got != want {
+		if got := WithoutCredentials(in); got != want {
 			t.Errorf("%s: shown as %s, want %s", in, got, want)
 		}
 	}
