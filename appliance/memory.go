@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -21,17 +22,24 @@ type tidier struct {
 }
 
 const (
-	quietBytes  = 1 << 20  // less than that in a second is no load
-	worthBytes  = 32 << 20 // less than that is not worth a collection
-	expiryTurns = 4        // quiet turns after which caches have expired
+	quietBytes  = 4 << 20 // less than that in a second is no load
+	worthBytes  = 8 << 20 // less than that is not worth a collection
+	expiryTurns = 4       // quiet turns after which caches have expired
 )
 
 func newTidier() *tidier {
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 	return &tidier{
-		every: 5 * time.Second, free: debug.FreeOSMemory,
+		every: 5 * time.Second, free: giveBack,
 		allocated: func() uint64 { metrics.Read(sample); return sample[0].Value.Uint64() },
 	}
+}
+
+// giveBack collects and returns what is free to the system. It takes two
+// collections: what a [sync.Pool] holds survives the first.
+func giveBack() {
+	runtime.GC()
+	debug.FreeOSMemory()
 }
 
 // run tidies until ctx ends.

@@ -26,15 +26,15 @@ func TestTidierWaitsForTheLoadToEnd(t *testing.T) {
 			freed int64 // by the end of it
 		}{
 			{"a start that takes much", 100 << 20, 1, 0},
-			{"rest after it", 1 << 20, 3, 1},
-			{"rest until caches have expired", 1 << 20, 2, 2},
+			{"rest after it", 1 << 18, 3, 1},
+			{"rest until caches have expired", 1 << 18, 2, 2},
 			{"load", 50 << 20, 10, 2},
-			{"rest", 1 << 20, 1, 3},
+			{"rest", 1 << 18, 1, 3},
 			{"load again, before caches have expired", 50 << 20, 2, 3},
-			{"rest", 1 << 20, 1, 4},
-			{"more rest", 1 << 20, 20, 5},
-			{"rest that adds up", 1 << 20, 20, 6},
-			{"little load", 6 << 20, 3, 6},
+			{"rest", 1 << 18, 1, 4},
+			{"more rest", 1 << 18, 20, 5},
+			{"rest that adds up", 1 << 18, 20, 6},
+			{"little load", 21 << 20, 3, 6},
 		} {
 			for range step.turns {
 				allocated.Add(step.bytes)

@@ -20,14 +20,21 @@ import (
 const (
 	waiting     = 1_000_000
 	idleMemory  = 150 << 20 // of an appliance with nothing to do
-	moreMemory  = 50 << 20  // for the events that wait
+	moreMemory  = 50 << 20  // for the events that wait, whatever else goes on
 	emptyStart  = time.Second
 	loadedStart = 5 * time.Second
 )
 
+const (
+	fewEvents      = 50_000 // that wait while it is measured what the load itself takes
+	lightPerSecond = 300
+	lightFor       = 30 * time.Second
+)
+
 // TestMillionEventsWait lets a million events wait, all of them within the
-// duplicate window, and holds the appliance to what that may cost: memory, and
-// the time of a start after a clean stop and after a kill.
+// duplicate window, and holds the appliance to what that may cost: memory at rest,
+// under a full load and beside light traffic, each compared with the same without
+// a backlog; and the time of a start after a clean stop and after a kill.
 func TestMillionEventsWait(t *testing.T) {
 	if !*drills {
 		t.Skip("sends a million events, which takes a minute; run with -args -drills")
@@ -46,9 +53,11 @@ func TestMillionEventsWait(t *testing.T) {
 	}
 
 	scheme := demoScheme(t, dir)
-	sending := time.Now()
-	c.sendMany(scheme, waiting)
-	t.Logf("%d events sent in %v, then %d MiB, at most %d MiB", waiting, time.Since(sending), c.memory("VmRSS")>>20, c.memory("VmHWM")>>20)
+	light := c.peak("light traffic", func() { c.sendLight(scheme, "before-") })
+	full := c.peak("full load, few events waiting", func() { c.sendMany(scheme, 0, fewEvents) })
+	c.peak("full load, a million events waiting in the end", func() { c.sendMany(scheme, fewEvents, waiting) }).within(full.bytes + moreMemory)
+	c.settlesAt(idle + moreMemory)
+	c.peak("light traffic beside a million events", func() { c.sendLight(scheme, "beside-") }).within(light.bytes + moreMemory)
 	c.settlesAt(idle + moreMemory)
 
 	for _, end := range []struct {
@@ -67,10 +76,7 @@ func TestMillionEventsWait(t *testing.T) {
 			t.Errorf("the start after %s took %v, want %v", end.name, took, loadedStart)
 		}
 		c.settlesAt(idle + moreMemory)
-		conn, err := net.Dial("tcp", strings.TrimPrefix(c.public, "http://"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		conn := c.dial()
 		for _, i := range []int{0, waiting / 2, waiting - 1} {
 			if answer, err := exchange(conn, bufio.NewReader(conn), waitingEvent(scheme, i)); err != nil || !strings.Contains(answer, `"duplicate":true`) {
 				t.Errorf("after %s, event %d sent again is answered %q, %v", end.name, i, answer, err)
@@ -93,10 +99,65 @@ func waitingEvent(scheme *signature.Scheme, i int) []byte {
 	return signedRequest(scheme, "waiting-"+strconv.Itoa(i), i/4, time.Now())
 }
 
-// sendMany sends n events over 100 connections; each must be accepted.
-func (c *child) sendMany(scheme *signature.Scheme, n int64) {
+// peak returns the most that the process holds meanwhile.
+func (c *child) peak(what string, do func()) peak {
+	c.t.Helper()
+	// The system starts to measure anew: proc(5), clear_refs.
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", c.cmd.Process.Pid), []byte("5"), 0); err != nil {
+		c.t.Fatal(err)
+	}
+	start := time.Now()
+	do()
+	p := peak{c.t, what, c.memory("VmHWM")}
+	c.t.Logf("%s: at most %d MiB in %v", what, p.bytes>>20, time.Since(start).Round(time.Second))
+	return p
+}
+
+type peak struct {
+	t     *testing.T
+	what  string
+	bytes int64
+}
+
+func (p peak) within(most int64) {
+	p.t.Helper()
+	if p.bytes > most {
+		p.t.Errorf("%s: it holds %d bytes, want %d at most", p.what, p.bytes, most)
+	}
+}
+
+// sendLight sends few events a second for a while; each must be accepted.
+func (c *child) sendLight(scheme *signature.Scheme, tag string) {
+	c.t.Helper()
+	conn := c.dial()
+	defer conn.Close()
+	in := bufio.NewReader(conn)
+	tick := time.NewTicker(time.Second / lightPerSecond)
+	defer tick.Stop()
+	for i, end := 0, time.Now().Add(lightFor); time.Now().Before(end); i++ {
+		<-tick.C
+		if _, err := exchange(conn, in, signedRequest(scheme, tag+strconv.Itoa(i), i/4, time.Now())); err != nil {
+			c.t.Fatalf("event %d: %v", i, err)
+		}
+	}
+}
+
+// dial connects to the couriers' listener.
+func (c *child) dial() net.Conn {
+	c.t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(c.public, "http://"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return conn
+}
+
+// sendMany sends the events from first to n over 100 connections; each must be
+// accepted.
+func (c *child) sendMany(scheme *signature.Scheme, first, n int64) {
 	c.t.Helper()
 	var next atomic.Int64
+	next.Store(first)
 	var wg sync.WaitGroup
 	for range 100 {
 		wg.Go(func() {
@@ -141,10 +202,22 @@ func (c *child) memory(name string) int64 {
 	return 0
 }
 
-// settlesAt waits until the process holds no more memory than that.
+// settlesAt waits until the process holds no more memory than that, for ten seconds
+// on end so that a moment's low does not count.
 func (c *child) settlesAt(most int64) {
 	c.t.Helper()
+	const within, rest = 30 * time.Second, 10 * time.Second
 	start := time.Now()
-	eventually(c.t, fmt.Sprintf("memory of no more than %d MiB", most>>20), func() bool { return c.memory("VmRSS") <= most })
-	c.t.Logf("holds %d MiB after %v", c.memory("VmRSS")>>20, time.Since(start).Round(time.Second))
+	since, highest := start, int64(0)
+	for time.Since(since) < rest {
+		now := c.memory("VmRSS")
+		if highest = max(highest, now); now > most {
+			since, highest = time.Now(), 0
+		}
+		if since.Sub(start) > within {
+			c.t.Fatalf("after %v it holds %d bytes, want %d", within, now, most)
+		}
+		last(c.t, 100*time.Millisecond)
+	}
+	c.t.Logf("at rest: at most %d MiB, reached after %v", highest>>20, since.Sub(start).Round(time.Second))
 }

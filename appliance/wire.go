@@ -181,6 +181,7 @@ func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
 		app.serve("couriers' listener", func() error { return app.ingest.Serve(publicListener) }, app.ingest.Shutdown)
 	}
 	app.life.run("tidying of memory", newTidier().run)
+	app.life.run("bound on garbage", newGarbage().run)
 	app.life.run("watchdog", func(ctx context.Context) error { return watchdog(ctx, deps.Log, health.alive) })
 	app.warnObserved()
 	app.started.Store(true)

@@ -43,7 +43,7 @@ const (
 
 // chunk is what is known of chunkLen sequences in a row.
 type chunk struct {
-	marks    [chunkLen]uint64
+	marks    *[chunkLen]uint64 // by itself: without a pointer in it, and of a size that the allocator has
 	holes    int
 	youngest time.Time
 }
@@ -205,7 +205,7 @@ func (r *recent) sequence(entry uint32) uint64 { return r.origin + uint64(entry)
 // grow makes the chunks reach to seq.
 func (r *recent) grow(seq uint64) {
 	for r.first+uint64(len(r.chunks)) <= seq/chunkLen {
-		r.chunks = append(r.chunks, &chunk{})
+		r.chunks = append(r.chunks, &chunk{marks: new([chunkLen]uint64)})
 	}
 }
 
