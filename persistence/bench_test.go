@@ -3,8 +3,11 @@ package persistence
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -109,6 +112,36 @@ func BenchmarkSQLiteBatch(b *testing.B) {
 		c.CacheBytes = 16 << 20
 		return openTestSQLite(t, c)
 	}, 300_000)
+}
+
+// BenchmarkSQLiteGivesWay measures how long a batch of 256 keeps the only processor
+// from whoever else could run, at its longest.
+func BenchmarkSQLiteGivesWay(b *testing.B) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	s, work := openTestSQLite(b, testSQLite(b)), &batcher{}
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	var longest atomic.Int64
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		for before := time.Now(); ctx.Err() == nil; {
+			runtime.Gosched()
+			now := time.Now()
+			if took := now.Sub(before).Nanoseconds(); took > longest.Load() {
+				longest.Store(took)
+			}
+			before = now
+		}
+	})
+	var sum int64
+	for b.Loop() {
+		longest.Store(0)
+		work.batch(b, s, 256)
+		sum += longest.Load()
+	}
+	cancel()
+	waiting.Wait()
+	b.ReportMetric(float64(sum)/float64(b.N)/1e6, "ms-longest-wait")
 }
 
 // BenchmarkMongoBatchOnFerretDB measures batches of 256 new events where there is

@@ -14,6 +14,7 @@ func (s *SQLite) Commit(ctx context.Context, changes []event.Change) ([]error, e
 	err := s.write(ctx, "commit", func(conn *sqlite.Conn) error {
 		c := commit{conn: conn, counts: counts{}}
 		for i := range changes {
+			giveWay()
 			refused, err := c.apply(&changes[i])
 			if err != nil {
 				return err

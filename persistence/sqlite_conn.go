@@ -3,6 +3,7 @@ package persistence
 import (
 	"context"
 	"errors"
+	"runtime"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -52,6 +53,12 @@ func (s *SQLite) write(ctx context.Context, op string, fn func(*sqlite.Conn) err
 	}
 	return err
 }
+
+// giveWay lets whoever else can run go first. It is called between the rows of a
+// batch: SQLite runs as Go here and hardly ever waits, so that a request which comes
+// meanwhile would get its turn at the end of the batch, or after the ten milliseconds
+// that Go lets anybody run.
+func giveWay() { runtime.Gosched() }
 
 // look runs fn in a reading transaction of the main connection.
 func (s *SQLite) look(ctx context.Context, op string, fn func(*sqlite.Conn) error) error {

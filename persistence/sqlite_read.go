@@ -27,6 +27,7 @@ func (s *SQLite) Records(ctx context.Context, ids []event.Identity) (found []eve
 			return err
 		}
 		for _, id := range ids {
+			giveWay()
 			bindKey(stmt, id.Key, id.Courier)
 			if found, err = collect(found, stmt, readRecord); err != nil {
 				return fmt.Errorf("event %s: %w", id, err)
@@ -46,6 +47,7 @@ func (s *SQLite) Shipments(ctx context.Context, refs []event.ShipmentRef) (found
 			return err
 		}
 		for _, ref := range refs {
+			giveWay()
 			bindKey(stmt, ref.ID, ref.Courier)
 			if found, err = collect(found, stmt, readShipment); err != nil {
 				return fmt.Errorf("shipment %s: %w", ref, err)
