@@ -186,3 +186,38 @@ func TestEventThatNobodyAnswersIsADeadLetter(t *testing.T) {
 		return json.Unmarshal(c.cli("events", "show", stuckOver, "--json"), &r) == nil && r.Status == event.Processed
 	})
 }
+
+// TestEventThatKillsProcessesSparesItsNeighbours has an event in the midst of a batch
+// end one process after the other, each of which has everything in hand.
+func TestEventThatKillsProcessesSparesItsNeighbours(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	environment := []string{"APPLIANCE_JETSTREAM__ACK_WAIT=200ms", "APPLIANCE_PROCESS__RETRY_BASE=20ms"}
+	c := spawn(t, dir, append(environment, storeShut+"=1")...) // so that the events come as a batch
+	scheme := demoScheme(t, dir)
+	var neighbours []string
+	for i := range 50 {
+		key := fmt.Sprintf("by-%d", i)
+		neighbours = append(neighbours, key)
+		if i == 25 {
+			key, neighbours = stuckOver, neighbours[:i]
+		}
+		if got, err := post(c.public, scheme, eventBody(key, "shp-"+key, "in_transit", time.Now())); err != nil || !got.Acknowledged {
+			t.Fatalf("posting %s: %+v, %v", key, got, err)
+		}
+	}
+	if err := c.signalled(syscall.SIGKILL); err == nil {
+		t.Fatal("the process survived kill -9")
+	}
+	poisoned := append(environment, storeSticks+"="+stuckOver)
+	for range 5 {
+		spawn(t, dir, poisoned...).killedStuck()
+	}
+
+	c = spawn(t, dir, poisoned...)
+	eventually(t, "the dead letter", func() bool { return len(c.letters()) > 0 })
+	c.provesAll(neighbours)
+	if letters := c.letters(); len(letters) != 1 || letters[0].Key != stuckOver || letters[0].Code != event.AttemptsExhausted || len(letters[0].Attempts) != 5 {
+		t.Errorf("dead letters are %s", asJSON(letters))
+	}
+}

@@ -41,6 +41,7 @@ type Advisories interface {
 type Mover struct {
 	Queue   Advisories
 	Store   Store
+	Handler *Handler // for those that have merely stood by, see [Mover.again]
 	Stamper *event.Stamper
 	Read    Reader
 	Log     *slog.Logger
@@ -104,7 +105,7 @@ func (m *Mover) move(ctx context.Context, a event.Advisory) error {
 	if a.Terminated {
 		return m.confirm(ctx, d, event.Code(a.Reason))
 	}
-	return m.exhaust(ctx, d)
+	return m.exhaust(ctx, d, a.Silent)
 }
 
 // confirm stores the letter of an event that a worker gave up, in case that
@@ -115,8 +116,9 @@ func (m *Mover) confirm(ctx context.Context, d event.Delivery, code event.Code) 
 }
 
 // exhaust ends an event whose deliveries ran out, unless another copy of it has
-// come through meanwhile or is still on its way.
-func (m *Mover) exhaust(ctx context.Context, d event.Delivery) error {
+// come through meanwhile or is still on its way. With silent nobody has answered the
+// last of them, and the event may have been a bystander of another one's end.
+func (m *Mover) exhaust(ctx context.Context, d event.Delivery, silent bool) error {
 	now := m.Now()
 	if d.Fault != nil || !m.Stamper.Verify(&d.Envelope) {
 		letter := newDeadLetter(&d, event.Forged, "no valid stamp, and its deliveries ran out", now)
@@ -130,7 +132,18 @@ func (m *Mover) exhaust(ctx context.Context, d event.Delivery) error {
 	if err != nil || ended(r, d) {
 		return err
 	}
-	e := m.read(&d)
+	if silent && !inHand(r, d) {
+		if done, err := m.again(ctx, d, r); done || err != nil {
+			return err
+		}
+		if r, err = m.record(ctx, d); err != nil || ended(r, d) {
+			return err
+		}
+	}
+	e := event.Event{Type: r.EventType, OccurredAt: r.OccurredAt, ShipmentID: r.ShipmentID}
+	if e.Type == "" && !(silent && inHand(r, d)) { // reading it may be what ends a process
+		e = m.read(&d)
+	}
 	r.EventID, r.EventType, r.OccurredAt, r.ShipmentID = d.EventID, e.Type, e.OccurredAt, e.ShipmentID
 	r.Attempts = closeLost(r.Attempts, d.Attempt, r.Sequence != d.Sequence, now)
 	r.Sequence, r.Replay = d.Sequence, d.Replay

@@ -73,7 +73,7 @@ func (s *shelf) Publish(_ context.Context, e *event.Envelope) (event.Receipt, er
 func exhaust(t *testing.T, d *desk, s *shelf, a event.Advisory) bool {
 	t.Helper()
 	m := &Mover{
-		Queue: s, Store: d.store, Stamper: d.Stamper, Read: d.Read, Log: slog.New(slog.DiscardHandler),
+		Queue: s, Store: d.store, Handler: d.Handler, Stamper: d.Stamper, Read: d.Read, Log: slog.New(slog.DiscardHandler),
 		Metrics: NewMetrics(prometheus.NewRegistry()), Now: d.Now,
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -33,7 +33,8 @@ type Handler struct {
 	Metrics *Metrics
 	Now     func() time.Time
 
-	turns sync.RWMutex // see turn
+	turns   sync.RWMutex // see turn
+	company sync.RWMutex // held for reading over a batch, for writing over a suspected event
 }
 
 // job is one delivery of a batch on its way to a verdict.

@@ -53,6 +53,7 @@ type Worker struct {
 	reached bool      // the store answered last time
 	asking  *pause    // between asking it, while it does not
 	due     time.Time // when the next batch may start
+	alone   bool      // the event in hand is suspected
 }
 
 const (
@@ -171,12 +172,31 @@ func (w *Worker) pull(ctx context.Context, patience time.Duration) ([]event.Deli
 	return batch, err
 }
 
-// work handles one batch to its end. While a dependency is down it keeps the
-// batch and tries again; when ctx ends meanwhile the batch stays unsettled. A batch
-// that keeps failing while the store works is taken apart.
+// work handles one batch to its end, the suspected events of it last, one by one.
 func (w *Worker) work(ctx, hard context.Context, batch []event.Delivery) {
-	stop := w.keepAlive(batch)
+	var held atomic.Pointer[[]event.Delivery]
+	held.Store(&batch)
+	stop := w.keepAlive(&held)
 	defer stop()
+	company, suspects := w.Handler.suspects(hard, batch)
+	if len(company) > 0 && !w.finish(ctx, hard, company) {
+		return
+	}
+	w.alone = true
+	defer func() { w.alone = false }()
+	for i := range suspects {
+		rest := suspects[i:]
+		held.Store(&rest)
+		if !w.finish(ctx, hard, rest[:1]) {
+			return
+		}
+	}
+}
+
+// finish handles events together and settles them. While a dependency is down it
+// keeps them and tries again; when ctx ends meanwhile they stay unsettled, and it
+// reports false. Events that keep failing while the store works are taken apart.
+func (w *Worker) finish(ctx, hard context.Context, batch []event.Delivery) bool {
 	pause, doubts := newPause(), 0
 	for {
 		w.Pulse.beat(phaseWorking)
@@ -191,14 +211,14 @@ func (w *Worker) work(ctx, hard context.Context, batch []event.Delivery) {
 			w.reached = true
 			w.settle(batch, verdicts)
 			w.Pulse.handled(len(batch))
-			return
+			return true
 		}
 		w.Pulse.beat(phaseHolding)
 		w.reached = false
 		w.Log.Warn("the store can't be used, holding the batch and trying again", "events", len(batch), "error", err)
 		pause.wait(ctx)
 		if ctx.Err() != nil {
-			return
+			return false
 		}
 	}
 }
@@ -261,6 +281,13 @@ func (w *Worker) try(ctx context.Context, batch []event.Delivery) (verdicts []ev
 			verdicts, err = nil, errPanicked
 		}
 	}()
+	if w.alone {
+		w.Handler.company.Lock()
+		defer w.Handler.company.Unlock()
+	} else {
+		w.Handler.company.RLock()
+		defer w.Handler.company.RUnlock()
+	}
 	return w.Handler.Handle(ctx, batch)
 }
 
@@ -272,8 +299,8 @@ func (w *Worker) settle(batch []event.Delivery, verdicts []event.Verdict) {
 	}
 }
 
-// keepAlive signals progress on batch until the returned function is called.
-func (w *Worker) keepAlive(batch []event.Delivery) (stop func()) {
+// keepAlive signals progress on what is held until the returned function is called.
+func (w *Worker) keepAlive(held *atomic.Pointer[[]event.Delivery]) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		tick := time.NewTicker(w.Config.KeepAlive)
@@ -283,7 +310,7 @@ func (w *Worker) keepAlive(batch []event.Delivery) (stop func()) {
 			case <-done:
 				return
 			case <-tick.C:
-				if err := w.Queue.KeepAlive(batch); err != nil {
+				if err := w.Queue.KeepAlive(*held.Load()); err != nil {
 					w.Log.Warn("can't keep a batch alive, it may come again", "error", err)
 				}
 			}

@@ -1,0 +1,117 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// An event can end the process: it takes all memory there is, or meets an error that
+// Go can't recover from. Each such end spends an attempt of everything that was
+// handed out, up to a thousand events that have nothing to do with it, and after
+// five of them all would be exhausted together.
+//
+// So an event that comes for the third time, or its last, without a word on the
+// attempt before is handled by itself, and nothing in this process beside it. The
+// ledger knows of that attempt before it begins, see claim. When the process ends
+// over it, the open attempt says that this was the event in hand; whatever else was
+// handed out has none, has merely stood by, and is tried by the [Mover] once more
+// when its deliveries are used up.
+
+// aloneFrom is the attempt from which on an event is suspected. The first process
+// may have been killed from without, and so may the second.
+const aloneFrom = 3
+
+// suspects takes the suspected deliveries out of a batch. When the ledger can't be
+// read there are none: handling the batch meets the same trouble, and waits.
+func (h *Handler) suspects(ctx context.Context, batch []event.Delivery) (company, suspects []event.Delivery) {
+	var late []*job
+	for _, d := range batch {
+		if d.Attempt > 1 && d.Attempt >= min(aloneFrom, h.Policy.MaxAttempts) {
+			late = append(late, &job{Delivery: d})
+		}
+	}
+	if len(late) == 0 {
+		return batch, nil
+	}
+	rows, err := h.records(ctx, late)
+	if err != nil {
+		return batch, nil
+	}
+	silent := map[uint64]bool{}
+	for _, j := range late {
+		silent[j.Sequence] = !reported(rows[j.Identity()], j.Delivery)
+	}
+	for _, d := range batch {
+		if silent[d.Sequence] {
+			suspects = append(suspects, d)
+		} else {
+			company = append(company, d)
+		}
+	}
+	return company, suspects
+}
+
+// reported tells whether the attempt before d's failed in the hands of a worker that
+// could say so.
+func reported(r event.Record, d event.Delivery) bool {
+	last := len(r.Attempts) - 1
+	return r.Sequence == d.Sequence && last >= 0 &&
+		r.Attempts[last].Number == d.Attempt-1 && r.Attempts[last].Outcome == event.WillRetry
+}
+
+// inHand tells whether d's last attempt was begun by itself: its deliveries are used
+// up, and it may be what ended the process.
+func inHand(r event.Record, d event.Delivery) bool {
+	last := len(r.Attempts) - 1
+	return r.Sequence == d.Sequence && last >= 0 && r.Attempts[last].Number >= d.Attempt
+}
+
+// handleAlone hands in one delivery while no batch is handled beside it, and turns a
+// panic into [errPanicked].
+func (h *Handler) handleAlone(ctx context.Context, d event.Delivery) (v event.Verdict, err error) {
+	h.company.Lock()
+	defer h.company.Unlock()
+	defer func() {
+		if cause := recover(); cause != nil {
+			h.Log.Error("the handler panicked", "events", 1, "sequence", d.Sequence, "cause", cause, "stack", string(debug.Stack()))
+			err = fmt.Errorf("%w: %v", errPanicked, cause)
+		}
+	}()
+	verdicts, err := h.Handle(ctx, []event.Delivery{d})
+	if err != nil {
+		return v, err
+	}
+	return verdicts[0], nil
+}
+
+// again tries an event whose deliveries ran out while it stood by, and reports
+// whether it has its outcome. The attempt is in the ledger before anything of the
+// event is looked at, so that there is no second one should the process end over it.
+// While the store can't be used it waits.
+func (m *Mover) again(ctx context.Context, d event.Delivery, r event.Record) (done bool, err error) {
+	d.Attempt++
+	j := &job{
+		Delivery: d, hash: event.BodyHash(d.Body), record: r,
+		event: event.Event{Type: r.EventType, OccurredAt: r.OccurredAt, ShipmentID: r.ShipmentID},
+	}
+	m.Handler.begin(j)
+	if err := commitOne(ctx, m.Store, event.Change{Records: []event.Record{j.record}}); err != nil {
+		return false, err
+	}
+	hard := context.WithoutCancel(ctx) // what has begun is brought to its end
+	for pause := newPause(); ; pause.wait(ctx) {
+		v, err := m.Handler.handleAlone(hard, d)
+		switch {
+		case err == nil:
+			return v.Action != event.Retry, nil
+		case errors.Is(err, errPanicked) || m.Handler.doubtful(hard, err):
+			return false, nil
+		case ctx.Err() != nil:
+			return false, err
+		}
+	}
+}

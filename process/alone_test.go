@@ -1,0 +1,172 @@
+package process
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// applications has a store note which events each commit applies.
+func applications(d *desk) (commits *[]string) {
+	commits = &[]string{}
+	d.store.whole = func(changes []event.Change) error {
+		var keys []string
+		for _, c := range changes {
+			for _, r := range c.Records {
+				if c.Shipment != nil {
+					keys = append(keys, r.Key)
+				}
+			}
+		}
+		if len(keys) > 0 {
+			*commits = append(*commits, strings.Join(keys, " "))
+		}
+		return nil
+	}
+	return commits
+}
+
+// TestSuspectedEventsAreHandledAlone: those without a word on their attempt before,
+// after the others, and each with its attempt in the ledger before it begins.
+func TestSuspectedEventsAreHandledAlone(t *testing.T) {
+	d := newDesk(t)
+	var batch []event.Delivery
+	for _, key := range []string{"silent", "first", "second", "failed", "silent too"} {
+		batch = append(batch, d.arrives(key, "s "+key, "in_transit", noon))
+	}
+	d.store.fail = failOn("failed", event.Throttled, 2)
+	failed := batch[3]
+	d.handle(t, failed)
+	failed.Attempt = 2
+	d.handle(t, failed)
+	for i, attempt := range []int{3, 1, 2, 3, 5} {
+		batch[i].Attempt = attempt
+	}
+	commits := applications(d)
+	d.store.fail = func(c event.Change) error {
+		r := c.Records[0]
+		if stored := d.store.records[r.Identity].Attempts; r.Key == "silent" && (len(stored) != 3 || stored[2].Outcome != "") {
+			t.Errorf("%s is applied while the ledger knows of the attempts %+v", r.Key, stored)
+		}
+		return nil
+	}
+	l, stop := running(t, d)
+	l.batches <- batch
+	for range batch {
+		if s := l.next(t); s.Action != event.Ack {
+			t.Errorf("%s was settled with %+v", s.Key, s.Verdict)
+		}
+	}
+	stop()
+	if want := []string{"first second failed", "silent", "silent too"}; !slices.Equal(*commits, want) {
+		t.Errorf("applied together were %q, want %q", *commits, want)
+	}
+}
+
+// gated is a store that waits for release before it applies the event of a key.
+type gated struct {
+	Store
+	key              string
+	entered, release chan struct{}
+}
+
+func (g *gated) Commit(ctx context.Context, changes []event.Change) ([]error, error) {
+	if c := changes[0]; c.Shipment != nil && c.Records[0].Key == g.key {
+		close(g.entered)
+		<-g.release
+	}
+	return g.Store.Commit(ctx, changes)
+}
+
+// TestNothingIsHandledBesideASuspect has two workers at work on one handler.
+func TestNothingIsHandledBesideASuspect(t *testing.T) {
+	d := newDesk(t)
+	suspect, other := d.arrives("suspect", "s1", "in_transit", noon), d.arrives("other", "s2", "in_transit", noon)
+	suspect.Attempt = 3
+	entered, release := make(chan struct{}), make(chan struct{})
+	letGo := sync.OnceFunc(func() { close(release) })
+	defer letGo()
+	d.Store = &gated{Store: d.store, key: "suspect", entered: entered, release: release}
+	one, _ := running(t, d)
+	two, _ := running(t, d)
+	one.batches <- []event.Delivery{suspect}
+	<-entered
+	two.batches <- []event.Delivery{other}
+	for range 3 {
+		select {
+		case <-two.alive: // it has the batch in hand
+		case s := <-two.settled:
+			t.Fatalf("%s is handled beside the suspected one", s.Key)
+		}
+	}
+	letGo()
+	if s := one.next(t); s.Action != event.Ack {
+		t.Errorf("the suspected event was settled with %+v", s.Verdict)
+	}
+	if s := two.next(t); s.Action != event.Ack {
+		t.Errorf("the other event was settled with %+v", s.Verdict)
+	}
+}
+
+// TestBystanderIsTriedOnceMore: its deliveries ran out in silence, and at none of them
+// was it in hand by itself.
+func TestBystanderIsTriedOnceMore(t *testing.T) {
+	d, s := newDesk(t), newShelf()
+	in := d.arrives("k", "s", "in_transit", noon)
+	s.stream[in.Sequence] = in
+	silence := event.Advisory{Sequence: in.Sequence, Deliveries: 5, Silent: true}
+	if !exhaust(t, d, s, silence) {
+		t.Error("the advisory was not settled")
+	}
+	if r := d.record(t, "k"); r.Status != event.Processed || len(r.Attempts) != 6 || len(d.store.letters) != 0 {
+		t.Errorf("ledger row is %+v, dead letters %+v", r, d.store.letters)
+	}
+}
+
+func TestBystanderThatFailsOrPanicsIsBuried(t *testing.T) {
+	for name, fail := range map[string]func(event.Change) error{
+		"fails": failOn("k", event.Throttled, 9), "panics": func(event.Change) error { panic("in the middle of it") },
+	} {
+		d, s := newDesk(t), newShelf()
+		d.store.fail = fail
+		in := d.arrives("k", "s", "in_transit", noon)
+		s.stream[in.Sequence] = in
+		if !exhaust(t, d, s, event.Advisory{Sequence: in.Sequence, Deliveries: 5, Silent: true}) {
+			t.Errorf("%s: the advisory was not settled", name)
+		}
+		if l := d.store.onlyLetter(t); l.Code != event.AttemptsExhausted || l.ShipmentID != "s" || len(l.Attempts) != 6 {
+			t.Errorf("%s: dead letter is %+v", name, l)
+		}
+	}
+}
+
+// TestEventInHandAtTheEndIsBuried, without being tried or read again: the process
+// ended over it at its last delivery, or while it was tried once more.
+func TestEventInHandAtTheEndIsBuried(t *testing.T) {
+	for _, attempt := range []int{5, 6} {
+		d, s := newDesk(t), newShelf()
+		in := d.arrives("k", "s", "in_transit", noon)
+		s.stream[in.Sequence] = in
+		j := &job{Delivery: in, hash: event.BodyHash(in.Body)}
+		j.Attempt = attempt
+		d.begin(j)
+		if err := commitOne(t.Context(), d.store, event.Change{Records: []event.Record{j.record}}); err != nil {
+			t.Fatal(err)
+		}
+		d.Read = func(*event.Envelope, *event.Event, []event.Fault) []event.Fault {
+			t.Error("the event is read again")
+			return nil
+		}
+		exhaust(t, d, s, event.Advisory{Sequence: in.Sequence, Deliveries: 5, Silent: true})
+		if l := d.store.onlyLetter(t); l.Code != event.AttemptsExhausted || len(l.Attempts) != attempt || l.Attempts[attempt-1].Outcome != event.WasLost {
+			t.Errorf("dead letter is %+v", l)
+		}
+		if d.store.applied[in.Identity()] != 0 {
+			t.Error("the event was applied")
+		}
+	}
+}
