@@ -140,8 +140,15 @@ func (m *Mover) exhaust(ctx context.Context, d event.Delivery, silent bool) erro
 			return err
 		}
 	}
+	return m.bury(ctx, d, r, silent && inHand(r, d))
+}
+
+// bury stores the letter of an event whose deliveries ran out, and its row r. With
+// deadly the event itself is not read, for that may be what ended the process.
+func (m *Mover) bury(ctx context.Context, d event.Delivery, r event.Record, deadly bool) error {
+	now := m.Now()
 	e := event.Event{Type: r.EventType, OccurredAt: r.OccurredAt, ShipmentID: r.ShipmentID}
-	if e.Type == "" && !(silent && inHand(r, d)) { // reading it may be what ends a process
+	if e.Type == "" && !deadly {
 		e = m.read(&d)
 	}
 	r.EventID, r.EventType, r.OccurredAt, r.ShipmentID = d.EventID, e.Type, e.OccurredAt, e.ShipmentID
