@@ -200,7 +200,13 @@ func asJSON(v any) string {
 // eventually waits until check holds, and fails the test when it does not.
 func eventually(t *testing.T, what string, check func() bool) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	within(t, 30*time.Second, what, check)
+}
+
+// within is eventually with another patience.
+func within(t *testing.T, patience time.Duration, what string, check func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !check() {
