@@ -28,7 +28,7 @@ const (
 const (
 	fewEvents      = 50_000 // that wait while it is measured what the load itself takes
 	lightPerSecond = 300
-	lightFor       = 30 * time.Second
+	lightFor       = 15 * time.Second
 )
 
 // TestMillionEventsWait lets a million events wait, all of them within the
@@ -202,11 +202,11 @@ func (c *child) memory(name string) int64 {
 	return 0
 }
 
-// settlesAt waits until the process holds no more memory than that, for ten seconds
+// settlesAt waits until the process holds no more memory than that, for some seconds
 // on end so that a moment's low does not count.
 func (c *child) settlesAt(most int64) {
 	c.t.Helper()
-	const within, rest = 30 * time.Second, 10 * time.Second
+	const within, rest = 30 * time.Second, 5 * time.Second
 	start := time.Now()
 	since, highest := start, int64(0)
 	for time.Since(since) < rest {
