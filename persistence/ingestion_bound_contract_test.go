@@ -1,6 +1,7 @@
 package persistence
 
 import (
+	"fmt"
 	"maps"
 	"sync"
 	"testing"
@@ -52,6 +53,30 @@ func contractIngestionBound(t *testing.T, s Store) {
 	putIngestions(t, s, batch...)
 	const last = first + 2*n - 1
 	wantIngestions(t, s, event.IngestionFilter{Courier: "quiet"}, last, last-1, last-2, last-3, last-4, last-5)
+}
+
+// contractIngestionShares floods a store that keeps six, from one address and from
+// many of one IPv6 site.
+func contractIngestionShares(t *testing.T, s Store) {
+	from := func(n int, address string) event.IngestionRecord {
+		r := single(n, "demo", event.IntakeRefused)
+		r.Address = address
+		return r
+	}
+	for n := range 5 {
+		putIngestions(t, s, from(n, "192.0.2.1"))
+	}
+	for n := 10; n < 40; n++ {
+		putIngestions(t, s, from(n, "192.0.2.2"))
+	}
+	wantIngestions(t, s, event.IngestionFilter{}, 39, 38, 37, 4, 3, 2)
+	for n := 40; n < 70; n++ {
+		putIngestions(t, s, from(n, fmt.Sprintf("2001:db8:0:1::%x", n)))
+	}
+	wantIngestions(t, s, event.IngestionFilter{}, 69, 68, 39, 38, 4, 3)
+	// What is not needed goes to the others.
+	putIngestions(t, s, from(70, "2001:db8:0:2::1"))
+	wantIngestions(t, s, event.IngestionFilter{}, 70, 69, 68, 39, 38, 4)
 }
 
 // contractIngestionSlack looks at a store that keeps forty, and a tenth more.

@@ -1,6 +1,8 @@
 package persistence
 
 import (
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -8,14 +10,14 @@ import (
 )
 
 // ingestionBound keeps the ingestion records of each kind within
-// [Retention.IngestionsPerCourier]. Cutting back costs a walk through as many
-// index entries as records stay, so it is done once for a tenth of them. What was
+// [Retention.IngestionsPerCourier]. Cutting back costs a look at as many records as
+// stay, so it is done once for a tenth of them. What was
 // put before the store was opened is not known here: the first records of a kind
 // always have it cut back.
 //
 // There are as many kinds as couriers are configured, twice, and two for none.
 type ingestionBound struct {
-	keep int64 // of a kind, 0 for all
+	keep int // of a kind, 0 for all
 
 	mu  sync.Mutex
 	put map[ingestionKind]int64 // since the kind was last cut back
@@ -28,9 +30,56 @@ type ingestionKind struct {
 	single  bool
 }
 
-func newIngestionBound(keep int) *ingestionBound {
-	return &ingestionBound{keep: int64(keep), put: map[ingestionKind]int64{}}
+// origin is what an ingestion record is, for the choice of those that go.
+type origin struct {
+	id      string
+	address string // of the sender, "" for a sum
 }
+
+// surplus returns which of a kind's records, the newest first, are to go so that keep
+// stay. Each network has an equal share of the places, and what one does not need goes
+// to the others: so a flood pushes out its own records before those of the courier
+// whose name it uses. Within a share the newest stay.
+func surplus(records []origin, keep int) []string {
+	type ranked struct {
+		id  string
+		nth int // newest of its network
+	}
+	of := map[netip.Prefix]int{}
+	all := make([]ranked, len(records))
+	for i, r := range records {
+		n := network(r.address)
+		of[n]++
+		all[i] = ranked{r.id, of[n]}
+	}
+	slices.Reverse(all) // the oldest first, among those of a rank
+	slices.SortStableFunc(all, func(a, b ranked) int { return b.nth - a.nth })
+	return mapList(all[:max(len(all)-keep, 0)], func(r ranked) string { return r.id })
+}
+
+// network returns what one sender has to itself: an address, or by IPv6 the 64 bits
+// that a site is given. All that is no address is one.
+func network(address string) netip.Prefix {
+	a, err := netip.ParseAddr(address)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	a = a.Unmap()
+	bits := a.BitLen()
+	if a.Is6() {
+		bits = 64
+	}
+	n, _ := a.Prefix(bits) // the address has as many
+	return n
+}
+
+func newIngestionBound(keep int) *ingestionBound {
+	return &ingestionBound{keep: keep, put: map[ingestionKind]int64{}}
+}
+
+// choice is among how many of the newest records of a kind those that stay are chosen;
+// the rest goes by age, however many that are. More don't come on top at once.
+func (b *ingestionBound) choice() int { return 2*b.keep + 1000 }
 
 // within has records stored, and afterwards each kind cut back that needs it.
 func (b *ingestionBound) within(records []event.IngestionRecord, store func() error, cutBack func(ingestionKind) error) error {
@@ -62,7 +111,7 @@ func (b *ingestionBound) count(records []event.IngestionRecord) (due []ingestion
 	for kind, n := range more {
 		put, known := b.put[kind]
 		b.put[kind] = put + n
-		if !known || put+n > b.keep/10 {
+		if !known || put+n > int64(b.keep/10) {
 			due = append(due, kind)
 			b.put[kind] = 0
 		}

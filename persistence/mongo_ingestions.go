@@ -3,6 +3,7 @@ package persistence
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -112,22 +113,39 @@ func (m *Mongo) insertIngestions(ctx context.Context, records []event.IngestionR
 	return unlessThere(err)
 }
 
-// cutBack leaves the newest records of a kind, as many as may stay. The courier's
-// entries in the index tell which those are. When it runs out of time, what is
-// deleted by then stays deleted, and the next records of the kind go on with it.
+// cutBack leaves of a kind as many records as may stay, see [surplus]. When it runs
+// out of time, what is deleted by then stays deleted, and the next records of the kind
+// go on with it.
 func (m *Mongo) cutBack(ctx context.Context, kind ingestionKind) error {
 	which := bson.D{{Key: "courier", Value: kind.courier}, {Key: "single", Value: kind.single}}
-	type key struct {
-		ID string `bson:"_id"`
+	type document struct {
+		ID      string `bson:"_id"`
+		Address string `bson:"address"`
 	}
-	beyond, err := find[key](ctx, m, m.ingestions, which,
-		options.Find().SetSort(newestFirst).SetSkip(m.bound.keep).SetLimit(1).SetProjection(bson.D{{Key: "_id", Value: 1}}), 1)
-	if err != nil || len(beyond) == 0 {
+	choice := m.bound.choice()
+	found, err := find[document](ctx, m, m.ingestions, which, options.Find().SetSort(newestFirst).SetLimit(int64(choice)+1).
+		SetProjection(bson.D{{Key: "_id", Value: 1}, {Key: "address", Value: 1}}), choice+1)
+	if err != nil {
 		return err
 	}
+	if len(found) > choice {
+		older := bson.E{Key: "_id", Value: bson.D{{Key: "$lte", Value: found[choice].ID}}}
+		if err := m.dropIngestions(ctx, append(slices.Clone(which), older)); err != nil {
+			return err
+		}
+		found = found[:choice]
+	}
+	ids := surplus(mapList(found, func(d document) origin { return origin{d.ID, d.Address} }), m.bound.keep)
+	if len(ids) == 0 {
+		return nil
+	}
+	return m.dropIngestions(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}})
+}
+
+func (m *Mongo) dropIngestions(ctx context.Context, which bson.D) error {
 	ctx, cancel := m.trip(ctx)
 	defer cancel()
-	gone, err := m.ingestions.DeleteMany(ctx, append(which, bson.E{Key: "_id", Value: bson.D{{Key: "$lte", Value: beyond[0].ID}}}))
+	gone, err := m.ingestions.DeleteMany(ctx, which)
 	if gone != nil {
 		m.metrics.swept.WithLabelValues(m.ingestions.Name()).Add(float64(gone.DeletedCount))
 	}

@@ -18,7 +18,7 @@ func TestMongoIngestionTrips(t *testing.T) {
 	server := &scriptedMongo{}
 	server.answer = func(name string, c bson.M) bson.M {
 		if name == "find" && strings.Contains(fmt.Sprint(c["filter"]), "crowded") {
-			return cursorAnswer(bson.M{"_id": "last to go"})
+			return cursorAnswer(crowd(2001)...)
 		}
 		return nil
 	}
@@ -67,13 +67,21 @@ func TestMongoIngestionTrips(t *testing.T) {
 		t.Fatalf("for the first sum: %v, %v", finds, deletes)
 	}
 	want := `{"courier":"crowded","single":false}`
-	if look := finds[0]; fmt.Sprint(look["filter"]) != want || look["skip"] != int64(2000) || fmt.Sprint(look["sort"]) != `{"_id":{"$numberInt":"-1"}}` {
+	if look := finds[0]; fmt.Sprint(look["filter"]) != want || look["limit"] != int64(5001) || fmt.Sprint(look["sort"]) != `{"_id":{"$numberInt":"-1"}}` {
 		t.Errorf("looked for %v", look)
 	}
-	want = `{"courier":"crowded","single":false,"_id":{"$lte":"last to go"}}`
+	want = `{"_id":{"$in":["0000"]}}`
 	if d := deletes[0]["deletes"].([]bson.M)[0]; fmt.Sprint(d["q"]) != want || d["limit"] != int32(0) {
 		t.Errorf("deleted %v", d)
 	}
+}
+
+// crowd is how a server lists n records, the newest first.
+func crowd(n int) (documents []bson.M) {
+	for i := range n {
+		documents = append(documents, bson.M{"_id": fmt.Sprintf("%04d", n-1-i)})
+	}
+	return documents
 }
 
 // TestMongoIngestionAnswers has a server say what becomes of ingestion records.
@@ -109,7 +117,7 @@ func TestMongoIngestionAnswers(t *testing.T) {
 				case name == test.command && failing.Load():
 					return test.answer
 				case name == "find":
-					return cursorAnswer(bson.M{"_id": "last to go"})
+					return cursorAnswer(crowd(1001)...)
 				}
 				return nil
 			}}

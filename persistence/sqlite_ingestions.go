@@ -2,6 +2,8 @@ package persistence
 
 import (
 	"context"
+	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,27 +82,64 @@ func bindRequest(b *binder, r *event.CapturedRequest) int {
 	return len(r.Path) + len(r.Query) + len(headers) + len(r.Body)
 }
 
-// cutQuery deletes the oldest records of a kind as long as there are more than may
-// stay. The courier's entries in the index tell which those are.
-const cutQuery = `DELETE FROM ingestion_records WHERE id IN (
-	SELECT id FROM ingestion_records WHERE courier = ?1 AND single = ?2 AND id <= (
-		SELECT id FROM ingestion_records WHERE courier = ?1 AND single = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)
-	ORDER BY id LIMIT ?4) RETURNING outcome`
+const (
+	// cutQuery deletes the oldest records of a kind as long as there are more than a
+	// number. The courier's entries in the index tell which those are.
+	cutQuery = `DELETE FROM ingestion_records WHERE id IN (
+		SELECT id FROM ingestion_records WHERE courier = ?1 AND single = ?2 AND id <= (
+			SELECT id FROM ingestion_records WHERE courier = ?1 AND single = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)
+		ORDER BY id LIMIT ?4) RETURNING outcome`
+	originsQuery = `SELECT id, address FROM ingestion_records WHERE courier = ? AND single = ? ORDER BY id DESC LIMIT ?`
+	dropQuery    = `DELETE FROM ingestion_records WHERE id IN (SELECT value FROM json_each(?)) RETURNING outcome`
+)
 
-// cutBack leaves the newest records of a kind, as many as may stay. It deletes as
+// cutBack leaves of a kind as many records as may stay, see [surplus]. It deletes as
 // a sweep does, in chunks between which waiting commits have their turn.
 func (s *SQLite) cutBack(ctx context.Context, kind ingestionKind) error {
-	for {
-		n, err := s.sweepOnce(ctx, "ingestion_records", cutQuery, func(b *binder) {
-			b.key(kind.courier)
-			b.flag(kind.single)
-			b.int(s.bound.keep)
-			b.int(sweepChunk)
-		})
-		if err != nil || n < sweepChunk {
+	records, err := s.origins(ctx, kind)
+	if err != nil {
+		return err
+	}
+	for ids := range slices.Chunk(surplus(records, s.bound.keep), sweepChunk) {
+		list, err := json.Marshal(ids)
+		if err != nil {
+			return err
+		}
+		if _, err := s.sweepOnce(ctx, "ingestion_records", dropQuery, func(b *binder) { b.text(string(list)) }); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// origins returns the records of a kind, the newest first, after it has deleted all
+// that are older than those among which there is a choice.
+func (s *SQLite) origins(ctx context.Context, kind ingestionKind) (records []origin, err error) {
+	choice := int64(s.bound.choice())
+	for n := int64(sweepChunk); n == sweepChunk; {
+		n, err = s.sweepOnce(ctx, "ingestion_records", cutQuery, func(b *binder) {
+			b.key(kind.courier)
+			b.flag(kind.single)
+			b.int(choice)
+			b.int(sweepChunk)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	err = s.read(ctx, "origins", func(conn *sqlite.Conn) error {
+		stmt, err := conn.Prepare(originsQuery)
+		if err != nil {
+			return err
+		}
+		b := binder{stmt: stmt}
+		b.key(kind.courier)
+		b.flag(kind.single)
+		b.int(choice)
+		records, err = collect(nil, stmt, func(c *columns) origin { return origin{c.text(), c.text()} })
+		return err
+	})
+	return records, err
 }
 
 // Ingestions implements [Store].

@@ -130,10 +130,11 @@ type Retention struct {
 	// stands for.
 	IngestionTTL time.Duration
 	// IngestionsPerCourier is how many ingestion records of single requests are
-	// kept for each courier, the newest by ID, and apart from them how many sums.
-	// Requests that name no courier count as one courier's. So a flood in one name
-	// pushes out no records but its own. Records are cut back when more than a tenth
-	// of that has come on top, from each process that puts some.
+	// kept for each courier, and apart from them how many sums. Requests that name no
+	// courier count as one courier's. So a flood in one name pushes out no records but
+	// that name's; and of those each sender's network, an address or an IPv6 site, has
+	// an equal share at least, in which the newest by ID stay. Records are cut back when
+	// more than a tenth of that has come on top, from each process that puts some.
 	IngestionsPerCourier int
 }
 
