@@ -2,7 +2,9 @@ package event
 
 import (
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 	"unsafe"
 )
 
@@ -114,10 +116,22 @@ func (m *reading) readStatus(s *report, to *string, state *State) {
 	if got != filled {
 		return
 	}
+	if hasControl(text) { // a line break in a text for people, as a rule
+		if text = strings.TrimSpace(strings.Map(spaceForControl, text)); text == "" {
+			return
+		}
+	}
 	if message := textFault(memberStatus, text); message != "" {
 		m.faultAt(t, message)
 	}
 	*to, *state = text, s.states.of(text, m.listed(s, text))
+}
+
+func spaceForControl(r rune) rune {
+	if unicode.IsControl(r) {
+		return ' '
+	}
+	return r
 }
 
 // listed returns the first of the substatuses that the table lists with status; "" when
