@@ -26,7 +26,8 @@ import (
 const aloneFrom = 3
 
 // suspects takes the suspected deliveries out of a batch. When the ledger can't be
-// read there are none: handling the batch meets the same trouble, and waits.
+// read they are all that come late: by the time they are handled it may be readable
+// again, and one of them may be what ends the process.
 func (h *Handler) suspects(ctx context.Context, batch []event.Delivery) (company, suspects []event.Delivery) {
 	var late []*job
 	for _, d := range batch {
@@ -37,10 +38,7 @@ func (h *Handler) suspects(ctx context.Context, batch []event.Delivery) (company
 	if len(late) == 0 {
 		return batch, nil
 	}
-	rows, err := h.records(ctx, late)
-	if err != nil {
-		return batch, nil
-	}
+	rows := h.knownOf(ctx, late)
 	silent := map[uint64]bool{}
 	for _, j := range late {
 		silent[j.Sequence] = !reported(rows[j.Identity()], j.Delivery)
@@ -53,6 +51,19 @@ func (h *Handler) suspects(ctx context.Context, batch []event.Delivery) (company
 		}
 	}
 	return company, suspects
+}
+
+// knownOf returns the ledger rows of the jobs' identities, none when they can't be read.
+// A store that panics over one of them does so again in a worker's hands, which are
+// ready for it.
+func (h *Handler) knownOf(ctx context.Context, jobs []*job) (rows map[event.Identity]event.Record) {
+	defer func() {
+		if recover() != nil {
+			rows = nil
+		}
+	}()
+	rows, _ = h.records(ctx, jobs)
+	return rows
 }
 
 // reported tells whether the attempt before d's failed in the hands of a worker that

@@ -67,6 +67,50 @@ func TestSuspectedEventsAreHandledAlone(t *testing.T) {
 	}
 }
 
+// first is a store of which the first look at the ledger goes wrong.
+type first struct {
+	Store
+	look  sync.Once
+	wrong func() error
+}
+
+func (f *first) Records(ctx context.Context, ids []event.Identity) (found []event.Record, err error) {
+	if f.look.Do(func() { err = f.wrong() }); err != nil {
+		return nil, err
+	}
+	return f.Store.Records(ctx, ids)
+}
+
+// TestLateEventsAreSuspectedWhileTheLedgerCantBeRead: it can, once they are handled.
+func TestLateEventsAreSuspectedWhileTheLedgerCantBeRead(t *testing.T) {
+	for name, wrong := range map[string]func() error{
+		"fails":  func() error { return event.Errorf(event.DependencyDown, "memory", "gone") },
+		"panics": func() error { panic("in the middle of it") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t)
+			var batch []event.Delivery
+			for i, key := range []string{"late", "first", "second", "late too"} {
+				batch = append(batch, d.arrives(key, "s "+key, "in_transit", noon))
+				batch[i].Attempt = []int{5, 1, 2, 5}[i]
+			}
+			commits := applications(d)
+			d.Store = &first{Store: d.store, wrong: wrong}
+			l, stop := running(t, d)
+			l.batches <- batch
+			for range batch {
+				if s := l.next(t); s.Action != event.Ack {
+					t.Errorf("%s was settled with %+v", s.Key, s.Verdict)
+				}
+			}
+			stop()
+			if want := []string{"first second", "late", "late too"}; !slices.Equal(*commits, want) {
+				t.Errorf("applied together were %q, want %q", *commits, want)
+			}
+		})
+	}
+}
+
 // gated is a store that waits for release before it applies the event of a key.
 type gated struct {
 	Store
