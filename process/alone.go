@@ -114,12 +114,16 @@ func (m *Mover) again(ctx context.Context, d event.Delivery, r event.Record) (do
 		return false, err
 	}
 	hard := context.WithoutCancel(ctx) // what has begun is brought to its end
+	doubts := 0
 	for pause := newPause(); ; pause.wait(ctx) {
 		v, err := m.Handler.handleAlone(hard, d)
+		if doubts++; !m.Handler.doubtful(hard, err) {
+			doubts = 0
+		}
 		switch {
 		case err == nil:
 			return v.Action != event.Retry, nil
-		case errors.Is(err, errPanicked) || m.Handler.doubtful(hard, err):
+		case errors.Is(err, errPanicked) || doubts >= manyDoubts:
 			return false, nil
 		case ctx.Err() != nil:
 			return false, err

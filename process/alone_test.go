@@ -171,6 +171,32 @@ func TestBystanderIsTriedOnceMore(t *testing.T) {
 	}
 }
 
+// TestBystanderOutlivesAnOutage: an answer that took too long, just when the outage
+// ended, is not its fault. One that the store never answers for is buried.
+func TestBystanderOutlivesAnOutage(t *testing.T) {
+	for _, c := range []struct {
+		late int // answers
+		want event.Status
+	}{{manyDoubts - 1, event.Processed}, {manyDoubts, event.DeadLettered}} {
+		d, s := newDesk(t), newShelf()
+		d.store.whole = func(changes []event.Change) error {
+			if slices.ContainsFunc(changes, moves("s")) && c.late > 0 {
+				c.late--
+				return late
+			}
+			return nil
+		}
+		in := d.arrives("k", "s", "in_transit", noon)
+		s.stream[in.Sequence] = in
+		if !exhaust(t, d, s, event.Advisory{Sequence: in.Sequence, Deliveries: 5, Silent: true}) {
+			t.Error("the advisory was not settled")
+		}
+		if r := d.record(t, "k"); r.Status != c.want || len(r.Attempts) != 6 {
+			t.Errorf("ledger row is %+v, want it %s", r, c.want)
+		}
+	}
+}
+
 func TestBystanderThatFailsOrPanicsIsBuried(t *testing.T) {
 	for name, fail := range map[string]func(event.Change) error{
 		"fails": failOn("k", event.Throttled, 9), "panics": func(event.Change) error { panic("in the middle of it") },
