@@ -92,7 +92,7 @@ func (h *Handler) handleAlone(ctx context.Context, d event.Delivery) (v event.Ve
 			err = fmt.Errorf("%w: %v", errPanicked, cause)
 		}
 	}()
-	verdicts, err := h.Handle(ctx, []event.Delivery{d})
+	verdicts, err := h.handle(ctx, []event.Delivery{d}, true)
 	if err != nil {
 		return v, err
 	}

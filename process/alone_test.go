@@ -171,6 +171,45 @@ func TestBystanderIsTriedOnceMore(t *testing.T) {
 	}
 }
 
+// TestLastAttemptInCompanyProvesNothing: a store that refused two events four times was
+// at their fifth attempt when the process ended, over either of them or neither.
+func TestLastAttemptInCompanyProvesNothing(t *testing.T) {
+	d, s := newDesk(t), newShelf()
+	batch := []event.Delivery{d.arrives("one", "s1", "in_transit", noon), d.arrives("two", "s2", "in_transit", noon)}
+	refusal := event.Errorf(event.Throttled, "memory", "not now")
+	d.store.fail = func(event.Change) error { return refusal }
+	for attempt := 1; attempt <= 5; attempt++ {
+		for i := range batch {
+			batch[i].Attempt = attempt
+		}
+		if company, _ := d.suspects(t.Context(), batch); len(company) != len(batch) {
+			t.Fatalf("at attempt %d in company are %d", attempt, len(company))
+		}
+		if attempt == 5 {
+			d.store.whole = func(changes []event.Change) error {
+				if slices.ContainsFunc(changes, moves("")) {
+					panic("the end of the process")
+				}
+				return nil
+			}
+			func() {
+				defer func() { _ = recover() }()
+				d.handle(t, batch...)
+			}()
+			break
+		}
+		d.handle(t, batch...)
+	}
+	d.store.whole, d.store.fail = nil, nil
+	for _, in := range batch {
+		s.stream[in.Sequence] = in
+		exhaust(t, d, s, event.Advisory{Sequence: in.Sequence, Deliveries: 5, Silent: true})
+		if r := d.record(t, in.Key); r.Status != event.Processed || len(r.Attempts) != 6 {
+			t.Errorf("ledger row is %+v", r)
+		}
+	}
+}
+
 // TestBystanderOutlivesAnOutage: an answer that took too long, just when the outage
 // ended, is not its fault. One that the store never answers for is buried.
 func TestBystanderOutlivesAnOutage(t *testing.T) {

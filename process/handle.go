@@ -44,6 +44,7 @@ type job struct {
 	hash    string       // of the body
 	invalid string       // why the event can't be applied, "" when it can
 	alone   bool         // failed in company: commit it by itself
+	lonely  bool         // nothing is handled beside it in this process
 	record  event.Record // as it will be written
 	decided bool
 	verdict event.Verdict
@@ -62,9 +63,15 @@ func undecided(jobs []*job) []*job {
 // because a dependency is down: no attempt is spent, and the same batch, or a part
 // of it, can be handed in again.
 func (h *Handler) Handle(ctx context.Context, batch []event.Delivery) ([]event.Verdict, error) {
+	return h.handle(ctx, batch, false)
+}
+
+// handle is Handle; with lonely the batch is one event, beside which nothing is
+// handled in this process.
+func (h *Handler) handle(ctx context.Context, batch []event.Delivery, lonely bool) ([]event.Verdict, error) {
 	jobs := make([]*job, len(batch))
 	for i, d := range batch {
-		jobs[i] = &job{Delivery: d, hash: event.BodyHash(d.Body)}
+		jobs[i] = &job{Delivery: d, hash: event.BodyHash(d.Body), lonely: lonely}
 	}
 	inOrder := slices.SortedStableFunc(slices.Values(jobs), func(a, b *job) int {
 		return cmp.Compare(a.Sequence, b.Sequence)

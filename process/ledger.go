@@ -184,12 +184,14 @@ func end(r *event.Record, status event.Status, outcome event.Outcome, code event
 
 // claim stores the open attempt of every event that is not here for the first
 // time, so that a worker which dies over a poisonous event leaves a trace. First
-// attempts, nearly all of them, do without. It returns the jobs to go on with.
+// attempts, nearly all of them, do without; and so do last ones in company, because an
+// open last attempt says that the event was in hand by itself, see inHand. It returns
+// the jobs to go on with.
 func (h *Handler) claim(ctx context.Context, jobs []*job) ([]*job, error) {
 	var again []*job
 	var changes []event.Change
 	for _, j := range jobs {
-		if j.Attempt > 1 {
+		if j.Attempt > 1 && (j.lonely || j.Attempt < h.Policy.MaxAttempts) {
 			again = append(again, j)
 			changes = append(changes, event.Change{Records: []event.Record{j.record}})
 		}

@@ -288,7 +288,7 @@ func (w *Worker) try(ctx context.Context, batch []event.Delivery) (verdicts []ev
 		w.Handler.company.RLock()
 		defer w.Handler.company.RUnlock()
 	}
-	return w.Handler.Handle(ctx, batch)
+	return w.Handler.handle(ctx, batch, w.alone)
 }
 
 func (w *Worker) settle(batch []event.Delivery, verdicts []event.Verdict) {
