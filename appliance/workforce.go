@@ -52,7 +52,10 @@ func newWorkforce(
 	}
 	w := &workforce{
 		pulses: make([]process.Pulse, cfg.Process.Workers),
-		mover:  &process.Mover{Queue: broker, Store: ledger, Handler: handler, Stamper: stamper, Read: read, Log: log, Metrics: figures, Now: time.Now},
+		mover: &process.Mover{
+			Queue: broker, Store: ledger, Handler: handler, Stamper: stamper, Read: read, Log: log, Metrics: figures, Now: time.Now,
+			KeepEvery: jetstream.KeepAdvisoriesEvery,
+		},
 		reconciler: &process.Reconciler{
 			Queue: broker, Store: ledger, Graves: store, Publisher: broker, Handler: handler, Stamper: stamper,
 			Every: cfg.Process.ReconcileEvery, Grace: cfg.Process.ReconcileGrace, Log: log, Metrics: figures, Now: time.Now,

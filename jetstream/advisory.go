@@ -56,6 +56,20 @@ func (b *Broker) SettleAdvisory(a event.Advisory, done bool) error {
 	return nil
 }
 
+// KeepAdvisoriesEvery is how often advisories in somebody's hands are to be kept alive.
+const KeepAdvisoriesEvery = advisoryAckWait / 5
+
+// KeepAdvisories tells the broker that the advisories are still being dealt with, so
+// that it hands them to nobody else. The error's code is DependencyDown.
+func (b *Broker) KeepAdvisories(held []event.Advisory) error {
+	for i := range held {
+		if err := b.consume.Publish(held[i].AckTo, wordInProgress); err != nil {
+			return down("keep advisories", err)
+		}
+	}
+	return nil
+}
+
 // advisoryKind tells advisories apart.
 type advisoryKind uint8
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
 )
@@ -168,6 +169,31 @@ func TestBystanderIsTriedOnceMore(t *testing.T) {
 	}
 	if r := d.record(t, "k"); r.Status != event.Processed || len(r.Attempts) != 6 || len(d.store.letters) != 0 {
 		t.Errorf("ledger row is %+v, dead letters %+v", r, d.store.letters)
+	}
+}
+
+// TestBystanderInHandIsKeptAlive: another process that got its advisory as well would
+// find the attempt that is under way, and bury the event.
+func TestBystanderInHandIsKeptAlive(t *testing.T) {
+	d, s := newDesk(t), newShelf()
+	in := d.arrives("k", "s", "in_transit", noon)
+	s.stream[in.Sequence] = in
+	a := event.Advisory{Sequence: in.Sequence, Deliveries: 5, Silent: true}
+	d.store.fail = func(event.Change) error {
+		for range 3 {
+			select {
+			case held := <-s.kept:
+				if !slices.Equal(held, []event.Advisory{a}) {
+					t.Errorf("kept alive are %+v", held)
+				}
+			case <-time.After(10 * time.Second):
+				t.Error("the advisory was not kept alive")
+			}
+		}
+		return nil
+	}
+	if !exhaust(t, d, s, a) {
+		t.Error("the advisory was not settled")
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
@@ -32,6 +33,9 @@ type Advisories interface {
 	PullAdvisories(ctx context.Context, limit int) ([]event.Advisory, error)
 	// SettleAdvisory takes it off the list when done, or has it come again.
 	SettleAdvisory(a event.Advisory, done bool) error
+	// KeepAdvisories tells the broker that they are still being dealt with, so that
+	// it does not hand them to another process.
+	KeepAdvisories(held []event.Advisory) error
 	// Load returns the stored message at seq; [event.NotFound] when it is gone.
 	Load(ctx context.Context, seq uint64) (event.Delivery, error)
 }
@@ -47,6 +51,9 @@ type Mover struct {
 	Log     *slog.Logger
 	Metrics *Metrics
 	Now     func() time.Time
+	// KeepEvery is how often the broker is told that advisories are still being
+	// dealt with; well under its ack wait for them.
+	KeepEvery time.Duration
 }
 
 // moveBatch is how many advisories are taken at once.
@@ -68,15 +75,32 @@ func (m *Mover) Run(ctx context.Context) error {
 			}
 			continue
 		}
-		for _, a := range batch {
-			if m.settle(ctx, a) {
-				pause.reset()
-			} else {
-				pause.wait(ctx)
-			}
-		}
+		m.work(ctx, batch, pause)
 	}
 	return nil
+}
+
+// work moves one batch. What waits for its turn is kept alive: a process that got it
+// as well would take the attempt that is under way here for one that was the end.
+func (m *Mover) work(ctx context.Context, batch []event.Advisory, pause *pause) {
+	var held atomic.Pointer[[]event.Advisory]
+	held.Store(&batch)
+	stop := every(m.KeepEvery, func() {
+		if err := m.Queue.KeepAdvisories(*held.Load()); err != nil {
+			m.Log.Warn("can't keep advisories alive, they may come again", "error", err)
+		}
+	})
+	defer stop()
+	for i, a := range batch {
+		rest := batch[i+1:]
+		done := m.settle(ctx, a)
+		held.Store(&rest)
+		if done {
+			pause.reset()
+		} else {
+			pause.wait(ctx)
+		}
+	}
 }
 
 // settle moves one event and reports whether its advisory is done with.

@@ -19,6 +19,7 @@ type shelf struct {
 	stream     map[uint64]event.Delivery
 	advisories chan event.Advisory
 	settled    chan bool
+	kept       chan []event.Advisory
 	settledSeq []event.Delivery // for PullSettled
 	verified   uint64
 	published  []event.Envelope
@@ -26,7 +27,7 @@ type shelf struct {
 }
 
 func newShelf() *shelf {
-	return &shelf{stream: map[uint64]event.Delivery{}, advisories: make(chan event.Advisory, 8), settled: make(chan bool, 8)}
+	return &shelf{stream: map[uint64]event.Delivery{}, advisories: make(chan event.Advisory, 8), settled: make(chan bool, 8), kept: make(chan []event.Advisory, 1)}
 }
 
 func (s *shelf) PullAdvisories(ctx context.Context, _ int) ([]event.Advisory, error) {
@@ -40,6 +41,14 @@ func (s *shelf) PullAdvisories(ctx context.Context, _ int) ([]event.Advisory, er
 
 func (s *shelf) SettleAdvisory(_ event.Advisory, done bool) error {
 	s.settled <- done
+	return nil
+}
+
+func (s *shelf) KeepAdvisories(held []event.Advisory) error {
+	select {
+	case s.kept <- held:
+	default:
+	}
 	return nil
 }
 
@@ -74,7 +83,7 @@ func exhaust(t *testing.T, d *desk, s *shelf, a event.Advisory) bool {
 	t.Helper()
 	m := &Mover{
 		Queue: s, Store: d.store, Handler: d.Handler, Stamper: d.Stamper, Read: d.Read, Log: slog.New(slog.DiscardHandler),
-		Metrics: NewMetrics(prometheus.NewRegistry()), Now: d.Now,
+		Metrics: NewMetrics(prometheus.NewRegistry()), Now: d.Now, KeepEvery: 5 * time.Millisecond,
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

@@ -301,18 +301,25 @@ func (w *Worker) settle(batch []event.Delivery, verdicts []event.Verdict) {
 
 // keepAlive signals progress on what is held until the returned function is called.
 func (w *Worker) keepAlive(held *atomic.Pointer[[]event.Delivery]) (stop func()) {
+	return every(w.Config.KeepAlive, func() {
+		if err := w.Queue.KeepAlive(*held.Load()); err != nil {
+			w.Log.Warn("can't keep a batch alive, it may come again", "error", err)
+		}
+	})
+}
+
+// every calls do every so often until the returned function is called.
+func every(often time.Duration, do func()) (stop func()) {
 	done := make(chan struct{})
 	go func() {
-		tick := time.NewTicker(w.Config.KeepAlive)
+		tick := time.NewTicker(often)
 		defer tick.Stop()
 		for {
 			select {
 			case <-done:
 				return
 			case <-tick.C:
-				if err := w.Queue.KeepAlive(*held.Load()); err != nil {
-					w.Log.Warn("can't keep a batch alive, it may come again", "error", err)
-				}
+				do()
 			}
 		}
 	}()
