@@ -157,6 +157,33 @@ func TestNothingIsHandledBesideASuspect(t *testing.T) {
 	}
 }
 
+// TestNothingIsReconciledBesideASuspect has the reconciler apply what the queue refuses.
+func TestNothingIsReconciledBesideASuspect(t *testing.T) {
+	d, s := newDesk(t), newShelf()
+	r, now := reconciler(d, s)
+	s.refuses = event.Errorf(event.IntakeUnavailable, "shelf", "full")
+	s.settledSeq = []event.Delivery{d.arrives("lost", "s", "in_transit", noon)}
+	if _, err := r.step(t.Context()); err != nil { // the grace begins
+		t.Fatal(err)
+	}
+	*now = now.Add(time.Minute)
+	d.company.Lock()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := r.step(t.Context())
+		ended <- err
+	}()
+	select {
+	case <-ended:
+		t.Fatal("the reconciler did not wait")
+	case <-time.After(50 * time.Millisecond):
+	}
+	d.company.Unlock()
+	if err := <-ended; err != nil || d.record(t, "lost").Status != event.Processed {
+		t.Errorf("ledger row is %+v, %v", d.record(t, "lost"), err)
+	}
+}
+
 // TestBystanderIsTriedOnceMore: its deliveries ran out in silence, and at none of them
 // was it in hand by itself.
 func TestBystanderIsTriedOnceMore(t *testing.T) {
