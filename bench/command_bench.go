@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"math"
 	"os/signal"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // benchFlags are the flags of the load test.
@@ -213,17 +215,14 @@ func parseSeed(text string) (uint64, error) {
 	return seed, nil
 }
 
-// command returns the command line that does a run again.
+// command returns the command line that does a run again: all flags that were set, but
+// for those that say where results go.
 func (f *benchFlags) command(cmd *cobra.Command) string {
 	line := cmd.CommandPath()
-	for _, name := range []string{
-		"target", "admin", "ca", "courier", "private-key", "key-id", "client", "rate", "connections", "duration", "events", "timeout", "duplicates",
-		"invalid", "out-of-order", "transient", "permanent", "sync", "appliance-config", "check", "strict", "within", "acknowledged",
-		"p95", "p99",
-	} {
-		if flag := cmd.Flags().Lookup(name); flag.Changed {
-			line += fmt.Sprintf(" --%s=%s", name, ShellWord(flag.Value.String()))
+	cmd.Flags().Visit(func(flag *pflag.Flag) {
+		if !slices.Contains([]string{"html", "json", "keep", "results", "seed"}, flag.Name) {
+			line += fmt.Sprintf(" --%s=%s", flag.Name, ShellWord(flag.Value.String()))
 		}
-	}
+	})
 	return line + " --seed=" + f.seed
 }

@@ -34,7 +34,7 @@ func TestBenchARunningAppliance(t *testing.T) {
 		got.Proof.Transient == 0 || got.Proof.Recovered != got.Proof.Transient || got.Proof.Acknowledged != uint64(len(d.records)) {
 		t.Errorf("%+v\n%+v", got.Run, got.Proof)
 	}
-	if want := "--target=" + d.URL + " --rate=300/s --duration=1s --duplicates=10% --invalid=10% --out-of-order=10% --within=30s --p95=0s --seed=7"; !strings.HasSuffix(got.Run.Command, want) {
+	if want := " --duplicates=10% --duration=1s --invalid=10% --out-of-order=10% --p95=0s --rate=300/s --target=" + d.URL + " --within=30s --seed=7"; !strings.HasSuffix(got.Run.Command, want) {
 		t.Errorf("the command is %s", got.Run.Command)
 	}
 	if raw, err := os.ReadFile(page); err != nil || !bytes.Contains(raw, []byte("every threshold reached")) {

@@ -104,6 +104,10 @@ func (r *Report) verdict() error {
 	return &ExitError{Code: ExitMissed, Err: fmt.Errorf("%d %s missed", missed, noun)}
 }
 
+// fewWait is a backlog that is gone before the next look at it, so that no rate can be
+// told.
+const fewWait = 1000
+
 // print writes the report as JSON or for people.
 func (r *Report) print(out io.Writer, asJSON bool) error {
 	if asJSON {
@@ -134,7 +138,7 @@ func (r *Report) writeText(out io.Writer) error {
 	r.writeTables(&b)
 	if most, perSecond := workedOff(r.Samples); most > 0 {
 		fmt.Fprintf(&b, "\nbacklog: at most %s", thousands(most))
-		if perSecond > 0 {
+		if perSecond > 0 && most >= fewWait {
 			fmt.Fprintf(&b, ", worked off at %s/s", thousands(uint64(perSecond)))
 		}
 		b.WriteString("\n")

@@ -29,7 +29,7 @@ func sampleReport() *Report {
 		Load: "closed loop, 100 connections, 2,000 events", Client: "lean", Mix: "10% duplicates, 5% invalid, 0% out of order",
 		Faults: "5% transient, 1% permanent", Sync: "group", Seed: "7", Machine: "linux/amd64, 2 CPUs",
 	})
-	report.Samples = []Sample{{At: 0.1, Unprocessed: 3}, {At: 1.3, Unprocessed: 40, Retrying: 7, Processed: 900, DeadLetters: 4}, {At: 4, Processed: 1990, DeadLetters: 10}}
+	report.Samples = []Sample{{At: 0.1, Unprocessed: 3}, {At: 1.3, Unprocessed: 4000, Retrying: 7, Processed: 900, DeadLetters: 4}, {At: 4, Processed: 1990, DeadLetters: 10}}
 	report.prove(&Proof{
 		Exact: true, Method: "every event looked up", Acknowledged: 2000, LookedUp: 2000, NotTerminal: 1, Transient: 100, Recovered: 100,
 		Permanent: 20, Shipments: 300, Disordered: 1, DrainSeconds: 3.25,
