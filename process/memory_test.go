@@ -219,7 +219,7 @@ type desk struct {
 	seq   uint64
 }
 
-func newStamper(t *testing.T) *event.Stamper {
+func newStamper(t testing.TB) *event.Stamper {
 	t.Helper()
 	s, err := event.NewStamper([]byte("a stamp key of enough bytes"))
 	if err != nil {
@@ -228,7 +228,7 @@ func newStamper(t *testing.T) *event.Stamper {
 	return s
 }
 
-func newDesk(t *testing.T) *desk {
+func newDesk(t testing.TB) *desk {
 	t.Helper()
 	store, cache := newMemory(), &seen{hashes: map[event.Identity]string{}}
 	return &desk{store: store, cache: cache, Handler: &Handler{
@@ -259,7 +259,7 @@ func (d *desk) arrives(key, shipment, status string, at time.Time) event.Deliver
 }
 
 // handle hands a batch in and returns the verdicts.
-func (d *desk) handle(t *testing.T, batch ...event.Delivery) []event.Verdict {
+func (d *desk) handle(t testing.TB, batch ...event.Delivery) []event.Verdict {
 	t.Helper()
 	verdicts, err := d.Handle(t.Context(), batch)
 	if err != nil {
