@@ -64,6 +64,7 @@ type SQLite struct {
 	config  SQLiteConfig
 	metrics *storeMetrics
 	main    chan *sqlite.Conn // holds the one connection while nobody uses it
+	log     *logLength        // belongs to who holds the connection
 	readers *sqlitex.Pool
 	closed  chan struct{}
 	once    sync.Once // closes
@@ -76,11 +77,6 @@ type SQLite struct {
 }
 
 var _ Store = (*SQLite)(nil)
-
-// walPages is how many pages the write-ahead log gathers before they go to the
-// file, 32 MiB. A page that many commits touch is then written once: with 1,000,
-// SQLite's default, random keys make writing a third slower.
-const walPages = 8_000
 
 // OpenSQLite opens or makes the file. It fails when the file is another
 // program's, was written by a newer version of this one, or is damaged.
@@ -108,7 +104,7 @@ func OpenSQLite(ctx context.Context, c SQLiteConfig) (*SQLite, error) {
 	}
 	s := &SQLite{
 		config: c, metrics: metrics, main: make(chan *sqlite.Conn, 1), readers: readers, closed: make(chan struct{}),
-		bound: newIngestionBound(c.Retention.IngestionsPerCourier),
+		bound: newIngestionBound(c.Retention.IngestionsPerCourier), log: newLogLength(time.Now()),
 	}
 	s.main <- conn
 	return s, nil
@@ -140,8 +136,8 @@ func prepareMain(conn *sqlite.Conn, c SQLiteConfig) error {
 		"journal_mode = WAL",
 		"synchronous = FULL",
 		fmt.Sprintf("cache_size = -%d", c.CacheBytes>>10),
-		fmt.Sprintf("wal_autocheckpoint = %d", walPages),
-		fmt.Sprintf("journal_size_limit = %d", 2*walPages*4096),
+		fmt.Sprintf("wal_autocheckpoint = %d", shortLog),
+		fmt.Sprintf("journal_size_limit = %d", 2*longLog*4096),
 		"temp_store = MEMORY",
 	} {
 		if err := sqlitex.ExecuteTransient(conn, "PRAGMA "+pragma, nil); err != nil {

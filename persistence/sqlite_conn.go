@@ -31,6 +31,7 @@ func (s *SQLite) take(ctx context.Context) (*sqlite.Conn, error) {
 	}
 	select {
 	case conn := <-s.main:
+		s.log.begin(time.Now())
 		conn.SetInterrupt(ctx.Done())
 		return conn, nil
 	case <-ctx.Done():
@@ -42,6 +43,9 @@ func (s *SQLite) take(ctx context.Context) (*sqlite.Conn, error) {
 
 func (s *SQLite) give(conn *sqlite.Conn) {
 	conn.SetInterrupt(nil)
+	if s.log.end(time.Now()) {
+		_ = setLogLength(conn, s.log.pages) // of a connection that is broken the next call tells
+	}
 	s.main <- conn
 }
 
