@@ -3,8 +3,6 @@ package process
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime/debug"
 
 	"github.com/fincart/courier-gateway/ingest/event"
 )
@@ -81,24 +79,6 @@ func inHand(r event.Record, d event.Delivery) bool {
 	return r.Sequence == d.Sequence && last >= 0 && r.Attempts[last].Number >= d.Attempt
 }
 
-// handleAlone hands in one delivery while no batch is handled beside it, and turns a
-// panic into [errPanicked].
-func (h *Handler) handleAlone(ctx context.Context, d event.Delivery) (v event.Verdict, err error) {
-	h.company.Lock()
-	defer h.company.Unlock()
-	defer func() {
-		if cause := recover(); cause != nil {
-			h.Log.Error("the handler panicked", "events", 1, "sequence", d.Sequence, "cause", cause, "stack", string(debug.Stack()))
-			err = fmt.Errorf("%w: %v", errPanicked, cause)
-		}
-	}()
-	verdicts, err := h.handle(ctx, []event.Delivery{d}, true)
-	if err != nil {
-		return v, err
-	}
-	return verdicts[0], nil
-}
-
 // again tries an event whose deliveries ran out while it stood by, and reports
 // whether it has its outcome. The attempt is in the ledger before anything of the
 // event is looked at, so that there is no second one should the process end over it.
@@ -116,13 +96,13 @@ func (m *Mover) again(ctx context.Context, d event.Delivery, r event.Record) (do
 	hard := context.WithoutCancel(ctx) // what has begun is brought to its end
 	doubts := 0
 	for pause := newPause(); ; pause.wait(ctx) {
-		v, err := m.Handler.handleAlone(hard, d)
+		verdicts, err := m.Handler.try(hard, []event.Delivery{d}, true)
 		if doubts++; !m.Handler.doubtful(hard, err) {
 			doubts = 0
 		}
 		switch {
 		case err == nil:
-			return v.Action != event.Retry, nil
+			return verdicts[0].Action != event.Retry, nil
 		case errors.Is(err, errPanicked) || doubts >= manyDoubts:
 			return false, nil
 		case ctx.Err() != nil:

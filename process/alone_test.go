@@ -31,6 +31,19 @@ func applications(d *desk) (commits *[]string) {
 	return commits
 }
 
+// works has a worker handle a batch, each event of which has to be acknowledged.
+func (d *desk) works(t *testing.T, batch []event.Delivery) {
+	t.Helper()
+	l, stop := running(t, d)
+	defer stop()
+	l.batches <- batch
+	for range batch {
+		if s := l.next(t); s.Action != event.Ack {
+			t.Errorf("%s was settled with %+v", s.Key, s.Verdict)
+		}
+	}
+}
+
 // TestSuspectedEventsAreHandledAlone: those without a word on their attempt before,
 // after the others, and each with its attempt in the ledger before it begins.
 func TestSuspectedEventsAreHandledAlone(t *testing.T) {
@@ -55,14 +68,7 @@ func TestSuspectedEventsAreHandledAlone(t *testing.T) {
 		}
 		return nil
 	}
-	l, stop := running(t, d)
-	l.batches <- batch
-	for range batch {
-		if s := l.next(t); s.Action != event.Ack {
-			t.Errorf("%s was settled with %+v", s.Key, s.Verdict)
-		}
-	}
-	stop()
+	d.works(t, batch)
 	if want := []string{"first second failed", "silent", "silent too"}; !slices.Equal(*commits, want) {
 		t.Errorf("applied together were %q, want %q", *commits, want)
 	}
@@ -97,14 +103,7 @@ func TestLateEventsAreSuspectedWhileTheLedgerCantBeRead(t *testing.T) {
 			}
 			commits := applications(d)
 			d.Store = &first{Store: d.store, wrong: wrong}
-			l, stop := running(t, d)
-			l.batches <- batch
-			for range batch {
-				if s := l.next(t); s.Action != event.Ack {
-					t.Errorf("%s was settled with %+v", s.Key, s.Verdict)
-				}
-			}
-			stop()
+			d.works(t, batch)
 			if want := []string{"first second", "late", "late too"}; !slices.Equal(*commits, want) {
 				t.Errorf("applied together were %q, want %q", *commits, want)
 			}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -69,6 +70,13 @@ func (h *Handler) Handle(ctx context.Context, batch []event.Delivery) ([]event.V
 // handle is Handle; with lonely the batch is one event, beside which nothing is
 // handled in this process.
 func (h *Handler) handle(ctx context.Context, batch []event.Delivery, lonely bool) ([]event.Verdict, error) {
+	if lonely {
+		h.company.Lock()
+		defer h.company.Unlock()
+	} else {
+		h.company.RLock()
+		defer h.company.RUnlock()
+	}
 	jobs := make([]*job, len(batch))
 	for i, d := range batch {
 		jobs[i] = &job{Delivery: d, hash: event.BodyHash(d.Body), lonely: lonely}
@@ -101,6 +109,20 @@ func (h *Handler) handle(ctx context.Context, batch []event.Delivery, lonely boo
 		verdicts[i] = j.verdict
 	}
 	return verdicts, nil
+}
+
+var errPanicked = errors.New("the handler panicked")
+
+// try is handle, and turns a panic into [errPanicked].
+func (h *Handler) try(ctx context.Context, batch []event.Delivery, lonely bool) (verdicts []event.Verdict, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			h.Log.Error("the handler panicked", "events", len(batch), "sequence", batch[0].Sequence,
+				"cause", cause, "stack", string(debug.Stack()))
+			verdicts, err = nil, errPanicked
+		}
+	}()
+	return h.handle(ctx, batch, lonely)
 }
 
 // turn does a round. After one in which nothing was decided, because others were

@@ -224,8 +224,6 @@ func (r *Reconciler) apply(ctx context.Context, d event.Delivery, refused error)
 			done, err = false, errors.Join(refused, fmt.Errorf("%w: %v\n%s", errPanicked, cause, debug.Stack()))
 		}
 	}()
-	r.Handler.company.RLock() // not beside a suspected event
-	defer r.Handler.company.RUnlock()
 	verdicts, err := r.Handler.Handle(ctx, []event.Delivery{d})
 	if err != nil {
 		return false, errors.Join(refused, err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -253,7 +252,7 @@ func (w *Worker) apart(ctx, hard context.Context, batch []event.Delivery, cause 
 // handle guards against a handler that panics: the batch is then taken apart, so
 // that only the event at fault is tried again.
 func (w *Worker) handle(ctx context.Context, batch []event.Delivery) ([]event.Verdict, error) {
-	verdicts, err := w.try(ctx, batch)
+	verdicts, err := w.Handler.try(ctx, batch, w.alone)
 	if !errors.Is(err, errPanicked) {
 		return verdicts, err
 	}
@@ -268,27 +267,6 @@ func (w *Worker) handle(ctx context.Context, batch []event.Delivery) ([]event.Ve
 		verdicts = append(verdicts, one...)
 	}
 	return verdicts, nil
-}
-
-var errPanicked = errors.New("the handler panicked")
-
-// try hands the batch in and turns a panic into [errPanicked].
-func (w *Worker) try(ctx context.Context, batch []event.Delivery) (verdicts []event.Verdict, err error) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			w.Log.Error("the handler panicked", "events", len(batch), "sequence", batch[0].Sequence,
-				"cause", cause, "stack", string(debug.Stack()))
-			verdicts, err = nil, errPanicked
-		}
-	}()
-	if w.alone {
-		w.Handler.company.Lock()
-		defer w.Handler.company.Unlock()
-	} else {
-		w.Handler.company.RLock()
-		defer w.Handler.company.RUnlock()
-	}
-	return w.Handler.handle(ctx, batch, w.alone)
 }
 
 func (w *Worker) settle(batch []event.Delivery, verdicts []event.Verdict) {
