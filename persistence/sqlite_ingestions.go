@@ -83,8 +83,8 @@ func bindRequest(b *binder, r *event.CapturedRequest) int {
 }
 
 const (
-	// cutQuery deletes the oldest records of a kind as long as there are more than a
-	// number. The courier's entries in the index tell which those are.
+	// cutQuery deletes the oldest records of a kind as long as there are more than
+	// a number. The courier's entries in the index tell which those are.
 	cutQuery = `DELETE FROM ingestion_records WHERE id IN (
 		SELECT id FROM ingestion_records WHERE courier = ?1 AND single = ?2 AND id <= (
 			SELECT id FROM ingestion_records WHERE courier = ?1 AND single = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)
@@ -96,7 +96,12 @@ const (
 // cutBack leaves of a kind as many records as may stay, see [surplus]. It deletes as
 // a sweep does, in chunks between which waiting commits have their turn.
 func (s *SQLite) cutBack(ctx context.Context, kind ingestionKind) error {
-	records, err := s.origins(ctx, kind)
+	choice := s.bound.choice()
+	records, err := s.origins(ctx, kind, choice+1)
+	if err == nil && len(records) > choice {
+		records = records[:choice]
+		err = s.cutOlder(ctx, kind, choice)
+	}
 	if err != nil {
 		return err
 	}
@@ -112,21 +117,23 @@ func (s *SQLite) cutBack(ctx context.Context, kind ingestionKind) error {
 	return nil
 }
 
-// origins returns the records of a kind, the newest first, after it has deleted all
-// that are older than those among which there is a choice.
-func (s *SQLite) origins(ctx context.Context, kind ingestionKind) (records []origin, err error) {
-	choice := int64(s.bound.choice())
-	for n := int64(sweepChunk); n == sweepChunk; {
-		n, err = s.sweepOnce(ctx, "ingestion_records", cutQuery, func(b *binder) {
+// cutOlder deletes all but the newest records of a kind.
+func (s *SQLite) cutOlder(ctx context.Context, kind ingestionKind, newest int) error {
+	for {
+		n, err := s.sweepOnce(ctx, "ingestion_records", cutQuery, func(b *binder) {
 			b.key(kind.courier)
 			b.flag(kind.single)
-			b.int(choice)
+			b.int(int64(newest))
 			b.int(sweepChunk)
 		})
-		if err != nil {
-			return nil, err
+		if err != nil || n < sweepChunk {
+			return err
 		}
 	}
+}
+
+// origins returns the newest records of a kind, the newest first.
+func (s *SQLite) origins(ctx context.Context, kind ingestionKind, most int) (records []origin, err error) {
 	err = s.read(ctx, "origins", func(conn *sqlite.Conn) error {
 		stmt, err := conn.Prepare(originsQuery)
 		if err != nil {
@@ -135,7 +142,7 @@ func (s *SQLite) origins(ctx context.Context, kind ingestionKind) (records []ori
 		b := binder{stmt: stmt}
 		b.key(kind.courier)
 		b.flag(kind.single)
-		b.int(choice)
+		b.int(int64(most))
 		records, err = collect(nil, stmt, func(c *columns) origin { return origin{c.text(), c.text()} })
 		return err
 	})
