@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -164,22 +163,7 @@ func exchange(c net.Conn, in *bufio.Reader, request []byte) (string, error) {
 // figure returns one of the queue's metrics.
 func (a *benchApp) figure(name string) float64 {
 	a.b.Helper()
-	resp, err := client.Get("http://" + a.admin + "/metrics")
-	if err != nil {
-		a.b.Fatal(err)
-	}
-	defer resp.Body.Close()
-	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		if value, found := strings.CutPrefix(lines.Text(), "courier_gateway_jetstream_"+name+" "); found {
-			v, err := strconv.ParseFloat(value, 64)
-			if err != nil {
-				a.b.Fatal(err)
-			}
-			return v
-		}
-	}
-	a.b.Fatalf("no metric %s", name)
-	return 0
+	return metric(a.b, fetch(a.b, "http://"+a.admin+"/metrics"), "courier_gateway_jetstream_"+name)
 }
 
 // cpuTime is what this process has used of all processors.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -197,14 +198,46 @@ func startLoad(c *child, scheme *signature.Scheme, tag string, pause time.Durati
 // get reads a document of the operators' API.
 func (c *child) get(path string, into any) {
 	c.t.Helper()
-	resp, err := client.Get(c.admin + path)
+	if raw := c.fetch(path); json.Unmarshal(raw, into) != nil {
+		c.t.Fatalf("GET %s: not what was expected: %s", path, raw)
+	}
+}
+
+// fetch reads what the admin listener has under a path.
+func (c *child) fetch(path string) []byte {
+	c.t.Helper()
+	return fetch(c.t, c.admin+path)
+}
+
+// fetch reads what is under a URL.
+func fetch(t testing.TB, url string) []byte {
+	t.Helper()
+	resp, err := client.Get(url)
 	if err != nil {
-		c.t.Fatal(err)
+		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(into); err != nil || resp.StatusCode != http.StatusOK {
-		c.t.Fatalf("GET %s: %d, %v", path, resp.StatusCode, err)
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("GET %s: %d, %v: %s", url, resp.StatusCode, err, raw)
 	}
+	return raw
+}
+
+// metric returns the value of a metric without labels.
+func metric(t testing.TB, exposition []byte, name string) float64 {
+	t.Helper()
+	for line := range strings.Lines(string(exposition)) {
+		if value, found := strings.CutPrefix(line, name+" "); found {
+			v, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			return v
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
 }
 
 // counts reads how many events have which status, and the queue's figures.
