@@ -88,6 +88,7 @@ func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
+	addProcessor(settings)
 	broker, err := jetstream.Open(ctx, settings, jetstream.Deps{
 		Logger: deps.Log.With("package", "jetstream"), Metrics: registry,
 	})
