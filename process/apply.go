@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -23,19 +24,21 @@ func (h *Handler) applyAll(ctx context.Context, jobs []*job) error {
 	}
 	if len(groups) > 0 {
 		errs, err := h.Store.Commit(ctx, h.changes(groups))
-		if err = h.callError(ctx, err); isDown(err) || tooMuch(err, len(groups)) {
+		if err = h.unjudged(ctx, err); isDown(err) || tooMuch(err, len(groups)) {
 			return err
 		}
+		var down error
 		for i, g := range groups {
 			if err != nil {
 				failed = append(failed, suspect(g, err, len(groups) == 1)...)
 				continue
 			}
 			broken, err := h.conclude(ctx, g, errs[i])
-			if err != nil {
-				return err
-			}
+			down = cmp.Or(down, err)
 			failed = append(failed, broken...)
+		}
+		if down != nil {
+			return down
 		}
 	}
 	return h.fail(ctx, failed)
@@ -116,7 +119,8 @@ func (h *Handler) changes(groups []*group) []event.Change {
 }
 
 // conclude decides a group's jobs by the outcome of their change and returns
-// those that failed. Its error means that the store is down.
+// those that failed. Its error means that the store is down, or takes no such change:
+// the others of the commit are stored all the same.
 func (h *Handler) conclude(ctx context.Context, g *group, err error) ([]failure, error) {
 	if err == nil {
 		for _, j := range g.jobs {
@@ -158,8 +162,10 @@ func (h *Handler) processed(j *job) {
 }
 
 // fail records failed attempts: permanent failures as dead letters, the others
-// for another try. One commit serves all. A failure that can't be recorded is
-// tried again all the same; its attempt then shows as interrupted.
+// for another try. One commit serves all. That commit is also the evidence against the
+// events: when the store does not take it in time, as it has not taken their changes,
+// nothing is decided. One whose row alone can't be written is tried again all the same;
+// its attempt then shows as interrupted.
 func (h *Handler) fail(ctx context.Context, failed []failure) error {
 	if len(failed) == 0 {
 		return nil
@@ -169,8 +175,11 @@ func (h *Handler) fail(ctx context.Context, failed []failure) error {
 		changes[i] = h.failureChange(f)
 	}
 	errs, err := h.Store.Commit(ctx, changes)
-	if err = h.callError(ctx, err); isDown(err) {
+	if err = h.unjudged(ctx, err); isDown(err) || event.CodeOf(err) == event.Timeout {
 		return err
+	}
+	if down := anyDown(errs); down != nil {
+		return down
 	}
 	for i, f := range failed {
 		stored := err == nil && errs[i] == nil

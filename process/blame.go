@@ -28,8 +28,11 @@ func (h *Handler) storeWorks(ctx context.Context) bool {
 }
 
 // blame is the verdict on an event that can't be decided while the store works: its
-// attempt has failed. The ledger is told, as far as it can be read.
-func (h *Handler) blame(ctx context.Context, d event.Delivery, cause error) event.Verdict {
+// attempt has failed, and the ledger says so, as far as its row can be read. A store
+// that can't be used for that row either, or takes too long for it, is at fault itself
+// although it takes the write of storeWorks, which changes nothing: then nothing is
+// decided, and no attempt is spent.
+func (h *Handler) blame(ctx context.Context, d event.Delivery, cause error) (event.Verdict, error) {
 	if isDown(cause) {
 		cause = &event.Error{Code: event.Timeout, Op: "process an event", Err: cause}
 	}
@@ -40,10 +43,13 @@ func (h *Handler) blame(ctx context.Context, d event.Delivery, cause error) even
 		h.begin(j)
 		err = h.fail(ctx, []failure{{j, cause}})
 	}
+	if isDown(err) || event.CodeOf(err) == event.Timeout {
+		return event.Verdict{}, err
+	}
 	if !j.decided {
 		h.Log.Warn("attempt failed and the ledger can't be told, the event will be tried again",
 			append(attrs(j), "code", string(event.CodeOf(cause)), "error", errors.Join(cause, err))...)
 		j.decide(h.retry(j, event.CodeOf(cause)))
 	}
-	return j.verdict
+	return j.verdict, nil
 }

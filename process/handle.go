@@ -173,7 +173,7 @@ func (h *Handler) refuse(ctx context.Context, jobs []*job) error {
 		return nil
 	}
 	errs, err := h.Store.Commit(ctx, changes)
-	if err = h.callError(ctx, err); isDown(err) || tooMuch(err, len(changes)) {
+	if err = h.unjudged(ctx, err); isDown(err) || tooMuch(err, len(changes)) {
 		return err
 	}
 	for i, j := range refused {
@@ -291,6 +291,30 @@ func attrs(j *job) []any {
 // tooMuch reports whether err may be due to the number of changes in a commit, and
 // none of them to blame for it.
 func tooMuch(err error, changes int) bool { return changes > 1 && event.CodeOf(err) == event.Timeout }
+
+// throttled reports whether err is due to a store that asks for less.
+func throttled(err error) bool {
+	for err != nil {
+		e, ok := errors.AsType[*event.Error](err)
+		if !ok {
+			return false
+		}
+		if e.Code == event.Throttled {
+			return true
+		}
+		err = e.Err
+	}
+	return false
+}
+
+// anyDown returns the first of a commit's outcomes that says that the store takes no
+// such change at present, nil when there is none.
+func anyDown(errs []error) error {
+	if i := slices.IndexFunc(errs, isDown); i >= 0 {
+		return errs[i]
+	}
+	return nil
+}
 
 // isDown reports whether err says that a dependency can't be used at all.
 func isDown(err error) bool { return event.CodeOf(err).Class() == event.Down }

@@ -72,8 +72,8 @@ func (h *Handler) records(ctx context.Context, jobs []*job) (map[event.Identity]
 }
 
 // unjudged is the error of a call without which nothing can be said about any
-// event. A store that asks for less is waited for; whether one of the events is
-// behind any other failure, the worker finds out.
+// event. A store that asks for less is waited for; whether one of the events is behind
+// any other failure, the worker finds out.
 func (h *Handler) unjudged(ctx context.Context, err error) error {
 	if err = h.callError(ctx, err); event.CodeOf(err) == event.Throttled {
 		err = &event.Error{Code: event.DependencyDown, Op: "process a batch", Err: err}
@@ -117,7 +117,7 @@ func (h *Handler) note(ctx context.Context, rows map[event.Identity]event.Record
 		changes = append(changes, event.Change{Records: []event.Record{row}})
 	}
 	_, err := h.Store.Commit(ctx, changes)
-	if err = h.callError(ctx, err); isDown(err) {
+	if err = h.unjudged(ctx, err); isDown(err) {
 		return err
 	}
 	return nil
@@ -202,6 +202,9 @@ func (h *Handler) claim(ctx context.Context, jobs []*job) ([]*job, error) {
 	errs, err := h.Store.Commit(ctx, changes)
 	if err != nil {
 		return nil, h.unjudged(ctx, err)
+	}
+	if down := anyDown(errs); down != nil {
+		return nil, down
 	}
 	lost := map[*job]bool{}
 	for i, j := range again {

@@ -31,6 +31,8 @@ type memory struct {
 	down error
 	// whole, when set, is asked before each commit, and what it returns is the call's.
 	whole func([]event.Change) error
+	// refuse, when set, is asked before each change of any kind.
+	refuse func(event.Change) error
 	// odd is the key of a ledger row, or the id of a shipment, that can't be read.
 	odd string
 }
@@ -106,6 +108,11 @@ func (m *memory) Commit(_ context.Context, changes []event.Change) ([]error, err
 }
 
 func (m *memory) commit(c event.Change) error {
+	if m.refuse != nil {
+		if err := m.refuse(c); err != nil {
+			return err
+		}
+	}
 	if c.Shipment != nil && m.fail != nil {
 		if err := m.fail(c); err != nil {
 			return err

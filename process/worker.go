@@ -200,7 +200,7 @@ func (w *Worker) finish(ctx, hard context.Context, batch []event.Delivery) bool 
 	for {
 		w.Pulse.beat(phaseWorking)
 		verdicts, err := w.handle(hard, batch)
-		if doubts++; !w.Handler.doubtful(hard, err) {
+		if doubts++; !throttled(err) && !w.Handler.doubtful(hard, err) {
 			doubts = 0
 		}
 		if doubts >= manyDoubts {
@@ -228,17 +228,22 @@ const manyDoubts = 3
 
 // apart handles the halves of a batch that has just failed with cause while the
 // store works, and halves those that fail the same way, down to the events behind
-// it: they have spent their attempt, all others are handled. When something else
+// it: they have spent their attempt, all others are handled. A store that asks for less
+// is given less in the same way, and no event is behind that. When something else
 // goes wrong meanwhile, or ctx ends, nothing is decided.
 func (w *Worker) apart(ctx, hard context.Context, batch []event.Delivery, cause error) (verdicts []event.Verdict, err error) {
 	if len(batch) == 1 {
-		return []event.Verdict{w.Handler.blame(hard, batch[0], cause)}, nil
+		if throttled(cause) {
+			return nil, cause
+		}
+		v, err := w.Handler.blame(hard, batch[0], cause)
+		return []event.Verdict{v}, err
 	}
 	half := len(batch) / 2
 	for _, part := range [][]event.Delivery{batch[:half], batch[half:]} {
 		w.Pulse.beat(phaseWorking)
 		decided, err := w.handle(hard, part)
-		if ctx.Err() == nil && w.Handler.doubtful(hard, err) {
+		if ctx.Err() == nil && (throttled(err) || w.Handler.doubtful(hard, err)) {
 			decided, err = w.apart(ctx, hard, part, err)
 		}
 		if err != nil {
