@@ -152,7 +152,8 @@ func sqliteCode(ctx context.Context, err error) event.Code {
 	case sqlite.ResultFull, sqlite.ResultIOErr, sqlite.ResultCantOpen, sqlite.ResultReadOnly,
 		sqlite.ResultBusy, sqlite.ResultLocked, sqlite.ResultProtocol, sqlite.ResultNoMem,
 		sqlite.ResultPerm, sqlite.ResultAuth, sqlite.ResultCorrupt, sqlite.ResultNotADB, sqlite.ResultNoLFS,
-		sqlite.ResultInterrupt: // by Close
+		sqlite.ResultConstraint, // a unique index or trigger that an operator has added to the file
+		sqlite.ResultInterrupt:  // by Close
 		return event.DependencyDown
 	case sqlite.ResultTooBig, sqlite.ResultMismatch:
 		return event.DomainInvalid

@@ -33,7 +33,7 @@ func (s *SQLite) PutIngestions(ctx context.Context, records []event.IngestionRec
 // putIngestion inserts a record, and counts it, unless it is there already.
 func putIngestion(conn *sqlite.Conn, r *event.IngestionRecord, change counts) error {
 	stmt, err := conn.Prepare("INSERT INTO ingestion_records (" + ingestionColumns + `)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`)
 	if err != nil {
 		return err
 	}

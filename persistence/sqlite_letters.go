@@ -214,10 +214,11 @@ func (t *commit) encodeLetters(letters []event.DeadLetter) *event.Error {
 	return nil
 }
 
-// putLetter inserts a letter unless it is there already.
+// putLetter inserts a letter unless it is there already, which no other unique index
+// than that of its id says.
 func (t *commit) putLetter(d *event.DeadLetter, j letterJSON) error {
 	stmt, err := t.conn.Prepare("INSERT INTO dead_letter_events (" + letterColumns + `)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`)
 	if err != nil {
 		return err
 	}

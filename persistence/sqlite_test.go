@@ -343,6 +343,32 @@ func TestSQLiteOddRow(t *testing.T) {
 	}
 }
 
+// TestSQLiteForeignUniqueIndex has an operator's unique index refuse a second dead letter:
+// it is not lost silently, and is stored when the index is gone.
+func TestSQLiteForeignUniqueIndex(t *testing.T) {
+	t.Parallel()
+	s := openTestSQLite(t, testSQLite(t))
+	edit := func(sql string) {
+		onMain(t, s, func(conn *sqlite.Conn) error { return sqlitex.ExecuteTransient(conn, sql, nil) })
+	}
+	edit("CREATE UNIQUE INDEX one_per_courier ON dead_letter_events (courier)")
+	edit("CREATE UNIQUE INDEX one_record_per_courier ON ingestion_records (courier)")
+	first, second := letters(fullLetter("1", 1)), letters(fullLetter("2", 2))
+	commitAll(t, s, first)
+	commitAll(t, s, first) // it is there already
+	putIngestions(t, s, fullIngestion(1))
+	putIngestions(t, s, fullIngestion(1))
+	_, err := s.Commit(t.Context(), []event.Change{second})
+	for _, err := range []error{err, s.PutIngestions(t.Context(), []event.IngestionRecord{fullIngestion(2)})} {
+		if event.CodeOf(err) != event.DependencyDown || !strings.Contains(err.Error(), "UNIQUE constraint failed") || !strings.Contains(err.Error(), "courier") {
+			t.Errorf("a row that the index refuses: %v", err)
+		}
+	}
+	edit("DROP INDEX one_per_courier")
+	commitAll(t, s, second)
+	must(s.DeadLetter(t.Context(), "2"))
+}
+
 // TestSQLiteUsesIndexes asks SQLite how it would run each query that meets a
 // large table.
 func TestSQLiteUsesIndexes(t *testing.T) {
