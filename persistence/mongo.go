@@ -94,6 +94,10 @@ func (c MongoConfig) options() *options.ClientOptions {
 		SetMaxPoolSize(uint64(c.MaxConns)).SetMinPoolSize(uint64(c.MinConns)).
 		SetConnectTimeout(c.ConnectTimeout).SetServerSelectionTimeout(c.SelectTimeout).SetTimeout(c.OperationTimeout).
 		SetWriteConcern(durable).SetReadConcern(readconcern.Majority()).SetReadPreference(readpref.Primary()).
+		// With a deadline the driver retries as often as it can until then, without a
+		// pause: thousands of requests a second to a server in trouble. The store
+		// retries by itself, see [Mongo.retried], and the workers after it.
+		SetRetryReads(false).SetRetryWrites(false).
 		SetMonitor(c.monitor)
 }
 
@@ -120,7 +124,11 @@ type Mongo struct {
 	waited chan struct{}
 
 	mu      sync.Mutex
-	problem error // why the store is not ready, nil when it is
+	problem error             // why the store is not ready, nil when it is
+	server  serverHello       // what the server said of itself when the store got ready
+	sweeps  []mongoSweep      // the collections that no TTL index expires
+	advice  map[string]string // by collection and key of an index, what an operator should do
+	warned  map[string]bool   // what has been warned of, which is as much as there are indexes
 }
 
 var _ Store = (*Mongo)(nil)
@@ -156,6 +164,8 @@ func OpenMongo(ctx context.Context, c MongoConfig) (*Mongo, error) {
 		bound:      newIngestionBound(c.Retention.IngestionsPerCourier),
 		waited:     make(chan struct{}),
 		problem:    errors.New("the store is getting ready"),
+		advice:     map[string]string{},
+		warned:     map[string]bool{},
 	}
 	base := context.WithoutCancel(ctx)
 	background, stop := context.WithCancel(base)
@@ -181,7 +191,7 @@ func (m *Mongo) getReady(ctx context.Context) {
 	defer long.Stop()
 	said := ""
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		err := m.ensureIndexes(ctx)
+		err := m.prepare(ctx)
 		m.hinder(err)
 		switch {
 		case err == nil:
@@ -202,11 +212,39 @@ func (m *Mongo) getReady(ctx context.Context) {
 	}
 }
 
+// prepare asks the server what it takes and makes the indexes.
+func (m *Mongo) prepare(ctx context.Context) error {
+	server, err := m.greet(ctx)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	m.server = server
+	m.mu.Unlock()
+	return m.ensureIndexes(ctx)
+}
+
+// limits returns what one command to the server may hold.
+func (m *Mongo) limits() bulkLimits {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.server.limits()
+}
+
 // hinder sets what stands in the way, nil for nothing.
 func (m *Mongo) hinder(problem error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.problem = problem
+}
+
+// explain replaces what stands in the way, if anything does.
+func (m *Mongo) explain(problem error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.problem != nil {
+		m.problem = problem
+	}
 }
 
 // ready waits for the first attempt to get ready, for a while, and returns what
@@ -237,14 +275,9 @@ func (m *Mongo) Close() error { return m.close() }
 // Ping implements [Store].
 func (m *Mongo) Ping(ctx context.Context) error {
 	return m.do(ctx, "ping", func(ctx context.Context) error {
-		ctx, cancel := m.trip(ctx)
-		defer cancel()
-		return m.client.Ping(ctx, readpref.Primary())
+		return m.retried(ctx, func(ctx context.Context) error { return m.client.Ping(ctx, readpref.Primary()) })
 	})
 }
-
-// Sweep implements [Store]: the database's TTL indexes do the work.
-func (m *Mongo) Sweep(context.Context, time.Time) (Swept, error) { return Swept{}, nil }
 
 // do runs an operation once the store is ready.
 func (m *Mongo) do(ctx context.Context, op string, fn func(context.Context) error) error {

@@ -14,7 +14,8 @@ import (
 )
 
 // Commit implements [Store] without transactions, which a single server does not
-// have, in at most six round trips, and up to three more when rows were lost:
+// have, in at most six round trips, and up to three more when rows were lost; rows of
+// more than a command holds, [maxBulkBytes], take a round trip for each such part:
 //
 //  1. claim the ledger rows: a new one is inserted as "processing", of one that
 //     exists only the version is raised. Whoever gets the version owns the row.
@@ -23,8 +24,9 @@ import (
 //  4. finish the ledger rows as they were given, over the versions of the claim.
 //
 // (1 and 2 are two trips each, inserts and updates.) A change that loses a row is
-// left out of the steps that follow and reported as a conflict. A change of one
-// ledger row and nothing else is whole by itself, and finished by step 1.
+// left out of the steps that follow and reported as a conflict, and one with a row
+// that the server refuses by a rule that an operator has set as DependencyDown. A change of
+// one ledger row and nothing else is whole by itself, and finished by step 1.
 //
 // A crash, an answer that got lost, or a conflict in between leaves a prefix of
 // these steps, and reading anew and applying the same events again completes it:
@@ -63,6 +65,9 @@ type mongoCommit struct {
 
 // mongoSteps are the writes of each step.
 type mongoSteps struct{ claims, shipments, letters, finals []mongoWrite }
+
+// letterKind is the kind of a write that inserts a dead letter.
+const letterKind = "dead letter"
 
 // mongoWrite is one row to write.
 type mongoWrite struct {
@@ -109,7 +114,7 @@ func (c *mongoCommit) encode(i int, change *event.Change) (s mongoSteps, err err
 	}
 	for j := range change.DeadLetters {
 		doc := newLetterDocument(&change.DeadLetters[j])
-		s.letters = append(s.letters, mongoWrite{change: i, kind: "dead letter", id: doc.ID, row: raw(doc)})
+		s.letters = append(s.letters, mongoWrite{change: i, kind: letterKind, id: doc.ID, row: raw(doc)})
 	}
 	alone := change.Shipment == nil && len(change.Records) == 1 && len(change.DeadLetters) == 0
 	for j := range change.Records {
@@ -180,31 +185,43 @@ func (c *mongoCommit) write(ctx context.Context, to *mongo.Collection, writes []
 			updates = append(updates, w)
 		}
 	}
-	if err := c.insert(ctx, to, inserts); err != nil {
-		return err
+	for _, piece := range c.store.pieces(inserts) {
+		if err := c.insert(ctx, to, piece); err != nil {
+			return err
+		}
 	}
-	return c.update(ctx, to, updates)
+	for _, piece := range c.store.pieces(updates) {
+		if err := c.update(ctx, to, piece); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pieces cuts the writes of one bulk into those of a command each.
+func (m *Mongo) pieces(writes []mongoWrite) [][]mongoWrite {
+	return pieces(writes, m.limits(), func(w mongoWrite) string { return w.id }, func(w mongoWrite) int { return len(w.row) })
 }
 
 func (c *mongoCommit) insert(ctx context.Context, to *mongo.Collection, writes []mongoWrite) error {
-	if len(writes) == 0 {
+	rows := mapList(writes, func(w mongoWrite) bson.Raw { return w.row })
+	err := c.store.insertRows(ctx, to, rows)
+	if err == nil {
 		return nil
 	}
-	rows := make([]bson.Raw, len(writes))
-	for i, w := range writes {
-		rows[i] = w.row
+	present, failed, err := c.store.sortErrors(ctx, to, func(i int) string { return writes[i].id }, err)
+	if err != nil {
+		return err
 	}
-	ctx, cancel := c.store.trip(ctx)
-	defer cancel()
-	_, err := to.InsertMany(ctx, rows, options.InsertMany().SetOrdered(false))
-	_, err = c.sort(writes, err)
-	return err
+	for _, i := range present {
+		if w := writes[i]; w.kind != letterKind { // a letter that exists is left as it is
+			c.refuse(w, conflict("mongodb commit", w.kind, w.id, w.given))
+		}
+	}
+	return c.refuseFailed(to, writes, failed)
 }
 
 func (c *mongoCommit) update(ctx context.Context, to *mongo.Collection, writes []mongoWrite) error {
-	if len(writes) == 0 {
-		return nil
-	}
 	models := make([]mongo.WriteModel, len(writes))
 	for i, w := range writes {
 		over := bson.D{{Key: "_id", Value: w.id}, {Key: "version", Value: w.at}}
@@ -218,41 +235,35 @@ func (c *mongoCommit) update(ctx context.Context, to *mongo.Collection, writes [
 	trip, cancel := c.store.trip(ctx)
 	defer cancel()
 	result, err := to.BulkWrite(trip, models, options.BulkWrite().SetOrdered(false))
-	failed, err := c.sort(writes, err)
-	if err != nil || int(result.MatchedCount)+failed == len(writes) {
+	bulk, isBulk := errors.AsType[mongo.BulkWriteException](err)
+	if err != nil && (!isBulk || bulk.WriteConcernError != nil) {
 		return err
+	}
+	if err := c.refuseFailed(to, writes, bulk.WriteErrors); err != nil {
+		return err
+	}
+	if int(result.MatchedCount)+len(bulk.WriteErrors) == len(writes) {
+		return nil
 	}
 	return c.findLost(ctx, to, writes)
 }
 
-// sort takes a bulk write's error apart: it refuses the changes whose rows failed
-// for reasons of their own, and returns how many rows did, or the error of the
-// whole. A dead letter that exists has not failed.
-func (c *mongoCommit) sort(writes []mongoWrite, err error) (failed int, whole error) {
-	bulk, ok := errors.AsType[mongo.BulkWriteException](err)
-	if !ok || bulk.WriteConcernError != nil {
-		return 0, err
+// refuseFailed refuses the changes of those rows that the server refused. A row on
+// which it only ran out of time, or asked for less, says nothing of its change: that is
+// the error of the whole.
+func (c *mongoCommit) refuseFailed(in *mongo.Collection, writes []mongoWrite, failed []mongo.BulkWriteError) error {
+	whole := slices.DeleteFunc(slices.Clone(failed), func(e mongo.BulkWriteError) bool {
+		code := rowCode(e.Code)
+		return code != event.Timeout && code != event.Throttled
+	})
+	if len(whole) > 0 {
+		return mongo.BulkWriteException{WriteErrors: whole}
 	}
-	var others []mongo.BulkWriteError // what says something about all of them
-	for _, e := range bulk.WriteErrors {
+	for _, e := range failed {
 		w := writes[e.Index]
-		switch code := serverCode(e.Code); {
-		case code == event.VersionConflict && w.kind == "dead letter":
-		case code == event.VersionConflict:
-			c.refuse(w, conflict("mongodb commit", w.kind, w.id, w.given))
-		case code == event.DomainInvalid:
-			c.refuse(w, event.Errorf(code, "mongodb commit", "%s %q: %w", w.kind, w.id, e.WriteError))
-		default:
-			others = append(others, e)
-			continue
-		}
-		failed++
+		c.refuse(w, refusedRow(in.Name(), w.kind, w.id, e.WriteError))
 	}
-	if len(others) > 0 {
-		bulk.WriteErrors = others
-		return 0, bulk
-	}
-	return failed, nil
+	return nil
 }
 
 // refuse sets the outcome of a write's change, unless it has one.
@@ -265,21 +276,13 @@ func (c *mongoCommit) refuse(w mongoWrite, err *event.Error) {
 // findLost refuses the changes of those updates that found their row at another
 // version: an update's answer says only how many did.
 func (c *mongoCommit) findLost(ctx context.Context, in *mongo.Collection, writes []mongoWrite) error {
-	ids := make([]string, len(writes))
-	for i, w := range writes {
-		ids[i] = w.id
-	}
-	type key struct {
-		ID string `bson:"_id"`
-	}
-	ours, err := find[key](ctx, c.store, in,
-		bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}, {Key: "commit", Value: c.id}},
-		options.Find().SetProjection(bson.D{{Key: "_id", Value: 1}}), len(ids))
+	ids := mapList(writes, func(w mongoWrite) string { return w.id })
+	ours, err := c.store.existing(ctx, in, ids, bson.E{Key: "commit", Value: c.id})
 	if err != nil {
 		return err
 	}
 	for _, w := range writes {
-		if !slices.Contains(ours, key{w.id}) {
+		if !ours[w.id] {
 			c.refuse(w, conflict("mongodb commit", w.kind, w.id, w.given))
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -16,10 +17,18 @@ import (
 // scriptedMongo is a server that speaks just enough of MongoDB's protocol to say
 // what a test wants to hear: errors, lost updates, retentions.
 type scriptedMongo struct {
+	replicaSet string // the name of the set that it is the primary of, "" for none
+	batchRows  int    // the most operations that it takes in a command, 0 for MongoDB's 100,000
+	batchBytes int    // the most bytes that it takes in a message, 0 for MongoDB's 48 MB
+
+	address  string
 	mu       sync.Mutex
 	commands []bson.M                           // what came, handshakes and pings left out
 	answer   func(name string, c bson.M) bson.M // nil answers "ok"
 }
+
+// dropped is an answer that never comes: the connection is closed instead.
+var dropped = bson.M{"dropped": true}
 
 // The operations of the protocol that a driver uses: OP_QUERY for the first
 // handshake, answered by OP_REPLY, and OP_MSG for everything else.
@@ -36,6 +45,7 @@ func (s *scriptedMongo) start(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.address = l.Addr().String()
 	var running sync.WaitGroup
 	var conns sync.Map
 	running.Go(func() {
@@ -66,7 +76,7 @@ func (s *scriptedMongo) named(name string) (found []bson.M) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.commands {
-		if c[name] != nil {
+		if c[name] != nil && (name == "findAndModify" || c["findAndModify"] == nil) { // which has an update
 			found = append(found, c)
 		}
 	}
@@ -102,7 +112,14 @@ func (s *scriptedMongo) serve(conn net.Conn) error {
 				return err
 			}
 		}
-		if err := writeAnswer(conn, header, s.reply(c)); err != nil {
+		if len(body) > s.limit(s.batchBytes, 48_000_000) {
+			return fmt.Errorf("a message of %d bytes", len(body))
+		}
+		answer := s.reply(c)
+		if answer["dropped"] != nil {
+			return nil
+		}
+		if err := writeAnswer(conn, header, answer); err != nil {
 			return err
 		}
 	}
@@ -148,13 +165,12 @@ func cString(b []byte) (string, []byte) {
 // reply finds the answer to a command.
 func (s *scriptedMongo) reply(c bson.M) bson.M {
 	if c["hello"] != nil || c["isMaster"] != nil || c["ping"] != nil {
-		return bson.M{"ok": 1, "isWritablePrimary": true, "ismaster": true, "helloOk": true, "minWireVersion": 0, "maxWireVersion": 21,
-			"maxBsonObjectSize": 16 << 20, "maxMessageSizeBytes": 48 << 20, "maxWriteBatchSize": 100_000}
+		return s.hello()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.commands = append(s.commands, c)
-	for _, name := range []string{"insert", "update", "delete", "find", "aggregate", "count", "listIndexes", "createIndexes", "dropIndexes", "collMod", "endSessions"} {
+	for _, name := range []string{"findAndModify", "insert", "update", "delete", "find", "aggregate", "count", "listIndexes", "createIndexes", "dropIndexes", "collMod", "endSessions"} {
 		if c[name] == nil {
 			continue
 		}
@@ -163,9 +179,33 @@ func (s *scriptedMongo) reply(c bson.M) bson.M {
 				return answer
 			}
 		}
+		for _, rows := range []string{"documents", "updates", "deletes"} {
+			if list, ok := c[rows].([]bson.M); ok && len(list) > s.limit(s.batchRows, 100_000) {
+				return bson.M{"ok": 0, "code": 16, "errmsg": "too many operations in a command"}
+			}
+		}
 		return usualAnswer(name, c)
 	}
 	return bson.M{"ok": 0, "code": 59, "errmsg": "no such command"}
+}
+
+func (s *scriptedMongo) limit(own, usual int) int {
+	if own > 0 {
+		return own
+	}
+	return usual
+}
+
+// hello is what the server says of itself.
+func (s *scriptedMongo) hello() bson.M {
+	h := bson.M{"ok": 1, "isWritablePrimary": true, "ismaster": true, "helloOk": true, "minWireVersion": 0, "maxWireVersion": 21,
+		"maxBsonObjectSize": 16 << 20, "maxMessageSizeBytes": s.limit(s.batchBytes, 48_000_000), "maxWriteBatchSize": s.limit(s.batchRows, 100_000)}
+	if s.replicaSet != "" {
+		h["setName"], h["setVersion"], h["secondary"] = s.replicaSet, 1, false
+		h["hosts"], h["me"], h["primary"] = []string{s.address}, s.address, s.address
+		h["logicalSessionTimeoutMinutes"] = 30
+	}
+	return h
 }
 
 func usualAnswer(name string, c bson.M) bson.M {
@@ -175,6 +215,15 @@ func usualAnswer(name string, c bson.M) bson.M {
 	case "update":
 		n := len(c["updates"].([]bson.M))
 		return bson.M{"ok": 1, "n": n, "nModified": n}
+	case "findAndModify":
+		return bson.M{"ok": 1, "value": nil, "lastErrorObject": bson.M{"n": 0, "updatedExisting": false}}
+	case "delete":
+		n := 0
+		for _, d := range c["deletes"].([]bson.M) {
+			ids, _ := d["q"].(bson.D)
+			n += len(idList(ids))
+		}
+		return bson.M{"ok": 1, "n": n}
 	case "find", "listIndexes", "aggregate":
 		return cursorAnswer()
 	default:
@@ -206,3 +255,15 @@ func writeAnswer(conn net.Conn, to [4]int32, answer bson.M) error {
 }
 
 func indexNamed(name string) *options.IndexOptionsBuilder { return options.Index().SetName(name) }
+
+// idList returns the ids that a filter names in its $in, in the order in which they came.
+func idList(filter bson.D) (ids []string) {
+	for _, e := range filter {
+		if in, ok := e.Value.(bson.D); ok && e.Key == "_id" && len(in) > 0 && in[0].Key == "$in" {
+			for _, id := range in[0].Value.(bson.A) {
+				ids = append(ids, id.(string))
+			}
+		}
+	}
+	return ids
+}

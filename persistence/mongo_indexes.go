@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,8 +41,8 @@ func expiryIndex(ttl time.Duration) mongoIndex {
 
 // ensureIndexes makes the indexes that are missing for the rows that this process
 // writes. An index of ours that has another retention is changed to the configured
-// one, if that is longer or may be shorter; any other difference is an error that
-// says what to do, and nothing is changed.
+// one, if that is longer or may be shorter. Indexes that an operator has made stay: one
+// that fits serves, one that does not has ours made beside it.
 func (m *Mongo) ensureIndexes(ctx context.Context) error {
 	keep := m.config.Retention
 	for _, c := range []struct {
@@ -83,39 +84,130 @@ func (m *Mongo) ensureIndexes(ctx context.Context) error {
 	return nil
 }
 
-// ensure brings the indexes of one collection to what is wanted.
+// ensure brings the indexes of one collection to what is wanted, as far as the server
+// lets it: what it refuses is noted as advice, and rows that no TTL index can expire
+// are deleted by [Mongo.Sweep].
 func (m *Mongo) ensure(ctx context.Context, in *mongo.Collection, wanted []mongoIndex) error {
 	existing, err := m.listIndexes(ctx, in)
 	if err != nil {
 		return err
 	}
-	var missing []mongo.IndexModel
-	inUse := false // made before, if without an expiry then for rows that stay for ever
+	m.warnOfUnique(in, existing)
+	var missing []mongoIndex
+	inUse := false // made before, if without an expiry then for rows that stay forever
 	for _, w := range wanted {
-		found, err := w.among(existing)
+		found := w.among(existing)
 		switch {
-		case err != nil && !w.unwanted():
-			return err
-		case found != nil && w.expires && found.ttl() != w.ttl:
+		case found == nil && w.unwanted():
+			m.resolve(in, w)
+		case found == nil:
+			if !w.expires || !inUse || m.mayShorten(in, 0, w.ttl) {
+				w.name = freeName(w.name, existing)
+				missing = append(missing, w)
+			}
+		case w.expires && found.Expires == nil && !w.unwanted():
+			if inUse && !m.mayShorten(in, 0, w.ttl) {
+				break
+			}
+			if err := m.convert(ctx, in, found, w); err != nil {
+				return err
+			}
+		case w.expires && found.ttl() != w.ttl:
 			if err := m.retain(ctx, in, found, w); err != nil {
 				return err
 			}
-		case found == nil && !w.unwanted():
-			if !w.expires || !inUse || m.mayShorten(in, 0, w.ttl) {
-				missing = append(missing, w.model())
-			}
+			m.resolve(in, w)
+		default:
+			m.resolve(in, w)
 		}
 		inUse = inUse || found != nil
 	}
+	return m.makeIndexes(ctx, in, missing)
+}
+
+// makeIndexes makes indexes in one pass over the rows or, if the server refuses one of
+// them, one by one.
+func (m *Mongo) makeIndexes(ctx context.Context, in *mongo.Collection, missing []mongoIndex) error {
 	if len(missing) == 0 {
 		return nil
 	}
 	m.config.Log.Info("making indexes, which takes its time when there are many rows", "collection", in.Name(), "indexes", len(missing))
-	m.hinder(fmt.Errorf("%d indexes of %s are being made, nothing is processed until they are", len(missing), in.Name()))
+	m.explain(fmt.Errorf("%d indexes of %s are being made, nothing is processed until they are", len(missing), in.Name()))
+	err := m.createIndexes(ctx, in, missing)
+	together := err == nil
+	if !together && !serverFailed(err, indexRefusals...) {
+		return err
+	}
+	for _, w := range missing {
+		if !together {
+			err = m.createIndexes(ctx, in, []mongoIndex{w})
+		}
+		switch {
+		case err == nil:
+			m.resolve(in, w)
+		case !serverFailed(err, indexRefusals...):
+			return err
+		case w.expires:
+			m.sweepInstead(in, w, fmt.Errorf("index %q can't be made: %w", w.name, err))
+		default:
+			m.advise(in, w, fmt.Errorf("index %q on %s can't be made, and listings that need it are slow: drop what is in its place (dropIndex) and restart: %w",
+				w.name, keyText(w.key), err))
+		}
+	}
+	return nil
+}
+
+// indexRefusals are the numbers by which a server refuses an index because of another
+// one: CannotCreateIndex, IndexAlreadyExists, IndexOptionsConflict,
+// IndexKeySpecsConflict, InvalidIndexSpecificationOption.
+var indexRefusals = []int{67, 68, 85, 86, indexesBadName}
+
+// quorumRefusals are those by which one that is no MongoDB, or has no replicas, refuses
+// a commit quorum: BadValue, FailedToParse, InvalidOptions, CommandNotSupported,
+// NotImplemented, 303 of Amazon DocumentDB, IDLUnknownField.
+var quorumRefusals = []int{2, 9, 72, 115, 238, 303, 40415}
+
+// createIndexes makes indexes in one command. On a replica set it waits for a majority
+// of the members, as writes do; the server's own default is all of them, so that one
+// member that is down would hold up the first start until it is back.
+func (m *Mongo) createIndexes(ctx context.Context, in *mongo.Collection, list []mongoIndex) error {
 	ctx, cancel := context.WithTimeout(ctx, indexTimeout)
 	defer cancel()
-	_, err = in.Indexes().CreateMany(ctx, missing)
+	models := mapList(list, mongoIndex.model)
+	if !m.replicated() {
+		_, err := in.Indexes().CreateMany(ctx, models)
+		return err
+	}
+	_, err := in.Indexes().CreateMany(ctx, models, options.CreateIndexes().SetCommitQuorumMajority())
+	if serverFailed(err, quorumRefusals...) {
+		_, err = in.Indexes().CreateMany(ctx, models)
+	}
 	return err
+}
+
+func (m *Mongo) replicated() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.server.replicated()
+}
+
+// freeName returns a name that no existing index has.
+func freeName(name string, existing []existingIndex) string {
+	free := name
+	for n := 2; slices.ContainsFunc(existing, func(x existingIndex) bool { return x.Name == free }); n++ {
+		free = fmt.Sprintf("%s_%d", name, n)
+	}
+	return free
+}
+
+// warnOfUnique warns of indexes that may refuse rows.
+func (m *Mongo) warnOfUnique(in *mongo.Collection, existing []existingIndex) {
+	for _, x := range existing {
+		if x.Options["unique"] == true && x.Name != "_id_" {
+			m.warnOnce(in.Name()+"."+x.Name, "a unique index that is not the appliance's may refuse rows, and events then wait until it is gone",
+				"collection", in.Name(), "index", x.Name, "key", keyText(x.Key))
+		}
+	}
 }
 
 // indexTimeout bounds the making of a collection's indexes, which takes its time
@@ -147,23 +239,20 @@ func (m *Mongo) listIndexes(ctx context.Context, in *mongo.Collection) (list []e
 	return list, cursor.All(ctx, &list)
 }
 
-// among returns the existing index that serves as w, nil when there is none, and
-// an error when one is in its place.
-func (w mongoIndex) among(existing []existingIndex) (*existingIndex, error) {
+// among returns the existing index that serves as w, under whatever name, nil when
+// there is none. A TTL index serves as any other does, because the appliance keeps no
+// dates but those that expire; of an operator's own without a TTL one can be made.
+func (w mongoIndex) among(existing []existingIndex) (found *existingIndex) {
 	for i := range existing {
 		x := &existing[i]
-		sameKey := keyText(x.Key) == keyText(w.key)
-		if !sameKey && x.Name != w.name {
+		if keyText(x.Key) != keyText(w.key) || w.unfit(*x) {
 			continue
 		}
-		odd := oddOptions(*x)
-		if sameKey && odd == "" && w.expires == (x.Expires != nil) {
-			return x, nil
+		if found == nil || found.Expires == nil && x.Expires != nil {
+			found = x
 		}
-		return nil, fmt.Errorf("index %q on %s%s is in the place of one on %s that the appliance needs: drop it (dropIndex), or name another database",
-			x.Name, keyText(x.Key), odd, keyText(w.key))
 	}
-	return nil, nil
+	return found
 }
 
 // keyText writes a key down, with its orders as whole numbers.
@@ -180,15 +269,17 @@ func keyText(key bson.D) string {
 	return "{" + strings.Join(parts, ", ") + "}"
 }
 
-// oddOptions names the options of an index that keep it from serving every row.
-func oddOptions(x existingIndex) string {
-	odd := ""
-	for _, name := range []string{"unique", "sparse", "partialFilterExpression", "collation", "hidden"} {
-		if v, ok := x.Options[name]; ok && v != false {
-			odd += " with " + name
-		}
+// unfit reports whether an index of the same key has an option that keeps it from
+// serving every row. Rows expire by one that is sparse, hidden or has a collation, too.
+func (w mongoIndex) unfit(x existingIndex) bool {
+	options := []string{"partialFilterExpression"}
+	if !w.expires {
+		options = append(options, "unique", "sparse", "collation", "hidden")
 	}
-	return odd
+	return slices.ContainsFunc(options, func(name string) bool {
+		v, ok := x.Options[name]
+		return ok && v != false
+	})
 }
 
 func (w mongoIndex) model() mongo.IndexModel {
@@ -199,12 +290,12 @@ func (w mongoIndex) model() mongo.IndexModel {
 	return mongo.IndexModel{Keys: w.key, Options: how}
 }
 
-// mayShorten reports whether rows that are kept for so long, 0 for ever, may be kept
+// mayShorten reports whether rows that are kept for so long, 0 forever, may be kept
 // for as short as ttl, and tells of it where they may not. Which one is meant can't be
 // known from here: the new one, or the one that another service has set.
 func (m *Mongo) mayShorten(in *mongo.Collection, kept, ttl time.Duration) bool {
 	if !m.config.ShortenTTL {
-		m.config.Log.Warn("the database keeps rows longer than configured and goes on to, because a shorter retention deletes them; it has to be allowed (persistence.mongo_shorten_ttl)",
+		m.warnOnce("retention of "+in.Name(), "the database keeps rows longer than configured and goes on to, because a shorter retention deletes them; it has to be allowed (persistence.mongo_shorten_ttl)",
 			"collection", in.Name(), "kept", forEver(kept), "configured", forEver(ttl))
 	}
 	return m.config.ShortenTTL
@@ -213,12 +304,12 @@ func (m *Mongo) mayShorten(in *mongo.Collection, kept, ttl time.Duration) bool {
 // forEver words a retention.
 func forEver(ttl time.Duration) string {
 	if ttl == 0 {
-		return "for ever"
+		return "forever"
 	}
 	return ttl.String()
 }
 
-// retain changes how long rows are kept, for ever when the index is unwanted, unless
+// retain changes how long rows are kept, forever when the index is unwanted, unless
 // that is shorter and may not be.
 func (m *Mongo) retain(ctx context.Context, in *mongo.Collection, index *existingIndex, w mongoIndex) error {
 	if !w.unwanted() && w.ttl < index.ttl() && !m.mayShorten(in, index.ttl(), w.ttl) {
@@ -231,11 +322,7 @@ func (m *Mongo) retain(ctx context.Context, in *mongo.Collection, index *existin
 	if w.unwanted() {
 		return in.Indexes().DropOne(ctx, index.Name)
 	}
-	err := in.Database().RunCommand(ctx, bson.D{
-		{Key: "collMod", Value: in.Name()},
-		{Key: "index", Value: bson.D{{Key: "name", Value: index.Name}, {Key: "expireAfterSeconds", Value: int64(w.ttl / time.Second)}}},
-	}).Err()
-	if err != nil {
+	if err := m.setTTL(ctx, in, index.Name, w.ttl); err != nil {
 		return fmt.Errorf("change the retention of index %q to %s, which takes the role dbAdmin: %w", index.Name, w.ttl, err)
 	}
 	return nil

@@ -96,21 +96,39 @@ func (m *Mongo) PutIngestions(ctx context.Context, records []event.IngestionReco
 }
 
 func (m *Mongo) insertIngestions(ctx context.Context, records []event.IngestionRecord) error {
-	documents := make([]bson.Raw, len(records))
+	type row struct {
+		id  string
+		raw bson.Raw
+	}
+	rows := make([]row, len(records))
 	for i := range records {
-		raw, err := bson.Marshal(newIngestionDocument(&records[i]))
+		doc := newIngestionDocument(&records[i])
+		raw, err := bson.Marshal(doc)
 		if err != nil {
 			return err
 		}
 		if len(raw) > MaxRowBytes {
 			return tooLarge("mongodb put_ingestions", "ingestion record", records[i].ID, len(raw))
 		}
-		documents[i] = raw
+		rows[i] = row{doc.ID, raw}
 	}
-	ctx, cancel := m.trip(ctx)
-	defer cancel()
-	_, err := m.ingestions.InsertMany(ctx, documents, options.InsertMany().SetOrdered(false))
-	return unlessThere(err)
+	for _, piece := range pieces(rows, m.limits(), func(r row) string { return r.id }, func(r row) int { return len(r.raw) }) {
+		raws := mapList(piece, func(r row) bson.Raw { return r.raw })
+		err := m.retried(ctx, func(ctx context.Context) error { return m.insertRows(ctx, m.ingestions, raws) })
+		if err == nil {
+			continue
+		}
+		_, failed, err := m.sortErrors(ctx, m.ingestions, func(i int) string { return piece[i].id }, err)
+		if err != nil {
+			return err
+		}
+		if len(failed) > 0 {
+			code, first := bulkCode(mongo.BulkWriteException{WriteErrors: failed}), failed[0]
+			cause := refusedRow(m.ingestions.Name(), "ingestion record", piece[first.Index].id, first.WriteError)
+			return event.Errorf(code, "mongodb put_ingestions", "%d records are not stored, such as: %w", len(failed), cause.Err)
+		}
+	}
+	return nil
 }
 
 // cutBack leaves of a kind as many records as may stay, see [surplus]. When it runs
@@ -129,27 +147,31 @@ func (m *Mongo) cutBack(ctx context.Context, kind ingestionKind) error {
 		return err
 	}
 	if len(found) > choice {
-		older := bson.E{Key: "_id", Value: bson.D{{Key: "$lte", Value: found[choice].ID}}}
-		if err := m.dropIngestions(ctx, append(slices.Clone(which), older)); err != nil {
+		if err := m.dropUpTo(ctx, which, found[choice].ID); err != nil {
 			return err
 		}
 		found = found[:choice]
 	}
 	ids := surplus(mapList(found, func(d document) origin { return origin{d.ID, d.Address} }), m.bound.keep)
-	if len(ids) == 0 {
-		return nil
-	}
-	return m.dropIngestions(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}})
+	return m.deleteRows(ctx, m.ingestions, ids)
 }
 
-func (m *Mongo) dropIngestions(ctx context.Context, which bson.D) error {
-	ctx, cancel := m.trip(ctx)
-	defer cancel()
-	gone, err := m.ingestions.DeleteMany(ctx, which)
-	if gone != nil {
-		m.metrics.swept.WithLabelValues(m.ingestions.Name()).Add(float64(gone.DeletedCount))
+// dropUpTo deletes the records of a kind up to an id, the oldest first.
+func (m *Mongo) dropUpTo(ctx context.Context, kind bson.D, id string) error {
+	older := append(slices.Clone(kind), bson.E{Key: "_id", Value: bson.D{{Key: "$lte", Value: id}}})
+	oldestFirst := bson.D{{Key: "_id", Value: 1}}
+	for {
+		ids, err := m.idsThat(ctx, m.ingestions, older, options.Find().SetSort(oldestFirst))
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		if err := m.deleteRows(ctx, m.ingestions, ids); err != nil {
+			return err
+		}
+		if len(ids) < maxDeletes {
+			return nil
+		}
 	}
-	return err
 }
 
 // newestFirst is the order of ingestion records.
@@ -198,9 +220,10 @@ func (m *Mongo) Ingestion(ctx context.Context, id string) (r event.IngestionReco
 }
 
 func (m *Mongo) findIngestion(ctx context.Context, op, id string) (r event.IngestionRecord, err error) {
-	ctx, cancel := m.trip(ctx)
-	defer cancel()
-	r, err = oneIngestion(m.ingestions.FindOne(ctx, bson.D{{Key: "_id", Value: cleanText(id)}}))
+	err = m.retried(ctx, func(ctx context.Context) error {
+		r, err = oneIngestion(m.ingestions.FindOne(ctx, bson.D{{Key: "_id", Value: cleanText(id)}}))
+		return err
+	})
 	if errors.Is(err, mongo.ErrNoDocuments) {
 		return r, noIngestion(op, id)
 	}
@@ -242,10 +265,12 @@ func (m *Mongo) TakeIngestion(ctx context.Context, id, key, keyID string, at tim
 	return r, err
 }
 
-func (m *Mongo) takeIngestion(ctx context.Context, id string, set bson.D) (event.IngestionRecord, error) {
-	ctx, cancel := m.trip(ctx)
-	defer cancel()
-	return oneIngestion(m.ingestions.FindOneAndUpdate(ctx,
-		bson.D{{Key: "_id", Value: cleanText(id)}, {Key: "takenAt", Value: bson.D{{Key: "$exists", Value: false}}}},
-		bson.D{{Key: "$set", Value: set}}, options.FindOneAndUpdate().SetReturnDocument(options.After)))
+func (m *Mongo) takeIngestion(ctx context.Context, id string, set bson.D) (r event.IngestionRecord, err error) {
+	err = m.retried(ctx, func(ctx context.Context) error {
+		r, err = oneIngestion(m.ingestions.FindOneAndUpdate(ctx,
+			bson.D{{Key: "_id", Value: cleanText(id)}, {Key: "takenAt", Value: bson.D{{Key: "$exists", Value: false}}}},
+			bson.D{{Key: "$set", Value: set}}, options.FindOneAndUpdate().SetReturnDocument(options.After)))
+		return err
+	})
+	return r, err
 }

@@ -89,7 +89,7 @@ func TestMongoIngestionAnswers(t *testing.T) {
 	t.Parallel()
 	writeErrors := func(codes ...int) (list []bson.M) {
 		for i, code := range codes {
-			list = append(list, bson.M{"index": i, "code": code, "errmsg": "told so"})
+			list = append(list, bson.M{"index": i, "code": code, "errmsg": "told so", "keyPattern": bson.M{"_id": 1}})
 		}
 		return list
 	}
@@ -104,7 +104,8 @@ func TestMongoIngestionAnswers(t *testing.T) {
 		{"there, but not on a majority", "insert", bson.M{"ok": 1, "n": 1, "writeErrors": writeErrors(11000), "writeConcernError": noMajority}, event.DependencyDown},
 		{"there, but not on a majority in time", "insert", bson.M{"ok": 1, "n": 1, "writeErrors": writeErrors(11000), "writeConcernError": bson.M{"code": 50, "errmsg": "operation exceeded time limit"}}, event.DependencyDown},
 		{"one is there, one failed", "insert", bson.M{"ok": 1, "n": 0, "writeErrors": writeErrors(11000, 14031)}, event.DependencyDown},
-		{"one is there, one was refused by a validator", "insert", bson.M{"ok": 1, "n": 0, "writeErrors": writeErrors(11000, 121)}, event.DomainInvalid},
+		{"one is there, one was refused by a validator", "insert", bson.M{"ok": 1, "n": 0, "writeErrors": writeErrors(11000, 121)}, event.DependencyDown},
+		{"one is there, one is too large", "insert", bson.M{"ok": 1, "n": 0, "writeErrors": writeErrors(11000, 10334)}, event.DomainInvalid},
 		{"no primary", "insert", bson.M{"ok": 0, "code": 10107, "errmsg": "told so"}, event.DependencyDown},
 		{"can't look", "find", bson.M{"ok": 0, "code": 50, "errmsg": "told so"}, event.Timeout},
 		{"can't delete", "delete", bson.M{"ok": 0, "code": 462, "errmsg": "told so", "errorLabels": []string{"SystemOverloadedError"}}, event.Throttled},

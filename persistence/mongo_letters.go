@@ -69,9 +69,9 @@ func (m *Mongo) DeadLetter(ctx context.Context, id string) (d event.DeadLetter, 
 }
 
 func (m *Mongo) findLetter(ctx context.Context, id string) (doc letterDocument, err error) {
-	ctx, cancel := m.trip(ctx)
-	defer cancel()
-	err = decode(m.letters.FindOne(ctx, bson.D{{Key: "_id", Value: cleanText(id)}}), &doc)
+	err = m.retried(ctx, func(ctx context.Context) error {
+		return decode(m.letters.FindOne(ctx, bson.D{{Key: "_id", Value: cleanText(id)}}), &doc)
+	})
 	if errors.Is(err, mongo.ErrNoDocuments) {
 		return doc, noLetter("mongodb dead_letter", id)
 	}
@@ -125,9 +125,9 @@ func (m *Mongo) review(ctx context.Context, id string, set bson.D, link *event.R
 }
 
 func (m *Mongo) changeLetter(ctx context.Context, which, change bson.D) (doc letterDocument, err error) {
-	ctx, cancel := m.trip(ctx)
-	defer cancel()
-	err = decode(m.letters.FindOneAndUpdate(ctx, which, change, options.FindOneAndUpdate().SetReturnDocument(options.After)), &doc)
+	err = m.retried(ctx, func(ctx context.Context) error {
+		return decode(m.letters.FindOneAndUpdate(ctx, which, change, options.FindOneAndUpdate().SetReturnDocument(options.After)), &doc)
+	})
 	return doc, err
 }
 

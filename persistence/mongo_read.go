@@ -13,8 +13,14 @@ import (
 // find returns the documents that pass a filter. The expected number makes them
 // come in one answer, as far as they fit into one (16 MB).
 func find[D any](ctx context.Context, m *Mongo, in *mongo.Collection, filter bson.D, how *options.FindOptionsBuilder, expected int) (found []D, err error) {
-	ctx, cancel := m.trip(ctx)
-	defer cancel()
+	err = m.retried(ctx, func(ctx context.Context) error {
+		found, err = findOnce[D](ctx, in, filter, how, expected)
+		return err
+	})
+	return found, err
+}
+
+func findOnce[D any](ctx context.Context, in *mongo.Collection, filter bson.D, how *options.FindOptionsBuilder, expected int) (found []D, err error) {
 	// One more than expected, or the server keeps a cursor for what may follow.
 	cursor, err := in.Find(ctx, filter, how.SetBatchSize(int32(expected+1)))
 	if err != nil {
@@ -173,21 +179,23 @@ func (m *Mongo) Counts(ctx context.Context) (event.StoreCounts, error) {
 	return counts, err
 }
 
-func (m *Mongo) estimate(ctx context.Context, in *mongo.Collection) (int64, error) {
-	ctx, cancel := m.trip(ctx)
-	defer cancel()
-	return in.EstimatedDocumentCount(ctx)
+func (m *Mongo) estimate(ctx context.Context, in *mongo.Collection) (n int64, err error) {
+	err = m.retried(ctx, func(ctx context.Context) error {
+		n, err = in.EstimatedDocumentCount(ctx)
+		return err
+	})
+	return n, err
 }
 
 func (m *Mongo) count(ctx context.Context, in *mongo.Collection, field, value string) (int64, error) {
-	ctx, cancel := m.trip(ctx)
-	defer cancel()
 	// CountDocuments would aggregate, which is slower than the server's count.
 	var answer struct {
 		N int64 `bson:"n"`
 	}
-	err := in.Database().RunCommand(ctx, bson.D{
-		{Key: "count", Value: in.Name()}, {Key: "query", Value: bson.D{{Key: field, Value: value}}}, {Key: "limit", Value: countLimit},
-	}).Decode(&answer)
+	err := m.retried(ctx, func(ctx context.Context) error {
+		return in.Database().RunCommand(ctx, bson.D{
+			{Key: "count", Value: in.Name()}, {Key: "query", Value: bson.D{{Key: field, Value: value}}}, {Key: "limit", Value: countLimit},
+		}).Decode(&answer)
+	})
 	return answer.N, err
 }

@@ -11,7 +11,8 @@
 // Foreign errors are mapped here, once, to an [event.Error]:
 //
 //   - [event.DependencyDown]: no answer (unreachable, hanging, no writable
-//     primary, disk full, damaged, the caller's deadline passed). It says nothing
+//     primary, disk full, damaged, the caller's deadline passed), or one that is not
+//     about the row: a rule of the operator's, an error that is not known. It says nothing
 //     about the events in hand, unless it wraps [context.DeadlineExceeded], the
 //     answer having taken too long: that may be due to what was asked.
 //   - [event.Throttled]: the store asked for less.
@@ -57,7 +58,8 @@ type Store interface {
 	//
 	// The first result is parallel to changes: nil for a change that is stored
 	// durably, else an [*event.Error], with code VersionConflict when a row is not
-	// at the Version it was given with. A row with Version 0 must not exist yet; a
+	// at the Version it was given with, DependencyDown when the store takes no such
+	// row as it is set up. A row with Version 0 must not exist yet; a
 	// stored row has the given Version + 1. A dead letter whose ID exists is left
 	// as it is, and that is no conflict.
 	//
