@@ -18,6 +18,9 @@ type pinger interface {
 	Ping(ctx context.Context) error
 }
 
+// adviser is a part that works, but not as it should: what it says is for operators.
+type adviser interface{ Problems() []string }
+
 // queueState is what the health asks of the queue.
 type queueState interface {
 	State(ctx context.Context) (event.QueueState, error)
@@ -90,6 +93,11 @@ func (h *health) probe(ctx context.Context) {
 	}
 	if h.store != nil {
 		r.Mongo = reach(h.store, "mongodb", said.store)
+		if a, ok := h.store.(adviser); ok {
+			for _, problem := range a.Problems() {
+				degraded(problem)
+			}
+		}
 	}
 	if h.cache != nil {
 		r.Redis = reach(h.cache, "redis", said.cache)

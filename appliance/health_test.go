@@ -33,6 +33,29 @@ func (p part) State(ctx context.Context) (event.QueueState, error) {
 	return event.QueueState{Mode: "embedded", Healthy: true}, p.Ping(ctx)
 }
 
+// advised is a store that works, but not as it should.
+type advised struct{ part }
+
+func (advised) Problems() []string { return []string{"drop an index"} }
+
+func TestHealthShowsWhatTheStoreAdvises(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &health{
+			store: advised{part{"mongodb", 0}}, queue: part{"", 0},
+			couriers: func() []string { return nil }, draining: new(atomic.Bool),
+		}
+		h.probe(t.Context())
+		code, body := h.answer(true)
+		var r healthReport
+		if err := json.Unmarshal(body, &r); err != nil {
+			t.Fatal(err)
+		}
+		if code != http.StatusOK || r.Status != "degraded" || r.Mongo != "connected" || len(r.Problems) != 1 || r.Problems[0] != "drop an index" {
+			t.Errorf("%d %+v", code, r)
+		}
+	})
+}
+
 // TestAPartThatHangsIsTheOnlyOneToBlame: however long one part takes, the report says
 // of the others what is true, and the answer stays 200 as long as the queue works.
 func TestAPartThatHangsIsTheOnlyOneToBlame(t *testing.T) {

@@ -223,6 +223,53 @@ func TestDatabaseOutageCostsTimeOnly(t *testing.T) {
 	}
 }
 
+// TestErrorsOfTheWholeDatabaseCostTimeOnly has a database answer with errors that are not
+// about any event, while it still answers pings and takes writes that change nothing: no
+// event spends an attempt, and none becomes a dead letter.
+func TestErrorsOfTheWholeDatabaseCostTimeOnly(t *testing.T) {
+	db := startDatabase(t)
+	cfg := quick(t) // five attempts are over within a second
+	db.use(t, &cfg)
+	a := startApp(t, cfg, nil)
+	eventually(t, "the database to be connected", func() bool { return a.health()["mongo"] == "connected" })
+	var keys []string
+	for _, c := range []struct {
+		number  int32
+		command string
+		lasts   time.Duration
+	}{
+		{365, "insert", 3 * time.Second}, // TemporarilyUnavailable
+		{134, "find", time.Second},       // ReadConcernMajorityNotAvailableYet
+		{112, "insert", time.Second},     // WriteConflict
+		{8000, "insert", time.Second},    // of Atlas
+		{4711, "insert", time.Second},    // in no list
+	} {
+		fail := func(command string) int32 {
+			if command == c.command {
+				return c.number
+			}
+			return 0
+		}
+		db.fault.Store(&fail)
+		before := db.faults.Load()
+		for i := range 5 {
+			key := fmt.Sprintf("fault-%d-%d", c.number, i)
+			keys = append(keys, key)
+			a.accept(eventBody(key, "shp-"+key, "in_transit", time.Now()))
+		}
+		eventually(t, fmt.Sprintf("error %d of %s to be met several times", c.number, c.command), func() bool {
+			return db.faults.Load() > before+4
+		})
+		last(t, c.lasts)
+		db.fault.Store(nil)
+		if letters := a.deadLetters(""); len(letters) != 0 {
+			t.Errorf("error %d of %s made dead letters: %s", c.number, c.command, asJSON(letters))
+		}
+		a.drains()
+	}
+	a.provesAll(keys)
+}
+
 // TestStoreOutageUnderLoad is the same at full load, which FerretDB can't take:
 // the embedded store behind a gate.
 func TestStoreOutageUnderLoad(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -16,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -31,6 +33,10 @@ type database struct {
 	address string
 	genuine bool
 	secured *tls.Config // of the proxy, nil for none
+
+	// fault, when it is set, is asked before each command by its name, and its answer is the server's unless it is 0: the number of an error.
+	fault  atomic.Pointer[func(command string) int32]
+	faults atomic.Int64 // how often it was not 0
 
 	turn sync.RWMutex // held for reading while a command is under way, for writing while it hangs
 	one  sync.Mutex   // held while a command is under way on FerretDB
@@ -195,7 +201,10 @@ func (d *database) proxy(front net.Conn) {
 		if err != nil {
 			return
 		}
-		answer, err := d.exchange(back, command)
+		answer := d.fails(command)
+		if answer == nil {
+			answer, err = d.exchange(back, command)
+		}
 		if err != nil {
 			return
 		}
@@ -203,6 +212,45 @@ func (d *database) proxy(front net.Conn) {
 			return
 		}
 	}
+}
+
+// fails returns the answer to a command that is to fail, nil for one that is not.
+func (d *database) fails(message []byte) []byte {
+	fault := d.fault.Load()
+	const opMsg, header = 2013, 16
+	if fault == nil || len(message) < header+5 || binary.LittleEndian.Uint32(message[12:]) != opMsg {
+		return nil
+	}
+	number := (*fault)(commandName(message[header+4:]))
+	if number == 0 {
+		return nil
+	}
+	d.faults.Add(1)
+	document := binary.LittleEndian.AppendUint32(nil, 0)
+	document = append(document, "\x01ok\x00"+"\x00\x00\x00\x00\x00\x00\x00\x00"...) // 0.0
+	document = append(document, "\x10code\x00"...)
+	document = binary.LittleEndian.AppendUint32(document, uint32(number))
+	document = append(document, "\x02errmsg\x00"+"\x05\x00\x00\x00"+"fail\x00"+"\x00"...)
+	binary.LittleEndian.PutUint32(document, uint32(len(document)))
+	answer := binary.LittleEndian.AppendUint32(nil, uint32(header+5+len(document)))
+	answer = binary.LittleEndian.AppendUint32(answer, 0)
+	answer = append(answer, message[4:8]...) // the request that it answers
+	answer = binary.LittleEndian.AppendUint32(answer, opMsg)
+	return append(append(answer, 0, 0, 0, 0, 0), document...) // flags, and the kind of the section
+}
+
+// commandName returns the name of the command in the sections of a message: that of the
+// first member of the document among them, which are otherwise lists of documents.
+func commandName(sections []byte) string {
+	for len(sections) > 6 {
+		if sections[0] == 0 { // then the document's length and its first member's type
+			name, _, _ := bytes.Cut(sections[6:], []byte{0})
+			return string(name)
+		}
+		size := 1 + binary.LittleEndian.Uint32(sections[1:])
+		sections = sections[min(int(size), len(sections)):]
+	}
+	return ""
 }
 
 // exchange sends a command and returns its answer. On FerretDB it lets one command
