@@ -84,6 +84,10 @@ type Store interface {
 	// DeadSequences returns which of the stream sequences have a dead letter. A
 	// sequence that has none is absent from the map.
 	DeadSequences(ctx context.Context, seqs []uint64) (map[uint64]bool, error)
+	// EndedSequences returns the stream sequences of the ledger rows that are terminal
+	// and that m asks for, in any order. It reads the rows that ended since
+	// m.EndedAfter, all of them when that is zero.
+	EndedSequences(ctx context.Context, m event.MissingEvents) ([]uint64, error)
 
 	// PutIngestions stores records durably, in a number of round trips that does not
 	// depend on the number of records. One whose ID exists is left as it is. With an

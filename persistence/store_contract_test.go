@@ -45,6 +45,7 @@ func storeContract(t *testing.T, open func(t *testing.T, keep Retention) Store) 
 		{"reviews", contractReview},
 		{"links are added at the same time", contractLinks},
 		{"dead sequences", contractDeadSequences},
+		{"ended sequences", contractEndedSequences},
 		{"counts", contractCounts},
 		{"cancelled and closed", contractEnds},
 	} {

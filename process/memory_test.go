@@ -179,6 +179,17 @@ func (m *memory) DeadSequences(_ context.Context, seqs []uint64) (map[uint64]boo
 	return dead, err
 }
 
+func (m *memory) EndedSequences(_ context.Context, missing event.MissingEvents) (ended []uint64, err error) {
+	leave, err := m.enter("ended")
+	defer leave()
+	for _, r := range m.records {
+		if r.Status.Terminal() && r.Sequence >= missing.Sequence.First && r.Sequence <= missing.Sequence.Last {
+			ended = append(ended, r.Sequence)
+		}
+	}
+	return ended, err
+}
+
 // onlyLetter returns the single dead letter, and fails the test otherwise.
 func (m *memory) onlyLetter(t *testing.T) event.DeadLetter {
 	t.Helper()

@@ -27,7 +27,20 @@ type Delivery struct {
 	// Fault says why the headers are no envelope of ours; nil for a good one.
 	// With a Fault only Body, Sequence, Attempt and AckTo can be relied on.
 	Fault error
+	// Gap says that the stream has no event at Sequence, which is all that can be
+	// relied on then. Only what is pulled for the reconciler has gaps.
+	Gap Gap
 }
+
+// Gap tells why a stream has no event at a sequence.
+type Gap uint8
+
+// The gaps.
+const (
+	NoGap      Gap = iota // it has one
+	GapMissing            // it should have one
+	GapKnown              // what it had is on the list of losses, as are those before it that are left out
+)
 
 // Action is what a verdict asks the queue to do.
 type Action uint8
@@ -76,6 +89,9 @@ type QueueState struct {
 	Advisories  uint64    `json:"advisories"`        // waiting for the dead-letter mover
 	DiskFree    int64     `json:"diskFreeBytes"`     // on the store's file system, -1 when unknown
 	At          time.Time `json:"at"`
+
+	// Problems is what is wrong while events are accepted all the same, one line each.
+	Problems []string `json:"problems,omitempty"`
 }
 
 // Unprocessed is the backlog: events accepted but not settled.
