@@ -25,6 +25,7 @@ const waitingBytes = 32 << 20
 func (c Config) broker() (jetstream.Config, error) {
 	q, b := c.JetStream, jetstream.Defaults()
 	b.Mode, b.Sync, b.StoreDir = q.Mode, q.Sync, filepath.Join(c.DataDir, "jetstream")
+	b.StateDir = filepath.Join(c.DataDir, "queue-"+c.Role)
 	b.Consume = c.Role != roleIngest
 	b.MaxBytes, b.MaxMemoryBytes, b.DiskReserveBytes = q.MaxBytes, q.MaxMemoryBytes, q.DiskReserveBytes
 	b.MaxMessageBytes = int32(c.Ingest.MaxBodyBytes) + envelopeBytes // both are validated bounds

@@ -62,6 +62,11 @@ type Broker struct {
 	server  *embedded // nil when external
 	flusher *flusher  // nil when external
 
+	position *positionFile // what is known of the stream apart from it, see missing.go
+	losses   *losses
+	seen     seen
+	storedAt storedTimes
+
 	pipe                    *pipe      // publishes to the embedded server; nil without one
 	publish, admin, consume *nats.Conn // publish is nil with a pipe, consume without Config.Consume
 	js                      natsjs.JetStream
@@ -127,6 +132,9 @@ func (b *Broker) open(ctx context.Context, deps Deps) (err error) {
 			return err
 		}
 	}
+	if err := b.openState(); err != nil {
+		return err
+	}
 	// Recovering a large store takes as long as it takes; what follows does not.
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
@@ -186,6 +194,9 @@ func (b *Broker) openTopology(ctx context.Context) error {
 	if err := ensure(ctx); err != nil {
 		return fmt.Errorf("prepare the broker: %w", err)
 	}
+	if err := b.examineStart(ctx); err != nil {
+		return err
+	}
 	if b.cfg.Consume {
 		if err := b.clampVerified(ctx); err != nil {
 			return err
@@ -194,9 +205,8 @@ func (b *Broker) openTopology(ctx context.Context) error {
 			return err
 		}
 	}
-	b.reportLost()
 	if b.server == nil {
-		return nil
+		return b.begin(ctx)
 	}
 	if err := b.recall(ctx); err != nil {
 		return err
@@ -204,7 +214,7 @@ func (b *Broker) openTopology(ctx context.Context) error {
 	if err := b.flusher.flush(); err != nil {
 		return fmt.Errorf("make the store durable: %w", err)
 	}
-	return nil
+	return b.begin(ctx)
 }
 
 // ensureExternal is ensureTopology on a broker that may be starting: a cluster
@@ -216,17 +226,6 @@ func (b *Broker) ensureExternal(ctx context.Context) error {
 		return struct{}{}, b.ensureTopology(ctx)
 	}, func(err error) bool { return errors.Is(err, errShape) })
 	return err
-}
-
-// reportLost says loudly what the store could not recover.
-func (b *Broker) reportLost() {
-	lost := b.topo.Load().events.CachedInfo().State.Lost
-	if lost == nil || len(lost.Msgs) == 0 {
-		return
-	}
-	b.m.lostMessages.Set(float64(len(lost.Msgs)))
-	b.log.Error("the store has lost events", "count", len(lost.Msgs), "bytes", lost.Bytes,
-		"first_sequence", slices.Min(lost.Msgs), "last_sequence", slices.Max(lost.Msgs))
 }
 
 // clampVerified takes the reconciler's position back to the end of a store that
@@ -244,10 +243,14 @@ func (b *Broker) clampVerified(ctx context.Context) error {
 // startParts starts what runs by itself.
 func (b *Broker) startParts(ctx context.Context) (err error) {
 	if b.server != nil && b.cfg.Sync == SyncGroup {
-		b.commit = newCommitter(b.flusher.flush, b.m)
+		b.commit = newCommitter(b.flusher.flush, b.position, b.m)
 		b.start(ctx, "committer", b.commit.run)
 	}
-	b.pub = newPublisher(nats.NewInbox(), b.cfg, &b.gate, b.commit, b.recent, b.m)
+	b.pub = newPublisher(nats.NewInbox(), b.cfg, publisherDeps{
+		gate: &b.gate, commit: b.commit, recent: b.recent, position: b.position, m: b.m,
+		reused: func() { signal(b.trouble) },
+	})
+	b.pub.receipts.reset(b.topo.Load().events.CachedInfo().State.LastSeq)
 	if err := b.openWire(ctx); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,7 +20,8 @@ import (
 // testConfig is a small embedded broker on a directory of the test's own.
 func testConfig(t testing.TB) Config {
 	cfg := Defaults()
-	cfg.StoreDir = filepath.Join(t.TempDir(), "store")
+	dir := t.TempDir()
+	cfg.StoreDir, cfg.StateDir = filepath.Join(dir, "store"), filepath.Join(dir, "state")
 	cfg.DiskReserveBytes = 0
 	cfg.MaxBytes, cfg.HistoryHighBytes, cfg.HistoryLowBytes = 64<<20, 32<<20, 24<<20
 	return cfg
@@ -50,8 +52,21 @@ func openWith(t testing.TB, cfg Config, deps Deps) *Broker {
 	return b
 }
 
+// lossy has the brokers that are meant to have lost something; no other may say so.
+var lossy sync.Map // of *Broker
+
+// loses says that a broker is meant to have lost something.
+func loses(t testing.TB, b *Broker) *Broker {
+	t.Helper()
+	lossy.Store(b, true)
+	return b
+}
+
 func closeBroker(t testing.TB, b *Broker) {
 	t.Helper()
+	if _, meant := lossy.Load(b); !meant && len(b.Losses()) > 0 {
+		t.Errorf("a broker that has lost nothing names %+v", b.Losses())
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := b.Close(ctx); err != nil {

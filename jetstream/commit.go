@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"time"
 )
 
 // committer makes acknowledged publishes durable in groups: it takes all that
@@ -16,16 +17,17 @@ import (
 // repaired: an earlier hole in a block would take the events behind it along (see
 // repair.go).
 type committer struct {
-	flush func() error // fails for good after a failure, until the store is repaired
-	m     *metrics
+	flush    func() error  // fails for good after a failure, until the store is repaired
+	position *positionFile // takes over what is durable
+	m        *metrics
 
 	wake  chan struct{} // one token when acked has grown
 	mu    sync.Mutex
 	acked []*slot
 }
 
-func newCommitter(flush func() error, m *metrics) *committer {
-	return &committer{flush: flush, m: m, wake: make(chan struct{}, 1)}
+func newCommitter(flush func() error, position *positionFile, m *metrics) *committer {
+	return &committer{flush: flush, position: position, m: m, wake: make(chan struct{}, 1)}
 }
 
 // add queues slots whose publishes are acknowledged.
@@ -71,6 +73,7 @@ func (c *committer) commit(group []*slot) {
 	err := c.flush()
 	if err == nil {
 		c.m.flushedEvents.Add(float64(len(group)))
+		c.position.raise(highestOf(group), time.Now())
 	}
 	for _, s := range group {
 		if err != nil {
@@ -78,4 +81,12 @@ func (c *committer) commit(group []*slot) {
 		}
 		s.resolve()
 	}
+}
+
+// highestOf returns the highest sequence that a group of answers names.
+func highestOf(group []*slot) (highest uint64) {
+	for _, s := range group {
+		highest = max(highest, s.answer.seq)
+	}
+	return highest
 }

@@ -34,6 +34,11 @@ type Config struct {
 	// [Broker.Load] and [Broker.State] may be called.
 	Consume bool
 
+	// StateDir keeps what this process knows of the events' stream apart from it, and
+	// the list of losses. Made when missing; an external broker's process that finds it
+	// in use takes a directory beside it.
+	StateDir string
+
 	// For ModeEmbedded.
 	StoreDir         string // made when missing; one process at a time
 	Sync             string // SyncGroup, SyncAlways or SyncInterval
@@ -71,7 +76,7 @@ type Config struct {
 }
 
 // Defaults returns the design's values for an embedded broker that does all.
-// StoreDir is left empty.
+// StoreDir and StateDir are left empty.
 func Defaults() Config {
 	const gib = 1 << 30
 	return Config{
@@ -124,6 +129,7 @@ func (c Config) Validate() error {
 	default:
 		need(false, "mode %q is neither embedded nor external", c.Mode)
 	}
+	need(c.StateDir != "", "state directory is not set")
 	need(c.MaxBytes > 0, "max bytes must be positive")
 	need(c.DuplicateWindow >= 100*time.Millisecond, "duplicate window must be at least 100ms")
 	need(c.AckWait > 0, "ack wait must be positive")

@@ -144,7 +144,7 @@ func TestDuplicatesAreKnownAfterARestart(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t)
 	cfg.MaxMessageBytes = 1 << 20
-	b := openForgetful(t, cfg)
+	b := loses(t, openForgetful(t, cfg))
 	publishN(t, b, 20)
 	big := envelope("21")
 	big.Body = bytes.Repeat([]byte("x"), 900<<10) // among small ones
@@ -154,7 +154,7 @@ func TestDuplicatesAreKnownAfterARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	closeBroker(t, b)
-	b = openForgetful(t, cfg)
+	b = loses(t, openForgetful(t, cfg))
 	knows(t, b, 21)
 	if from, to, ok := b.recent.hole(22); ok {
 		t.Errorf("%d to %d are holes", from, to)
@@ -190,7 +190,7 @@ func TestRecallOfLargeEvents(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := cfg
-			cfg.StoreDir = t.TempDir()
+			cfg.StoreDir, cfg.StateDir = t.TempDir(), t.TempDir()
 			b := openForgetful(t, cfg)
 			e := envelope("x")
 			e.Body = make([]byte, c.size)

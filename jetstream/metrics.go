@@ -22,7 +22,10 @@ type metrics struct {
 	flushErrors    prometheus.Counter
 	flushSeconds   prometheus.Histogram
 	restarts       prometheus.Counter
-	lostMessages   prometheus.Gauge
+	missing        prometheus.Counter
+	lost           prometheus.Gauge
+	lostOpen       prometheus.Gauge
+	unreadable     prometheus.Gauge
 	purged         prometheus.Counter
 	deliveries     prometheus.Counter
 	settled        *prometheus.CounterVec // by action: ack, retry, exhausted, dead
@@ -59,7 +62,10 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		flushErrors:    set.counter("flush_errors_total", "Group flushes that failed, their whole group refused."),
 		flushSeconds:   set.histogram("flush_seconds", "Duration of one group flush."),
 		restarts:       set.counter("restarts_total", "Restarts of the embedded broker after an error."),
-		lostMessages:   set.gauge("lost_messages", "Messages that the store reported as lost at start."),
+		missing:        set.counter("missing_events_total", "Events found missing from the stream since the start, before they were looked up in the ledger."),
+		lost:           set.gauge("lost_events", "Accepted events that the queue has lost, acknowledged losses included."),
+		lostOpen:       set.gauge("unacknowledged_lost_events", "Accepted events that the queue has lost and no operator has acknowledged."),
+		unreadable:     set.gauge("unreadable_bytes", "Bytes that the broker could not read and dropped when it last opened its files."),
 		purged:         set.counter("purged_messages_total", "Events of the history that retention removed."),
 		deliveries:     set.counter("deliveries_total", "Deliveries handed out, redeliveries included."),
 		settled:        set.counters("settled_total", "Verdicts told to the broker, by action.", "action"),

@@ -83,16 +83,19 @@ func (b *Broker) InFlight() int { return b.cfg.MaxInFlight - len(b.pub.slots.fre
 
 // publisher sends messages and meets their answers.
 type publisher struct {
-	wire    wire
-	slots   *slots
-	gate    *gate
-	commit  *committer // nil when nothing of ours is flushed
-	recent  *recent    // nil when only the broker knows duplicates
-	m       *metrics
-	timeout time.Duration
-	acked   atomic.Int64  // Unix nanoseconds of the last answer
-	ended   chan struct{} // closed by drain
-	stored  []*slot       // answered, not handed on yet; of the goroutine that reads answers
+	wire     wire
+	slots    *slots
+	gate     *gate
+	commit   *committer    // nil when nothing of ours is flushed
+	recent   *recent       // nil when only the broker knows duplicates
+	position *positionFile // takes over what is answered, without a committer
+	receipts receipts
+	onReused func() // is called when the broker acknowledges a sequence again
+	m        *metrics
+	timeout  time.Duration
+	acked    atomic.Int64  // Unix nanoseconds of the last answer
+	ended    chan struct{} // closed by drain
+	stored   []*slot       // stored, not handed on yet; of the goroutine that reads answers
 }
 
 // wire carries publishes to the broker.
@@ -103,10 +106,21 @@ type wire interface {
 	publish(s *slot, e *event.Envelope) error
 }
 
+// publisherDeps is what a publisher needs from its broker.
+type publisherDeps struct {
+	gate     *gate
+	commit   *committer
+	recent   *recent
+	position *positionFile
+	m        *metrics
+	reused   func()
+}
+
 // newPublisher returns a publisher that is ready to send once it has a wire.
-func newPublisher(inbox string, cfg Config, g *gate, c *committer, r *recent, m *metrics) *publisher {
+func newPublisher(inbox string, cfg Config, deps publisherDeps) *publisher {
 	return &publisher{
-		gate: g, commit: c, recent: r, m: m, timeout: cfg.PublishTimeout, ended: make(chan struct{}),
+		gate: deps.gate, commit: deps.commit, recent: deps.recent, position: deps.position, onReused: deps.reused, m: deps.m,
+		timeout: cfg.PublishTimeout, ended: make(chan struct{}),
 		slots: newSlots(inbox, cfg.MaxInFlight),
 	}
 }
@@ -177,6 +191,7 @@ func (p *publisher) put(s *slot, e *event.Envelope, id string) error {
 		p.slots.put(s)
 		return err
 	}
+	s.id = id
 	s.waiting.Store(true)
 	err := p.wire.publish(s, e)
 	s.forget()
@@ -255,8 +270,11 @@ func (p *publisher) answered(reply []byte, nobody bool, data []byte) {
 		if p.recent != nil && s.answer.err == nil {
 			p.recent.put(s.mark, s.answer.seq, now)
 		}
+		if s.answer.err == nil && !s.answer.duplicate && p.receipts.next(s.answer.seq, s.id, p.position) {
+			p.onReused()
+		}
 	}
-	if s.answer.err == nil && p.commit != nil {
+	if s.answer.err == nil {
 		p.stored = append(p.stored, s)
 		return
 	}
@@ -268,13 +286,21 @@ func (p *publisher) onFrame(f frame) {
 	p.answered(f.subject, bytes.HasPrefix(f.header, []byte("NATS/1.0 503")), f.data)
 }
 
-// handOn leaves to the committer what was answered since.
+// handOn leaves to the committer what was answered since. Without one it is done.
 func (p *publisher) handOn() {
-	if len(p.stored) > 0 {
-		p.commit.add(p.stored)
-		clear(p.stored)
-		p.stored = p.stored[:0]
+	if len(p.stored) == 0 {
+		return
 	}
+	if p.commit != nil {
+		p.commit.add(p.stored)
+	} else {
+		p.position.raise(highestOf(p.stored), time.Now())
+		for _, s := range p.stored {
+			s.resolve()
+		}
+	}
+	clear(p.stored)
+	p.stored = p.stored[:0]
 }
 
 // abandon ends every wait for an answer that can't come any more.

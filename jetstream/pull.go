@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
@@ -19,21 +21,35 @@ import (
 // [Broker.KeepAlive]. While nobody pulls, exhausted events are not announced
 // either; that follows when pulling goes on.
 func (b *Broker) Pull(ctx context.Context, limit int) ([]event.Delivery, error) {
-	messages, err := b.events.take(ctx, limit)
-	if err != nil {
-		return nil, err
-	}
-	ds := make([]event.Delivery, len(messages))
-	for i, m := range messages {
-		a, ok := parseAckSubject(m.Reply)
-		ds[i] = decode(m.Header, m.Data, a.seq)
-		ds[i].Attempt, ds[i].AckTo = a.deliveries, m.Reply
-		if !ok {
-			ds[i].Fault = fmt.Errorf("the broker's subject for its answer is unknown: %q", m.Reply)
+	for {
+		messages, err := b.events.take(ctx, limit)
+		if err != nil {
+			return nil, err
+		}
+		ds := make([]event.Delivery, 0, len(messages))
+		for _, m := range messages {
+			if m.Subject == fillerSubject {
+				_ = b.consume.Publish(m.Reply, wordAck) // comes again when it gets lost
+				continue
+			}
+			ds = append(ds, delivered(m))
+		}
+		if len(ds) > 0 {
+			b.m.deliveries.Add(float64(len(ds)))
+			return ds, nil
 		}
 	}
-	b.m.deliveries.Add(float64(len(ds)))
-	return ds, nil
+}
+
+// delivered makes a Delivery of a message that the broker hands out.
+func delivered(m *nats.Msg) event.Delivery {
+	a, ok := parseAckSubject(m.Reply)
+	d := decode(m.Header, m.Data, a.seq)
+	d.Attempt, d.AckTo = a.deliveries, m.Reply
+	if !ok {
+		d.Fault = fmt.Errorf("the broker's subject for its answer is unknown: %q", m.Reply)
+	}
+	return d
 }
 
 // StopPulling asks the broker for no more deliveries and advisories. [Broker.Pull]

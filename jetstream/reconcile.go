@@ -18,6 +18,8 @@ import (
 // neither Attempt nor AckTo. The same events are returned until
 // [Broker.Verified] passes them, to every process that asks.
 //
+// A sequence at which the stream has nothing that can be read is returned as a gap.
+//
 // Settled is what lies at or below the processors' ack floor, has no advisory
 // waiting to be handled, and has been so for a second. The error's code is
 // DependencyDown.
@@ -30,17 +32,7 @@ func (b *Broker) PullSettled(ctx context.Context, limit int) ([]event.Delivery, 
 	if err != nil || verified >= floor {
 		return nil, err
 	}
-	messages, err := b.readFrom(ctx, eventsStream, verified+1, int(min(uint64(max(limit, 1)), floor-verified)))
-	if err != nil {
-		return nil, err
-	}
-	ds := make([]event.Delivery, 0, len(messages))
-	for _, m := range messages {
-		if seq, _ := storedSequence(m); seq <= floor {
-			ds = append(ds, decode(m.Header, m.Data, seq))
-		}
-	}
-	return ds, nil
+	return b.readRun(ctx, verified+1, floor, max(limit, 1))
 }
 
 // Verified says that every event up to lastSeq has been found terminal or put
@@ -51,7 +43,11 @@ func (b *Broker) Verified(ctx context.Context, lastSeq uint64) error {
 	if lastSeq <= b.verified.Load() {
 		return nil
 	}
-	return b.storeVerified(ctx, lastSeq)
+	if err := b.storeVerified(ctx, lastSeq); err != nil {
+		return err
+	}
+	b.noteVerified(lastSeq, b.storedAt.find(lastSeq))
+	return nil
 }
 
 // storeVerified keeps the position as "<the stream's birth> <sequence>": a

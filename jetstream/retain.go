@@ -34,6 +34,11 @@ func (b *Broker) retain(ctx context.Context) error {
 	if upTo = min(upTo, floor); upTo < info.State.FirstSeq {
 		return nil
 	}
+	// What is purged must be known as verified whatever happens to the rest.
+	b.noteVerified(floor, time.Time{})
+	if err := b.position.sync(); err != nil {
+		return err
+	}
 	if err := b.topo.Load().events.Purge(ctx, natsjs.WithPurgeSequence(upTo+1)); err != nil {
 		return down("purge", err)
 	}

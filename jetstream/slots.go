@@ -25,6 +25,7 @@ type slot struct {
 	reply   string      // subject of the answer
 	headers [][2]string // name and value of each header of the publish
 	mark    uint64      // fingerprint of its id, see recent
+	id      string      // message id of the publish
 	waiting atomic.Bool // an answer is expected
 	answer  ack         // set before done
 	lost    bool        // no answer came and one may still; set before done

@@ -37,8 +37,17 @@ func (b *Broker) State(ctx context.Context) (event.QueueState, error) {
 	s := b.state.last
 	s.Problem = b.gate.problem()
 	s.Healthy = s.Problem == ""
+	s.Problems = b.problems()
 	b.m.state(s)
 	return s, err
+}
+
+// problems says what is wrong although events are accepted, one line each.
+func (b *Broker) problems() (all []string) {
+	if lost := b.losses.problem(); lost != "" {
+		all = append(all, lost)
+	}
+	return all
 }
 
 // Healthy reports whether events are accepted right now. It costs an atomic load.

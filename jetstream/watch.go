@@ -21,6 +21,7 @@ func (b *Broker) watch(ctx context.Context) {
 	defer tick.Stop()
 	look := serverLook{well: time.Now()}
 	told := time.Time{}
+	var said news
 	for {
 		select {
 		case <-ctx.Done():
@@ -38,6 +39,9 @@ func (b *Broker) watch(ctx context.Context) {
 		if time.Since(told) >= metricsEvery {
 			told = time.Now()
 			_, _ = b.State(ctx) // for the metrics; what fails here the gate knows
+			if err := b.keepPosition(ctx); err != nil && ctx.Err() == nil && said.is(err.Error()) {
+				b.log.Warn("what is known of the queue can't be kept up to date, trying again", "error", err)
+			}
 		}
 	}
 }
@@ -71,6 +75,9 @@ func (b *Broker) serverProblem(last *serverLook) string {
 	}
 	if b.gate.heldFor(stalled) > 2*b.cfg.PublishTimeout {
 		return "publishes are not answered"
+	}
+	if b.seen.damaged {
+		return "it has dropped a part of its files that it could not read"
 	}
 	before := last.problem
 	if last.problem = b.server.problem(); last.problem == "" {
@@ -150,11 +157,18 @@ func (b *Broker) restart(ctx context.Context) error {
 	if err := b.ensureTopology(ctx); err != nil {
 		return err
 	}
-	b.reportLost()
+	b.seen = seen{}
+	if err := b.examineStart(ctx); err != nil {
+		return err
+	}
 	if err := b.recall(ctx); err != nil {
 		return err
 	}
-	return b.flusher.flush()
+	if err := b.flusher.flush(); err != nil {
+		return err
+	}
+	b.pub.receipts.reset(b.topo.Load().events.CachedInfo().State.LastSeq)
+	return b.begin(ctx)
 }
 
 // waitConnected returns when every connection is back: the server answers on it. A

@@ -24,6 +24,9 @@ type shelf struct {
 	verified   uint64
 	published  []event.Envelope
 	refuses    error // what Publish fails with
+	missing    []event.MissingEvents
+	reported   []uint64 // missing sequences
+	ended      []uint64 // missing sequences that turned out to have their outcome
 }
 
 func newShelf() *shelf {
@@ -67,6 +70,22 @@ func (s *shelf) PullSettled(_ context.Context, limit int) ([]event.Delivery, err
 func (s *shelf) Verified(_ context.Context, seq uint64) error {
 	s.verified = seq
 	s.settledSeq = slices.DeleteFunc(s.settledSeq, func(d event.Delivery) bool { return d.Sequence <= seq })
+	return nil
+}
+
+func (s *shelf) ReportMissing(_ context.Context, seqs []uint64) error {
+	s.reported = append(s.reported, seqs...)
+	for _, seq := range seqs {
+		s.missing = append(s.missing, event.MissingEvents{Sequence: event.SequenceRange{First: seq, Last: seq}})
+	}
+	return nil
+}
+
+func (s *shelf) MissingEvents() []event.MissingEvents { return s.missing }
+
+func (s *shelf) MissingChecked(_ event.MissingEvents, ended []uint64) error {
+	s.missing = s.missing[1:]
+	s.ended = append(s.ended, ended...)
 	return nil
 }
 
@@ -270,6 +289,39 @@ func TestReconcilerPutsBackWhatHasNoOutcome(t *testing.T) {
 	verified, checked, putBack, waiting := r.Counts()
 	if verified != 3 || checked != 3 || putBack != 1 || waiting != 0 {
 		t.Errorf("counts are %d, %d, %d, %d", verified, checked, putBack, waiting)
+	}
+}
+
+// TestMissingEventsAreReportedAndLookedUp has sequences at which the stream has
+// nothing: of an event that was processed, of one that is a dead letter, and of one
+// that has no outcome.
+func TestMissingEventsAreReportedAndLookedUp(t *testing.T) {
+	d, s := newDesk(t), newShelf()
+	r, _ := reconciler(d, s)
+	done, dead, here := d.arrives("done", "s", "in_transit", noon), d.arrives("dead", "s", "in_transit", noon), d.arrives("here", "s", "in_transit", noon)
+	dead.Body = append(dead.Body, ' ')
+	d.handle(t, done, dead, here)
+	gone := here.Sequence + 1
+	gap := func(seq uint64, gap event.Gap) event.Delivery { return event.Delivery{Sequence: seq, Gap: gap} }
+	s.settledSeq = []event.Delivery{
+		gap(done.Sequence, event.GapMissing), gap(dead.Sequence, event.GapMissing), here, gap(gone, event.GapMissing), gap(gone+5, event.GapKnown),
+	}
+	if _, err := r.step(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if want := []uint64{done.Sequence, dead.Sequence, gone}; !slices.Equal(s.reported, want) || s.verified != gone+5 {
+		t.Errorf("reported %v, verified up to %d, want %v and %d", s.reported, s.verified, want, gone+5)
+	}
+	if len(s.published) > 0 {
+		t.Errorf("put back %+v", s.published)
+	}
+	d.store.down = event.Errorf(event.DependencyDown, "memory", "away")
+	if err := r.checkMissing(t.Context()); event.CodeOf(err) != event.DependencyDown || len(s.missing) != 3 {
+		t.Errorf("with the store away: %v, %d are left to look up", err, len(s.missing))
+	}
+	d.store.down = nil
+	if err := r.checkMissing(t.Context()); err != nil || !slices.Equal(s.ended, []uint64{done.Sequence, dead.Sequence}) {
+		t.Errorf("looked up: %v have an outcome, %v", s.ended, err)
 	}
 }
 

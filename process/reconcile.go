@@ -18,16 +18,26 @@ import (
 type Settled interface {
 	// PullSettled returns, in order, up to limit settled events that are not
 	// verified yet; none when there is none. They stay until Verified passes them.
+	// Where the stream has no event, the delivery is a gap.
 	PullSettled(ctx context.Context, limit int) ([]event.Delivery, error)
 	// Verified tells that every event up to seq has its outcome, so that the
 	// stream need not keep it for the reconciler's sake.
 	Verified(ctx context.Context, seq uint64) error
+	// ReportMissing puts sequences that the stream should have and hasn't on the list
+	// of losses, durably.
+	ReportMissing(ctx context.Context, seqs []uint64) error
+	// MissingEvents returns some of what is on that list and was not looked up in the
+	// ledger yet; MissingChecked takes over which of it have their outcome.
+	MissingEvents() []event.MissingEvents
+	MissingChecked(m event.MissingEvents, ended []uint64) error
 }
 
-// Graves tells which events are dead letters.
+// Graves tells which events are dead letters, and which have any outcome.
 type Graves interface {
 	// DeadSequences returns those of seqs that a dead letter exists for.
 	DeadSequences(ctx context.Context, seqs []uint64) (map[uint64]bool, error)
+	// EndedSequences returns the sequences of the terminal ledger rows that m asks for.
+	EndedSequences(ctx context.Context, m event.MissingEvents) ([]uint64, error)
 }
 
 // Reconciler proves, continuously, that every settled event has a terminal row in
@@ -67,6 +77,9 @@ func (r *Reconciler) Run(ctx context.Context) error {
 				r.Log.Warn("can't reconcile now, trying again", "error", err)
 			}
 		}
+		if err := r.checkMissing(ctx); err != nil && ctx.Err() == nil {
+			r.Log.Warn("can't look up missing events in the ledger now, trying again", "error", err)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -87,6 +100,11 @@ func (r *Reconciler) step(ctx context.Context) (more bool, err error) {
 	batch, err := r.Queue.PullSettled(ctx, reconcileBatch)
 	if err != nil || len(batch) == 0 {
 		return false, err
+	}
+	if missing := missingOf(batch); len(missing) > 0 {
+		if err := r.Queue.ReportMissing(ctx, missing); err != nil {
+			return false, err
+		}
 	}
 	lacking, err := r.lacking(ctx, batch)
 	if err != nil {
@@ -133,7 +151,7 @@ func (r *Reconciler) lacking(ctx context.Context, batch []event.Delivery) (map[u
 	ids := make([]event.Identity, 0, len(batch))
 	seen := map[event.Identity]bool{}
 	for _, d := range batch {
-		if id := d.Identity(); d.Fault == nil && !seen[id] {
+		if id := d.Identity(); d.Fault == nil && d.Gap == event.NoGap && !seen[id] {
 			seen[id] = true
 			ids = append(ids, id)
 		}
@@ -148,7 +166,7 @@ func (r *Reconciler) lacking(ctx context.Context, batch []event.Delivery) (map[u
 	}
 	var seqs []uint64
 	for _, d := range batch {
-		if !terminal[d.Identity()] {
+		if d.Gap == event.NoGap && !terminal[d.Identity()] {
 			seqs = append(seqs, d.Sequence)
 		}
 	}

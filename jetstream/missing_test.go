@@ -1,0 +1,481 @@
+//go:build unix
+
+package jetstream
+
+import (
+	"context"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// named returns the sequences that a broker has named as lost, and by which causes.
+func named(b *Broker) string {
+	var parts []string
+	for _, l := range b.Losses() {
+		parts = append(parts, string(l.Cause)+" "+ranges(l.Sequences).String())
+	}
+	return strings.Join(parts, "; ")
+}
+
+// eventuallyNamed waits until the broker names these, and no others.
+func eventuallyNamed(t *testing.T, b *Broker, want string) {
+	t.Helper()
+	eventually(t, "the loss "+want, func() bool { return len(b.Losses()) > 0 })
+	if got := named(b); got != want {
+		t.Errorf("named %q, want %q", got, want)
+	}
+	s, err := b.State(t.Context())
+	if err != nil || !s.Healthy || len(s.Problems) != 1 {
+		t.Errorf("with a loss the state is %+v, %v", s, err)
+	}
+}
+
+// wiped has the files of a stopped external server removed, and starts it again.
+func (s *serverProcess) wiped(t *testing.T) {
+	t.Helper()
+	s.kill()
+	if err := os.RemoveAll(s.args[len(s.args)-1]); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+}
+
+// saved copies the files of an external server that is being stopped for that.
+func (s *serverProcess) saved(t *testing.T) (dir string) {
+	t.Helper()
+	s.kill()
+	dir = t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(s.args[len(s.args)-1])); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	return dir
+}
+
+// rolledBack gives a stopped external server the files of another time.
+func (s *serverProcess) rolledBack(t *testing.T, to string) {
+	t.Helper()
+	s.kill()
+	dir := s.args[len(s.args)-1]
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(dir, os.DirFS(to)); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+}
+
+func publishKeys(t *testing.T, b *Broker, tag string, n int) {
+	t.Helper()
+	for i := range n {
+		publish(t, b, envelope(tag+strconv.Itoa(i)))
+	}
+}
+
+// positionReaches waits until a broker knows that its stream was at seq.
+func positionReaches(t *testing.T, b *Broker, seq uint64) {
+	t.Helper()
+	eventually(t, "position "+strconv.FormatUint(seq, 10), func() bool {
+		p := b.position.get()
+		return p.highest >= seq && p.anchor >= seq
+	})
+}
+
+func TestWipedServerIsNoticedAtStart(t *testing.T) {
+	t.Parallel()
+	for _, consumes := range []bool{true, false} {
+		server := startServer(t, nil)
+		cfg := externalConfig(t, server)
+		all := open(t, cfg)
+		cfg.StateDir, cfg.Consume = t.TempDir(), consumes
+		b := open(t, cfg)
+		publishN(t, b, 20)
+		settle(t, all, event.Verdict{Action: event.Ack}, pull(t, all, 8)...)
+		floorReaches(t, all, 8)
+		verify(t, all, 8)
+		eventually(t, "the verified sequence to be known", func() bool { return b.position.get().verified == 8 })
+		positionReaches(t, b, 20)
+		closeBroker(t, b)
+		closeBroker(t, all)
+		server.wiped(t)
+
+		b = loses(t, open(t, cfg))
+		eventuallyNamed(t, b, "recreated 9-20")
+		if _, err := b.AcknowledgeLoss(t.Context(), "1", ""); err != nil {
+			t.Fatal(err)
+		}
+		publishKeys(t, b, "new", 30) // the sequences are used again
+		closeBroker(t, b)
+		b = loses(t, open(t, cfg))
+		if got := named(b); got != "recreated 9-20" {
+			t.Errorf("after another start: %q", got)
+		}
+		if s, err := b.State(t.Context()); err != nil || len(s.Problems) > 0 {
+			t.Errorf("an acknowledged loss is a problem after a restart: %q, %v", s.Problems, err)
+		}
+	}
+}
+
+// TestRolledBackServerIsNoticedAtStart has another process publish before the one
+// starts again that knows better.
+func TestRolledBackServerIsNoticedAtStart(t *testing.T) {
+	t.Parallel()
+	for name, refilled := range map[string]int{"cut 11-20": 0, "reused 11-20": 30} {
+		server := startServer(t, nil)
+		cfg := externalConfig(t, server)
+		b := open(t, cfg)
+		publishKeys(t, b, "old", 10)
+		closeBroker(t, b)
+		backup := server.saved(t)
+		b = open(t, cfg)
+		publishKeys(t, b, "lost", 10)
+		positionReaches(t, b, 20)
+		closeBroker(t, b)
+		server.rolledBack(t, backup)
+
+		if refilled > 0 {
+			other := cfg
+			other.StateDir = t.TempDir()
+			o := open(t, other)
+			publishKeys(t, o, "new", refilled)
+			closeBroker(t, o)
+		}
+		b = loses(t, open(t, cfg))
+		eventuallyNamed(t, b, name)
+	}
+}
+
+// TestRolledBackServerIsNoticedWhileRunning rolls a server back under a process that
+// goes on publishing, and under one that only looks on.
+func TestRolledBackServerIsNoticedWhileRunning(t *testing.T) {
+	t.Parallel()
+	server := startServer(t, nil)
+	cfg := externalConfig(t, server)
+	cfg.Consume = false
+	b := loses(t, open(t, cfg))
+	lookingOn := cfg
+	lookingOn.StateDir, lookingOn.Consume = t.TempDir(), true
+	l := loses(t, open(t, lookingOn))
+	publishKeys(t, b, "old", 10)
+	backup := server.saved(t)
+	eventually(t, "the server to be back", func() bool { _, err := b.Publish(t.Context(), envelope("lost")); return err == nil })
+	publishKeys(t, b, "lost", 9)
+	positionReaches(t, l, 20)
+	server.rolledBack(t, backup)
+	eventually(t, "the server to be back", func() bool { _, err := b.Publish(t.Context(), envelope("new")); return err == nil })
+	publishKeys(t, b, "new", 20)
+	eventually(t, "the losses to be named", func() bool { return len(b.Losses()) > 0 && len(l.Losses()) > 0 })
+	for who, b := range map[string]*Broker{"the one that publishes": b, "the one that looks on": l} {
+		var all ranges
+		for _, l := range b.Losses() {
+			all = all.union(l.Sequences)
+		}
+		if all.String() != "11-20" {
+			t.Errorf("%s names %s, want 11-20", who, named(b))
+		}
+	}
+}
+
+// TestReceiptBelowTheHighestIsALoss has the stream cut so fast that no look at it
+// sees its end.
+func TestReceiptBelowTheHighestIsALoss(t *testing.T) {
+	t.Parallel()
+	known, _ := positionIn(t, t.TempDir())
+	for name, test := range map[string]struct {
+		seqs  []uint64
+		reuse reusedRun
+	}{
+		"rising":             {[]uint64{3, 4, 9, 10}, reusedRun{}},
+		"cut":                {[]uint64{3, 10, 8, 9, 10, 11}, reusedRun{first: 8, was: 10, wasID: "10", highest: 10}},
+		"cut and cut again":  {[]uint64{3, 10, 8, 9, 5}, reusedRun{first: 5, was: 10, wasID: "10", highest: 10}},
+		"acknowledged twice": {[]uint64{3, 3}, reusedRun{first: 3, was: 3, wasID: "3", highest: 3}},
+	} {
+		p := &publisher{}
+		for _, seq := range test.seqs {
+			p.receipts.next(seq, strconv.FormatUint(seq, 10), known)
+		}
+		if got, ok := p.reused(); got != test.reuse || ok != (got.first > 0) {
+			t.Errorf("%s: %+v, want %+v", name, got, test.reuse)
+		}
+		if got, ok := p.reused(); ok {
+			t.Errorf("%s: %+v is returned twice", name, got)
+		}
+	}
+}
+
+// TestAnswerOvertakenByAnotherIsNoLoss is about clusters: the event that was
+// acknowledged as the higher one is still there.
+func TestAnswerOvertakenByAnotherIsNoLoss(t *testing.T) {
+	t.Parallel()
+	b := open(t, externalConfig(t, startServer(t, nil)))
+	publishN(t, b, 5)
+	e := envelope("5")
+	b.pub.noteReused(reusedRun{first: 4, was: 5, wasID: e.MsgID(), highest: 5})
+	if err := b.look(t.Context()); err != nil || len(b.Losses()) > 0 {
+		t.Errorf("named %s, %v", named(b), err)
+	}
+	loses(t, b)
+	b.pub.noteReused(reusedRun{first: 4, was: 5, wasID: "demo:another", highest: 5})
+	if err := b.look(t.Context()); err != nil || named(b) != "reused 4-5" {
+		t.Errorf("named %q, %v", named(b), err)
+	}
+}
+
+// TestDeletedEventsAreALoss has an operator delete events, and purge the stream.
+func TestDeletedEventsAreALoss(t *testing.T) {
+	onBackends(t, func(t *testing.T, cfg Config) {
+		b := loses(t, open(t, cfg))
+		publishN(t, b, 20)
+		settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 5)...)
+		floorReaches(t, b, 5)
+		verify(t, b, 5)
+		stream := b.topo.Load().events
+		for _, seq := range []uint64{2, 7, 8} { // the first of them is verified: history
+			if err := stream.DeleteMsg(t.Context(), seq); err != nil {
+				t.Fatal(err)
+			}
+		}
+		eventuallyNamed(t, b, "hole 7-8")
+		if err := stream.Purge(t.Context(), natsjs.WithPurgeSequence(12)); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the purge to be named", func() bool { return named(b) == "hole 6-11" })
+		closeBroker(t, b)
+		b = loses(t, open(t, cfg))
+		publishKeys(t, b, "after", 3)
+		if got := named(b); got != "hole 6-11" {
+			t.Errorf("after a restart: %q", got)
+		}
+	})
+}
+
+// TestPurgedHistoryIsNoLoss lets retention purge, and loses what PROGRESS knows.
+func TestPurgedHistoryIsNoLoss(t *testing.T) {
+	onBackends(t, func(t *testing.T, cfg Config) {
+		cfg = smallHistory(cfg)
+		b := open(t, cfg)
+		publishLarge(t, b, 100)
+		settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 100)...)
+		floorReaches(t, b, 100)
+		verify(t, b, 90)
+		windowIsOver(t, b)
+		eventually(t, "a purge", func() bool { return firstSeq(t, b) > 50 })
+		if err := b.js.DeleteStream(t.Context(), progressStream); err != nil {
+			t.Fatal(err)
+		}
+		closeBroker(t, b)
+		b = open(t, cfg)
+		if err := b.look(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestUnflushedEndIsNoLoss loses what the broker had acknowledged and no flush had
+// made durable: nobody was told that it is stored.
+func TestUnflushedEndIsNoLoss(t *testing.T) {
+	t.Parallel()
+	disk, deps, cfg := newFakeDisk(), testDeps(), testConfig(t)
+	deps.flush = disk.flush
+	b := openWith(t, cfg, deps)
+	publishN(t, b, 10)
+	before := t.TempDir()
+	if err := os.CopyFS(before, os.DirFS(cfg.StoreDir)); err != nil {
+		t.Fatal(err)
+	}
+	disk.set(true, nil)
+	ctx, giveUp := context.WithCancel(t.Context())
+	outcome := make(chan error, 1)
+	go func() {
+		_, err := b.Publish(ctx, envelope("unflushed"))
+		outcome <- err
+	}()
+	eventually(t, "the flush to begin", func() bool { return disk.begun() > 0 })
+	if got := b.position.get().highest; got != 10 {
+		t.Errorf("while the flush is under way the position is %d, want 10", got)
+	}
+	state := t.TempDir()
+	if err := os.CopyFS(state, os.DirFS(cfg.StateDir)); err != nil {
+		t.Fatal(err)
+	}
+	giveUp()
+	<-outcome
+	disk.release()
+	disk.set(false, nil)
+	closeBroker(t, b)
+
+	cfg.StoreDir, cfg.StateDir = before, state // as after a power cut
+	b = open(t, cfg)
+	if got := publish(t, b, envelope("after")).Sequence; got != 11 {
+		t.Errorf("the stream goes on at %d, want 11", got)
+	}
+}
+
+// TestCutStreamGoesOnAbove gives an embedded broker the files of an earlier time.
+func TestCutStreamGoesOnAbove(t *testing.T) {
+	t.Parallel()
+	for name, left := range map[string]int{"with events": 4, "empty": 0} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := testConfig(t)
+			b := open(t, cfg)
+			publishN(t, b, left)
+			closeBroker(t, b)
+			before := t.TempDir()
+			if err := os.CopyFS(before, os.DirFS(cfg.StoreDir)); err != nil {
+				t.Fatal(err)
+			}
+			b = open(t, cfg)
+			publishKeys(t, b, "lost", 2500)
+			highest := uint64(left + 2500)
+			closeBroker(t, b)
+			cfg.StoreDir = before
+
+			b = loses(t, open(t, cfg))
+			want := "cut " + runOf(uint64(left+1), highest).String()
+			eventuallyNamed(t, b, want)
+			if r := publish(t, b, envelope("after")); r.Sequence != highest+1 {
+				t.Errorf("the next event has sequence %d, want %d", r.Sequence, highest+1)
+			}
+			ds := pull(t, b, left+1)
+			if last := ds[left]; last.Key != "after" || last.Fault != nil || last.Attempt != 1 {
+				t.Errorf("delivered %+v", last)
+			}
+			settle(t, b, event.Verdict{Action: event.Ack}, ds...)
+			floorReaches(t, b, highest+1)
+			reconciled := map[string]bool{}
+			eventually(t, "everything to be settled", func() bool {
+				ds, err := b.PullSettled(t.Context(), 512)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, d := range ds {
+					if d.Gap == event.GapMissing {
+						t.Fatalf("sequence %d is missing, and named already", d.Sequence)
+					}
+					if d.Gap == event.NoGap {
+						reconciled[d.Key] = true
+					}
+				}
+				if len(ds) > 0 {
+					if err := b.Verified(t.Context(), ds[len(ds)-1].Sequence); err != nil {
+						t.Fatal(err)
+					}
+				}
+				return b.verified.Load() == highest+1
+			})
+			if len(reconciled) != left+1 || !reconciled["after"] {
+				t.Errorf("reconciled %v", reconciled)
+			}
+			closeBroker(t, b)
+			b = loses(t, open(t, cfg))
+			if got := named(b); got != want {
+				t.Errorf("after another start: %q", got)
+			}
+		})
+	}
+}
+
+// TestFillersAreNoEvents leaves messages on the stream that took up lost sequences,
+// as a process does that ends before it has removed them.
+func TestFillersAreNoEvents(t *testing.T) {
+	t.Parallel()
+	b := open(t, testConfig(t))
+	publish(t, b, envelope("before"))
+	if err := b.fill(t.Context(), 1, 1500); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, b, envelope("after"))
+	ds := pull(t, b, 2)
+	if ds[0].Key != "before" || ds[1].Key != "after" || ds[1].Sequence != 1501 {
+		t.Errorf("delivered %+v", ds)
+	}
+	settle(t, b, event.Verdict{Action: event.Ack}, ds...)
+	floorReaches(t, b, 1501)
+	settled, err := b.PullSettled(t.Context(), 2000)
+	for eventually(t, "all to be settled", func() bool {
+		settled, err = b.PullSettled(t.Context(), 2000)
+		return err != nil || len(settled) == 1501
+	}); err == nil; {
+		for _, d := range settled {
+			if real := d.Sequence == 1 || d.Sequence == 1501; real != (d.Gap == event.NoGap) {
+				t.Fatalf("settled %+v", d)
+			}
+		}
+		return
+	}
+	t.Error(err)
+}
+
+// TestFirstStartOnAnOlderDirectory starts without what is known apart from the
+// stream, as the first version with it does.
+func TestFirstStartOnAnOlderDirectory(t *testing.T) {
+	onBackends(t, func(t *testing.T, cfg Config) {
+		cfg = smallHistory(cfg)
+		b := open(t, cfg)
+		publishLarge(t, b, 100)
+		settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 95)...)
+		floorReaches(t, b, 95)
+		verify(t, b, 90)
+		windowIsOver(t, b)
+		eventually(t, "a purge", func() bool { return firstSeq(t, b) > 50 })
+		closeBroker(t, b)
+		if err := os.RemoveAll(cfg.StateDir); err != nil {
+			t.Fatal(err)
+		}
+		b = open(t, cfg)
+		if err := b.look(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if got := b.position.get(); got.highest != 100 || got.verified != 90 {
+			t.Errorf("the position is %+v", got)
+		}
+	})
+}
+
+// TestStateDirectoriesOfSeveralProcesses shares one data directory among processes
+// of an external broker.
+func TestStateDirectoriesOfSeveralProcesses(t *testing.T) {
+	t.Parallel()
+	cfg := externalConfig(t, startServer(t, nil))
+	a, b := open(t, cfg), open(t, cfg)
+	publish(t, a, envelope("a"))
+	publish(t, b, envelope("b"))
+	if a.position.file.Name() == b.position.file.Name() {
+		t.Errorf("two processes keep what they know in %s", a.position.file.Name())
+	}
+}
+
+// TestDeliberateTrafficIsNoLoss refuses, repeats and redelivers.
+func TestDeliberateTrafficIsNoLoss(t *testing.T) {
+	onBackends(t, func(t *testing.T, cfg Config) {
+		cfg.MaxBytes, cfg.HistoryHighBytes, cfg.HistoryLowBytes = 256<<10, 128<<10, 64<<10
+		cfg.AckWait = 300 * time.Millisecond
+		b := open(t, cfg)
+		full := 0
+		for i := range 400 {
+			e := envelope("full" + strconv.Itoa(i))
+			e.Body = make([]byte, 1000)
+			if _, err := b.Publish(t.Context(), e); err != nil {
+				full++
+			}
+			_, _ = b.Publish(t.Context(), e)
+		}
+		if full == 0 {
+			t.Fatal("the stream never was full")
+		}
+		settle(t, b, event.Verdict{Action: event.Retry, Delay: 10 * time.Millisecond}, pull(t, b, 50)...)
+		settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 100)...)
+		if err := b.look(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}

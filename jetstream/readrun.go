@@ -1,0 +1,138 @@
+package jetstream
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// readRun returns what became of the sequences from first to last, up to limit of
+// them. A broker that meets a damaged record leaves it out, and with it the ones
+// that it says follow, so each sequence that is left out is asked for by itself.
+func (b *Broker) readRun(ctx context.Context, first, last uint64, limit int) ([]event.Delivery, error) {
+	r := run{b: b, limit: limit}
+	defer func() { b.storedAt.set(r.stored) }()
+	for next := first; next <= last && len(r.ds) < limit; {
+		messages, err := b.readFrom(ctx, eventsStream, next, int(min(uint64(limit-len(r.ds)), last-next+1)))
+		if err != nil {
+			return nil, err
+		}
+		before := next
+		for _, m := range messages {
+			seq, _ := storedSequence(m)
+			if next, err = r.fill(ctx, next, min(seq, last+1)); err != nil {
+				return nil, err
+			}
+			if seq != next || seq > last || len(r.ds) == limit {
+				break
+			}
+			r.add(m, seq)
+			next = seq + 1
+		}
+		if next == before {
+			if next, err = r.fill(ctx, next, last+1); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return b.stillMissing(ctx, r.ds)
+}
+
+// run is what readRun has read so far.
+type run struct {
+	b      *Broker
+	limit  int
+	ds     []event.Delivery
+	stored []storedTime
+}
+
+// add takes a message over.
+func (r *run) add(m *nats.Msg, seq uint64) {
+	if at, err := time.Parse(time.RFC3339Nano, generated(m.Header, "Nats-Time-Stamp")); err == nil {
+		r.stored = append(r.stored, storedTime{seq, at})
+	}
+	if generated(m.Header, "Nats-Subject") == fillerSubject {
+		r.ds = append(r.ds, event.Delivery{Sequence: seq, Gap: event.GapKnown})
+		return
+	}
+	r.ds = append(r.ds, decode(m.Header, m.Data, seq))
+}
+
+// fill reads one by one the sequences from next up to but not including end, until
+// the limit is reached, and returns where to go on. Those known to be lost are
+// skipped.
+func (r *run) fill(ctx context.Context, next, end uint64) (uint64, error) {
+	for next < end && len(r.ds) < r.limit {
+		if known, ok := r.b.losses.known(r.b.birth(), next); ok {
+			known = min(known, end-1)
+			r.ds = append(r.ds, event.Delivery{Sequence: known, Gap: event.GapKnown})
+			next = known + 1
+			continue
+		}
+		d, err := r.b.Load(ctx, next)
+		switch {
+		case event.CodeOf(err) == event.NotFound:
+			d = event.Delivery{Sequence: next, Gap: event.GapMissing}
+		case err != nil:
+			return next, err
+		}
+		r.ds = append(r.ds, d)
+		next++
+	}
+	return next, nil
+}
+
+// stillMissing drops the missing sequences that another process has verified and
+// purged since.
+func (b *Broker) stillMissing(ctx context.Context, ds []event.Delivery) ([]event.Delivery, error) {
+	for i := range ds {
+		if ds[i].Gap != event.GapMissing {
+			continue
+		}
+		verified, err := b.verifiedUpTo(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for len(ds) > 0 && ds[0].Sequence <= verified {
+			ds = ds[1:]
+		}
+		break
+	}
+	return ds, nil
+}
+
+// storedTime is when the event at a sequence was stored.
+type storedTime struct {
+	seq uint64
+	at  time.Time
+}
+
+// storedTimes has those of the latest run.
+type storedTimes struct {
+	mu    sync.Mutex
+	times []storedTime
+}
+
+func (s *storedTimes) set(times []storedTime) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.times = times
+}
+
+// find returns when the event at seq, or the last one before it, was stored; the
+// zero time when that is not known.
+func (s *storedTimes) find(seq uint64) (at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.times {
+		if t.seq > seq {
+			break
+		}
+		at = t.at
+	}
+	return at
+}
