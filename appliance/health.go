@@ -121,6 +121,9 @@ func (h *health) probe(ctx context.Context) {
 		r.Sync = state.Sync
 	default:
 		r.JetStream, r.Sync = state.Mode, state.Sync
+		for _, problem := range state.Problems {
+			degraded(problem)
+		}
 	}
 	h.current.Store(r)
 }

@@ -60,7 +60,7 @@ type CommandDeps struct {
 // root command to say.
 func Commands(deps CommandDeps) []*cobra.Command {
 	c := &commands{CommandDeps: deps, clock: clock{now: deps.Now, zone: deps.Zone}}
-	return []*cobra.Command{c.status(), c.health(), c.events(), c.shipments(), c.rejections(), c.couriers(), c.dlq()}
+	return []*cobra.Command{c.status(), c.health(), c.events(), c.shipments(), c.rejections(), c.couriers(), c.dlq(), c.queue()}
 }
 
 type commands struct {

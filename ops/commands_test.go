@@ -108,6 +108,11 @@ func TestOutputForPeople(t *testing.T) {
 		"rejections_dry_run_ids":   {"rejections", "accept", "--dry-run", refusedID, takenID, sumID, "nothing"},
 		"couriers_list":            {"couriers", "list"},
 		"couriers_reload":          {"couriers", "reload"},
+
+		"queue_losses":      {"queue", "losses"},
+		"queue_losses_json": {"queue", "losses", "--json"},
+		"queue_dry_run":     {"queue", "acknowledge-loss", "--all", "--dry-run"},
+		"queue_dry_run_ids": {"queue", "acknowledge-loss", "--dry-run", "1", "9"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -125,7 +130,7 @@ func TestOutputIsSafeForTerminals(t *testing.T) {
 		{"events", "show", "\x1b[2J\u202e"},
 		{"rejections", "list"}, {"rejections", "list", "--json"}, {"rejections", "show", refusedID}, {"rejections", "show", refusedID, "--json"},
 		{"rejections", "show", takenID}, {"rejections", "show", redactedID}, {"rejections", "accept", "--dry-run", "--all"}, {"rejections", "accept", "--yes", takenID},
-		{"couriers", "list"}, {"couriers", "list", "--json"},
+		{"couriers", "list"}, {"couriers", "list", "--json"}, {"queue", "losses"}, {"queue", "losses", "--json"},
 	} {
 		stdout, stderr, _ := cli{address: address}.run(t, args...)
 		if i := strings.IndexAny(stdout+stderr, "\x1b\u202e\u009b\a\b"); i >= 0 {
@@ -181,6 +186,8 @@ func TestJSONHasTheDocumentedNames(t *testing.T) {
 		"rejections accept --all --dry-run":            "action dryRun done failed untried",
 		"rejections accept --yes --vouch " + refusedID: "action dryRun done failed untried",
 		"couriers list":                                "couriers",
+		"queue losses":                                 "losses",
+		"queue acknowledge-loss --all --dry-run":       "action dryRun done failed untried",
 		"couriers reload":                              "couriers changed",
 	} {
 		args := strings.Fields(strings.ReplaceAll(command, "''", "domain_invalid"))
@@ -223,6 +230,7 @@ func TestWrongUsageExitsWith2(t *testing.T) {
 		"rejections", "rejections nope", "rejections list --outcome accepted", "rejections list --limit 501", "rejections accept", "rejections accept a --all --yes",
 		"rejections accept a --courier demo --yes", "rejections accept --all --vouch --yes", "rejections accept --all --limit -1 --yes", "rejections accept " + refusedID,
 		"rejections accept --all", "couriers", "couriers nope",
+		"queue", "queue nope", "queue acknowledge-loss", "queue acknowledge-loss 1 --all", "queue acknowledge-loss 1", "queue acknowledge-loss --all",
 	} {
 		stdout, stderr, code := cli{address: address}.run(t, strings.Fields(line)...)
 		if code != 2 || stdout != "" {
@@ -233,6 +241,7 @@ func TestWrongUsageExitsWith2(t *testing.T) {
 		"status extra", "status --nope", "health --timeout x", "events show", "events show a b", "shipments show", "dlq list x", "dlq list --limit x", "dlq show",
 		"dlq close --yes", "dlq close --note x --yes", "dlq review", "dlq review --yes 1-abcd", "dlq close --all --yes",
 		"rejections list x", "rejections show", "rejections show a b", "rejections accept --status pending", "couriers list x", "couriers reload x",
+		"queue losses x",
 	} {
 		if stdout, _, code := (cli{address: address}).run(t, strings.Fields(line)...); code == 0 || stdout != "" {
 			t.Errorf("%s: exit %d: %s", line, code, stdout)
@@ -240,6 +249,9 @@ func TestWrongUsageExitsWith2(t *testing.T) {
 	}
 	if len(m.wasReplayed()) > 0 || m.letter(0).ReviewStatus != event.ReviewPending || len(m.intake.takenIn()) > 0 {
 		t.Error("something was done nevertheless")
+	}
+	if losses := m.Losses(); !losses[1].AcknowledgedAt.IsZero() {
+		t.Errorf("%+v was acknowledged nevertheless", losses[1])
 	}
 }
 

@@ -30,6 +30,7 @@ type memory struct {
 	shipments []event.Shipment
 	letters   []event.DeadLetter
 	queue     event.QueueState
+	lost      []event.Loss
 	counts    event.StoreCounts
 	filters   []event.DeadLetterFilter // as asked for
 	replayed  []string
@@ -109,6 +110,25 @@ func (m *memory) Review(_ context.Context, id string, status event.ReviewStatus,
 
 func (m *memory) Counts(context.Context) (event.StoreCounts, error) { return m.counts, m.fault }
 func (m *memory) State(context.Context) (event.QueueState, error)   { return m.queue, m.fault }
+
+func (m *memory) Losses() []event.Loss {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.lost)
+}
+
+func (m *memory) AcknowledgeLoss(_ context.Context, id, note string) (event.Loss, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.lost {
+		if l := &m.lost[i]; l.ID == id {
+			l.AcknowledgedAt, l.Note = noon, note
+			return *l, m.fault
+		}
+	}
+	return event.Loss{}, event.Errorf(event.NotFound, "memory", "no loss")
+}
+
 func (m *memory) Replay(ctx context.Context, id string) (event.ReplayLink, error) {
 	if err := m.broken[id]; err != nil {
 		return event.ReplayLink{}, err
@@ -183,6 +203,18 @@ func sample() *memory {
 		queue: event.QueueState{
 			Mode: "embedded", Sync: "group", Healthy: true, Messages: 44, Bytes: 22528, MaxBytes: 10 << 30, FirstSeq: 1, LastSeq: 44,
 			AckFloor: 40, Verified: 40, Pending: 1, InFlight: 3, Redelivered: 1, Advisories: 1, DiskFree: 123 << 30, At: noon,
+		},
+		lost: []event.Loss{
+			{
+				ID: "1", FoundAt: noon.Add(-48 * time.Hour), Cause: event.LossCut, Events: 3, Sequences: []event.SequenceRange{{First: 4, Last: 4}, {First: 6, Last: 7}},
+				AcknowledgedAt: noon.Add(-47 * time.Hour), Note: "sent again\x1b[31m",
+			},
+			{
+				ID: "2", FoundAt: noon.Add(-time.Minute), Cause: event.LossHole, Events: 7, Unchecked: 2, Sequences: []event.SequenceRange{
+					{First: 20, Last: 20}, {First: 22, Last: 22}, {First: 24, Last: 24}, {First: 26, Last: 26}, {First: 28, Last: 28}, {First: 30, Last: 31},
+				},
+			},
+			{ID: "3", FoundAt: noon.Add(-time.Second), Cause: event.LossCut, Bytes: 4096, Sequences: []event.SequenceRange{}},
 		},
 		counts: event.StoreCounts{
 			Records:     map[event.Status]int64{event.Processed: 38, event.DeadLettered: 3},

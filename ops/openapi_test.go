@@ -129,6 +129,7 @@ func TestOpenAPISchemasAreTheTypes(t *testing.T) {
 		"ReplayLink": event.ReplayLink{}, "Note": Note{}, "IngestionPage": IngestionPage{}, "IngestionRow": IngestionRow{}, "IngestionRecord": event.IngestionRecord{},
 		"CapturedRequest": event.CapturedRequest{}, "CapturedHeader": event.CapturedHeader{}, "AcceptRequest": AcceptRequest{}, "Accepted": Accepted{},
 		"CourierList": CourierList{}, "CourierInfo": CourierInfo{}, "KeyInfo": KeyInfo{}, "KeySourceInfo": KeySourceInfo{}, "ReloadReport": ReloadReport{},
+		"LossList": LossList{}, "Loss": event.Loss{}, "SequenceRange": event.SequenceRange{},
 	} {
 		all, required := members(reflect.TypeOf(v))
 		s := doc.Components.Schemas[name]

@@ -47,9 +47,14 @@ type Counter interface {
 	Counts(ctx context.Context) (event.StoreCounts, error)
 }
 
-// Queue tells how the queue is.
+// Queue tells how the queue is, and what it has lost.
 type Queue interface {
 	State(ctx context.Context) (event.QueueState, error)
+	// Losses returns what it is known to have lost, the oldest first.
+	Losses() []event.Loss
+	// AcknowledgeLoss marks a loss as known to an operator and returns it as it then
+	// is, or an error with the code [event.NotFound].
+	AcknowledgeLoss(ctx context.Context, id, note string) (event.Loss, error)
 }
 
 // Replayer puts a dead letter's event back on the queue, reopens its ledger row

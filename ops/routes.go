@@ -59,6 +59,8 @@ func (a *Admin) routeTable() []route {
 		{pattern: "GET " + rejectionsPath + "/{id}", handle: a.rejection},
 		{pattern: "POST " + rejectionsPath + "/{id}/accept", handle: a.accept},
 		{pattern: "GET /api/v1/ingestions", handle: a.ingestions(event.IntakeOutcomes)},
+		{pattern: "GET " + lossesPath, handle: a.losses},
+		{pattern: "POST " + lossesPath + "/{id}/acknowledge", handle: a.acknowledgeLoss},
 		{pattern: "GET " + couriersPath, handle: a.couriers},
 		{pattern: "POST " + couriersPath + "/reload", handle: a.reload},
 
