@@ -325,6 +325,29 @@ func TestMissingEventsAreReportedAndLookedUp(t *testing.T) {
 	}
 }
 
+// TestLetterOfAnotherEventProvesNothing has a stream that was cut and uses the
+// sequence of a dead letter again.
+func TestLetterOfAnotherEventProvesNothing(t *testing.T) {
+	d, s := newDesk(t), newShelf()
+	r, now := reconciler(d, s)
+	dead, again := d.arrives("dead", "s", "in_transit", noon), d.arrives("again", "s", "in_transit", noon)
+	dead.Body = append(dead.Body, ' ')
+	again.Sequence = dead.Sequence
+	d.handle(t, dead)
+	for sequence, published := range map[*event.Delivery]int{&dead: 0, &again: 1} {
+		s.settledSeq, s.published = []event.Delivery{*sequence}, nil
+		for range 2 {
+			if _, err := r.step(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			*now = now.Add(time.Minute)
+		}
+		if len(s.published) != published {
+			t.Errorf("%d of %s put back, want %d", len(s.published), sequence.Key, published)
+		}
+	}
+}
+
 // TestReconcilerAppliesWhatTheQueueRefuses has a stream that is full of history, of
 // which none can go before its first event has an outcome.
 func TestReconcilerAppliesWhatTheQueueRefuses(t *testing.T) {

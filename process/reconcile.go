@@ -36,6 +36,8 @@ type Settled interface {
 type Graves interface {
 	// DeadSequences returns those of seqs that a dead letter exists for.
 	DeadSequences(ctx context.Context, seqs []uint64) (map[uint64]bool, error)
+	// DeadLetter returns one letter, or an error with the code [event.NotFound].
+	DeadLetter(ctx context.Context, id string) (event.DeadLetter, error)
 	// EndedSequences returns the sequences of the terminal ledger rows that m asks for.
 	EndedSequences(ctx context.Context, m event.MissingEvents) ([]uint64, error)
 }
@@ -178,10 +180,28 @@ func (r *Reconciler) lacking(ctx context.Context, batch []event.Delivery) (map[u
 		return nil, err
 	}
 	lacking := map[uint64]bool{}
-	for _, seq := range seqs {
-		lacking[seq] = !dead[seq]
+	for i := range batch {
+		d := &batch[i]
+		if d.Gap != event.NoGap || terminal[d.Identity()] {
+			continue
+		}
+		if lacking[d.Sequence] = true; dead[d.Sequence] {
+			if lacking[d.Sequence], err = r.isAnother(ctx, d); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return lacking, nil
+}
+
+// isAnother reports whether the dead letter with a delivery's sequence is of another
+// event, which the stream has lost: an external broker uses sequences again then.
+func (r *Reconciler) isAnother(ctx context.Context, d *event.Delivery) (bool, error) {
+	_, err := r.Graves.DeadLetter(ctx, event.DeadLetterID(d.Sequence, &d.Envelope))
+	if event.CodeOf(err) == event.NotFound {
+		return true, nil
+	}
+	return false, err
 }
 
 // readable returns the ledger rows that can be read. One that can't proves nothing,
