@@ -260,6 +260,9 @@ func (c *child) provesAll(keys []string) {
 		_, q := c.counts()
 		return q.LastSeq >= uint64(len(keys)) && q.Unprocessed() == 0 && q.Verified == q.LastSeq
 	})
+	if named := c.losses(); len(named) > 0 {
+		c.t.Errorf("a queue that has lost nothing names %+v", named)
+	}
 	shipments := map[string]bool{}
 	for _, key := range keys {
 		shipments[c.provesOne(key)] = true

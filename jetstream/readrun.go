@@ -11,8 +11,8 @@ import (
 )
 
 // readRun returns what became of the sequences from first to last, up to limit of
-// them. A broker that meets a damaged record leaves it out, and with it the ones
-// that it says follow, so each sequence that is left out is asked for by itself.
+// them. What the broker leaves out, because its record is damaged or because the
+// replica that answers lags behind, is asked for one by one.
 func (b *Broker) readRun(ctx context.Context, first, last uint64, limit int) ([]event.Delivery, error) {
 	r := run{b: b, limit: limit}
 	defer func() { b.storedAt.set(r.stored) }()
