@@ -60,7 +60,7 @@ func makeStore(ctx context.Context, cfg Config, log *slog.Logger, registry prome
 	}
 	return persistence.OpenSQLite(ctx, persistence.SQLiteConfig{
 		Path: filepath.Join(cfg.DataDir, sqliteFile), Readers: sqliteReaders, CacheBytes: sqliteCacheBytes,
-		BusyTimeout: sqliteBusyTimeout, Retention: retention, Registerer: registry,
+		BusyTimeout: sqliteBusyTimeout, Reopen: true, Retention: retention, Log: log, Registerer: registry,
 	})
 }
 

@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"zombiezen.com/go/sqlite"
-	"zombiezen.com/go/sqlite/sqlitex"
 )
 
 // SQLiteConfig says how to open the embedded store.
@@ -28,8 +25,12 @@ type SQLiteConfig struct {
 	// BusyTimeout is how long to wait for another program that has locked the
 	// file, such as a shell that somebody left open in a transaction.
 	BusyTimeout time.Duration
-	Retention   Retention
-	Registerer  prometheus.Registerer // may be nil
+	// Reopen has a file that can't be opened opened again until it works, instead
+	// of failing [OpenSQLite], and checks the file for damage after each opening.
+	Reopen     bool
+	Retention  Retention
+	Log        *slog.Logger          // may be nil
+	Registerer prometheus.Registerer // may be nil
 }
 
 func (c SQLiteConfig) check() error {
@@ -62,15 +63,16 @@ func (c SQLiteConfig) check() error {
 // reached the disk first. One flush for a batch of events is cheap.
 type SQLite struct {
 	config  SQLiteConfig
+	log     *slog.Logger
 	metrics *storeMetrics
-	main    chan *sqlite.Conn // holds the one connection while nobody uses it
-	log     *logLength        // belongs to who holds the connection
-	readers *sqlitex.Pool
+	// files is the file as it is open, nil while it can't be opened.
+	files   atomic.Pointer[sqliteFiles]
+	unavail atomic.Pointer[error] // why files is nil
+	existed bool                  // the file did, before it was opened first
 	closed  chan struct{}
 	once    sync.Once // closes
-	// doubt is set by a write that failed, until one succeeds: a full disk can be
-	// read all day, so Ping has to write then.
-	doubt atomic.Bool
+	reopen  sync.WaitGroup
+	health  sqliteHealth
 	// swept is where the walk through the shipments goes on, see sweepShipments.
 	swept atomic.Int64
 	bound *ingestionBound
@@ -79,89 +81,32 @@ type SQLite struct {
 var _ Store = (*SQLite)(nil)
 
 // OpenSQLite opens or makes the file. It fails when the file is another
-// program's, was written by a newer version of this one, or is damaged.
+// program's or was written by a newer version of this one, and, unless c.Reopen is
+// set, when it can't be opened for any other reason: damaged, out of reach, on a full
+// disk. With c.Reopen every call fails with DependencyDown until it is open.
 func OpenSQLite(ctx context.Context, c SQLiteConfig) (*SQLite, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("embedded store: %w", err)
 	}
-	conn, err := openMain(ctx, c)
-	if err != nil {
-		return nil, fmt.Errorf("embedded store %s: %w", c.Path, err)
-	}
-	readers, err := sqlitex.NewPool(c.Path, sqlitex.PoolOptions{
-		Flags: sqlite.OpenReadWrite, PoolSize: c.Readers,
-		PrepareConn: func(conn *sqlite.Conn) error {
-			conn.SetBusyTimeout(c.BusyTimeout)
-			return sqlitex.ExecuteTransient(conn, "PRAGMA query_only = ON", nil)
-		},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("embedded store %s: %w", c.Path, errors.Join(err, conn.Close()))
-	}
 	metrics, err := newStoreMetrics(c.Registerer, "embedded")
 	if err != nil {
-		return nil, fmt.Errorf("embedded store: %w", errors.Join(err, readers.Close(), conn.Close()))
+		return nil, fmt.Errorf("embedded store: %w", err)
 	}
 	s := &SQLite{
-		config: c, metrics: metrics, main: make(chan *sqlite.Conn, 1), readers: readers, closed: make(chan struct{}),
-		bound: newIngestionBound(c.Retention.IngestionsPerCourier), log: newLogLength(time.Now()),
+		config: c, log: c.Log, metrics: metrics, closed: make(chan struct{}),
+		bound: newIngestionBound(c.Retention.IngestionsPerCourier),
 	}
-	s.main <- conn
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	err = s.open(ctx)
+	if _, foreign := errors.AsType[*foreignFileError](err); err != nil && (foreign || !c.Reopen || ctx.Err() != nil) {
+		return nil, fmt.Errorf("embedded store %s: %w", c.Path, err)
+	}
+	if c.Reopen {
+		s.reopen.Go(s.keepOpen)
+	}
 	return s, nil
-}
-
-// openMain opens the main connection, making and migrating the file as needed.
-func openMain(ctx context.Context, c SQLiteConfig) (*sqlite.Conn, error) {
-	if err := makeFile(c.Path); err != nil {
-		return nil, err
-	}
-	conn, err := sqlite.OpenConn(c.Path, sqlite.OpenReadWrite)
-	if err != nil {
-		return nil, err
-	}
-	conn.SetInterrupt(ctx.Done())
-	if err := prepareMain(conn, c); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	conn.SetInterrupt(nil)
-	return conn, nil
-}
-
-func prepareMain(conn *sqlite.Conn, c SQLiteConfig) error {
-	conn.SetBusyTimeout(c.BusyTimeout)
-	if _, err := number(conn, "PRAGMA user_version"); err != nil {
-		return err // no database at all: say so before anything is tried
-	}
-	for _, pragma := range []string{
-		"journal_mode = WAL",
-		"synchronous = FULL",
-		fmt.Sprintf("cache_size = -%d", c.CacheBytes>>10),
-		fmt.Sprintf("wal_autocheckpoint = %d", shortLog),
-		fmt.Sprintf("journal_size_limit = %d", 2*longLog*4096),
-		"temp_store = MEMORY",
-	} {
-		if err := sqlitex.ExecuteTransient(conn, "PRAGMA "+pragma, nil); err != nil {
-			return err
-		}
-	}
-	return migrate(conn)
-}
-
-// makeFile makes an empty file that others can't read, and its directory's entry
-// durable: SQLite flushes what is in the file.
-func makeFile(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // Name implements [Store].
@@ -172,19 +117,10 @@ func (s *SQLite) Name() string { return "embedded" }
 func (s *SQLite) Close() (err error) {
 	s.once.Do(func() {
 		close(s.closed)
-		err = errors.Join(s.readers.Close(), (<-s.main).Close())
+		s.reopen.Wait()
+		if f := s.files.Load(); f != nil {
+			err = s.closeFiles(f)
+		}
 	})
 	return err
-}
-
-// Ping implements [Store]. After a write that failed it writes too.
-func (s *SQLite) Ping(ctx context.Context) error {
-	if s.doubt.Load() {
-		return s.write(ctx, "ping", func(conn *sqlite.Conn) error {
-			return sqlitex.ExecuteTransient(conn, fmt.Sprintf("PRAGMA user_version = %d", len(migrations)), nil)
-		})
-	}
-	return s.read(ctx, "ping", func(conn *sqlite.Conn) error {
-		return sqlitex.Execute(conn, "SELECT n FROM row_counts LIMIT 1", nil)
-	})
 }

@@ -50,7 +50,7 @@ func TestLogLengthReachesTheConnection(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.log.since, s.log.busy = time.Now().Add(-busySpan), test.busy
+		s.files.Load().log.since, s.files.Load().log.busy = time.Now().Add(-busySpan), test.busy
 		s.give(conn)
 		var got int
 		if err := s.look(t.Context(), "test", func(conn *sqlite.Conn) (err error) {

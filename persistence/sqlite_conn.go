@@ -3,6 +3,7 @@ package persistence
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"time"
 
@@ -23,15 +24,33 @@ func (s *SQLite) isClosed() bool {
 
 var errClosed = errors.New("the store is closed")
 
-// take borrows the main connection, whose work ends when ctx does. It goes back
-// by give.
-func (s *SQLite) take(ctx context.Context) (*sqlite.Conn, error) {
+// inUse returns the file as it is open, or why it is not.
+func (s *SQLite) inUse() (*sqliteFiles, error) {
 	if s.isClosed() {
 		return nil, errClosed
 	}
+	if fault := s.health.fault.Load(); fault != nil {
+		return nil, down(fault)
+	}
+	if f := s.files.Load(); f != nil {
+		return f, nil
+	}
+	return nil, down(fmt.Errorf("the store %s can't be opened: %w; it is tried again every few seconds", s.config.Path, *s.unavail.Load()))
+}
+
+// down is an error of the whole store.
+func down(err error) error { return &event.Error{Code: event.DependencyDown, Op: "sqlite", Err: err} }
+
+// take borrows the main connection, whose work ends when ctx does. It goes back
+// by give.
+func (s *SQLite) take(ctx context.Context) (*sqlite.Conn, error) {
+	f, err := s.inUse()
+	if err != nil {
+		return nil, err
+	}
 	select {
-	case conn := <-s.main:
-		s.log.begin(time.Now())
+	case conn := <-f.main:
+		f.log.begin(time.Now())
 		conn.SetInterrupt(ctx.Done())
 		return conn, nil
 	case <-ctx.Done():
@@ -42,19 +61,23 @@ func (s *SQLite) take(ctx context.Context) (*sqlite.Conn, error) {
 }
 
 func (s *SQLite) give(conn *sqlite.Conn) {
+	f := s.files.Load()
 	conn.SetInterrupt(nil)
-	if s.log.end(time.Now()) {
-		_ = setLogLength(conn, s.log.pages) // of a connection that is broken the next call tells
+	if f.log.end(time.Now()) {
+		_ = setLogLength(conn, f.log.pages) // of a connection that is broken the next call tells
 	}
-	s.main <- conn
+	f.main <- conn
 }
 
 // write runs fn in a transaction of the main connection, durable when it returns.
 func (s *SQLite) write(ctx context.Context, op string, fn func(*sqlite.Conn) error) error {
-	err := s.onMain(ctx, op, "BEGIN IMMEDIATE", fn)
-	if err == nil || event.CodeOf(err) == event.DependencyDown {
-		s.doubt.Store(err != nil)
-	}
+	err := s.onMain(ctx, op, "BEGIN IMMEDIATE", func(conn *sqlite.Conn) error {
+		if err := s.files.Load().inPlace(); err != nil {
+			return down(err)
+		}
+		return fn(conn)
+	})
+	s.health.wrote(err)
 	return err
 }
 
@@ -73,7 +96,7 @@ func (s *SQLite) onMain(ctx context.Context, op, begin string, fn func(*sqlite.C
 	began := time.Now()
 	conn, err := s.take(ctx)
 	if err == nil {
-		err = lend(conn, s.give, begin, fn)
+		err = s.learn(lend(conn, s.give, begin, fn))
 	}
 	err = sqliteError(ctx, op, err)
 	s.metrics.observe(op, began, err)
@@ -83,47 +106,69 @@ func (s *SQLite) onMain(ctx context.Context, op, begin string, fn func(*sqlite.C
 // read runs fn in a reading transaction of a reader's connection.
 func (s *SQLite) read(ctx context.Context, op string, fn func(*sqlite.Conn) error) error {
 	began := time.Now()
-	conn, err := s.readers.Take(ctx)
+	f, err := s.inUse()
 	if err == nil {
-		err = lend(conn, s.readers.Put, "BEGIN", fn)
-	} else if s.isClosed() {
-		err = errClosed
+		err = s.learn(s.onReader(ctx, f, fn))
 	}
 	err = sqliteError(ctx, op, err)
 	s.metrics.observe(op, began, err)
 	return err
 }
 
+// onReader runs fn with one of the readers' connections.
+func (s *SQLite) onReader(ctx context.Context, f *sqliteFiles, fn func(*sqlite.Conn) error) error {
+	var conn *sqlite.Conn
+	err := guarded(func() (err error) {
+		conn, err = f.readers.Take(ctx)
+		return err
+	})
+	if err != nil && s.isClosed() {
+		return errClosed
+	}
+	if err != nil {
+		return err
+	}
+	return lend(conn, f.readers.Put, "BEGIN", fn)
+}
+
 // lend runs fn in a transaction of conn, which goes back, out of it, even when fn
-// panics: with the one connection lost every later call would wait for ever.
-func lend(conn *sqlite.Conn, back func(*sqlite.Conn), begin string, fn func(*sqlite.Conn) error) error {
-	defer back(conn)
+// panics: with the one connection lost every later call would wait for ever. One that
+// met a fault of memory does not go back.
+func lend(conn *sqlite.Conn, back func(*sqlite.Conn), begin string, fn func(*sqlite.Conn) error) (err error) {
+	defer func() {
+		if !isFault(err) {
+			back(conn)
+		}
+	}()
 	return transact(conn, begin, func() error { return fn(conn) })
 }
 
 // transact runs fn between begin and a COMMIT, or a ROLLBACK when either fails
 // or fn panics.
 func transact(conn *sqlite.Conn, begin string, fn func() error) (err error) {
-	if !conn.AutocommitEnabled() { // an earlier rollback failed
-		if err := sqlitex.Execute(conn, "ROLLBACK", nil); err != nil {
-			return err
-		}
-	}
-	if err := sqlitex.Execute(conn, begin, nil); err != nil {
-		return err
-	}
+	rollback := func() error { return sqlitex.Execute(conn, "ROLLBACK", nil) }
 	defer func() {
-		if conn.AutocommitEnabled() {
-			return // committed, or rolled back by SQLite itself
+		if isFault(err) || conn.AutocommitEnabled() {
+			return // in no state to be used, or committed, or rolled back by SQLite itself
 		}
 		interrupt := conn.SetInterrupt(nil)
-		err = errors.Join(err, sqlitex.Execute(conn, "ROLLBACK", nil))
+		err = errors.Join(err, guarded(rollback))
 		conn.SetInterrupt(interrupt)
 	}()
-	if err := fn(); err != nil {
-		return err
-	}
-	return sqlitex.Execute(conn, "COMMIT", nil)
+	return guarded(func() error {
+		if !conn.AutocommitEnabled() { // an earlier rollback failed
+			if err := rollback(); err != nil {
+				return err
+			}
+		}
+		if err := sqlitex.Execute(conn, begin, nil); err != nil {
+			return err
+		}
+		if err := fn(); err != nil {
+			return err
+		}
+		return sqlitex.Execute(conn, "COMMIT", nil)
+	})
 }
 
 // sqliteError maps an error of the driver or of ctx to an [event.Error]; one
@@ -145,7 +190,7 @@ func sqliteCode(ctx context.Context, err error) event.Code {
 		}
 		return event.DependencyDown
 	}
-	if errors.Is(err, errClosed) {
+	if errors.Is(err, errClosed) || isFault(err) {
 		return event.DependencyDown
 	}
 	switch sqlite.ErrCode(err).ToPrimary() {

@@ -134,6 +134,18 @@ CREATE INDEX ingestion_records_by_courier ON ingestion_records (courier, id, sin
 CREATE INDEX ingestion_records_by_outcome ON ingestion_records (outcome, id);
 CREATE INDEX ingestion_records_by_code ON ingestion_records (error_code, id);
 CREATE INDEX ingestion_records_by_time ON ingestion_records (at);
+`, `
+-- How far the events of a queue are known to have their outcome in this file.
+CREATE TABLE queue_marks (
+	queue    TEXT PRIMARY KEY,
+	verified INTEGER NOT NULL, -- sequence in the queue
+	-- The queue had verified these, and the file did not know: it is older. NULL for none.
+	missing_from INTEGER,
+	missing_to   INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- Written to see whether the file can be written.
+CREATE TABLE store_probe (id INTEGER PRIMARY KEY, bytes BLOB) STRICT;
 `}
 
 // migrate brings the file behind conn to the newest schema. It refuses a file of
@@ -157,6 +169,11 @@ func migrate(conn *sqlite.Conn) error {
 	})
 }
 
+// foreignFileError is the error of a file that only another program can use.
+type foreignFileError struct{ message string }
+
+func (e *foreignFileError) Error() string { return e.message }
+
 // recognise tells whether the file behind conn can be used at all.
 func recognise(conn *sqlite.Conn, version int) error {
 	owner, err := number(conn, "PRAGMA application_id")
@@ -168,10 +185,10 @@ func recognise(conn *sqlite.Conn, version int) error {
 		return err
 	}
 	if owner != applicationID && (tables > 0 || version != 0) {
-		return errors.New("the file is another program's database: name a file of the appliance's own, or one that does not exist yet")
+		return &foreignFileError{"the file is another program's database: name a file of the appliance's own, or one that does not exist yet"}
 	}
 	if version > len(migrations) {
-		return fmt.Errorf("the file has schema version %d, this program knows versions up to %d: start the newer program that wrote it, or restore a copy from before", version, len(migrations))
+		return &foreignFileError{fmt.Sprintf("the file has schema version %d, this program knows versions up to %d: start the newer program that wrote it, or restore a copy from before", version, len(migrations))}
 	}
 	return nil
 }

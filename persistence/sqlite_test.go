@@ -226,14 +226,14 @@ func TestSQLiteFull(t *testing.T) {
 	if _, ok := getRecord(t, s, event.Identity{Courier: "demo", Key: "beside"}); ok {
 		t.Error("a commit that failed left a row")
 	}
-	if !s.doubt.Load() {
+	if !s.health.doubt.Load() {
 		t.Error("a write that failed leaves no doubt")
 	}
 	limit(1 << 30)
 	if err := s.Ping(t.Context()); err != nil {
 		t.Errorf("ping after there is space again: %v", err)
 	}
-	if s.doubt.Load() {
+	if s.health.doubt.Load() {
 		t.Error("a write that worked leaves doubt")
 	}
 	commitAll(t, s, change...)
