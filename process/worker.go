@@ -79,6 +79,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		if !w.storeAnswers(ctx) {
 			continue
 		}
+		w.Pulse.release()
 		w.Pulse.beat(phasePulling)
 		w.gather(ctx)
 		batch, err := w.pull(ctx, pullPatience)
@@ -154,7 +155,7 @@ func (w *Worker) storeAnswers(ctx context.Context) bool {
 	if ctx.Err() != nil {
 		return false
 	}
-	w.Pulse.beat(phaseHolding)
+	w.Pulse.hold(err)
 	w.Log.Warn("the store is out of reach, not pulling until it is back", "error", err)
 	w.asking.wait(ctx)
 	return false
@@ -212,7 +213,7 @@ func (w *Worker) finish(ctx, hard context.Context, batch []event.Delivery) bool 
 			w.Pulse.handled(len(batch))
 			return true
 		}
-		w.Pulse.beat(phaseHolding)
+		w.Pulse.hold(err)
 		w.reached = false
 		w.Log.Warn("the store can't be used, holding the batch and trying again", "events", len(batch), "error", err)
 		pause.wait(ctx)
@@ -331,6 +332,13 @@ type Pulse struct {
 	at     atomic.Int64 // Unix nanoseconds of the last sign
 	events atomic.Int64
 	batch  atomic.Int64
+	held   atomic.Pointer[Hold]
+}
+
+// Hold is why a worker keeps events without handling them.
+type Hold struct {
+	Since time.Time
+	Cause error // of the latest try
 }
 
 // Heartbeat is a reading of a [Pulse].
@@ -339,11 +347,12 @@ type Heartbeat struct {
 	At      time.Time // of the last sign of life, zero before the first
 	Events  int64     // deliveries handled since the start
 	Batches int64
+	Held    *Hold // nil while events are handled
 }
 
 // Read returns the current state.
 func (p *Pulse) Read() Heartbeat {
-	h := Heartbeat{Phase: phase(p.phase.Load()).String(), Events: p.events.Load(), Batches: p.batch.Load()}
+	h := Heartbeat{Phase: phase(p.phase.Load()).String(), Events: p.events.Load(), Batches: p.batch.Load(), Held: p.held.Load()}
 	if at := p.at.Load(); at != 0 {
 		h.At = time.Unix(0, at)
 	}
@@ -354,7 +363,20 @@ func (p *Pulse) beat(now phase) { p.phase.Store(int32(now)); p.touch() }
 
 func (p *Pulse) touch() { p.at.Store(time.Now().UnixNano()) }
 
-func (p *Pulse) handled(n int) { p.events.Add(int64(n)); p.batch.Add(1) }
+func (p *Pulse) handled(n int) { p.events.Add(int64(n)); p.batch.Add(1); p.release() }
+
+// hold says that nothing can be handled because of cause.
+func (p *Pulse) hold(cause error) {
+	since := time.Now()
+	if before := p.held.Load(); before != nil {
+		since = before.Since
+	}
+	p.held.Store(&Hold{Since: since, Cause: cause})
+	p.beat(phaseHolding)
+}
+
+// release says that events are handled again.
+func (p *Pulse) release() { p.held.Store(nil) }
 
 // pause is a growing wait between tries at something that keeps failing.
 type pause struct{ next time.Duration }
