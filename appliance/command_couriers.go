@@ -104,7 +104,7 @@ func (c *cli) courierTest() *cobra.Command {
 
 // judge does with a captured request what the intake would.
 func (c *cli) judge(cmd *cobra.Command, courier, file, at string) (v verdict, err error) {
-	l, err := c.load(cmd)
+	l, err := c.loadParts(cmd, "couriers", "ingest", "data_dir", "jetstream.stamp_keys")
 	if err != nil {
 		return v, err
 	}

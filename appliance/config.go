@@ -322,6 +322,20 @@ func (c PersistenceConfig) validate(f *faults) {
 	f.check(c.RedisTTL >= time.Minute, "persistence.redis_ttl", "%s is less than 1m", c.RedisTTL)
 }
 
+// of returns the faults of these keys and of those below them.
+func (f faults) of(keys ...string) (some faults) {
+	for _, fault := range f {
+		at, _, _ := strings.Cut(fault, ": ")
+		for _, key := range keys {
+			if at == key || strings.HasPrefix(at, key+".") || strings.HasPrefix(at, key+"[") {
+				some = append(some, fault)
+				break
+			}
+		}
+	}
+	return some
+}
+
 // err returns all faults as one error, nil when there are none.
 func (f faults) err() error {
 	if len(f) == 0 {

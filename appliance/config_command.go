@@ -27,6 +27,16 @@ func (c *cli) load(cmd *cobra.Command) (Loaded, error) {
 	return l, err
 }
 
+// loadParts reads the configuration for a command that needs only what is below these
+// keys: mistakes elsewhere do not keep it from its work.
+func (c *cli) loadParts(cmd *cobra.Command, keys ...string) (Loaded, error) {
+	l, err := c.read(cmd, "")
+	if err != nil {
+		return l, err
+	}
+	return l, l.faults.of(keys...).err()
+}
+
 // read reads the configuration that a command line asks for, with its faults in
 // it. A file that was found where none was named is named by used.
 func (c *cli) read(cmd *cobra.Command, used string) (Loaded, error) {
@@ -41,22 +51,6 @@ func (c *cli) read(cmd *cobra.Command, used string) (Loaded, error) {
 		}
 	}
 	return load(cmp.Or(path, used), set)
-}
-
-// admin finds the running appliance for the operators' commands.
-func (c *cli) admin(cmd *cobra.Command) (address, token string, err error) {
-	l, err := c.load(cmd)
-	if err != nil {
-		return "", "", err
-	}
-	if !l.Admin.Token.set() {
-		return l.Admin.Listen, "", nil
-	}
-	value, err := l.Admin.Token.resolve()
-	if err != nil {
-		return "", "", fmt.Errorf("admin.token: %w", err)
-	}
-	return l.Admin.Listen, string(value), nil
 }
 
 func (c *cli) config() *cobra.Command {

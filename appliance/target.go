@@ -32,7 +32,7 @@ func (c *cli) benchDeps() bench.CommandDeps {
 // target finds the courier that a command speaks as, with its first secret, and
 // where the appliance listens. An empty name asks for the default courier.
 func (c *cli) target(cmd *cobra.Command, name string) (bench.Target, error) {
-	l, err := c.load(cmd)
+	l, err := c.loadParts(cmd, "couriers", "ingest", "data_dir")
 	if err != nil {
 		return bench.Target{}, err
 	}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// brokenFiles are configuration files that no serve would start with, by what is wrong
+// with them; each has the admin address for %s.
+var brokenFiles = map[string]string{
+	"a syntax error behind":  "[admin]\nlisten = %q # ours\n\n[ingest]\nlisten = \"127.0.0.1:1\nmax_body_bytes = = 3\n",
+	"a syntax error before":  "role = all = \"x\n[ingest\nlisten = 5\n[ admin ] # here\nlisten = %q\n",
+	"half a file":            "admin.listen = %q\n[couriers.acme]\nsecrets = [\"env:AC",
+	"an inline table":        "admin = { listen = %q }\n[[[\n",
+	"an unknown key":         "[admin]\nlisten = %q\nlisten_address = 3\n[jetstrem]\nmax = 1\n",
+	"wrong types elsewhere":  "data_dir = 3\n[admin]\nlisten = %q\n[ingest]\nlisten = [1]\n[process]\nworkers = \"many\"\n",
+	"a bad courier":          "[admin]\nlisten = %q\n[couriers.acme]\npreset = \"no-such-thing\"\nsecrets = 7\n",
+	"a missing secret":       "[admin]\nlisten = %q\ntoken = \"file:/no/such/token\"\n[couriers.acme]\nsecrets = [\"env:NO_SUCH_VARIABLE\"]\n",
+	"a token of wrong type":  "[admin]\nlisten = %q\ntoken = 5\n",
+	"two of the same key":    "[admin]\nlisten = %q\nlisten = \"127.0.0.1:1\"\n",
+	"another table's listen": "[admin]\nlisten = %q\n[jetstream]\nlisten = \"127.0.0.1:1\"\nbroken\n",
+	"binary at its end":      "[admin]\nlisten = %q\n\x00\x01\xff\xfe\x80",
+}
+
+// health runs the container's health check with these arguments.
+func healthCheck(args ...string) (code int, stdout, stderr string) {
+	var out, errOut bytes.Buffer
+	code = run(context.Background(), append([]string{"health"}, args...), strings.NewReader(""), &out, &errOut)
+	return code, out.String(), errOut.String()
+}
+
+// TestClientsSurviveABrokenFile saves a broken file beside a running appliance. Its
+// health check finds it by what can be read of the file.
+func TestClientsSurviveABrokenFile(t *testing.T) {
+	t.Parallel()
+	a := startApp(t, quick(t), nil)
+	for what, content := range brokenFiles {
+		path := configFile(t, fmt.Sprintf(content, a.admin))
+		if l, err := load(path, nil); err == nil && l.check() == nil {
+			t.Errorf("%s: the file is not broken", what)
+		}
+		code, out, errOut := healthCheck("--config", path)
+		if code != 0 || !strings.HasPrefix(out, "healthy") {
+			t.Errorf("%s: exit %d: %s%s", what, code, out, errOut)
+		}
+	}
+}
+
+// TestClientsAreToldOfABrokenFile: what can't be used is named, with the file.
+func TestClientsAreToldOfABrokenFile(t *testing.T) {
+	t.Parallel()
+	a := startApp(t, quick(t), nil)
+	for what, test := range map[string]struct{ content, want string }{
+		"a syntax error":   {"role = \n", "has a mistake"},
+		"binary":           {"\x7fELF\x02\x01\x01\x00\xff\xfe", "has a mistake"},
+		"a wrong type":     {"[admin]\nlisten = 8081\n", "admin.listen"},
+		"no address":       {"[admin]\nlisten = \"nowhere\"\n", "admin.listen"},
+		"an unread secret": {"[admin]\ntoken = \"file:/no/such/token\"\n", "admin.token can't be read"},
+		"a secret itself":  {"[admin]\ntoken = \"hunter2\"\n", "admin.token can't be read"},
+	} {
+		path := configFile(t, test.content)
+		code, out, errOut := healthCheck("--config", path, "--admin-listen", a.admin.String())
+		if code != 0 || !strings.Contains(errOut, test.want) || strings.Contains(errOut, "hunter2") {
+			t.Errorf("%s: exit %d: %s%s", what, code, out, errOut)
+		}
+	}
+	missing := filepath.Join(t.TempDir(), "missing.toml")
+	unreadable := t.TempDir()
+	for _, path := range []string{missing, unreadable} {
+		code, out, errOut := healthCheck("--config", path, "--admin-listen", a.admin.String())
+		if code != 0 || !strings.Contains(errOut, path) {
+			t.Errorf("%s: exit %d: %s%s", path, code, out, errOut)
+		}
+	}
+	good := configFile(t, fmt.Sprintf("[admin]\nlisten = %q\n", a.admin))
+	if code, out, errOut := healthCheck("--config", good); code != 0 || errOut != "" {
+		t.Errorf("a good file: exit %d: %s%s", code, out, errOut)
+	}
+}
+
+// TestClientsOrderOfSources: flags go before the environment, that before the file,
+// that before the default.
+func TestClientsOrderOfSources(t *testing.T) {
+	token := secretFile(t, "of the environment")
+	file := configFile(t, "[admin]\nlisten = \"127.0.0.1:1001\"\ntoken = \"file:/of/the/file\"\n")
+	t.Setenv(envConfig, file)
+	client := func(args ...string) clientConfig {
+		t.Helper()
+		c := &cli{}
+		root := c.root()
+		cmd, rest, err := root.Find(append([]string{"health"}, args...))
+		if err == nil {
+			err = cmd.ParseFlags(rest)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := c.client(cmd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cfg
+	}
+	want := func(cfg clientConfig, listen string, token Secret) {
+		t.Helper()
+		if cfg.listen != listen || cfg.token != token || len(cfg.warnings) > 0 {
+			t.Errorf("got %+v, want %s and %s", cfg, listen, token)
+		}
+	}
+	want(client(), "127.0.0.1:1001", "file:/of/the/file")
+	t.Setenv("APPLIANCE_ADMIN__LISTEN", "127.0.0.1:1002")
+	t.Setenv("APPLIANCE_ADMIN__TOKEN", string(token))
+	want(client(), "127.0.0.1:1002", token)
+	want(client("--admin-listen", "127.0.0.1:1003"), "127.0.0.1:1003", token)
+	want(client("--config", os.DevNull, "--admin-listen", "127.0.0.1:1003"), "127.0.0.1:1003", token)
+}
+
+// TestSenderNeedsItsCourierOnly: mistakes that have nothing to do with the courier don't
+// keep anybody from signing as it.
+func TestSenderNeedsItsCourierOnly(t *testing.T) {
+	t.Parallel()
+	secret := secretFile(t, "a secret")
+	sign := func(more string) (int, string) {
+		path := configFile(t, fmt.Sprintf("%s\n[couriers.acme]\nsecrets = [%q]\n", more, secret))
+		var out bytes.Buffer
+		code := run(context.Background(), []string{"sign", "--config", path, "--courier", "acme", "-"}, strings.NewReader("{}"), &out, &out)
+		return code, out.String()
+	}
+	for _, more := range []string{"", "[process]\nworkers = \"many\"\n", "[jetstrem]\nmode = 1\n"} {
+		if code, out := sign(more); code != 0 {
+			t.Errorf("with %q: exit %d: %s", more, code, out)
+		}
+	}
+	if code, out := sign("[couriers.other]\nsecretz = 3\n"); code == 0 {
+		t.Errorf("with a mistake in the couriers: %s", out)
+	}
+}
