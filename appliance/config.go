@@ -94,6 +94,7 @@ type ProcessConfig struct {
 	RetryJitter     float64       `koanf:"retry_jitter"`
 	ReconcileEvery  time.Duration `koanf:"reconcile_every"`
 	ReconcileGrace  time.Duration `koanf:"reconcile_grace"`
+	DeadLetterAlarm int           `koanf:"dead_letter_alarm"`
 }
 
 // PersistenceConfig holds the stores' settings.
@@ -111,6 +112,8 @@ type PersistenceConfig struct {
 	MongoDatabase string        `koanf:"mongo_database"`
 	MongoPool     int           `koanf:"mongo_max_pool"`
 	MongoTimeout  time.Duration `koanf:"mongo_timeout"`
+
+	AcceptOlderStore bool `koanf:"accept_older_store"`
 
 	MongoShortenTTL bool `koanf:"mongo_shorten_ttl"`
 
@@ -164,7 +167,7 @@ func defaults() Config {
 		Process: ProcessConfig{
 			Workers: 2, BatchSize: 256, MaxAttempts: 5,
 			RetryBase: time.Second, RetryMultiplier: 2, RetryJitter: 0.2,
-			ReconcileEvery: time.Second, ReconcileGrace: time.Minute,
+			ReconcileEvery: time.Second, ReconcileGrace: time.Minute, DeadLetterAlarm: 100,
 		},
 		Persistence: PersistenceConfig{
 			CacheEntries: 100_000, LedgerTTL: 30 * day, DeadLetterTTL: 90 * day, IngestionTTL: 7 * day, IngestionsPerCourier: 1000, SweepEvery: 10 * time.Minute,
@@ -304,6 +307,7 @@ func (c ProcessConfig) validate(f *faults, queue JetStreamConfig) {
 	f.check(c.RetryJitter >= 0 && c.RetryJitter <= 1, "process.retry_jitter", "%g is not between 0 and 1", c.RetryJitter)
 	f.positive("process.reconcile_every", c.ReconcileEvery)
 	f.check(c.ReconcileGrace >= 0, "process.reconcile_grace", "%s is negative", c.ReconcileGrace)
+	f.check(c.DeadLetterAlarm >= 0, "process.dead_letter_alarm", "%d is negative", c.DeadLetterAlarm)
 }
 
 func (c PersistenceConfig) validate(f *faults) {

@@ -78,7 +78,9 @@ func onFile(name string, change func([]byte) []byte) func(*testing.T, string) {
 	}
 }
 
-func onBlock(change func([]byte) []byte) func(*testing.T, string) { return onFile("msgs/1.blk", change) }
+func onBlock(change func([]byte) []byte) func(*testing.T, string) {
+	return onFile("msgs/1.blk", change)
+}
 
 // onRecord changes the block of the record to be damaged, which begins at a place.
 func onRecord(change func(block []byte, at int)) func(*testing.T, string) {

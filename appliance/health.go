@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"sync"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/process"
 )
 
 // pinger is a part whose reachability the health tells.
@@ -26,12 +29,20 @@ type queueState interface {
 	State(ctx context.Context) (event.QueueState, error)
 }
 
+// storeCounter is what the health asks of a store now and then.
+type storeCounter interface {
+	Counts(ctx context.Context) (event.StoreCounts, error)
+}
+
 // Times of the health check. A probe that takes longer counts as failed.
 const (
 	probeEvery   = time.Second
 	probeTimeout = 800 * time.Millisecond
-	// stalled is how old a worker's last sign of life may be.
+	// stalled is how old a worker's last sign of life may be, and for how long
+	// workers may hold what they can't handle.
 	stalled = 15 * time.Second
+	// slowEvery is between two looks at what costs more to look at.
+	slowEvery = 5 * time.Second
 )
 
 // healthReport is the answer of /health, the same on both listeners.
@@ -53,9 +64,21 @@ type health struct {
 	store    pinger // nil in a role without a store
 	cache    pinger // nil in a role without a cache
 	worker   func() (phase string, lastBeat time.Time)
-	couriers func() []string // what is wrong with couriers
+	held     func() *process.Hold // nil in a role without workers
+	couriers func() []string      // what is wrong with couriers
+	outcomes func() []string      // what outcomes the store lacks, nil in a role without workers
 	draining *atomic.Bool
 	current  atomic.Pointer[healthReport]
+
+	letters storeCounter // nil where there are no dead letters
+	limits  healthLimits
+	slow    func() []string // what else is wrong, asked every slowEvery; nil for nothing
+
+	// What follows is the probe's own.
+	looked  time.Time // at what costs more
+	pending int64     // dead letters
+	others  []string  // of slow
+	queued  queueWatch
 }
 
 // run probes every so often until ctx ends.
@@ -79,9 +102,16 @@ func (h *health) probe(ctx context.Context) {
 	degraded := func(problem string) {
 		r.Status, r.Problems = "degraded", append(r.Problems, problem)
 	}
-	said := h.ask(ctx)
-	reach := func(p pinger, server string, err error) string {
+	slowly := time.Since(h.looked) >= slowEvery
+	if slowly {
+		h.looked = time.Now()
+	}
+	said := h.ask(ctx, slowly)
+	reach := func(part string, p pinger, server string, err error) string {
 		switch {
+		case errors.Is(err, context.DeadlineExceeded):
+			degraded(fmt.Sprintf("the %s has not answered within %s: %v", part, probeTimeout, err))
+			return "disconnected"
 		case err != nil:
 			degraded(err.Error())
 			return "disconnected"
@@ -92,23 +122,36 @@ func (h *health) probe(ctx context.Context) {
 		}
 	}
 	if h.store != nil {
-		r.Mongo = reach(h.store, "mongodb", said.store)
-		if a, ok := h.store.(adviser); ok {
-			for _, problem := range a.Problems() {
-				degraded(problem)
-			}
-		}
+		r.Mongo = reach("store", h.store, "mongodb", said.store)
 	}
 	if h.cache != nil {
-		r.Redis = reach(h.cache, "redis", said.cache)
+		r.Redis = reach("cache", h.cache, "redis", said.cache)
 	}
 	if h.worker != nil {
 		phase, last := h.worker()
 		r.Worker = phase
 		if phase != "starting" && time.Since(last) > stalled {
 			r.Worker = "stalled"
-			degraded("no worker has shown a sign of life since " + last.UTC().Format(time.RFC3339))
+			degraded("no worker has shown a sign of life since " + last.UTC().Format(time.RFC3339) + ": restart the appliance, and report it with its log")
 		}
+	}
+	if h.held != nil {
+		if hold := h.held(); hold != nil && time.Since(hold.Since) > stalled {
+			degraded(fmt.Sprintf("workers hold events that they can't handle since %s, and go on by themselves once they can: %v", hold.Since.UTC().Format(time.RFC3339), hold.Cause))
+		}
+	}
+	if troubled, ok := h.store.(adviser); ok {
+		for _, problem := range troubled.Problems() {
+			degraded(problem)
+		}
+	}
+	if h.outcomes != nil {
+		for _, problem := range h.outcomes() {
+			degraded(problem)
+		}
+	}
+	for _, problem := range h.slowProblems(said, slowly) {
+		degraded(problem)
 	}
 	for _, problem := range h.couriers() {
 		degraded(problem)
@@ -121,22 +164,39 @@ func (h *health) probe(ctx context.Context) {
 		r.Sync = state.Sync
 	default:
 		r.JetStream, r.Sync = state.Mode, state.Sync
-		for _, problem := range state.Problems {
+		for _, problem := range append(state.Problems, h.queued.problems(state, h.limits, time.Now())...) {
 			degraded(problem)
 		}
 	}
 	h.current.Store(r)
 }
 
+// slowProblems returns what was found when it was last looked at what costs more.
+func (h *health) slowProblems(said answers, now bool) (problems []string) {
+	if now && h.slow != nil {
+		h.others = h.slow()
+	}
+	if now && h.letters != nil && said.uncounted == nil {
+		h.pending = said.counts.DeadLetters[event.ReviewPending]
+	}
+	if most := int64(h.limits.deadLetters); most > 0 && h.pending >= most {
+		problems = append(problems, fmt.Sprintf("%d dead letters wait for review (process.dead_letter_alarm is %d): "+
+			"`appliance dlq list` says why, repair the cause, then `appliance dlq replay` or `dlq close`", h.pending, most))
+	}
+	return append(problems, h.others...)
+}
+
 // answers is what the parts said to one probe.
 type answers struct {
 	store, cache, queue error
 	state               event.QueueState
+	counts              event.StoreCounts
+	uncounted           error
 }
 
 // ask asks all parts at once, each within a time of its own: one that hangs must not
 // leave another too little of it and have that one take the blame.
-func (h *health) ask(ctx context.Context) (said answers) {
+func (h *health) ask(ctx context.Context, slowly bool) (said answers) {
 	var asked sync.WaitGroup
 	ask := func(part func(ctx context.Context)) {
 		asked.Go(func() {
@@ -151,6 +211,9 @@ func (h *health) ask(ctx context.Context) (said answers) {
 	}
 	if h.cache != nil {
 		ask(func(ctx context.Context) { said.cache = h.cache.Ping(ctx) })
+	}
+	if h.letters != nil && slowly {
+		ask(func(ctx context.Context) { said.counts, said.uncounted = h.letters.Counts(ctx) })
 	}
 	asked.Wait()
 	return said

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -86,6 +87,9 @@ func TestAPartThatHangsIsTheOnlyOneToBlame(t *testing.T) {
 				var r healthReport
 				if err := json.Unmarshal(body, &r); err != nil {
 					t.Fatal(err)
+				}
+				if c.code == http.StatusOK && r.Status == "degraded" && !strings.Contains(strings.Join(r.Problems, ""), "has not answered within 800ms") {
+					t.Errorf("the problem is %q", r.Problems)
 				}
 				if code != c.code || r.Status != c.status || r.Mongo != c.mongo || r.Redis != c.redis {
 					t.Errorf("%d %s, want %d and %s, mongo %s, redis %s", code, body, c.code, c.status, c.mongo, c.redis)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -38,6 +39,26 @@ func (c Config) stamper() (*event.Stamper, error) {
 		return nil, fmt.Errorf("the key that signs queued events: %w", err)
 	}
 	return event.NewStamper(key)
+}
+
+// refuseNewStampKey returns an error when stamp.key would be made although the queue
+// holds events: they were signed with another one, which is lost.
+func (c Config) refuseNewStampKey(ctx context.Context, queue queueState) error {
+	path := filepath.Join(c.DataDir, stampKeyFile)
+	if _, err := os.Lstat(path); len(c.JetStream.StampKeys) > 0 || !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	state, err := queue.State(ctx)
+	if err != nil {
+		return fmt.Errorf("ask whether the queue holds events that %s signed: %w", path, err)
+	}
+	if state.Messages == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s is gone, and the queue holds %d events that were signed with it, %d of them unprocessed: put it back from the backup. "+
+		"To start without it make a new key, (umask 077; openssl rand -hex 32 > %s): the unprocessed events then become dead letters FORGED, "+
+		"which can be replayed once the old key is listed in jetstream.stamp_keys behind the new one",
+		path, state.Messages, state.Unprocessed(), path)
 }
 
 // randomFile returns the content of the file at path; when there is none it is

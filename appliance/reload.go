@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/fincart/courier-gateway/ingest"
 	"github.com/fincart/courier-gateway/ops"
@@ -23,6 +24,12 @@ func (a *App) reload() (ops.ReloadReport, error) {
 	}
 	if err == nil {
 		err = a.takeOver(cfg.withDemo())
+	}
+	a.unreloaded.Store(nil)
+	if err != nil {
+		fault := fmt.Sprintf("the configuration that was read at %s is not in force, the couriers from before are, and a restart would fail: correct it and run `appliance couriers reload`: %v",
+			time.Now().UTC().Format(time.RFC3339), err)
+		a.unreloaded.Store(&fault)
 	}
 	return ops.ReloadReport{Couriers: len(a.current.Load().Couriers), Changed: changed}, err
 }

@@ -68,6 +68,15 @@ func (c JetStreamConfig) tls() (*tls.Config, error) {
 	return settings, nil
 }
 
+// healthLimits returns from where on figures are problems.
+func (c Config) healthLimits() healthLimits {
+	limits := healthLimits{deadLetters: c.Process.DeadLetterAlarm}
+	if c.JetStream.Mode == modeEmbedded {
+		limits.diskReserve = c.JetStream.DiskReserveBytes
+	}
+	return limits
+}
+
 // policy returns the retry policy.
 func (c Config) policy() process.Policy {
 	p := c.Process

@@ -38,6 +38,8 @@ type App struct {
 	started  atomic.Bool
 	draining atomic.Bool
 	failed   chan error // a part that ended by itself
+	// unreloaded is why the configuration that was read last is not in force.
+	unreloaded atomic.Pointer[string]
 }
 
 // Deps is what an appliance needs from its process.
@@ -96,6 +98,9 @@ func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
 		return nil, fmt.Errorf("start the queue: %w", err)
 	}
 	app.life.onStop("queue", broker.Close)
+	if err := cfg.refuseNewStampKey(ctx, broker); err != nil {
+		return nil, err
+	}
 	stamper, err := cfg.stamper()
 	if err != nil {
 		return nil, err
@@ -106,7 +111,10 @@ func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
-	health := &health{queue: broker, store: store, couriers: app.courierProblems, draining: &app.draining}
+	health := &health{
+		queue: broker, store: store, couriers: app.courierProblems, draining: &app.draining,
+		limits: cfg.healthLimits(), slow: app.slowProblems(registry),
+	}
 	operators := ops.AdminDeps{
 		Queue: broker, Ingestions: store, Counts: store, About: about, Listeners: app.listeners, Ready: app.readiness, Reload: app.reloadFor,
 		Health:   func() (int, []byte) { return health.answer(true) },
@@ -119,7 +127,8 @@ func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
 			return nil, fmt.Errorf("open the cache: %w", err)
 		}
 		crew = newWorkforce(cfg, broker, store, cache, stamper, app.readers.read, registry, deps)
-		health.cache, health.worker = cache, crew.oldestBeat
+		health.cache, health.worker, health.held, health.letters = cache, crew.oldestBeat, crew.held, store
+		health.outcomes = crew.outcomeProblems
 		operators.Events, operators.Shipments, operators.DeadLetters = store, store, store
 		operators.Worker, operators.Reconciler = crew.workerStatus, crew.reconcilerStatus
 		operators.Replayer = &process.Replayer{
@@ -263,7 +272,29 @@ func (a *App) courierProblems() (problems []string) {
 			problems = append(problems, fmt.Sprintf("courier %s has %d public keys, which can't be loaded anew: %s", courier, count, problem))
 		}
 	}
+	if fault := a.unreloaded.Load(); fault != nil {
+		problems = append(problems, *fault)
+	}
 	return problems
+}
+
+// slowProblems returns what looks at all that changes slowly; one caller at a time.
+func (a *App) slowProblems(figures prometheus.Gatherer) func() []string {
+	refused := &refusedCouriers{
+		figures: figures, now: time.Now, of: map[string]*refusedCourier{},
+		couriers: func() []string { return a.current.Load().courierNames() },
+	}
+	return func() (problems []string) {
+		cfg := a.current.Load()
+		if cfg.Role != roleProcess {
+			refused.look()
+			problems = append(refused.problems(), certificateProblems("ingest.tls_cert_file", cfg.Ingest.TLSCertFile, cfg.Ingest.TLSKeyFile, "by itself", time.Now())...)
+		}
+		if cfg.JetStream.Mode == modeExternal {
+			problems = append(problems, certificateProblems("jetstream.tls_cert_file", cfg.JetStream.TLSCertFile, cfg.JetStream.TLSKeyFile, "by a restart", time.Now())...)
+		}
+		return problems
+	}
 }
 
 // warnObserved tells of them in the log.

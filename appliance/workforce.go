@@ -35,6 +35,7 @@ type workforce struct {
 	pulses     []process.Pulse // of the workers, in their order
 	mover      *process.Mover
 	reconciler *process.Reconciler
+	marked     *markedQueue // the reconciler's, nil with a store that keeps no marks
 }
 
 func newWorkforce(
@@ -60,6 +61,10 @@ func newWorkforce(
 			Queue: broker, Store: ledger, Graves: store, Publisher: broker, Handler: handler, Stamper: stamper,
 			Every: cfg.Process.ReconcileEvery, Grace: cfg.Process.ReconcileGrace, Log: log, Metrics: figures, Now: time.Now,
 		},
+	}
+	if keeper, ok := store.(markKeeper); ok {
+		w.marked = &markedQueue{settledQueue: broker, store: keeper, accept: cfg.Persistence.AcceptOlderStore, log: log}
+		w.reconciler.Queue = w.marked
 	}
 	for i := range w.pulses {
 		w.workers = append(w.workers, &process.Worker{
@@ -87,6 +92,25 @@ func (w *workforce) run(life *lifecycle) {
 func (w *workforce) oldestBeat() (phase string, at time.Time) {
 	s := w.workerStatus()
 	return s.Phase, s.LastBeat
+}
+
+// held returns the hold of the worker that has held its events longest, nil when none
+// does.
+func (w *workforce) held() (longest *process.Hold) {
+	for i := range w.pulses {
+		if hold := w.pulses[i].Read().Held; hold != nil && (longest == nil || hold.Since.Before(longest.Since)) {
+			longest = hold
+		}
+	}
+	return longest
+}
+
+// outcomeProblems returns which outcomes the store lacks.
+func (w *workforce) outcomeProblems() []string {
+	if w.marked == nil {
+		return nil
+	}
+	return w.marked.problems()
 }
 
 // workerStatus sums up the workers: their counts, and the state of the one that
