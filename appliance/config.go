@@ -37,6 +37,7 @@ type IngestConfig struct {
 	MaxBodyBytes   int           `koanf:"max_body_bytes"`
 	MaxHeaderBytes int           `koanf:"max_header_bytes"`
 	ReadTimeout    time.Duration `koanf:"read_timeout"`
+	MinBodyRate    int           `koanf:"min_body_bytes_per_second"`
 	WriteTimeout   time.Duration `koanf:"write_timeout"`
 	IdleTimeout    time.Duration `koanf:"idle_timeout"`
 	MaxConns       int           `koanf:"max_connections"`
@@ -152,7 +153,7 @@ func defaults() Config {
 		Log:             LogConfig{Level: "info", Format: "text"},
 		Ingest: IngestConfig{
 			Listen: ":8080", MaxBodyBytes: int(mebi), MaxHeaderBytes: 16 << 10,
-			ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+			ReadTimeout: 10 * time.Second, MinBodyRate: 8 << 10, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute,
 			MaxConns: 10_000, MaxConnsPerIP: 1_000, RetryAfter: 2 * time.Second,
 			TrustedProxies: []string{}, RecordBodyBytes: 32 << 10, RecordPerSecond: 10,
 		},
@@ -244,6 +245,7 @@ func (c IngestConfig) validate(f *faults, couriers map[string]Courier) {
 	f.check(c.MaxBodyBytes >= 1024 && int64(c.MaxBodyBytes) <= 14*mebi, "ingest.max_body_bytes", "%d is not between 1024 and %d, which every store can keep as a dead letter", c.MaxBodyBytes, 14*mebi)
 	f.check(c.MaxHeaderBytes >= 1024 && int64(c.MaxHeaderBytes) <= mebi, "ingest.max_header_bytes", "%d is not between 1024 and %d", c.MaxHeaderBytes, mebi)
 	f.positive("ingest.read_timeout", c.ReadTimeout)
+	f.check(c.MinBodyRate >= 0 && int64(c.MinBodyRate) <= mebi, "ingest.min_body_bytes_per_second", "%d is not between 0 (no least rate) and %d", c.MinBodyRate, mebi)
 	f.positive("ingest.write_timeout", c.WriteTimeout)
 	f.positive("ingest.idle_timeout", c.IdleTimeout)
 	f.check(c.MaxConns > 0, "ingest.max_connections", "%d is not more than 0", c.MaxConns)

@@ -95,7 +95,7 @@ func (c Config) intake() ingest.Config {
 	return ingest.Config{
 		Records: records, TrustedProxies: parseNetworks(&f, "ingest.trusted_proxies", i.TrustedProxies),
 		Listen: i.Listen, MaxBodyBytes: i.MaxBodyBytes, MaxHeaderBytes: i.MaxHeaderBytes,
-		ReadTimeout: i.ReadTimeout, WriteTimeout: i.WriteTimeout, IdleTimeout: i.IdleTimeout,
+		ReadTimeout: i.ReadTimeout, MinBodyBytesPerSecond: i.MinBodyRate, WriteTimeout: i.WriteTimeout, IdleTimeout: i.IdleTimeout,
 		MaxConns: i.MaxConns, MaxConnsPerIP: i.MaxConnsPerIP, RetryAfter: i.RetryAfter,
 		TLSCertFile: i.TLSCertFile, TLSKeyFile: i.TLSKeyFile,
 	}

@@ -16,6 +16,13 @@ import (
 // can't pass for another. Without such an address, or when one of those behind it
 // can't be read, it is the peer.
 func (s *Server) from(c *call) netip.Addr {
+	if !c.address.IsValid() {
+		c.address = s.findAddress(c)
+	}
+	return c.address
+}
+
+func (s *Server) findAddress(c *call) netip.Addr {
 	peer := addressOf(c.ctx.RemoteAddr())
 	if !within(s.trusted, peer) {
 		return peer
@@ -86,6 +93,17 @@ func addressOf(a net.Addr) netip.Addr {
 
 // bare returns the one form of an address that networks are compared with.
 func bare(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
+
+// addressGroup returns what counts as one address: a sender has a single IPv4 address,
+// but a whole /64 of IPv6.
+func addressGroup(a netip.Addr) netip.Prefix {
+	bits := 64
+	if a.Is4() {
+		bits = 32
+	}
+	p, _ := a.Prefix(bits)
+	return p
+}
 
 func within(networks []netip.Prefix, a netip.Addr) bool {
 	for i := range networks {

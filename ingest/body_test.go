@@ -54,7 +54,7 @@ func TestLongBodies(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
 	c := f.dial(t)
-	for i, n := range []int{prefetchedBytes - 1, prefetchedBytes, prefetchedBytes + 1, firstRoom, 2*firstRoom + 1, keepBodyBytes + 1, f.config.MaxBodyBytes, 500} {
+	for i, n := range []int{prefetchedBytes - 1, prefetchedBytes, prefetchedBytes + 1, firstLong, 2*firstLong + 1, keepBodyBytes + 1, f.config.MaxBodyBytes, 500} {
 		body := strings.ReplaceAll(longBody(n), "courier-x:evt_123", fmt.Sprintf("courier-x:evt_%03d", i))
 		if len(body) != n {
 			t.Fatalf("the body has %d bytes, want %d", len(body), n)

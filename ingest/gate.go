@@ -109,21 +109,8 @@ func (g *gate) admit(c net.Conn) net.Conn {
 	return nil
 }
 
-// origin returns what counts as one address: a sender has a single IPv4 address,
-// but a whole /64 of IPv6.
-func origin(a net.Addr) netip.Prefix {
-	tcp, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.Prefix{}
-	}
-	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
-	bits := 64
-	if ip.Is4() {
-		bits = 32
-	}
-	p, _ := ip.Prefix(bits)
-	return p
-}
+// origin returns what counts as one address of a peer.
+func origin(a net.Addr) netip.Prefix { return addressGroup(addressOf(a)) }
 
 func (g *gate) release(c *conn) {
 	g.mu.Lock()
@@ -196,15 +183,41 @@ type conn struct {
 	from    netip.Prefix
 	lingers atomic.Bool // see linger
 	closed  atomic.Bool
+	readBy  atomic.Int64 // the deadline of the request, in Unix nanoseconds; 0 for none
+}
+
+// SetReadDeadline sets the deadline by which a request has to be there.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	by := int64(0)
+	if !t.IsZero() {
+		by = t.UnixNano()
+	}
+	c.readBy.Store(by)
+	return c.Conn.SetReadDeadline(t)
+}
+
+// interrupt makes every Read fail until another deadline is set.
+func (c *conn) interrupt() { _ = c.Conn.SetReadDeadline(time.Unix(1, 0)) }
+
+// counted returns the connection that is, or carries, c; nil for one that no gate has
+// counted in.
+func counted(c net.Conn) *conn {
+	for {
+		if in, ok := c.(*conn); ok {
+			return in
+		}
+		t, ok := c.(interface{ NetConn() net.Conn }) // TLS
+		if !ok {
+			return nil
+		}
+		c = t.NetConn()
+	}
 }
 
 // linger makes the connection that is, or carries, c take in for a moment what
 // its sender is still sending when it is closed.
 func linger(c net.Conn) {
-	if t, ok := c.(interface{ NetConn() net.Conn }); ok { // TLS
-		c = t.NetConn()
-	}
-	if in, ok := c.(*conn); ok {
+	if in := counted(c); in != nil {
 		in.lingers.Store(true)
 	}
 }

@@ -21,7 +21,7 @@ type limits struct {
 	pace      *rate.Limiter  // nil for none
 	maxInWork int64          // 0: no bound
 	inWork    *atomic.Int64  // requests, while there is a bound
-	room      *atomic.Int64  // bytes lent for bodies, see rooms
+	known     *addressBook   // from which its requests were verified
 	maxBytes  int            // of a body
 	tooLarge  string         // said of a larger one
 }
@@ -29,7 +29,7 @@ type limits struct {
 // newLimits returns the limits of a courier. Those that the courier had before go
 // on as far as they are the same; before is nil for a new courier.
 func newLimits(c *Courier, listener int, before *limits) (limits, error) {
-	l := limits{maxInWork: int64(c.MaxConcurrent), inWork: new(atomic.Int64), room: new(atomic.Int64), maxBytes: c.MaxBodyBytes}
+	l := limits{maxInWork: int64(c.MaxConcurrent), inWork: new(atomic.Int64), known: new(addressBook), maxBytes: c.MaxBodyBytes}
 	if l.maxBytes == 0 {
 		l.maxBytes = listener
 	}
@@ -54,7 +54,7 @@ func newLimits(c *Courier, listener int, before *limits) (limits, error) {
 		l.pace = rate.NewLimiter(rate.Limit(per), c.RateBurst)
 	}
 	if before != nil {
-		l.inWork, l.room = before.inWork, before.room
+		l.inWork, l.known = before.inWork, before.known
 		if p := before.pace; p != nil && l.pace != nil && p.Limit() == l.pace.Limit() && p.Burst() == l.pace.Burst() {
 			l.pace = p
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"net/netip"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -47,8 +48,10 @@ type call struct {
 	whole     bool   // all of it was
 	bodyBytes int    // how long it is, as far as is known
 
-	room    *room                       // for a body; nil while what fasthttp holds is enough
-	roomOf  *atomic.Int64               // by which room is counted
+	address netip.Addr                  // who has sent it; see Server.from
+	short   []byte                      // memory for a short body
+	long    *bodyBuffer                 // memory for a long one, nil for none
+	loan    bodyLoan                    // by which long is counted
 	moments []event.Moment              // for checkpoints
 	trace   [len(tracePrefix) + 32]byte // for a trace id of our own
 	stamp   [64]byte                    // for the envelope's stamp
@@ -79,13 +82,13 @@ func (s *Server) end(c *call) {
 	}
 	c.ctx.Request.ReleaseBody(keepBodyBytes)
 	sound := fault == nil // else somebody may still hold the call
-	s.rooms.close(c, sound)
+	s.closeLong(c, sound)
 	if sound {
 		if cap(c.moments) > keepMoments {
 			c.moments = nil
 		}
 		clear(c.moments) // their texts are the request's
-		*c = call{faults: c.faults[:0], moments: c.moments[:0], out: c.out[:0]}
+		*c = call{faults: c.faults[:0], moments: c.moments[:0], out: c.out[:0], short: c.short[:0]}
 		s.calls.Put(c)
 	}
 }
@@ -240,6 +243,7 @@ func (s *Server) verify(c *call) refusal {
 	keyID, err := c.sender.scheme.Verify(c, c.started)
 	if err == nil {
 		c.env.KeyID = keyID
+		c.sender.limits.known.add(addressGroup(s.from(c)), c.started)
 		return refusal{}
 	}
 	c.env.KeyID = event.KeyIDObserved // if it goes on at all
@@ -308,6 +312,8 @@ func (s *Server) broken(err error) refusal {
 		return refusal{problem: tooLarge, detail: s.tooLarge}
 	case smallBuffer:
 		return refusal{problem: headerTooLarge, detail: fmt.Sprintf("request line and headers are larger than %d bytes", s.config.MaxHeaderBytes)}
+	case errors.Is(err, errBodyTooSlow):
+		return refusal{problem: tooSlow, detail: s.tooSlowBody()}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return refusal{problem: tooSlow, detail: fmt.Sprintf("the request did not arrive within %v", s.config.ReadTimeout)}
 	case errors.Is(err, io.ErrUnexpectedEOF):

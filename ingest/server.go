@@ -47,13 +47,16 @@ type Config struct {
 	MaxBodyBytes   int           // larger bodies are refused with 413
 	MaxHeaderBytes int           // of request line and headers together; more is refused with 431
 	ReadTimeout    time.Duration // for the whole request from its first byte on
-	WriteTimeout   time.Duration // for the answer
-	IdleTimeout    time.Duration // between two requests of a connection
-	MaxConns       int           // open at once
-	MaxConnsPerIP  int           // open at once from one address (IPv6: one /64); 0 for no limit
-	TLSCertFile    string        // PEM; with TLSKeyFile it makes the listener speak TLS
-	TLSKeyFile     string        // PEM; both files are read again when they change
-	RetryAfter     time.Duration // what a 503 asks for, in full seconds
+	// MinBodyBytesPerSecond is how fast a body has to come that is longer than 8 KiB or
+	// comes in chunks, looked at every two seconds; 0 for no such bound.
+	MinBodyBytesPerSecond int
+	WriteTimeout          time.Duration // for the answer
+	IdleTimeout           time.Duration // between two requests of a connection
+	MaxConns              int           // open at once
+	MaxConnsPerIP         int           // open at once from one address (IPv6: one /64); 0 for no limit
+	TLSCertFile           string        // PEM; with TLSKeyFile it makes the listener speak TLS
+	TLSKeyFile            string        // PEM; both files are read again when they change
+	RetryAfter            time.Duration // what a 503 asks for, in full seconds
 	// TrustedProxies are believed what X-Forwarded-For says of who has sent a
 	// request. To the limits on connections it is the proxy that counts.
 	TrustedProxies []netip.Prefix
@@ -63,16 +66,17 @@ type Config struct {
 // DefaultConfig returns the limits that suit most installations.
 func DefaultConfig() Config {
 	return Config{
-		Listen:         ":8080",
-		MaxBodyBytes:   1 << 20,
-		MaxHeaderBytes: 16 << 10,
-		ReadTimeout:    10 * time.Second,
-		WriteTimeout:   10 * time.Second,
-		IdleTimeout:    60 * time.Second,
-		MaxConns:       10_000,
-		MaxConnsPerIP:  1_000,
-		RetryAfter:     time.Second,
-		Records:        defaultRecords(),
+		Listen:                ":8080",
+		MaxBodyBytes:          1 << 20,
+		MaxHeaderBytes:        16 << 10,
+		ReadTimeout:           10 * time.Second,
+		MinBodyBytesPerSecond: 8 << 10,
+		WriteTimeout:          10 * time.Second,
+		IdleTimeout:           60 * time.Second,
+		MaxConns:              10_000,
+		MaxConnsPerIP:         1_000,
+		RetryAfter:            time.Second,
+		Records:               defaultRecords(),
 	}
 }
 
@@ -96,6 +100,9 @@ func (c *Config) validate() error {
 	positive("Records.Every", c.Records.Every > 0)
 	positive("Records.SumEvery", c.Records.SumEvery > 0)
 	positive("Records.Queue", c.Records.Queue > 0)
+	if c.MinBodyBytesPerSecond < 0 {
+		errs = append(errs, errors.New("ingest config: MinBodyBytesPerSecond must not be negative"))
+	}
 	if c.MaxConnsPerIP < 0 {
 		errs = append(errs, errors.New("ingest config: MaxConnsPerIP must not be negative"))
 	}
@@ -147,7 +154,7 @@ type Server struct {
 	refusals   *journal // what senders did wrong
 	failures   *journal // what went wrong here
 	calls      sync.Pool
-	rooms      *rooms    // for bodies
+	bodies     *bodyMemory
 	digests    sync.Pool // see pretend
 	retryAfter string
 	tooLarge   string // said of a body beyond the listener's limit
@@ -169,7 +176,7 @@ func New(c Config, d Deps) (*Server, error) {
 		refusals:   newJournal(d.Logger),
 		failures:   newJournal(d.Logger),
 		tooLarge:   largerThan(c.MaxBodyBytes),
-		rooms:      newRooms(c.MaxBodyBytes),
+		bodies:     newBodyMemory(c.MaxBodyBytes),
 		retryAfter: strconv.Itoa(int((c.RetryAfter + time.Second - 1) / time.Second)),
 	}
 	s.hard, s.hardStop = context.WithCancelCause(context.Background())

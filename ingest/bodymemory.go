@@ -1,0 +1,271 @@
+package ingest
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// bodyMemoryBytes bounds the memory for the long bodies of all requests together,
+	// unless bodies may be so large that fewer than bodyMemoryBodies of them fit.
+	bodyMemoryBytes  = 64 << 20
+	bodyMemoryBodies = 16
+	// slowBody is how long a body may take before it gives way to another one of the
+	// same holder.
+	slowBody = 2 * time.Second
+	// leavingShare is which part of a pool may be held, beyond its limit, by bodies that
+	// gave way and whose readers have not ended yet.
+	leavingShare = 8
+	// spareHoldings bounds the holdings that a pool keeps for later holders.
+	spareHoldings = 64
+)
+
+// bodyMemory bounds the memory for long bodies, which is held before anything of the
+// request is verified: whoever reaches the listener can ask for it. Short bodies
+// (see shortBytes) are not counted.
+//
+// One half of it is for senders that are known (see addressBook), the other one for
+// everybody else, so that no stranger takes memory from a known sender. In each half
+// the smallest holders come first: when memory is short, the largest holder's oldest
+// body gives way to one of a holder that has less.
+//
+//	half      its holders                  so that
+//	known     couriers                     no courier's bodies cost another one's
+//	unknown   addresses (IPv6: each /64)   many connections count as one sender
+type bodyMemory struct {
+	known, unknown bodyPool
+	spare          sync.Pool // of *bodyBuffer, none larger than keepBodyBytes
+}
+
+// bodyBuffer is memory for one long body.
+type bodyBuffer struct{ b []byte }
+
+func newBodyMemory(largest int) *bodyMemory {
+	half := max(bodyMemoryBytes, bodyMemoryBodies*int64(largest)) / 2
+	return &bodyMemory{known: bodyPool{limit: half}, unknown: bodyPool{limit: half}}
+}
+
+// bodyPool is one half of the body memory.
+type bodyPool struct {
+	limit int64 // bytes
+
+	mu       sync.Mutex
+	used     int64 // bytes, by all but those that gave way
+	leaving  int64 // bytes, by those that gave way
+	holdings map[bodyHolder]*bodyHolding
+	spare    []*bodyHolding
+}
+
+// bodyHolder is who memory is counted for: a courier or an address.
+type bodyHolder struct {
+	courier string
+	address netip.Prefix
+}
+
+// bodyHolding is what one holder has of a pool.
+type bodyHolding struct {
+	bytes  int64
+	loans  int
+	oldest *bodyLoan // of those that are being read
+	newest *bodyLoan
+}
+
+// bodyLoan is the memory that one body has of a pool. The zero value has none. All but
+// gaveWay is the pool's, under its lock.
+type bodyLoan struct {
+	pool       *bodyPool // nil for none
+	holder     bodyHolder
+	holding    *bodyHolding
+	bytes      int64
+	began      time.Time
+	reader     interruptible // nil for one that can't be made to give way
+	prev, next *bodyLoan     // in the holding, while it is being read
+	reading    bool
+	gaveWay    atomic.Bool
+}
+
+// interruptible is a connection on which a blocked or later Read can be made to fail.
+type interruptible interface{ interrupt() }
+
+// open lends n bytes to a body that is about to be read; false when there are none.
+func (p *bodyPool) open(l *bodyLoan, by bodyHolder, reader interruptible, n int64, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l.pool, l.holder, l.reader, l.began = p, by, reader, now
+	l.holding = p.holdingOf(by)
+	l.holding.loans++
+	l.holding.append(l)
+	if !p.lend(l, n, now) {
+		p.drop(l)
+		return false
+	}
+	return true
+}
+
+// grow lends a body n bytes more; false when there are none, or it gave way.
+func (l *bodyLoan) grow(n int64, now time.Time) bool {
+	l.pool.mu.Lock()
+	defer l.pool.mu.Unlock()
+	return !l.gaveWay.Load() && l.pool.lend(l, n, now)
+}
+
+// shrink takes back n bytes of what a body has.
+func (l *bodyLoan) shrink(n int64) {
+	l.pool.mu.Lock()
+	defer l.pool.mu.Unlock()
+	l.bytes -= n
+	if l.gaveWay.Load() {
+		l.pool.leaving -= n
+		return
+	}
+	l.pool.used -= n
+	l.holding.bytes -= n
+}
+
+// complete says that all of the body is there, so that it no longer gives way; false
+// when it already did.
+func (l *bodyLoan) complete() bool {
+	if l.pool == nil {
+		return true
+	}
+	l.pool.mu.Lock()
+	defer l.pool.mu.Unlock()
+	if l.gaveWay.Load() {
+		return false
+	}
+	l.holding.remove(l)
+	return true
+}
+
+// close takes back all that a body has. A loan that has nothing may be closed.
+func (l *bodyLoan) close() {
+	if l.pool == nil {
+		return
+	}
+	p := l.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.drop(l)
+}
+
+// What follows is called with the pool's lock held.
+
+// lend counts n bytes more for a body, and makes others give way for them.
+func (p *bodyPool) lend(l *bodyLoan, n int64, now time.Time) bool {
+	for p.used+n > p.limit {
+		if !p.makeWay(l, n, now) {
+			return false
+		}
+	}
+	p.used += n
+	l.bytes += n
+	l.holding.bytes += n
+	return true
+}
+
+// makeWay makes one body give way to l, which needs n bytes: one of the largest holder,
+// if that has more than the holder of l would have, else a slow one of the same holder.
+func (p *bodyPool) makeWay(l *bodyLoan, n int64, now time.Time) bool {
+	most := l.holding.bytes + n
+	var victim *bodyLoan
+	for _, h := range p.holdings {
+		if h.bytes <= most {
+			continue
+		}
+		if v := h.first(l); v != nil {
+			victim, most = v, h.bytes
+		}
+	}
+	if victim == nil {
+		if victim = l.holding.first(l); victim == nil || now.Sub(victim.began) < slowBody {
+			return false
+		}
+	}
+	if p.leaving+victim.bytes > p.limit/leavingShare {
+		return false
+	}
+	p.used -= victim.bytes
+	p.leaving += victim.bytes
+	victim.holding.bytes -= victim.bytes
+	victim.holding.remove(victim)
+	victim.gaveWay.Store(true)
+	victim.reader.interrupt()
+	return true
+}
+
+// drop forgets a loan.
+func (p *bodyPool) drop(l *bodyLoan) {
+	h := l.holding
+	if l.gaveWay.Load() {
+		p.leaving -= l.bytes
+	} else {
+		p.used -= l.bytes
+		h.bytes -= l.bytes
+	}
+	h.remove(l)
+	if h.loans--; h.loans == 0 {
+		delete(p.holdings, l.holder)
+		if len(p.spare) < spareHoldings {
+			p.spare = append(p.spare, h)
+		}
+	}
+	l.pool, l.holding, l.reader, l.bytes = nil, nil, nil, 0
+}
+
+func (p *bodyPool) holdingOf(by bodyHolder) *bodyHolding {
+	h := p.holdings[by]
+	if h != nil {
+		return h
+	}
+	if p.holdings == nil {
+		p.holdings = make(map[bodyHolder]*bodyHolding)
+	}
+	if last := len(p.spare) - 1; last >= 0 {
+		h, p.spare = p.spare[last], p.spare[:last]
+	} else {
+		h = new(bodyHolding)
+	}
+	p.holdings[by] = h
+	return h
+}
+
+// first returns the oldest body that is being read and can give way, but not except.
+func (h *bodyHolding) first(except *bodyLoan) *bodyLoan {
+	for l := h.oldest; l != nil; l = l.next {
+		if l != except && l.reader != nil {
+			return l
+		}
+	}
+	return nil
+}
+
+// append adds a body that is being read.
+func (h *bodyHolding) append(l *bodyLoan) {
+	l.reading, l.prev, l.next = true, h.newest, nil
+	if h.newest == nil {
+		h.oldest = l
+	} else {
+		h.newest.next = l
+	}
+	h.newest = l
+}
+
+// remove takes out a body that is no longer being read.
+func (h *bodyHolding) remove(l *bodyLoan) {
+	if !l.reading {
+		return
+	}
+	if l.prev == nil {
+		h.oldest = l.next
+	} else {
+		l.prev.next = l.next
+	}
+	if l.next == nil {
+		h.newest = l.prev
+	} else {
+		l.next.prev = l.prev
+	}
+	l.reading, l.prev, l.next = false, nil, nil
+}

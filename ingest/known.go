@@ -1,0 +1,84 @@
+package ingest
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// knownFor is how long an address counts as known after a verified request.
+	knownFor = 24 * time.Hour
+	// knownRefresh is how old the time of an address may be before it is set again, so
+	// that a courier's requests rarely write to it.
+	knownRefresh = time.Minute
+	// maxKnown bounds the addresses that are known of one courier.
+	maxKnown = 1024
+	// evictionSample is how many entries of a full table are looked at to find one that
+	// is given up.
+	evictionSample = 8
+)
+
+// addressBook holds the addresses from which requests of one courier were verified of
+// late. Only the holder of the courier's secret can put one in, so the book can't be
+// filled by strangers. It says nothing about a single request: who shares an address
+// with a courier is taken for it until the signature is checked.
+type addressBook struct {
+	mu   sync.RWMutex
+	seen map[netip.Prefix]*atomic.Int64 // Unix nanoseconds
+}
+
+// add makes an address known.
+func (b *addressBook) add(address netip.Prefix, now time.Time) {
+	nanos := now.UnixNano()
+	b.mu.RLock()
+	at := b.seen[address]
+	b.mu.RUnlock()
+	if at != nil {
+		if nanos-at.Load() > int64(knownRefresh) {
+			at.Store(nanos)
+		}
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.seen == nil {
+		b.seen = make(map[netip.Prefix]*atomic.Int64)
+	}
+	if len(b.seen) >= maxKnown {
+		b.giveUpOne()
+	}
+	at = new(atomic.Int64)
+	at.Store(nanos)
+	b.seen[address] = at
+}
+
+// has reports whether an address is known.
+func (b *addressBook) has(address netip.Prefix, now time.Time) bool {
+	b.mu.RLock()
+	at := b.seen[address]
+	b.mu.RUnlock()
+	return at != nil && now.UnixNano()-at.Load() < int64(knownFor)
+}
+
+// giveUpOne takes out the oldest of a few, which a map's order chooses.
+func (b *addressBook) giveUpOne() {
+	var oldest netip.Prefix
+	least, looked := int64(0), 0
+	for address, at := range b.seen {
+		if t := at.Load(); looked == 0 || t < least {
+			oldest, least = address, t
+		}
+		if looked++; looked == evictionSample {
+			break
+		}
+	}
+	delete(b.seen, oldest)
+}
+
+// knows reports whether a request comes from an address from which its courier's
+// requests were verified of late.
+func (s *Server) knows(c *call) bool {
+	return c.sender != nil && c.sender.limits.known.has(addressGroup(s.from(c)), c.started)
+}
