@@ -36,6 +36,9 @@ func (s *Server) greet(c *call, courier []byte) {
 	}
 	no := s.admit(c)
 	if no.code == "" {
+		no = s.chargeUnverified(c, no)
+	}
+	if no.code == "" {
 		no = c.crowd()
 	}
 	if no.code == "" {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/fincart/courier-gateway/ingest/event"
 )
 
 // maxRetryAfter bounds the seconds that a courier is told to wait.
@@ -17,13 +19,15 @@ const maxRetryAfter = 24 * 60 * 60
 // limits is what one courier may take of the intake, so that it can't take it
 // from the others. What it counts outlives a change of the couriers.
 type limits struct {
-	networks  []netip.Prefix // none: any
-	pace      *rate.Limiter  // nil for none
-	maxInWork int64          // 0: no bound
-	inWork    *atomic.Int64  // requests, while there is a bound
-	known     *addressBook   // from which its requests were verified
-	maxBytes  int            // of a body
-	tooLarge  string         // said of a larger one
+	networks   []netip.Prefix   // none: any
+	pace       *rate.Limiter    // of verified requests; nil for none
+	observed   *rate.Limiter    // of those that are accepted without being verified; nil for none
+	unverified *unverifiedRates // of all that are not verified; nil for none
+	maxInWork  int64            // 0: no bound
+	inWork     *atomic.Int64    // requests, while there is a bound
+	known      *addressBook     // from which its requests were verified
+	maxBytes   int              // of a body
+	tooLarge   string           // said of a larger one
 }
 
 // newLimits returns the limits of a courier. Those that the courier had before go
@@ -52,11 +56,13 @@ func newLimits(c *Courier, listener int, before *limits) (limits, error) {
 	}
 	if per > 0 {
 		l.pace = rate.NewLimiter(rate.Limit(per), c.RateBurst)
+		l.observed = rate.NewLimiter(rate.Limit(per), c.RateBurst)
+		l.unverified = newUnverifiedRates(per, c.RateBurst)
 	}
 	if before != nil {
 		l.inWork, l.known = before.inWork, before.known
 		if p := before.pace; p != nil && l.pace != nil && p.Limit() == l.pace.Limit() && p.Burst() == l.pace.Burst() {
-			l.pace = p
+			l.pace, l.observed, l.unverified = p, before.observed, before.unverified
 		}
 	}
 	return l, errors.Join(errs...)
@@ -65,9 +71,10 @@ func newLimits(c *Courier, listener int, before *limits) (limits, error) {
 // largerThan is what the sender of a body beyond a limit is told.
 func largerThan(limit int) string { return fmt.Sprintf("the body is larger than %d bytes", limit) }
 
-// admit applies the limits of the request's courier that need no body, before its
-// signature costs anything. So whoever may post from the courier's networks can use up
-// its rate, but not that of others.
+// admit applies the limits of the request's courier that need neither body nor
+// signature. The courier's rate is only looked at: it is charged when the request is
+// verified (see charge), so that nobody else can use it up. When nothing is left of it,
+// the signature makes no difference.
 func (s *Server) admit(c *call) refusal {
 	if c.sender == nil {
 		return refusal{}
@@ -76,14 +83,72 @@ func (s *Server) admit(c *call) refusal {
 	if len(l.networks) > 0 && !within(l.networks, s.from(c)) {
 		return refusal{problem: forbidden, detail: "this courier does not post from this address"}
 	}
-	if l.pace != nil && !l.pace.AllowN(c.started, 1) {
-		return refusal{problem: tooOften, detail: "this courier sends more requests per second than it may", retryAfter: l.wait(c.started)}
+	if l.pace == nil {
+		return refusal{}
+	}
+	if l.pace.TokensAt(c.started) < 1 {
+		return l.tooOften(c)
+	}
+	if c.declaredBytes() > shortBytes || c.sender.scheme.Costly() {
+		// What costs more than a short look is not even read: neither a long body nor
+		// the signature of one that brings nothing else.
+		if address := addressGroup(s.from(c)); !l.known.has(address, c.started) && l.unverified.wait(address, c.started) > 0 {
+			return l.tooManyUnverified(c, address)
+		}
 	}
 	return refusal{}
 }
 
-// crowd counts in a request that is all there, so that slow senders keep no others
-// out. It is counted out when the call ends.
+// charge counts a request whose signature was looked at: a verified one for its
+// courier, any other for its address. Why it is refused, if it is, comes back, and no
+// unless it is one too many.
+func (s *Server) charge(c *call, no refusal) refusal {
+	if c.sender == nil || c.sender.limits.pace == nil || no.code == event.IntakeUnavailable {
+		return no
+	}
+	l := &c.sender.limits
+	if c.verified {
+		if !l.pace.AllowN(c.started, 1) {
+			return l.tooOften(c)
+		}
+		return no
+	}
+	return s.chargeUnverified(c, no)
+}
+
+// chargeUnverified counts a request for its address.
+func (s *Server) chargeUnverified(c *call, no refusal) refusal {
+	if c.sender == nil || c.sender.limits.unverified == nil {
+		return no
+	}
+	l, address := &c.sender.limits, addressGroup(s.from(c))
+	if !l.unverified.take(address, c.started) {
+		return l.tooManyUnverified(c, address)
+	}
+	return no
+}
+
+// chargeObserved counts a request that is accepted although it is not verified.
+func (c *call) chargeObserved() refusal {
+	if l := &c.sender.limits; l.observed != nil && !c.verified && !l.observed.AllowN(c.started, 1) {
+		return l.tooOften(c)
+	}
+	return refusal{}
+}
+
+func (l *limits) tooOften(c *call) refusal {
+	return refusal{problem: tooOften, detail: "this courier sends more requests per second than it may", retryAfter: l.wait(c.started)}
+}
+
+func (l *limits) tooManyUnverified(c *call, address netip.Prefix) refusal {
+	return refusal{
+		problem: tooOften, detail: "more requests per second come from this address than may without a valid signature of this courier",
+		retryAfter: fullSeconds(l.unverified.wait(address, c.started).Seconds()),
+	}
+}
+
+// crowd counts in a request that is verified, so that neither slow senders nor those
+// that are nobody's keep others out. It is counted out when the call ends.
 func (c *call) crowd() refusal {
 	if c.sender != nil && !c.sender.limits.enter(c) {
 		return refusal{problem: tooMany, detail: "this courier sends more requests at once than it may"}
@@ -93,9 +158,10 @@ func (c *call) crowd() refusal {
 
 // wait returns the full seconds until another request may come, at least one.
 func (l *limits) wait(now time.Time) int {
-	seconds := math.Ceil((1 - l.pace.TokensAt(now)) / float64(l.pace.Limit()))
-	return int(min(max(seconds, 1), maxRetryAfter))
+	return fullSeconds((1 - l.pace.TokensAt(now)) / float64(l.pace.Limit()))
 }
+
+func fullSeconds(s float64) int { return int(min(max(math.Ceil(s), 1), maxRetryAfter)) }
 
 // enter counts c in, until leave; false when too many are in work.
 func (l *limits) enter(c *call) bool {

@@ -39,6 +39,7 @@ type call struct {
 	sender   *sender       // nil while, or because, it is unknown
 	counted  *atomic.Int64 // by which it is counted as in work; nil for not
 	traceID  string
+	verified bool // the signature is valid
 	event    event.Event
 	env      event.Envelope
 	faults   []event.Fault
@@ -188,15 +189,15 @@ func (s *Server) receive(c *call, courier []byte) (r event.Receipt, no refusal) 
 		return r, no
 	}
 	if no = s.readBody(c, no); no.code != "" {
+		if no.telling() {
+			no = s.chargeUnverified(c, no)
+		}
+		return r, no
+	}
+	if no = s.authenticate(c); no.code != "" {
 		return r, no
 	}
 	if no = c.crowd(); no.code != "" {
-		return r, no
-	}
-	if no = c.mediaFault(); no.code != "" && !c.overlook(no) {
-		return r, no
-	}
-	if no = s.verify(c); no.code != "" && !c.overlook(no) {
 		return r, no
 	}
 	if no = c.decode(); no.code != "" && !c.overlook(no) {
@@ -232,6 +233,26 @@ func (c *call) nobody() string {
 	return "there is no courier of this name"
 }
 
+// authenticate verifies the request and charges it to whom that says it comes from. A
+// body of the wrong type is what the sender is told of first, but the signature decides
+// who is charged.
+func (s *Server) authenticate(c *call) refusal {
+	media := c.mediaFault()
+	unsigned := s.verify(c)
+	first := media
+	if first.code == "" {
+		first = unsigned
+	}
+	no := s.charge(c, first)
+	if no.code == "" {
+		return no
+	}
+	if no.code != first.code || !c.overlook(no) {
+		return no
+	}
+	return c.chargeObserved()
+}
+
 // verify proves the sender. For an unknown courier it does the work of a wrong
 // signature, so that its answer takes the same time.
 func (s *Server) verify(c *call) refusal {
@@ -242,7 +263,7 @@ func (s *Server) verify(c *call) refusal {
 	}
 	keyID, err := c.sender.scheme.Verify(c, c.started)
 	if err == nil {
-		c.env.KeyID = keyID
+		c.env.KeyID, c.verified = keyID, true
 		c.sender.limits.known.add(addressGroup(s.from(c)), c.started)
 		return refusal{}
 	}
