@@ -158,6 +158,9 @@ func (s *Server) read(c *call, limit int) error {
 		case err == io.EOF:
 			return io.ErrUnexpectedEOF
 		case err != nil:
+			if fault := faultOf(c.ctx.Conn()); fault != nil {
+				return fault
+			}
 			return pace.why(c, err)
 		case !pace.keeps(n):
 			return errBodyTooSlow

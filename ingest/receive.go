@@ -328,7 +328,10 @@ func (s *Server) handleBroken(ctx *fasthttp.RequestCtx, err error) {
 
 func (s *Server) broken(err error) refusal {
 	_, smallBuffer := errors.AsType[*fasthttp.ErrSmallBuffer](err)
+	fault, misframed := errors.AsType[*framingFault](err)
 	switch {
+	case misframed:
+		return refusal{problem: badRequest, detail: fault.detail}
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
 		return refusal{problem: tooLarge, detail: s.tooLarge}
 	case smallBuffer:

@@ -244,7 +244,7 @@ func (s *Server) Serve(ln net.Listener) error {
 	if s.tls != nil {
 		conns = tls.NewListener(s.gate, s.tls)
 	}
-	if err := s.http.Serve(conns); err != nil {
+	if err := s.http.Serve(framedListener{conns}); err != nil {
 		return fmt.Errorf("serve couriers: %w", err)
 	}
 	return nil
