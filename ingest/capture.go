@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/time/rate"
-
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
@@ -38,11 +36,11 @@ func (s *Server) note(c *call, outcome event.IntakeOutcome, no refusal, status i
 		return
 	}
 	key := sumKey{outcome: outcome, code: no.code, reason: no.reason}
-	limit := s.records.unknown
+	places := s.records.unknown
 	if c.sender != nil {
-		key.courier, limit = c.sender.name, c.sender.singles
+		key.courier, places = c.sender.name, c.sender.shares
 	}
-	if !no.telling() || !s.keep(c, key, limit, no, status) {
+	if !no.telling() || !s.keep(c, key, places, no, status) {
 		s.records.sum(key).add(c.started, len(c.body))
 	}
 }
@@ -60,18 +58,19 @@ func (no *refusal) telling() bool {
 
 // keep makes a record of one request. It reports false when the bounds allow none;
 // past the rate that costs no memory.
-func (s *Server) keep(c *call, key sumKey, limit *rate.Limiter, no refusal, status int) bool {
-	if !limit.AllowN(c.started, 1) {
+func (s *Server) keep(c *call, key sumKey, places *shares, no refusal, status int) bool {
+	class, ok := places.admit(c, s.from(c), s.knows(c), &no)
+	if !ok {
 		return false
 	}
-	if !s.records.full() {
+	if !s.records.full(class) {
 		request, traceID := s.capture(c)
 		if s.records.put(event.IngestionRecord{
 			ID: event.IngestionID(c.started, rand.Uint64()), Courier: key.courier, Outcome: key.outcome, Count: 1,
 			Bytes: int64(request.BodyBytes), At: c.started.UTC(), Until: c.started.UTC(),
 			Code: no.code, Reason: no.reason, Detail: no.told(),
 			Status: status, Address: s.from(c).String(), TraceID: traceID, Request: request,
-		}) {
+		}, class) {
 			return true
 		}
 	}

@@ -6,12 +6,10 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/valyala/fasthttp"
-	"golang.org/x/time/rate"
-
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/signature"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp"
 )
 
 // Courier is a sender that may post events, and its manners.
@@ -60,7 +58,7 @@ type sender struct {
 	success   Success // complete
 	handshake Handshake
 	limits    limits
-	singles   *rate.Limiter // of its requests with a record of their own; nil when nothing is recorded
+	shares    *shares // of its requests with a record of their own; nil when nothing is recorded
 
 	accepted  tally
 	duplicate tally
@@ -133,9 +131,9 @@ func (s *Server) newSender(c *Courier, before *sender) (*sender, error) {
 	}
 	switch {
 	case before != nil:
-		one.singles = before.singles
+		one.shares = before.shares
 	case s.records != nil:
-		one.singles = s.records.limiter()
+		one.shares = newShares(s.records.config)
 	}
 	return one, nil
 }

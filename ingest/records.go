@@ -6,10 +6,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/time/rate"
-
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Recorder keeps what the intake has seen. One goroutine calls it, with batches.
@@ -28,7 +26,7 @@ type Recorder interface {
 // and another write for each would halve what the appliance can take.
 type RecordsConfig struct {
 	BodyBytes int           // kept of a request's body
-	PerSecond float64       // records of single requests of one courier
+	PerSecond float64       // records of single requests of one courier, of each class of senders
 	Burst     int           // of them at once, after a silence
 	Every     time.Duration // between two writes of what is waiting
 	SumEvery  time.Duration // between two writes of the sums
@@ -54,7 +52,7 @@ type records struct {
 	journal *journal
 	dropped *prometheus.CounterVec
 	sums    sums
-	unknown *rate.Limiter // of requests for no courier of ours
+	unknown *shares // of requests for no courier of ours
 
 	mu      sync.Mutex
 	waiting []event.IngestionRecord
@@ -77,13 +75,8 @@ func newRecords(c RecordsConfig, to Recorder, j *journal, dropped *prometheus.Co
 		return nil
 	}
 	r := &records{config: c, to: to, journal: j, dropped: dropped, end: make(chan struct{}), done: make(chan struct{})}
-	r.unknown = r.limiter()
+	r.unknown = newShares(c)
 	return r
-}
-
-// limiter returns a limiter of the single records of one courier.
-func (r *records) limiter() *rate.Limiter {
-	return rate.NewLimiter(rate.Limit(r.config.PerSecond), r.config.Burst)
 }
 
 // sum returns the sum of a key, nil when nothing is recorded.
@@ -94,18 +87,28 @@ func (r *records) sum(key sumKey) *sum {
 	return r.sums.of(key)
 }
 
-// full reports whether no more single records can wait.
-func (r *records) full() bool {
+// full reports whether no more single records of a class can wait. What is likely to be
+// noise leaves half of the queue to the rest.
+func (r *records) full(class recordClass) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.waiting)+r.inHand >= r.config.Queue
+	return r.isFull(class)
 }
 
-// put lets a single record wait to be written; false when there is no room.
-func (r *records) put(one event.IngestionRecord) bool {
+// isFull is called with mu held.
+func (r *records) isFull(class recordClass) bool {
+	most := r.config.Queue
+	if class == otherSender {
+		most = (most + 1) / 2
+	}
+	return len(r.waiting)+r.inHand >= most
+}
+
+// put lets a single record wait to be written; false when there is no place.
+func (r *records) put(one event.IngestionRecord, class recordClass) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.waiting)+r.inHand >= r.config.Queue {
+	if r.isFull(class) {
 		return false
 	}
 	r.waiting = append(r.waiting, one)

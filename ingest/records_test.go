@@ -128,8 +128,8 @@ func TestFloodIsBounded(t *testing.T) {
 	if got, want := book.counts(), map[string]int64{"demo refused INVALID_SIGNATURE mismatch": each, "refused UNKNOWN_COURIER": each}; !maps.Equal(got, want) {
 		t.Errorf("recorded are %v, want %v", got, want)
 	}
-	if n := len(book.singles()); n != 2*f.config.Records.Burst {
-		t.Errorf("%d records of single requests, want %d", n, 2*f.config.Records.Burst)
+	if n := len(book.singles()); n < f.config.Records.Burst/2 || n > 2*f.config.Records.Burst*4/5 {
+		t.Errorf("%d records of single requests of bursts of %d, which leave some for others", n, f.config.Records.Burst)
 	}
 }
 
@@ -151,7 +151,7 @@ func TestStoreThatHangsStopsNothing(t *testing.T) {
 	f.flood(t, 1, 0, 401, f.badly("demo"))
 	<-f.book.inside // and there it stays
 	f.flood(t, n-1, 100*time.Millisecond, 401, f.badly("demo"))
-	if got, _ := f.metric(t, "records_dropped_total reason=queue_full"); got != n-float64(f.config.Records.Queue) {
+	if got, _ := f.metric(t, "records_dropped_total reason=queue_full"); got != n-float64(f.config.Records.Queue/2) {
 		t.Errorf("%v records dropped", got)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
@@ -161,7 +161,7 @@ func TestStoreThatHangsStopsNothing(t *testing.T) {
 	}
 	close(f.book.held)
 	book := f.recorded(t)
-	if got := book.counts(); total(got) != n || len(book.singles()) != f.config.Records.Queue {
+	if got := book.counts(); total(got) != n || len(book.singles()) != f.config.Records.Queue/2 {
 		t.Errorf("recorded are %v, %d of them singly", got, len(book.singles()))
 	}
 }
@@ -175,7 +175,8 @@ func TestStoreThatFails(t *testing.T) {
 		f.records.begin(f.hard)
 		every, sumEvery := f.config.Records.Every, f.config.Records.SumEvery
 		f.book.fail(errors.New("the disk is full"))
-		f.flood(t, 60, 0, 401, f.badly("demo")) // 50 singly, 10 in a sum
+		f.flood(t, 60, 0, 401, f.badly("demo")) // some singly, others in a sum
+		singly := float64(len(f.records.waiting))
 		for try := range putTries {
 			if got, _ := f.metric(t, "records_dropped_total reason=not_stored"); got != 0 {
 				t.Errorf("%v records dropped after %d tries", got, try)
@@ -183,8 +184,8 @@ func TestStoreThatFails(t *testing.T) {
 			time.Sleep(every)
 			synctest.Wait()
 		}
-		if got, _ := f.metric(t, "records_dropped_total reason=not_stored"); got != 50 {
-			t.Errorf("%v records dropped, want 50", got)
+		if got, _ := f.metric(t, "records_dropped_total reason=not_stored"); got != singly || singly < 10 {
+			t.Errorf("%v records dropped, want %v", got, singly)
 		}
 		time.Sleep(sumEvery)
 		synctest.Wait()

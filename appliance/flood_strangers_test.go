@@ -1,0 +1,315 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/signature"
+)
+
+// Times and sizes of the drill.
+const (
+	strangersTime  = 3 * time.Second // that each attack is watched
+	strangersConns = 620             // of one attack
+	goodAtOnce     = 3_500           // events that come at the same moment
+	probeEvery     = 20 * time.Millisecond
+)
+
+// stranger is one way to use up what a courier needs, without its secret.
+type stranger struct {
+	name    string
+	from    []string     // source addresses, in turns
+	request func() []byte // all that it sends at once
+	drip    bool         // and a byte more now and then
+	long    bool         // whether the courier's own long events have to get through, too
+}
+
+// unsignedPart is a request for a courier without a signature, of whose body only a part
+// comes.
+func unsignedPart(courier string, size, sent int) func() []byte {
+	b := fmt.Appendf(nil, "POST /v1/events/courier/%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", courier, size)
+	b = append(b, bytes.Repeat([]byte(" "), sent)...)
+	return func() []byte { return b }
+}
+
+// unsignedChunks is the same in chunks, of which the last never comes.
+func unsignedChunks(courier string, sent int) func() []byte {
+	b := fmt.Appendf(nil, "POST /v1/events/courier/%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n",
+		courier, sent, bytes.Repeat([]byte(" "), sent))
+	return func() []byte { return b }
+}
+
+var (
+	oneAddress   = []string{"127.0.0.2"}
+	manyAddress  = []string{"127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5", "127.0.0.6", "127.0.0.7", "127.0.0.8", "127.0.0.9"}
+	ownAddress   = []string{"127.0.0.1"} // of the courier
+	strangerKind = []stranger{
+		{name: "29 KB of 30, one address", from: oneAddress, request: unsignedPart("good", 30_000, 29_000), long: true},
+		{name: "29 KB of 30, eight addresses", from: manyAddress, request: unsignedPart("good", 30_000, 29_000), long: true},
+		{name: "29 KB of 30, the courier's address", from: ownAddress, request: unsignedPart("good", 30_000, 29_000)},
+		{name: "a byte over the short ones, dripping", from: oneAddress, request: unsignedPart("good", 16_000, 8_193), drip: true, long: true},
+		{name: "a byte over the first memory", from: manyAddress, request: unsignedPart("good", 17_000, 16_385), long: true},
+		{name: "a byte over the largest, after all of it", from: oneAddress, request: unsignedPart("good", 1<<20+1, 1<<20), long: true},
+		{name: "chunks without an end", from: manyAddress, request: unsignedChunks("good", 60_000), long: true},
+		{name: "another courier's, from there", from: manyAddress, request: unsignedPart("bad", 200_000, 199_000), long: true},
+	}
+)
+
+// TestFloodOfStrangers has senders without any secret do all that they can to shut one
+// courier out, while that courier's own signed events, short and long, are the probe:
+// every one of them is accepted.
+func TestFloodOfStrangers(t *testing.T) {
+	b := startStrangers(t)
+	t.Run("many good events at once", func(t *testing.T) {
+		if accepted := b.atOnce(t, goodAtOnce); accepted != goodAtOnce {
+			t.Errorf("of %d good events at once %d were accepted", goodAtOnce, accepted)
+		}
+	})
+	for _, s := range strangerKind {
+		t.Run(s.name, func(t *testing.T) {
+			ctx, quit := context.WithCancel(t.Context())
+			var senders sync.WaitGroup
+			for i := range strangersConns {
+				senders.Go(func() { b.harass(ctx, s, s.from[i%len(s.from)]) })
+			}
+			b.untilThere(t)
+			sent, accepted, answers := b.probe(t, "good", s.long)
+			quit()
+			senders.Wait()
+			t.Logf("%d of %d events of the attacked courier were accepted", accepted, sent)
+			if accepted != sent {
+				t.Errorf("%d of %d were not accepted: %v", sent-accepted, sent, answers)
+			}
+		})
+	}
+	t.Run("the courier's rate", b.rate)
+	t.Run("the courier's records", b.records)
+	if err := b.signalled(syscall.SIGTERM); err != nil {
+		t.Errorf("the process ended with %v\n%s", err, b.log)
+	}
+}
+
+// attacked is an appliance with the couriers good, bad, and rated, which may send 5
+// requests a second.
+type attacked struct {
+	*child
+	schemes map[string]*signature.Scheme
+	n       atomic.Int64
+}
+
+func startStrangers(t *testing.T) *attacked {
+	t.Helper()
+	if !*drills {
+		t.Skip("takes half a minute of a whole machine; run with -args -drills")
+	}
+	dir := t.TempDir()
+	b := &attacked{schemes: map[string]*signature.Scheme{}}
+	text := ""
+	for _, name := range []string{"good", "bad", "rated"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("the secret of "+name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		text += fmt.Sprintf("[couriers.%s]\nsecrets = [%q]\n", name, "file:"+filepath.Join(dir, name))
+		if name == "rated" {
+			text += "rate_per_second = 5.0\nrate_burst = 5\n"
+		}
+	}
+	settings := filepath.Join(dir, "couriers.toml")
+	if err := os.WriteFile(settings, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range loaded(t, text).Couriers {
+		b.schemes[name] = c.scheme(&faults{}, "couriers."+name, newKeySource)
+	}
+	b.child = spawn(t, filepath.Join(dir, "data"), "APPLIANCE_CONFIG="+settings)
+	return b
+}
+
+// event is another event, of about so many bytes.
+func (b *attacked) event(bytes int) []byte {
+	key := fmt.Sprint("e", b.n.Add(1))
+	body := eventBody(key, "shp-"+key, "in_transit", time.Now())
+	if pad := bytes - len(body) - len(`,"pad":""`); pad > 0 {
+		body = append(body[:len(body)-2], fmt.Sprintf(`,"pad":%q}}`, strings.Repeat("x", pad))...)
+	}
+	return body
+}
+
+// signed is a whole request.
+func (b *attacked) signed(courier string, body []byte) []byte {
+	out := fmt.Appendf(nil, "POST /v1/events/courier/%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n", courier, len(body))
+	for _, h := range b.schemes[courier].Sign(body, time.Now()) {
+		out = fmt.Appendf(out, "%s: %s\r\n", h.Name, h.Value)
+	}
+	return append(append(out, "\r\n"...), body...)
+}
+
+func (b *attacked) dial(from string) (net.Conn, error) {
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 5 * time.Second}
+	return d.Dial("tcp", strings.TrimPrefix(b.public, "http://"))
+}
+
+// harass keeps a connection open with what a stranger sends, again and again.
+func (b *attacked) harass(ctx context.Context, s stranger, from string) {
+	for ctx.Err() == nil {
+		conn, err := b.dial(from)
+		if err != nil {
+			continue
+		}
+		stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+		_, err = conn.Write(s.request())
+		answered := make(chan struct{})
+		go func() {
+			defer close(answered)
+			_, _ = io.Copy(io.Discard, conn)
+		}()
+		tick := time.NewTicker(200 * time.Millisecond)
+		for open := err == nil; open; {
+			select {
+			case <-answered:
+				open = false
+			case <-tick.C:
+				if s.drip {
+					_, _ = conn.Write([]byte(" "))
+				}
+			}
+		}
+		tick.Stop()
+		stop()
+		_ = conn.Close()
+		<-answered
+		pause(ctx, 250*time.Millisecond)
+	}
+}
+
+// untilThere waits until the attack has begun: until many connections are open.
+func (b *attacked) untilThere(t *testing.T) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); pause(t.Context(), 50*time.Millisecond) {
+		if metric(t, b.fetch("/metrics"), "courier_gateway_ingest_connections") >= strangersConns/2 {
+			pause(t.Context(), 300*time.Millisecond)
+			return
+		}
+	}
+	t.Error("there is no attack")
+}
+
+// probe posts a courier's events for a while, short ones and, if wanted, long ones.
+func (b *attacked) probe(t *testing.T, courier string, long bool) (sent, accepted int, others map[string]int) {
+	t.Helper()
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	others = map[string]int{}
+	tick := time.NewTicker(probeEvery)
+	defer tick.Stop()
+	for end := time.Now().Add(strangersTime); time.Now().Before(end); sent++ {
+		<-tick.C
+		size := 200
+		if long && sent%4 == 3 {
+			size = 20_000
+		}
+		wg.Go(func() {
+			got, err := postTo(b.public+"/v1/events/courier/"+courier, b.schemes[courier], b.event(size))
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil && got.Status == http.StatusAccepted {
+				accepted++
+				return
+			}
+			others[fmt.Sprint(size, " bytes: ", got.Status, " ", err)]++
+		})
+	}
+	wg.Wait()
+	return sent, accepted, others
+}
+
+// atOnce opens connections, then sends a good event on each at the same moment, and
+// returns how many are accepted.
+func (b *attacked) atOnce(t *testing.T, n int) (accepted int) {
+	t.Helper()
+	conns := make([]net.Conn, n)
+	for i := range conns {
+		var err error
+		if conns[i], err = b.dial(manyAddress[i%len(manyAddress)]); err != nil {
+			t.Fatal(err)
+		}
+		defer conns[i].Close()
+	}
+	requests := make([][]byte, n)
+	for i := range requests {
+		requests[i] = b.signed("good", b.event(200))
+	}
+	for i, conn := range conns {
+		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		if _, err := conn.Write(requests[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, conn := range conns {
+		if resp, err := http.ReadResponse(bufio.NewReader(conn), nil); err == nil && resp.StatusCode == http.StatusAccepted {
+			accepted++
+		}
+	}
+	return accepted
+}
+
+// rate has a courier send as many events as it may, while 180 requests a second come
+// for it from its own address that nothing signs.
+func (b *attacked) rate(t *testing.T) {
+	ctx, quit := context.WithCancel(t.Context())
+	var stranger sync.WaitGroup
+	stranger.Go(func() { b.repeat(ctx, 180, func(int) []byte { return unsignedPart("rated", 200, 200)() }) })
+	var accepted, sent int
+	tick := time.NewTicker(210 * time.Millisecond) // a little slower than the rate
+	defer tick.Stop()
+	for end := time.Now().Add(strangersTime); time.Now().Before(end); sent++ {
+		<-tick.C
+		if got, err := postTo(b.public+"/v1/events/courier/rated", b.schemes["rated"], b.event(200)); err == nil && got.Status == http.StatusAccepted {
+			accepted++
+		}
+	}
+	quit()
+	stranger.Wait()
+	t.Logf("%d of %d events within the rate were accepted", accepted, sent)
+	if accepted != sent {
+		t.Errorf("%d of %d events within the rate were not accepted", sent-accepted, sent)
+	}
+}
+
+// repeat sends requests on one connection at a rate, until ctx ends.
+func (b *attacked) repeat(ctx context.Context, perSecond int, request func(int) []byte) {
+	conn, err := b.dial("127.0.0.1")
+	if err != nil {
+		b.t.Error(err)
+		return
+	}
+	var reader sync.WaitGroup
+	reader.Go(func() { _, _ = io.Copy(io.Discard, conn) })
+	tick := time.NewTicker(time.Second / time.Duration(perSecond))
+	defer tick.Stop()
+	for i := 0; ctx.Err() == nil; i++ {
+		<-tick.C
+		if _, err := conn.Write(request(i)); err != nil {
+			b.t.Errorf("the flood was cut off: %v", err)
+			break
+		}
+	}
+	_ = conn.Close()
+	reader.Wait()
+}
