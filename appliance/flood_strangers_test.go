@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/tls"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -28,16 +26,16 @@ const (
 	strangersTime  = 3 * time.Second // that each attack is watched
 	strangersConns = 620             // of one attack
 	goodAtOnce     = 3_500           // events that come at the same moment
-	probeEvery     = 20 * time.Millisecond
+	shotEvery      = 20 * time.Millisecond
 )
 
 // stranger is one way to use up what a courier needs, without its secret.
 type stranger struct {
 	name    string
-	from    []string     // source addresses, in turns
+	from    []string      // source addresses, in turns
 	request func() []byte // all that it sends at once
-	drip    bool         // and a byte more now and then
-	long    bool         // whether the courier's own long events have to get through, too
+	drip    bool          // and a byte more now and then
+	long    bool          // whether the courier's own long events have to get through, too
 }
 
 // unsignedPart is a request for a courier without a signature, of whose body only a part
@@ -216,7 +214,7 @@ func (b *attacked) probe(t *testing.T, courier string, long bool) (sent, accepte
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	others = map[string]int{}
-	tick := time.NewTicker(probeEvery)
+	tick := time.NewTicker(shotEvery)
 	defer tick.Stop()
 	for end := time.Now().Add(strangersTime); time.Now().Before(end); sent++ {
 		<-tick.C
@@ -312,4 +310,65 @@ func (b *attacked) repeat(ctx context.Context, perSecond int, request func(int) 
 	}
 	_ = conn.Close()
 	reader.Wait()
+}
+
+// records has junk come for a courier at 30 a second, and a few requests beside it that
+// could be accepted later: signed with a secret that is not configured yet, and with a
+// body that does not fit. Each of those has a record of its own.
+func (b *attacked) records(t *testing.T) {
+	ctx, quit := context.WithCancel(t.Context())
+	var stranger sync.WaitGroup
+	stranger.Go(func() {
+		b.repeat(ctx, 30, func(i int) []byte {
+			junk := fmt.Appendf(nil, "junk %d", i)
+			return fmt.Appendf(nil, "POST /v1/events/courier/good HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(junk), junk)
+		})
+	})
+	const genuine = 10
+	tick := time.NewTicker(strangersTime / genuine)
+	defer tick.Stop()
+	for i := range genuine {
+		<-tick.C
+		scheme, body := b.schemes["bad"], bytes.Replace(b.event(200), []byte(`"source":"test"`), []byte(`"source":"genuine"`), 1)
+		if i%2 == 1 {
+			scheme, body = b.schemes["good"], fmt.Appendf(nil, `{"genuine":%d}`, i)
+		}
+		if _, err := postTo(b.public+"/v1/events/courier/good", scheme, body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	quit()
+	stranger.Wait()
+	kept := 0
+	for end := time.Now().Add(5 * time.Second); kept < genuine && time.Now().Before(end); pause(t.Context(), 200*time.Millisecond) {
+		kept = b.recordedWith(t, "genuine")
+	}
+	t.Logf("%d of %d requests that could be accepted later have a record", kept, genuine)
+	if kept != genuine {
+		t.Errorf("%d of %d requests have no record", genuine-kept, genuine)
+	}
+}
+
+// recordedWith returns how many refused requests of good are on record whose body has
+// a word in it.
+func (b *attacked) recordedWith(t *testing.T, word string) (n int) {
+	t.Helper()
+	after := ""
+	for {
+		var page struct {
+			Records []event.IngestionRecord `json:"records"`
+			Next    string                  `json:"next"`
+		}
+		b.get("/api/v1/rejections?limit=500&courier=good&after="+after, &page)
+		for _, r := range page.Records {
+			var one event.IngestionRecord
+			b.get("/api/v1/rejections/"+r.ID, &one)
+			if one.Request != nil && bytes.Contains(one.Request.Body, []byte(word)) {
+				n++
+			}
+		}
+		if after = page.Next; after == "" {
+			return n
+		}
+	}
 }

@@ -79,6 +79,31 @@ func contractIngestionShares(t *testing.T, s Store) {
 	wantIngestions(t, s, event.IngestionFilter{}, 70, 69, 68, 39, 38, 4)
 }
 
+// contractIngestionKinds floods a store that keeps six from the address from which a few
+// requests came that were refused for another reason.
+func contractIngestionKinds(t *testing.T, s Store) {
+	refused := func(n int, code event.Code, reason string) event.IngestionRecord {
+		r := single(n, "demo", event.IntakeRefused)
+		r.Address, r.Code, r.Reason = "192.0.2.1", code, reason
+		return r
+	}
+	for n := range 5 {
+		putIngestions(t, s, refused(n, event.InvalidSignature, "mismatch"))
+	}
+	for n := 10; n < 40; n++ {
+		putIngestions(t, s, refused(n, event.InvalidSignature, "missing"))
+	}
+	wantIngestions(t, s, event.IngestionFilter{}, 39, 38, 37, 4, 3, 2)
+	for n := 40; n < 70; n++ { // a third kind, with a third of the places
+		putIngestions(t, s, refused(n, event.InvalidPayload, ""))
+	}
+	wantIngestions(t, s, event.IngestionFilter{}, 69, 68, 39, 38, 4, 3)
+	other := refused(70, event.InvalidPayload, "") // kinds do not add to the share of a network
+	other.Address = "192.0.2.2"
+	putIngestions(t, s, other)
+	wantIngestions(t, s, event.IngestionFilter{}, 70, 69, 68, 39, 38, 4)
+}
+
 // contractIngestionSlack looks at a store that keeps forty, and a tenth more.
 func contractIngestionSlack(t *testing.T, s Store) {
 	most := 0

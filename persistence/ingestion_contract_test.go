@@ -33,6 +33,7 @@ func ingestionContract(t *testing.T, open func(t *testing.T, keep Retention) Sto
 		{"without a bound", contractIngestionNoBound, Retention{}},
 		{"a bound for each courier and kind", contractIngestionBound, Retention{IngestionsPerCourier: 3}},
 		{"a bound that networks share", contractIngestionShares, Retention{IngestionsPerCourier: 6}},
+		{"a bound that kinds of refusal share", contractIngestionKinds, Retention{IngestionsPerCourier: 6}},
 		{"a bound with some slack", contractIngestionSlack, Retention{IngestionsPerCourier: 40}},
 		{"a bound with many writers", contractIngestionWriters, Retention{IngestionsPerCourier: 20}},
 		{"counts", contractIngestionCounts, Retention{IngestionsPerCourier: 3}},

@@ -34,27 +34,40 @@ type ingestionKind struct {
 type origin struct {
 	id      string
 	address string // of the sender, "" for a sum
+	refusal string // kind of refusal: its code and reason
 }
 
 // surplus returns which of a kind's records, the newest first, are to go so that keep
-// stay. Each network has an equal share of the places, and what one does not need goes
-// to the others: so a flood pushes out its own records before those of the courier
-// whose name it uses. Within a share the newest stay.
+// stay. Each network has an equal share of the places, and in it each kind of refusal;
+// what one does not need goes to the others: so a flood pushes out its own records before
+// those of the courier whose name it uses. Within a share the newest stay.
 func surplus(records []origin, keep int) []string {
+	type group struct {
+		network netip.Prefix
+		refusal string
+	}
 	type ranked struct {
 		id  string
-		nth int // newest of its network
+		of  netip.Prefix
+		nth int
 	}
-	of := map[netip.Prefix]int{}
+	ofGroup, ofNetwork := map[group]int{}, map[netip.Prefix]int{}
 	all := make([]ranked, len(records))
 	for i, r := range records {
-		n := network(r.address)
-		of[n]++
-		all[i] = ranked{r.id, of[n]}
+		g := group{network(r.address), r.refusal}
+		ofGroup[g]++
+		all[i] = ranked{r.id, g.network, ofGroup[g]} // newest of its kind of refusal
 	}
-	slices.Reverse(all) // the oldest first, among those of a rank
-	slices.SortStableFunc(all, func(a, b ranked) int { return b.nth - a.nth })
-	return mapList(all[:max(len(all)-keep, 0)], func(r ranked) string { return r.id })
+	first := func(a, b ranked) int { return a.nth - b.nth }
+	slices.SortStableFunc(all, first)
+	for i := range all {
+		ofNetwork[all[i].of]++
+		all[i].nth = ofNetwork[all[i].of]
+	}
+	slices.SortStableFunc(all, first)
+	gone := all[min(keep, len(all)):]
+	slices.Reverse(gone) // those that are needed least first
+	return mapList(gone, func(r ranked) string { return r.id })
 }
 
 // network returns what one sender has to itself: an address, or by IPv6 the 64 bits

@@ -139,10 +139,12 @@ func (m *Mongo) cutBack(ctx context.Context, kind ingestionKind) error {
 	type document struct {
 		ID      string `bson:"_id"`
 		Address string `bson:"address"`
+		Code    string `bson:"errorCode"`
+		Reason  string `bson:"reason"`
 	}
 	choice := m.bound.choice()
 	found, err := find[document](ctx, m, m.ingestions, which, options.Find().SetSort(newestFirst).SetLimit(int64(choice)+1).
-		SetProjection(bson.D{{Key: "_id", Value: 1}, {Key: "address", Value: 1}}), choice+1)
+		SetProjection(bson.D{{Key: "_id", Value: 1}, {Key: "address", Value: 1}, {Key: "errorCode", Value: 1}, {Key: "reason", Value: 1}}), choice+1)
 	if err != nil {
 		return err
 	}
@@ -152,7 +154,7 @@ func (m *Mongo) cutBack(ctx context.Context, kind ingestionKind) error {
 		}
 		found = found[:choice]
 	}
-	ids := surplus(mapList(found, func(d document) origin { return origin{d.ID, d.Address} }), m.bound.keep)
+	ids := surplus(mapList(found, func(d document) origin { return origin{d.ID, d.Address, d.Code + " " + d.Reason} }), m.bound.keep)
 	return m.deleteRows(ctx, m.ingestions, ids)
 }
 

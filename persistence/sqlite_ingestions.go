@@ -89,7 +89,7 @@ const (
 		SELECT id FROM ingestion_records WHERE courier = ?1 AND single = ?2 AND id <= (
 			SELECT id FROM ingestion_records WHERE courier = ?1 AND single = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)
 		ORDER BY id LIMIT ?4) RETURNING outcome`
-	originsQuery = `SELECT id, address FROM ingestion_records WHERE courier = ? AND single = ? ORDER BY id DESC LIMIT ?`
+	originsQuery = `SELECT id, address, coalesce(error_code, '') || ' ' || coalesce(reason, '') FROM ingestion_records WHERE courier = ? AND single = ? ORDER BY id DESC LIMIT ?`
 	dropQuery    = `DELETE FROM ingestion_records WHERE id IN (SELECT value FROM json_each(?)) RETURNING outcome`
 )
 
@@ -143,7 +143,7 @@ func (s *SQLite) origins(ctx context.Context, kind ingestionKind, most int) (rec
 		b.key(kind.courier)
 		b.flag(kind.single)
 		b.int(int64(most))
-		records, err = collect(nil, stmt, func(c *columns) origin { return origin{c.text(), c.text()} })
+		records, err = collect(nil, stmt, func(c *columns) origin { return origin{c.text(), c.text(), c.text()} })
 		return err
 	})
 	return records, err
