@@ -14,10 +14,10 @@ const (
 	bodyMemoryBodies = 16
 	// slowBody is how long a body may take before it gives way to another one of the
 	// same holder.
-	slowBody = 2 * time.Second
+	slowBody = 500 * time.Millisecond
 	// leavingShare is which part of a pool may be held, beyond its limit, by bodies that
 	// gave way and whose readers have not ended yet.
-	leavingShare = 8
+	leavingShare = 4
 	// spareHoldings bounds the holdings that a pool keeps for later holders.
 	spareHoldings = 64
 )
@@ -166,7 +166,8 @@ func (p *bodyPool) lend(l *bodyLoan, n int64, now time.Time) bool {
 }
 
 // makeWay makes one body give way to l, which needs n bytes: one of the largest holder,
-// if that has more than the holder of l would have, else a slow one of the same holder.
+// if that has more than the holder of l would have, else one of the same holder that is
+// slow or has at least twice as much as l would have.
 func (p *bodyPool) makeWay(l *bodyLoan, n int64, now time.Time) bool {
 	most := l.holding.bytes + n
 	var victim *bodyLoan
@@ -179,9 +180,10 @@ func (p *bodyPool) makeWay(l *bodyLoan, n int64, now time.Time) bool {
 		}
 	}
 	if victim == nil {
-		if victim = l.holding.first(l); victim == nil || now.Sub(victim.began) < slowBody {
-			return false
-		}
+		victim = l.holding.firstBelow(l, n, now)
+	}
+	if victim == nil {
+		return false
 	}
 	if p.leaving+victim.bytes > p.limit/leavingShare {
 		return false
@@ -236,6 +238,16 @@ func (h *bodyHolding) first(except *bodyLoan) *bodyLoan {
 	for l := h.oldest; l != nil; l = l.next {
 		if l != except && l.reader != nil {
 			return l
+		}
+	}
+	return nil
+}
+
+// firstBelow returns the oldest other body that gives way to l in the same holding.
+func (h *bodyHolding) firstBelow(l *bodyLoan, n int64, now time.Time) *bodyLoan {
+	for v := h.oldest; v != nil; v = v.next {
+		if v != l && v.reader != nil && (now.Sub(v.began) >= slowBody || v.bytes >= 2*(l.bytes+n)) {
+			return v
 		}
 	}
 	return nil

@@ -338,7 +338,8 @@ func TestLargestHolderGivesWay(t *testing.T) {
 	if !ok || readers[0].n != 1 || p.used != 1600 || p.leaving != 100 {
 		t.Fatalf("the oldest body of the largest holder gives way: %v, used %d, leaving %d", ok, p.used, p.leaving)
 	}
-	if small.grow(200, now) {
+	p.leaving = p.limit / leavingShare
+	if small.grow(100, now) {
 		t.Error("more leaves than may")
 	}
 	p.leaving = 0 // those that read them have ended
@@ -352,6 +353,18 @@ func TestLargestHolderGivesWay(t *testing.T) {
 	now = now.Add(slowBody)
 	if _, ok := open("greedy", 100); !ok || readers[2].n != 1 {
 		t.Error("a holder's own slow bodies don't give way")
+	}
+	now, p.leaving = noon, 0
+	p = &bodyPool{limit: 1600}
+	readers = nil
+	for range 4 {
+		open("greedy", 400)
+	}
+	if _, ok := open("greedy", 300); ok {
+		t.Error("a body gives way to one that is hardly smaller")
+	}
+	if _, ok := open("greedy", 200); !ok || readers[0].n != 1 {
+		t.Error("a holder's own large bodies don't give way to small ones")
 	}
 	if most := p.limit; p.used > most {
 		t.Errorf("%d bytes are used", p.used)
