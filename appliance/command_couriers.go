@@ -15,6 +15,7 @@ import (
 
 	"github.com/fincart/courier-gateway/ingest"
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
@@ -26,7 +27,7 @@ type verdict struct {
 	Refusals []string              `json:"refusals,omitempty"` // by the intake, whoever sent it
 	Proof    signature.Explanation `json:"proof"`
 	Event    *told                 `json:"event,omitempty"` // as it was read; nil with faults
-	Faults   []event.Fault         `json:"faults,omitempty"`
+	Faults   event.Faults          `json:"faults,omitempty"`
 	Notes    []string              `json:"notes,omitempty"`
 }
 
@@ -139,8 +140,8 @@ func (c *cli) judge(cmd *cobra.Command, courier, file, at string) (v verdict, er
 	captured := &ingest.Captured{CapturedRequest: r}
 	v = verdict{Courier: courier, At: when.UTC(), Proof: scheme.Explain(captured, when)}
 	var e event.Event
-	var unread []event.Fault // by the worker
-	if v.Faults = decoder.Decode(event.Input{Body: r.Body, Headers: captured, Received: when}, &e, nil); len(v.Faults) == 0 {
+	var unread event.Faults // by the worker
+	if v.Faults = decoder.Decode(payload.Input{Body: r.Body, Headers: captured, Received: when}, &e, nil); len(v.Faults) == 0 {
 		v.Event = tell(e)
 		unread = decoder.DecodeQueued(&event.Envelope{EventID: e.ID, Key: e.Key, Body: r.Body, ReceivedAt: when}, &e, nil)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
@@ -31,7 +32,7 @@ type Courier struct {
 	PrivateKey       Secret          `koanf:"private_key"` // for sign and send
 	PrivateKeyID     string          `koanf:"private_key_id"`
 
-	Event event.Mapping `koanf:"event"` // its payload; none is the canonical body
+	Event payload.Mapping `koanf:"event"` // its payload; none is the canonical body
 
 	SuccessStatus      int             `koanf:"success_status"`
 	SuccessBody        string          `koanf:"success_body"`
@@ -101,7 +102,7 @@ func (c Courier) dated() bool {
 }
 
 // canonical reports whether the courier speaks our own format.
-func (c Courier) canonical() bool { return reflect.DeepEqual(c.Event, event.Mapping{}) }
+func (c Courier) canonical() bool { return reflect.DeepEqual(c.Event, payload.Mapping{}) }
 
 // validate adds what is wrong with a courier, its secrets apart. Without proofs
 // its signature is not looked at.
@@ -237,9 +238,9 @@ func (c Courier) publicKeys(f *faults, key string, keys keyMaker) *signature.Key
 }
 
 // decoder compiles what reads the courier's payload; nil when it adds faults.
-func (c Courier) decoder(f *faults, key string) *event.Decoder {
-	d, err := event.NewDecoder(c.Event)
-	faults, ok := errors.AsType[event.MappingError](err)
+func (c Courier) decoder(f *faults, key string) *payload.Decoder {
+	d, err := payload.NewDecoder(c.Event)
+	faults, ok := errors.AsType[event.Faults](err)
 	if err != nil && !ok {
 		f.add(key+".event", "%v", err)
 	}

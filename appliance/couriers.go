@@ -4,7 +4,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
@@ -66,9 +66,9 @@ func (c Config) schemes(keys keyMaker) (map[string]*signature.Scheme, error) {
 }
 
 // decoders compiles what reads each courier's payload.
-func (c Config) decoders() (map[string]*event.Decoder, error) {
+func (c Config) decoders() (map[string]*payload.Decoder, error) {
 	var f faults
-	decoders := map[string]*event.Decoder{}
+	decoders := map[string]*payload.Decoder{}
 	for _, name := range c.courierNames() {
 		decoders[name] = c.Couriers[name].decoder(&f, "couriers."+name)
 	}

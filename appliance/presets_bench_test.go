@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
@@ -46,7 +47,7 @@ func (w *wired) Query() []byte  { return w.query }
 type verification struct {
 	name         string
 	scheme       *signature.Scheme
-	decoder      *event.Decoder
+	decoder      *payload.Decoder
 	good, forged *wired
 }
 
@@ -98,7 +99,7 @@ func BenchmarkPresets(b *testing.B) {
 			b.ReportAllocs()
 			var e event.Event
 			for b.Loop() {
-				in := event.Input{Body: v.good.body, Headers: v.good, Received: signedAt}
+				in := payload.Input{Body: v.good.body, Headers: v.good, Received: signedAt}
 				if faults := v.decoder.Decode(in, &e, nil); len(faults) > 0 {
 					b.Fatal(faults)
 				}

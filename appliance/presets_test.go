@@ -25,6 +25,7 @@ import (
 	"github.com/knadh/koanf/v2"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
@@ -139,13 +140,13 @@ func keysOf(t testing.TB, key *rsa.PrivateKey) *signature.KeySource {
 var signedAt = time.Date(2026, 3, 3, 10, 0, 0, 0, time.UTC)
 
 // compiled compiles a preset that has got a secret.
-func compiled(t testing.TB, c *Courier, n int) (*signature.Scheme, *event.Decoder) {
+func compiled(t testing.TB, c *Courier, n int) (*signature.Scheme, *payload.Decoder) {
 	t.Helper()
 	scheme, err := signature.New(completed(t, c.settings(), n))
 	if err != nil {
 		t.Fatal(err)
 	}
-	decoder, err := event.NewDecoder(c.Event)
+	decoder, err := payload.NewDecoder(c.Event)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +169,7 @@ func TestPresetsReadTheirSenders(t *testing.T) {
 					t.Errorf("another secret verifies it, as %q", id)
 				}
 				var e event.Event
-				in := event.Input{Body: r.body, Headers: r, Received: signedAt}
+				in := payload.Input{Body: r.body, Headers: r, Received: signedAt}
 				if faults := decoder.Decode(in, &e, nil); len(faults) > 0 {
 					t.Fatalf("faults: %v", faults)
 				}
@@ -187,7 +188,7 @@ func TestPresetsReadTheirSenders(t *testing.T) {
 // FuzzPresets lets every preset read any body: what it takes is JSON and names an
 // event and a shipment.
 func FuzzPresets(f *testing.F) {
-	decoders := map[string]*event.Decoder{}
+	decoders := map[string]*payload.Decoder{}
 	for name, p := range presetTables(f) {
 		_, decoders[name] = compiled(f, &p.Courier, 0)
 		for _, c := range senderCases(f, name) {
@@ -198,7 +199,7 @@ func FuzzPresets(f *testing.F) {
 		before := bytes.Clone(body)
 		for name, d := range decoders {
 			var e event.Event
-			faults := d.Decode(event.Input{Body: body, Headers: &sentRequest{}, Received: signedAt}, &e, nil)
+			faults := d.Decode(payload.Input{Body: body, Headers: &sentRequest{}, Received: signedAt}, &e, nil)
 			switch {
 			case !bytes.Equal(body, before):
 				t.Fatalf("%s changed the body", name)

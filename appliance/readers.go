@@ -4,12 +4,13 @@ import (
 	"sync/atomic"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/payload"
 )
 
 // readers knows how each courier's payload is read, for whoever takes events off
 // the queue. A reload replaces them all at once.
 type readers struct {
-	byCourier atomic.Pointer[map[string]*event.Decoder]
+	byCourier atomic.Pointer[map[string]*payload.Decoder]
 }
 
 // set replaces the decoders; on error those from before stay.
@@ -25,6 +26,6 @@ func (r *readers) set(cfg Config) error {
 // read implements [process.Reader]. A courier that is not configured any more is
 // taken for one who speaks our own format: what can't be read that way becomes a
 // dead letter, to be replayed when the courier is back.
-func (r *readers) read(env *event.Envelope, e *event.Event, faults []event.Fault) []event.Fault {
+func (r *readers) read(env *event.Envelope, e *event.Event, faults event.Faults) event.Faults {
 	return (*r.byCourier.Load())[env.Courier].DecodeQueued(env, e, faults)
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
@@ -114,7 +115,7 @@ func TestSendersPageExamples(t *testing.T) {
 		t.Error(err)
 	}
 	var e event.Event
-	if faults := decoder.Decode(event.Input{Body: r.body, Headers: r, Received: signedAt}, &e, nil); len(faults) > 0 {
+	if faults := decoder.Decode(payload.Input{Body: r.body, Headers: r, Received: signedAt}, &e, nil); len(faults) > 0 {
 		t.Fatal(faults)
 	}
 	checkEvent(t, e, r.body, signedAt, fixture.Want)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/fincart/courier-gateway/bench"
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ops"
 )
 
@@ -76,7 +77,7 @@ func demoLine(base string, cfg Config) (line, key, shipment string, err error) {
 	}
 	body := events.AppendBody(nil, 0)
 	var e event.Event
-	if faults := e.Decode(body, nil); len(faults) > 0 {
+	if faults := payload.DecodeCanonical(body, &e, nil); len(faults) > 0 {
 		return "", "", "", fmt.Errorf("the generated event is wrong: %v", faults)
 	}
 	signer, err := bench.NewSigner(bench.SignerConfig{URL: base + "/v1/events/courier", Scheme: schemes[name]})

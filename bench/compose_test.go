@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
@@ -52,7 +53,7 @@ func TestComposedRequestsAreWhatTheyAreMeantToBe(t *testing.T) {
 // wrongly says what is other than the kind wants of a request with this fault.
 func wrongly(fault string, k kind, body []byte) string {
 	var e event.Event
-	faults := e.Decode(body, nil)
+	faults := payload.DecodeCanonical(body, &e, nil)
 	switch {
 	case k.valid() && (fault != "" || len(faults) > 0):
 		return "is not valid"

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/payload"
 )
 
 // double is a stand-in for a whole appliance: it takes events, has them
@@ -71,7 +72,7 @@ func (d *double) take(w http.ResponseWriter, r *http.Request) {
 	case d.proofs.fault(r, body) != "":
 		w.WriteHeader(http.StatusUnauthorized)
 		fmt.Fprint(w, `{"errorCode":"INVALID_SIGNATURE"}`)
-	case len(e.Decode(body, nil)) > 0:
+	case len(payload.DecodeCanonical(body, &e, nil)) > 0:
 		w.WriteHeader(http.StatusBadRequest)
 		fmt.Fprint(w, `{"errorCode":"INVALID_PAYLOAD"}`)
 	default:

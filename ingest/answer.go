@@ -54,11 +54,11 @@ func (p *problem) retryable() bool {
 // refusal is why one request is refused. Without a code it is none.
 type refusal struct {
 	problem
-	detail     string        // for the sender
-	reason     string        // kind of a signature's failure, for the records
-	faults     []event.Fault // of the body
-	cause      error         // for the log alone
-	retryAfter int           // seconds until it may come again; 0 means as configured
+	detail     string       // for the sender
+	reason     string       // kind of a signature's failure, for the records
+	faults     event.Faults // of the body
+	cause      error        // for the log alone
+	retryAfter int          // seconds until it may come again; 0 means as configured
 }
 
 // refuse answers, counts, logs and records a refusal.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
@@ -16,8 +17,8 @@ import (
 type Courier struct {
 	Name          string // see [event.ValidCourier]
 	Scheme        *signature.Scheme
-	Decoder       *event.Decoder // of its bodies; nil reads the canonical one
-	Observe       bool           // accept, and record what would have been refused
+	Decoder       *payload.Decoder // of its bodies; nil reads the canonical one
+	Observe       bool             // accept, and record what would have been refused
 	Success       Success
 	Handshake     Handshake
 	Networks      []netip.Prefix // from which it may post; none: any
@@ -53,7 +54,7 @@ type table struct {
 type sender struct {
 	name      string
 	scheme    *signature.Scheme
-	decoder   *event.Decoder
+	decoder   *payload.Decoder
 	observe   bool
 	success   Success // complete
 	handshake Handshake

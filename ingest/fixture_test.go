@@ -250,7 +250,7 @@ type document struct {
 	ErrorCode      string
 	Message        string
 	TraceID        string
-	Errors         []event.Fault
+	Errors         event.Faults
 	EventID        string
 	IdempotencyKey string
 	Queued         bool

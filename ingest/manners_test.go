@@ -5,14 +5,15 @@ import (
 	"testing"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
 // mapped reads bodies like mappedBody.
-func mapped(t testing.TB) *event.Decoder {
+func mapped(t testing.TB) *payload.Decoder {
 	t.Helper()
-	d, err := event.NewDecoder(event.Mapping{
-		EventID: []string{"{header:x-event-id}", "{id}"}, Key: []string{"{dedupe}"}, Time: event.TimeMapping{From: []string{"{at}"}, Formats: []string{"unix_ms"}},
+	d, err := payload.NewDecoder(payload.Mapping{
+		EventID: []string{"{header:x-event-id}", "{id}"}, Key: []string{"{dedupe}"}, Time: payload.TimeMapping{From: []string{"{at}"}, Formats: []string{"unix_ms"}},
 		ShipmentID: []string{"{parcels[-1].number}"}, Status: []string{"{state}"},
 		States: map[event.State][]string{event.StateDelivered: {"Delivered"}},
 	})
@@ -25,11 +26,11 @@ func mapped(t testing.TB) *event.Decoder {
 const mappedBody = `{"id":4711,"dedupe":"d-1","at":1772107200123,"state":"Delivered","parcels":[{"number":"a"},{"number":"shp_456"}],"more":{"x":[1,null]}}`
 
 // pushed reads bodies with a history.
-func pushed(t testing.TB) *event.Decoder {
+func pushed(t testing.TB) *payload.Decoder {
 	t.Helper()
-	d, err := event.NewDecoder(event.Mapping{
+	d, err := payload.NewDecoder(payload.Mapping{
 		EventID: []string{"{sha256:body}"}, ShipmentID: []string{"{number}"},
-		Checkpoints: event.CheckpointMapping{Path: "history", Time: event.TimeMapping{From: []string{"{at}"}}, Status: []string{"{state}"}},
+		Checkpoints: payload.CheckpointMapping{Path: "history", Time: payload.TimeMapping{From: []string{"{at}"}}, Status: []string{"{state}"}},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/payload"
 )
 
 // process runs raw bytes through the request path without a network. It reports
@@ -300,7 +301,7 @@ func said(t *testing.T, ctx *fasthttp.RequestCtx, e *event.Envelope) (id, key st
 	t.Helper()
 	if e.Courier == "mapped" || e.Courier == "watched" {
 		var told event.Event
-		mapped(t).Decode(event.Input{Body: e.Body, Headers: &call{ctx: ctx, body: ctx.Request.Body()}, Received: noon}, &told, nil)
+		mapped(t).Decode(payload.Input{Body: e.Body, Headers: &call{ctx: ctx, body: ctx.Request.Body()}, Received: noon}, &told, nil)
 		return told.ID, told.Key
 	}
 	var doc map[string]any

@@ -16,6 +16,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
@@ -42,7 +43,7 @@ type call struct {
 	verified bool // the signature is valid
 	event    event.Event
 	env      event.Envelope
-	faults   []event.Fault
+	faults   event.Faults
 	observed refusal // what was overlooked, see overlook
 
 	body      []byte // as far as it was read
@@ -292,7 +293,7 @@ func (s *Server) pretend(c *call) {
 // decode reads the event.
 func (c *call) decode() refusal {
 	c.event.Checkpoints = c.moments[:0]
-	in := event.Input{Body: c.env.Body, Headers: c, Received: c.started.UTC()}
+	in := payload.Input{Body: c.env.Body, Headers: c, Received: c.started.UTC()}
 	c.faults = c.sender.decoder.Decode(in, &c.event, c.faults[:0])
 	if c.event.Checkpoints != nil {
 		c.moments = c.event.Checkpoints

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
@@ -32,7 +33,7 @@ func (s *Server) Take(ctx context.Context, r event.IngestionRecord, vouch bool) 
 	}
 	var told event.Event
 	headers := &kept{Captured: request}
-	faults := by.decoder.Decode(event.Input{Body: r.Request.Body, Headers: headers, Received: r.At.UTC()}, &told, nil)
+	faults := by.decoder.Decode(payload.Input{Body: r.Request.Body, Headers: headers, Received: r.At.UTC()}, &told, nil)
 	if headers.lost != "" {
 		return event.Taken{}, event.Errorf(event.Incomplete, takeOp, "header %s, which names the event, was not kept because of a secret in it", headers.lost)
 	}

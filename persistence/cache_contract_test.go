@@ -52,7 +52,7 @@ func cacheFinds(t *testing.T, c Cache) {
 func cacheIdentities(t *testing.T, c Cache) {
 	var ids []event.Identity
 	var hashes []string
-	for i, key := range []string{"k", "K", "k ", "c:k", "日本語", "\x00\r\n*1\r\n", "{tag}", strings.Repeat("k", event.MaxKeyBytes), ""} {
+	for i, key := range []string{"k", "K", "k ", "c:k", "日本語", "\x00\r\n*1\r\n", "{tag}", strings.Repeat("k", longestKey), ""} {
 		ids, hashes = append(ids, event.Identity{Courier: "c", Key: key}), append(hashes, event.BodyHash([]byte{byte(i)}))
 	}
 	if err := c.Store(t.Context(), ids, hashes); err != nil {

@@ -318,7 +318,7 @@ func TestEventInHandAtTheEndIsBuried(t *testing.T) {
 		if err := commitOne(t.Context(), d.store, event.Change{Records: []event.Record{j.record}}); err != nil {
 			t.Fatal(err)
 		}
-		d.Read = func(*event.Envelope, *event.Event, []event.Fault) []event.Fault {
+		d.Read = func(*event.Envelope, *event.Event, event.Faults) event.Faults {
 			t.Error("the event is read again")
 			return nil
 		}

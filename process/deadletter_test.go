@@ -152,7 +152,7 @@ func TestEventNobodyReportedOnBecomesADeadLetter(t *testing.T) {
 func TestExhaustedEventWhoseReaderPanicsIsBuried(t *testing.T) {
 	d, s := newDesk(t), newShelf()
 	read := d.Read
-	d.Read = func(env *event.Envelope, e *event.Event, faults []event.Fault) []event.Fault {
+	d.Read = func(env *event.Envelope, e *event.Event, faults event.Faults) event.Faults {
 		faults = read(env, e, faults)
 		if env.Key == "bad" {
 			panic("in the middle of it")

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/payload"
 )
 
 // memory is a Store, and the Letters and Graves of it, in maps.
@@ -250,7 +251,7 @@ func newDesk(t testing.TB) *desk {
 	t.Helper()
 	store, cache := newMemory(), &seen{hashes: map[event.Identity]string{}}
 	return &desk{store: store, cache: cache, Handler: &Handler{
-		Store: store, Cache: cache, Stamper: newStamper(t), Read: (*event.Decoder)(nil).DecodeQueued,
+		Store: store, Cache: cache, Stamper: newStamper(t), Read: (*payload.Decoder)(nil).DecodeQueued,
 		Policy:  Policy{MaxAttempts: 5, Base: time.Second, Multiplier: 2, Jitter: 0.2},
 		Log:     slog.New(slog.DiscardHandler),
 		Metrics: NewMetrics(prometheus.NewRegistry()),

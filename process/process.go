@@ -51,4 +51,4 @@ type Publisher interface {
 // appends to faults what is wrong with the body. The envelope's identity rules: e
 // has its event id and key. It is asked anew for each attempt, so that an event
 // which could not be read comes through once the settings are right.
-type Reader func(env *event.Envelope, e *event.Event, faults []event.Fault) []event.Fault
+type Reader func(env *event.Envelope, e *event.Event, faults event.Faults) event.Faults

@@ -4,56 +4,7 @@ package event
 
 import "testing"
 
-// The race detector makes pools forget at random, so these tests run without it.
-
-func TestDecodeDoesNotAllocate(t *testing.T) {
-	body := withPayload(`{"shipmentId":"shp_456","orderId":"ord_789","status":"delivered","more":[{"x":"\u00e9"},1,null]}`)
-	faults := make([]Fault, 0, 4)
-	var e Event
-	if n := testing.AllocsPerRun(1000, func() { faults = e.Decode(body, faults[:0]) }); n != 0 || len(faults) != 0 {
-		t.Errorf("Decode allocates %v times and finds %v, want neither", n, faults)
-	}
-}
-
-func TestMappedDecodeDoesNotAllocate(t *testing.T) {
-	mapping := func(m Mapping, changes ...func(*Mapping)) Mapping {
-		for _, change := range changes {
-			change(&m)
-		}
-		return m
-	}
-	for _, tc := range []struct {
-		name    string
-		mapping Mapping
-		body    string
-		want    float64
-	}{
-		{"members and a status table", likeCanonical, likeBody, 0},
-		{"numbers, Unix time, a substatus", unixMapping, unixBody, 0},
-		{"checkpoints, a joined time, a zone", pushMapping, pushBody, 0}, // once there is room for them
-		{"a joined key", mapping(likeCanonical, func(m *Mapping) { m.Key = []string{"{id}:{kind}"} }), likeBody, 1},
-		{"a hashed key", mapping(likeCanonical, func(m *Mapping) { m.Key = []string{"{sha256:body}"} }), likeBody, 1},
-		{"an escape", mapping(likeCanonical, func(m *Mapping) { m.OrderID = []string{"{data.note}"} }), likeBody, 1},
-	} {
-		d, in := mustDecoder(t, tc.mapping), Input{Body: []byte(tc.body), Headers: fixedHeader{}}
-		env := &Envelope{EventID: "e", Key: "k", Body: in.Body}
-		faults := make([]Fault, 0, 4)
-		var e Event
-		if n := testing.AllocsPerRun(1000, func() { faults = d.Decode(in, &e, faults[:0]) }); n != tc.want || len(faults) != 0 {
-			t.Errorf("%s: Decode allocates %v times and finds %v, want %v and nothing", tc.name, n, faults, tc.want)
-		}
-		if n := testing.AllocsPerRun(1000, func() { faults = d.DecodeQueued(env, &e, faults[:0]) }); n > tc.want || len(faults) != 0 {
-			t.Errorf("%s: DecodeQueued allocates %v times and finds %v, want at most %v and nothing", tc.name, n, faults, tc.want)
-		}
-	}
-}
-
-// fixedHeader has every header, with the same value.
-type fixedHeader struct{}
-
-var headerValue = []byte("evt_1")
-
-func (fixedHeader) Header(string) ([]byte, int) { return headerValue, 1 }
+// The race detector makes pools forget at random, so this test runs without it.
 
 func TestAppendStampDoesNotAllocate(t *testing.T) {
 	s, e, buf := testStamper(t, keyOne), testEnvelope(), make([]byte, 0, 64)

@@ -10,7 +10,7 @@ import (
 // text of a message.
 type Code string
 
-// Refusals at intake, as they stand in the errorCode member of an answer.
+// Refusals at intake, as in the errorCode member of an answer.
 const (
 	InvalidSignature     Code = "INVALID_SIGNATURE"
 	InvalidPayload       Code = "INVALID_PAYLOAD"
@@ -59,7 +59,7 @@ const (
 	// Throttled: a dependency asked for less. Transient.
 	Throttled Code = "THROTTLED"
 	// VersionConflict: a row changed between reading and writing it. Transient;
-	// reading anew resolves it.
+	// reading it again resolves it.
 	VersionConflict Code = "VERSION_CONFLICT"
 	// DependencyDown: the store or the broker can't be reached at all. It says
 	// nothing about the event, so it costs no attempt.
@@ -73,8 +73,8 @@ const (
 // Class says what to do about a failure.
 type Class uint8
 
-// The classes of failure. The zero value is Transient, because a failure that
-// nobody has classified may pass.
+// The classes of failure. The zero value is Transient, because a failure without a
+// class may pass.
 const (
 	Transient Class = iota // try again, an attempt is spent
 	Permanent              // trying again can't help
@@ -94,7 +94,7 @@ func (c Code) Class() Class {
 }
 
 // Error carries a [Code] through the layers. Adapters map foreign errors to it
-// once; nobody above them looks at the foreign error again.
+// once; no caller above them looks at the foreign error again.
 type Error struct {
 	Code Code
 	Op   string // what was being done, such as "sqlite commit"

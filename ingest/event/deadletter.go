@@ -48,14 +48,13 @@ type DeadLetter struct {
 // ReplayLink ties a dead letter to an event that was put back on the queue.
 type ReplayLink struct {
 	Nonce    string    `json:"nonce"`
-	Sequence uint64    `json:"sequence"` // where the replay stands in the stream
+	Sequence uint64    `json:"sequence"` // position of the replay in the stream
 	At       time.Time `json:"at"`
 }
 
 // DeadLetterID derives the id of the dead letter for the message at seq. The
 // same message always has the same id, so that storing it twice is harmless; the
-// hash keeps apart messages of a stream that was made anew and counts from 1
-// again.
+// hash keeps apart messages of a stream that was made again and counts from 1.
 func DeadLetterID(seq uint64, e *Envelope) string {
 	h := sha256.New()
 	h.Write([]byte(e.Courier + ":" + e.Key + "\n" + e.ReceivedAt.UTC().Format(time.RFC3339Nano) + "\n"))

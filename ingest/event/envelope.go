@@ -104,8 +104,7 @@ func (e *Envelope) SetHeaders(get func(name string) string) error {
 }
 
 // Stamper signs envelopes at intake and verifies them at the worker, so that
-// nobody who merely reaches the broker can slip in an event that no courier
-// sent. It is safe for concurrent use.
+// access to the broker is not enough to add an event that no courier sent. It is safe for concurrent use.
 type Stamper struct {
 	// keys in order of preference: the first signs, all of them verify.
 	keys []*sync.Pool // of *stamping

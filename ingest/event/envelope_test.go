@@ -189,7 +189,7 @@ func TestAppendStamp(t *testing.T) {
 
 func BenchmarkStamp(b *testing.B) {
 	s, e := testStamper(b, keyOne), testEnvelope()
-	e.Body = []byte(goodBody)
+	e.Body = bytes.Repeat([]byte("x"), 380)
 	buf := make([]byte, 0, 64)
 	b.ReportAllocs()
 	for b.Loop() {

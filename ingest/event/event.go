@@ -1,11 +1,13 @@
-// Package event holds the words that every other package speaks: the courier's
-// [Event], the [Envelope] in which it travels, the [Delivery] that a worker is
-// handed, the [Verdict] it comes to, and the rows that are kept about it
-// ([Record], [Shipment], [DeadLetter]).
+// Package event is the vocabulary of the appliance: the courier's [Event], the
+// [Envelope] in which it travels, the [Delivery] that a worker is handed, the
+// [Verdict] on it, the rows that are kept about it ([Record], [Shipment],
+// [DeadLetter]) and about requests ([IngestionRecord]), the closed list of reasons
+// ([Code]), and the [Faults] of bodies and settings.
 //
-// It is a leaf: it imports the standard library only, does no I/O and starts
-// nothing. The rest of the appliance meets here, because the packages that
-// receive, queue, process and store events never import each other.
+// Nothing comes in but values, and values go out: the package does no I/O, starts
+// nothing and imports the standard library only. Every package may use it. The rest
+// of the appliance meets here, because the packages that receive, queue, process
+// and store events never import each other.
 package event
 
 import (
@@ -14,25 +16,11 @@ import (
 	"time"
 )
 
-// Limits on the members that identify an event. They end up in broker headers
-// and database keys, so they are bounded before anything is queued.
-const (
-	// MaxIDBytes bounds eventId, eventType, source, shipmentId, orderId and
-	// status, in bytes of UTF-8.
-	MaxIDBytes = 256
-	// MaxKeyBytes bounds idempotencyKey, in bytes of UTF-8.
-	MaxKeyBytes = 512
-	// MaxDepth bounds the nesting of arrays and objects in a body.
-	MaxDepth = 64
-	// MaxCheckpoints bounds what one cumulative push tells.
-	MaxCheckpoints = 1000
-)
-
 // Event is what a courier says happened, in the canonical vocabulary.
 //
-// Strings of an Event made by [Event.Decode] or a [Decoder] may share memory with
-// the body and the headers it was decoded from: they are valid as long as those
-// are neither changed nor reused. Use [Event.Clone] to keep one longer.
+// Strings of an Event may share memory with the body and the headers that it was
+// decoded from: they are valid as long as those are neither changed nor reused.
+// Use [Event.Clone] to keep one longer.
 type Event struct {
 	ID         string    // eventId
 	Type       string    // eventType, such as "shipment.status.updated"
@@ -42,21 +30,20 @@ type Event struct {
 	ShipmentID string    // payload.shipmentId
 	OrderID    string    // payload.orderId, may be empty
 	Status     string    // payload.status as the courier wrote it, may be empty
-	// State is what a [Mapping] takes Status for; empty when none has looked at
-	// it, so that [ParseState] is to.
+	// State is what Status means by the courier's mapping; empty when there is
+	// none, so that [ParseState] has to find it.
 	State State
-	// Checkpoints is what a cumulative push tells of the shipment's history, in
-	// the sender's order. When there are any, they are all that the event tells.
-	// The array is the event's own; a [Decoder] uses it again, their strings are
-	// shared like the others.
+	// Checkpoints is the shipment's history in a cumulative push, in the sender's
+	// order. When there are any, they are all that the event says of its state.
+	// The array is the event's own, and the next decode into the same Event uses
+	// it again; their strings are shared like the others.
 	Checkpoints []Moment
 }
 
-// Moment is a shipment's state at a time, as one element of a cumulative push
-// tells it.
+// Moment is a shipment's state at a time: one element of a cumulative push.
 type Moment struct {
 	At     time.Time
-	State  State  // empty when the sender told no status
+	State  State  // empty when the sender gave no status
 	Status string // as the courier wrote it
 }
 
@@ -74,13 +61,6 @@ func (e Event) Clone() Event {
 		e.Checkpoints[i].Status = strings.Clone(e.Checkpoints[i].Status)
 	}
 	return e
-}
-
-// Fault is one thing wrong with a body. Path names the member in dotted form
-// ("payload.shipmentId"); "$" is the document itself.
-type Fault struct {
-	Path    string `json:"path"`
-	Message string `json:"message"`
 }
 
 // Identity names one business event. Whatever happens to the copies of an

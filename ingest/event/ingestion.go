@@ -20,7 +20,7 @@ const (
 // IntakeOutcomes lists every outcome.
 var IntakeOutcomes = []IntakeOutcome{IntakeAccepted, IntakeDuplicate, IntakeObserved, IntakeRefused}
 
-// IngestionRecord is what the intake tells of requests (ingestion_records). One
+// IngestionRecord is what the intake records of requests (ingestion_records). One
 // that was refused or observed has a record of its own, with the request in it,
 // as far as the bounds on records allow; accepted ones, and those beyond the
 // bounds, are summed up: one record for each courier, outcome, code and reason in
@@ -29,7 +29,7 @@ type IngestionRecord struct {
 	ID      string        `json:"id"`                // see [IngestionID]
 	Courier string        `json:"courier,omitempty"` // empty when the request named none of ours
 	Outcome IntakeOutcome `json:"outcome"`
-	Count   int64         `json:"count"` // requests that it stands for
+	Count   int64         `json:"count"` // requests that it counts
 	Bytes   int64         `json:"bytes"` // of their bodies
 	At      time.Time     `json:"at"`    // of the first of them
 	Until   time.Time     `json:"until"` // of the last of them
@@ -37,7 +37,7 @@ type IngestionRecord struct {
 	// Why a request was refused, or would have been.
 	Code   Code   `json:"errorCode,omitempty"`
 	Reason string `json:"reason,omitempty"` // kind of signature failure, such as "mismatch"
-	Detail string `json:"detail,omitempty"` // as the sender was told
+	Detail string `json:"detail,omitempty"` // as in the answer
 
 	// What follows is of a single request.
 	Status  int              `json:"status,omitempty"`  // that was answered
@@ -51,7 +51,7 @@ type IngestionRecord struct {
 	TakenBy  string    `json:"takenBy,omitempty"`  // id of the secret that proved it, or [KeyIDOperator]
 }
 
-// Single reports whether the record tells of one request and holds it.
+// Single reports whether the record is of one request and holds it.
 func (r *IngestionRecord) Single() bool { return r.Request != nil }
 
 // CapturedRequest is a request as it was sent, less what is secret in it.
@@ -63,7 +63,7 @@ type CapturedRequest struct {
 	Body    []byte           `json:"body"`    // at most as much as the bounds allow
 	// BodyBytes is the size of the whole body, more than len(Body) when it was cut.
 	BodyBytes int `json:"bodyBytes"`
-	// Redacted tells that a credential was taken out of the headers or the query,
+	// Redacted says that a credential was taken out of the headers or the query,
 	// so that the request no longer proves who sent it.
 	Redacted bool `json:"redacted,omitempty"`
 }

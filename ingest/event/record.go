@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Status is where an event stands in the ledger.
+// Status is the state of an event in the ledger.
 type Status string
 
 // The statuses. Processed and DeadLettered are terminal, until a replay of a dead
@@ -93,6 +93,6 @@ type StoreCounts struct {
 	Records     map[Status]int64       `json:"events"`
 	DeadLetters map[ReviewStatus]int64 `json:"deadLetters"`
 	Shipments   int64                  `json:"shipments"`
-	// Ingestions counts records, not the requests that they stand for.
+	// Ingestions counts records, not the requests in them.
 	Ingestions map[IntakeOutcome]int64 `json:"ingestions"`
 }

@@ -26,7 +26,7 @@ const (
 )
 
 // States lists the vocabulary by rank: of two events at the same instant, the
-// one whose state stands later here is the newer.
+// one whose state is later here is the newer.
 var States = []State{
 	StateUnknown, StatePending, StateInfoReceived, StateInTransit, StateOutForDelivery,
 	StateAttemptFailed, StateAvailableForPickup, StateException,
@@ -62,7 +62,7 @@ func (s State) Terminal() bool {
 }
 
 // ShipmentRef names a shipment. Couriers' numbers are neither unique across
-// couriers nor for ever, so the courier is part of the name.
+// couriers nor over time, so the courier is part of the name.
 type ShipmentRef struct {
 	Courier string `json:"courier"`
 	ID      string `json:"shipmentId"`
@@ -81,7 +81,7 @@ type Checkpoint struct {
 	At      time.Time `json:"occurredAt"`
 	State   State     `json:"state"`
 	Status  string    `json:"rawStatus,omitempty"` // as the courier wrote it
-	Key     string    `json:"idempotencyKey"`      // of the event that told it, the first by name of several pushes
+	Key     string    `json:"idempotencyKey"`      // of the event that has it, the first by name of several pushes
 	EventID string    `json:"eventId"`
 	Type    string    `json:"eventType,omitempty"`
 }

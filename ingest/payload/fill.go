@@ -1,4 +1,4 @@
-package event
+package payload
 
 import (
 	"strconv"
@@ -6,14 +6,16 @@ import (
 	"time"
 	"unicode"
 	"unsafe"
+
+	"github.com/fincart/courier-gateway/ingest/event"
 )
 
-// fill fills the event from the notes.
-func (m *reading) fill() {
+// fill fills the event from the values that value has recorded.
+func (m *decoding) fill() {
 	p, e := m.plan, m.event
 	if p.list != nil {
 		if c := m.kinds[p.list.node.id]; c != 0 && c != 'n' && c != '[' {
-			m.blameKind(p.list.node, "an array")
+			m.wrongKind(p.list.node, "an array")
 		}
 	}
 	if !m.queued {
@@ -21,37 +23,37 @@ func (m *reading) fill() {
 		e.Key = e.ID
 	}
 	m.text(&p.kind, true, &e.Type)
-	m.occurred()
+	m.fillTime()
 	m.text(&p.source, false, &e.Source)
 	if !m.queued && len(p.key.alternatives) > 0 {
 		m.text(&p.key, true, &e.Key)
 	}
 	m.text(&p.shipment, true, &e.ShipmentID)
 	m.text(&p.order, false, &e.OrderID)
-	m.told()
+	m.fillStatus()
 	if m.queued {
 		m.single()
 	}
 }
 
-// single finds fault with elements that nobody reads.
-func (m *reading) single() {
+// single adds a fault for each element that is there and not read.
+func (m *decoding) single() {
 	for _, n := range m.plan.extra {
 		if c := m.kinds[n.id]; c != 0 && c != 'n' {
-			m.blame(n, "is not read: an event tells of one shipment, and this is another")
+			m.faultOn(n, "is not read: an event is about one shipment, and this is another")
 		}
 	}
 }
 
 // clockTime reads the time of the first template that can be filled. When that is
 // no time, it says so.
-func (m *reading) clockTime(c *clock) (at time.Time, got found) {
+func (m *decoding) clockTime(c *clock) (at time.Time, got found) {
 	for i := range c.from {
 		t := &c.from[i]
 		var room [64]byte
 		b, one := m.join(room[:0], t)
 		if one == wrong {
-			m.blameParts(t, wrong)
+			m.faultParts(t, wrong)
 			return at, wrong
 		}
 		got = max(got, one)
@@ -72,10 +74,10 @@ func (m *reading) clockTime(c *clock) (at time.Time, got found) {
 	return at, got
 }
 
-// occurred fills the event's time.
-func (m *reading) occurred() {
+// fillTime fills the event's time.
+func (m *decoding) fillTime() {
 	at, got := m.clockTime(&m.plan.time)
-	latest := m.newest(func(*Moment) bool { return true })
+	latest := m.newest(func(*event.Moment) bool { return true })
 	switch {
 	case got >= wrong:
 		m.event.OccurredAt = at
@@ -86,32 +88,32 @@ func (m *reading) occurred() {
 	case len(m.plan.time.from) > 0:
 		m.missing(m.plan.time.from, got)
 	case m.plan.list != nil:
-		m.blame(m.plan.list.node, "tells no time")
+		m.faultOn(m.plan.list.node, "has no time")
 	default:
-		m.fault("$", "tells no time")
+		m.fault("$", "has no time")
 	}
 }
 
-// told fills the event's status, and adds it to the checkpoints when they tell
-// something else.
-func (m *reading) told() {
+// fillStatus fills the event's status, and adds it to the checkpoints when their
+// newest status is another.
+func (m *decoding) fillStatus() {
 	e := m.event
 	m.readStatus(&m.plan.status, &e.Status, &e.State)
-	latest := m.newest(func(c *Moment) bool { return c.State != "" })
+	latest := m.newest(func(c *event.Moment) bool { return c.State != "" })
 	switch {
 	case len(e.Checkpoints) == 0:
 	case e.State == "" && latest != nil:
 		e.Status, e.State = latest.Status, latest.State
-	case e.State == "" || e.State == StateUnknown:
+	case e.State == "" || e.State == event.StateUnknown:
 	case latest == nil || latest.State != e.State:
-		e.Checkpoints = append(e.Checkpoints, Moment{At: e.OccurredAt, State: e.State, Status: e.Status})
+		e.Checkpoints = append(e.Checkpoints, event.Moment{At: e.OccurredAt, State: e.State, Status: e.Status})
 	}
 }
 
-func (m *reading) readStatus(s *report, to *string, state *State) {
+func (m *decoding) readStatus(s *report, to *string, state *event.State) {
 	text, t, got := m.first(s.status)
 	if got == wrong {
-		m.blameParts(t, wrong)
+		m.faultParts(t, wrong)
 	}
 	if got != filled {
 		return
@@ -136,12 +138,12 @@ func spaceForControl(r rune) rune {
 
 // listed returns the first of the substatuses that the table lists with status; "" when
 // it lists none of them.
-func (m *reading) listed(s *report, status string) string {
+func (m *decoding) listed(s *report, status string) string {
 	for i := range s.substatus {
 		t := &s.substatus[i]
 		sub, got := m.fillIn(t)
 		if got == wrong {
-			m.blameParts(t, wrong)
+			m.faultParts(t, wrong)
 			return ""
 		}
 		if got == filled && s.states.lists(status, sub) {
@@ -151,11 +153,11 @@ func (m *reading) listed(s *report, status string) string {
 	return ""
 }
 
-// addCheckpoint adds what an element of the list tells.
-func (m *reading) addCheckpoint(l *list) {
+// addCheckpoint adds the checkpoint of an element of the list.
+func (m *decoding) addCheckpoint(l *list) {
 	if c := m.kinds[l.element.id]; !l.element.fits(c) {
 		if c != 'n' {
-			m.blameKind(l.element, l.element.wants())
+			m.wrongKind(l.element, l.element.wants())
 		}
 		return
 	}
@@ -163,14 +165,14 @@ func (m *reading) addCheckpoint(l *list) {
 	if got != filled {
 		return
 	}
-	c := Moment{At: at}
+	c := event.Moment{At: at}
 	m.readStatus(&l.status, &c.Status, &c.State)
 	m.event.Checkpoints = append(m.event.Checkpoints, c)
 }
 
 // newest returns the newest checkpoint of those that count, by rank at the same
 // instant; nil when none counts.
-func (m *reading) newest(counts func(*Moment) bool) (newest *Moment) {
+func (m *decoding) newest(counts func(*event.Moment) bool) (newest *event.Moment) {
 	for i := range m.event.Checkpoints {
 		c := &m.event.Checkpoints[i]
 		if !counts(c) {

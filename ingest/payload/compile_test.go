@@ -1,10 +1,12 @@
-package event
+package payload
 
 import (
 	"errors"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/fincart/courier-gateway/ingest/event"
 )
 
 func TestNewDecoderReportsEveryFault(t *testing.T) {
@@ -17,11 +19,11 @@ func TestNewDecoderReportsEveryFault(t *testing.T) {
 	}{
 		{"next to nothing", Mapping{OrderID: []string{"{o}"}}, []string{
 			"event_id: is needed, or else idempotency_key", "shipment_id: is needed",
-			"time.from: is needed, unless checkpoints tell the time or time.received lets the moment of receipt stand in"}},
+			"time.from: is needed, unless checkpoints have the time or time.received allows the time of receipt in its place"}},
 		{"everything at once", Mapping{
 			Key: []string{"id", "{a..b}"}, ShipmentID: []string{"{header:x}"}, Type: []string{""}, Source: []string{"a\nb"}, OrderID: []string{"{sha256:body}"},
 			Time:   TimeMapping{From: []string{"{t"}, Formats: []string{"unix", "hh:mm"}, Zone: "Mars/Olympus"},
-			Status: []string{"x}y"}, States: map[State][]string{"lost": {"l"}, StateInTransit: {"T", ""}, StateDelivered: {"t"}},
+			Status: []string{"x}y"}, States: map[event.State][]string{"lost": {"l"}, event.StateInTransit: {"T", ""}, event.StateDelivered: {"t"}},
 			Checkpoints: CheckpointMapping{Path: "{log}"},
 		}, []string{
 			`idempotency_key[0]: "id" is the same for every event; a member is named as in {id}`,
@@ -44,7 +46,7 @@ func TestNewDecoderReportsEveryFault(t *testing.T) {
 			m.Checkpoints = CheckpointMapping{Path: "log", Time: TimeMapping{Received: true, Zone: "Local"}, Substatus: []string{"{header:x}"}}
 		}), []string{
 			"checkpoints.time.zone: \"Local\" is neither a time zone that is known here nor an offset such as +05:30",
-			"checkpoints.time.from: is needed", "checkpoints.time.received: a checkpoint's time must stand in the body",
+			"checkpoints.time.from: is needed", "checkpoints.time.received: a checkpoint's time must be in the body",
 			"checkpoints.substatus: {header:x} can be used for event_id and idempotency_key only",
 			"checkpoints.status: is needed for substatus and states"}},
 		{"substatus alone", small(func(m *Mapping) { m.Status, m.Substatus = nil, []string{"{s}"} }), []string{"status: is needed for substatus and states"}},
@@ -70,7 +72,7 @@ func TestNewDecoderReportsEveryFault(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			d, err := NewDecoder(tc.mapping)
-			invalid, ok := errors.AsType[MappingError](err)
+			invalid, ok := errors.AsType[event.Faults](err)
 			if d != nil || !ok || !slices.Equal(texts(invalid), tc.want) {
 				t.Errorf("got\n  %s\nwant\n  %s", strings.Join(texts(invalid), "\n  "), strings.Join(tc.want, "\n  "))
 			}
@@ -78,7 +80,7 @@ func TestNewDecoderReportsEveryFault(t *testing.T) {
 	}
 }
 
-func TestMappingErrorNamesEachKey(t *testing.T) {
+func TestCompileErrorNamesEachKey(t *testing.T) {
 	t.Parallel()
 	_, err := NewDecoder(Mapping{EventID: []string{"{id}"}, ShipmentID: []string{"{n}"}, Time: TimeMapping{From: []string{"{t}"}, Zone: "x", Formats: []string{"y"}}})
 	if err == nil || !strings.HasPrefix(err.Error(), "time.zone: ") || !strings.Contains(err.Error(), "; time.formats[0]: ") {

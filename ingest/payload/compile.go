@@ -1,25 +1,14 @@
-package event
+package payload
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/fincart/courier-gateway/ingest/event"
 )
 
-// MappingError is the error of a mapping: everything that is wrong with it. The
-// paths are those of the mapping's keys, as in "checkpoints.time.zone".
-type MappingError []Fault
-
-func (e MappingError) Error() string {
-	lines := make([]string, len(e))
-	for i, f := range e {
-		lines[i] = f.Path + ": " + f.Message
-	}
-	return strings.Join(lines, "; ")
-}
-
-// NewDecoder compiles a mapping. Its error is a [MappingError], which lists every
-// fault.
+// NewDecoder compiles a mapping. Its error is [event.Faults]: everything that is
+// wrong with the mapping, by the paths of its keys, as in "checkpoints.time.zone".
 func NewDecoder(m Mapping) (*Decoder, error) {
 	if m.zero() {
 		return &Decoder{}, nil
@@ -48,13 +37,13 @@ func NewDecoder(m Mapping) (*Decoder, error) {
 	d.extra = c.extra(m.Single)
 	d.list = c.list(&m, d.status.states)
 	if len(m.Time.From) == 0 && !m.Time.Received && d.list == nil {
-		c.fault("time.from", "is needed, unless checkpoints tell the time or time.received lets the moment of receipt stand in")
+		c.fault("time.from", "is needed, unless checkpoints have the time or time.received allows the time of receipt in its place")
 	}
 	if c.nodes > maxNodes {
 		c.fault("$", "the paths go through %d members and elements, no more than %d are possible", c.nodes, maxNodes)
 	}
-	if len(c.faults) > 0 {
-		return nil, c.faults
+	if err := c.faults.Err(); err != nil {
+		return nil, err
 	}
 	return d, nil
 }
@@ -90,7 +79,7 @@ const (
 	anyScalar                  // true and false too
 )
 
-// field is where one member of an event stands.
+// field is the place of one member of an event.
 type field struct {
 	alternatives []template
 	member       member // whose rules the text must keep
@@ -112,13 +101,13 @@ type part struct {
 }
 
 type compiler struct {
-	faults MappingError
+	faults event.Faults
 	into   *node // the root that paths start from
 	nodes  int   // made so far
 }
 
 func (c *compiler) fault(key, format string, args ...any) {
-	c.faults = append(c.faults, Fault{Path: key, Message: fmt.Sprintf(format, args...)})
+	c.faults.Check(false, key, format, args...)
 }
 
 func (c *compiler) field(key string, templates []string, m member, u use) field {
@@ -174,7 +163,7 @@ func (c *compiler) template(key, text string, u use) template {
 	return t
 }
 
-// placeholder returns where the closing brace of a placeholder stands, not minding
+// placeholder returns the index of the closing brace of a placeholder, leaving out
 // those between quotes; the length of s when there is none.
 func placeholder(s string) int {
 	quote := byte(0)
@@ -263,7 +252,7 @@ func (c *compiler) list(m *Mapping, states states) *list {
 		c.fault("checkpoints.time.from", "is needed")
 	}
 	if from.Time.Received {
-		c.fault("checkpoints.time.received", "a checkpoint's time must stand in the body")
+		c.fault("checkpoints.time.received", "a checkpoint's time must be in the body")
 	}
 	l.status = c.report("checkpoints.", from.Status, from.Substatus, from.States, states)
 	l.to = c.nodes

@@ -1,4 +1,4 @@
-package event
+package payload
 
 import (
 	"bytes"
@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/jsontext"
 )
 
 const goodBody = `{"eventId":"evt_123","eventType":"shipment.status.updated","occurredAt":"2026-02-26T12:00:00Z",
@@ -17,11 +20,11 @@ const goodBody = `{"eventId":"evt_123","eventType":"shipment.status.updated","oc
 
 func TestDecode(t *testing.T) {
 	t.Parallel()
-	var e Event
-	if faults := e.Decode([]byte(goodBody), nil); len(faults) != 0 {
+	var e event.Event
+	if faults := DecodeCanonical([]byte(goodBody), &e, nil); len(faults) != 0 {
 		t.Fatalf("faults in a good body: %v", faults)
 	}
-	want := Event{
+	want := event.Event{
 		ID: "evt_123", Type: "shipment.status.updated", OccurredAt: time.Date(2026, 2, 26, 12, 0, 0, 0, time.UTC),
 		Source: "courier-x", Key: "courier-x:evt_123", ShipmentID: "shp_456", OrderID: "ord_789", Status: "out_for_delivery",
 	}
@@ -38,14 +41,14 @@ func TestDecodeAcceptsOptionalMembers(t *testing.T) {
 		{"empty", `{"shipmentId":"s","orderId":"","status":""}`, "", ""},
 		{"status with white space", `{"shipmentId":"s","status":" Out for Delivery "}`, "", " Out for Delivery "},
 		{"escapes", `{"shipmentId":"s","orderId":"\u0041\ud83d\udce6\/\"\\","st\u0061tus":"x"}`, `A📦/"\`, "x"},
-		{"doubled members that nobody reads", `{"shipmentId":"s","x":1,"x":2}`, "", ""},
+		{"doubled members that are not read", `{"shipmentId":"s","x":1,"x":2}`, "", ""},
 		{"same names elsewhere", `{"shipmentId":"s","nested":{"shipmentId":1,"status":[]}}`, "", ""},
 		{"huge numbers", `{"shipmentId":"s","n":-1e999999,"m":123456789012345678901234567890.5E-7}`, "", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			var e Event
-			if faults := e.Decode(withPayload(tc.payload), nil); len(faults) != 0 {
+			var e event.Event
+			if faults := DecodeCanonical(withPayload(tc.payload), &e, nil); len(faults) != 0 {
 				t.Fatalf("faults: %v", faults)
 			}
 			if e.OrderID != tc.order || e.Status != tc.status {
@@ -117,8 +120,8 @@ func TestDecodeReportsEveryFault(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			var e Event
-			got := texts(e.Decode([]byte(tc.body), nil))
+			var e event.Event
+			got := texts(DecodeCanonical([]byte(tc.body), &e, nil))
 			if !slices.Equal(got, tc.want) {
 				t.Errorf("got faults\n  %s\nwant\n  %s", strings.Join(got, "\n  "), strings.Join(tc.want, "\n  "))
 			}
@@ -126,7 +129,7 @@ func TestDecodeReportsEveryFault(t *testing.T) {
 	}
 }
 
-func texts(faults []Fault) []string {
+func texts(faults event.Faults) []string {
 	var out []string
 	for _, f := range faults {
 		out = append(out, f.Path+": "+f.Message)
@@ -167,15 +170,15 @@ func TestDecodeSyntax(t *testing.T) {
 		{"invalid UTF-8", "{\"a\":\"12345678\xff\"}", "expected valid UTF-8 at byte 14"},
 		{"surrogate in UTF-8", "{\"a\":\"\xed\xa0\xbd\"}", "expected valid UTF-8 at byte 6"},
 		{"overlong UTF-8", "{\"a\":\"\xc0\xaf\"}", "expected valid UTF-8 at byte 6"},
-		{"deep array", `{"a":` + nested(MaxDepth) + `}`, "expected no more than 64 levels of nesting at byte 68"},
+		{"deep array", `{"a":` + nested(jsontext.MaxDepth) + `}`, "expected no more than 64 levels of nesting at byte 68"},
 		{"depth bomb", strings.Repeat(`{"a":`, 1<<16), "expected no more than 64 levels of nesting at byte 320"},
 		{"array bomb", strings.Repeat(`[`, 1<<20), "expected no more than 64 levels of nesting at byte 64"},
 		{"broken behind faults", `{"eventId":1,"source":2,`, "expected a member name in double quotes at byte 24, where the body ends"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			var e Event
-			faults := e.Decode([]byte(tc.body), []Fault{{Path: "kept"}})
+			var e event.Event
+			faults := DecodeCanonical([]byte(tc.body), &e, event.Faults{{Path: "kept"}})
 			if len(faults) != 2 || faults[0].Path != "kept" {
 				t.Fatalf("got %v, want the fault there was and one more", faults)
 			}
@@ -184,8 +187,8 @@ func TestDecodeSyntax(t *testing.T) {
 			}
 		})
 	}
-	var e Event
-	if faults := e.Decode(withPayload(`{"shipmentId":"s","deep":`+nested(MaxDepth-2)+`}`), nil); len(faults) != 0 {
+	var e event.Event
+	if faults := DecodeCanonical(withPayload(`{"shipmentId":"s","deep":`+nested(jsontext.MaxDepth-2)+`}`), &e, nil); len(faults) != 0 {
 		t.Errorf("nesting at the limit is refused: %v", faults)
 	}
 }
@@ -193,8 +196,8 @@ func TestDecodeSyntax(t *testing.T) {
 func TestDecodeSharesTheBody(t *testing.T) {
 	t.Parallel()
 	body := withPayload(`{"shipmentId":"shp"}`)
-	var e Event
-	e.Decode(body, nil)
+	var e event.Event
+	DecodeCanonical(body, &e, nil)
 	kept := e.Clone()
 	copy(body[bytes.Index(body, []byte("shp")):], "xyz")
 	if e.ShipmentID != "xyz" || kept.ShipmentID != "shp" {
@@ -206,10 +209,10 @@ func BenchmarkDecode(b *testing.B) {
 	body := []byte(goodBody)
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
-	var e Event
-	var faults []Fault
+	var e event.Event
+	var faults event.Faults
 	for b.Loop() {
-		if faults = e.Decode(body, faults[:0]); len(faults) != 0 {
+		if faults = DecodeCanonical(body, &e, faults[:0]); len(faults) != 0 {
 			b.Fatal(faults)
 		}
 	}
@@ -230,8 +233,8 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		before := bytes.Clone(body)
-		var e Event
-		faults := e.Decode(body, nil)
+		var e event.Event
+		faults := DecodeCanonical(body, &e, nil)
 		if !bytes.Equal(body, before) {
 			t.Fatal("Decode changed the body")
 		}
@@ -254,7 +257,7 @@ func stricter(body []byte, message string) bool {
 	case strings.Contains(message, "UTF-8"):
 		return !utf8.Valid(body)
 	case strings.Contains(message, "nesting"):
-		return bytes.Count(body, []byte("{"))+bytes.Count(body, []byte("[")) > MaxDepth
+		return bytes.Count(body, []byte("{"))+bytes.Count(body, []byte("[")) > jsontext.MaxDepth
 	case strings.Contains(message, "surrogate"):
 		// encoding/json puts the replacement character in the place of half a pair.
 		var v any
@@ -266,7 +269,7 @@ func stricter(body []byte, message string) bool {
 	}
 }
 
-func compare(t *testing.T, body []byte, e Event) {
+func compare(t *testing.T, body []byte, e event.Event) {
 	t.Helper()
 	var doc map[string]any
 	if err := json.Unmarshal(body, &doc); err != nil {

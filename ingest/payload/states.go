@@ -1,4 +1,4 @@
-package event
+package payload
 
 import (
 	"maps"
@@ -6,19 +6,21 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/fincart/courier-gateway/ingest/event"
 )
 
-// report is where a sender's status stands, and what it means.
+// report is where a sender's status is, and what it means.
 type report struct {
 	status, substatus []template
 	states            states
 }
 
 // states maps a sender's statuses, and "status/substatus", both folded, onto ours.
-type states map[string]State
+type states map[string]event.State
 
 // report compiles a report; otherwise is the table used when it has none itself.
-func (c *compiler) report(prefix string, from, sub []string, table map[State][]string, otherwise states) report {
+func (c *compiler) report(prefix string, from, sub []string, table map[event.State][]string, otherwise states) report {
 	r := report{
 		status:    c.templates(prefix+"status", from, anyScalar),
 		substatus: c.templates(prefix+"substatus", sub, anyScalar),
@@ -33,9 +35,9 @@ func (c *compiler) report(prefix string, from, sub []string, table map[State][]s
 	return r
 }
 
-func (c *compiler) states(key string, table map[State][]string) states {
+func (c *compiler) states(key string, table map[event.State][]string) states {
 	out := make(states, len(table))
-	for _, state := range States {
+	for _, state := range event.States {
 		for _, status := range table[state] {
 			folded := string(appendFolded(nil, status))
 			switch other, twice := out[folded]; {
@@ -50,7 +52,7 @@ func (c *compiler) states(key string, table map[State][]string) states {
 	}
 	for _, state := range slices.Sorted(maps.Keys(table)) {
 		if state.Rank() < 0 {
-			c.fault(key+"."+string(state), "is none of %v", States)
+			c.fault(key+"."+string(state), "is none of %v", event.States)
 		}
 	}
 	return out
@@ -65,9 +67,9 @@ func (s states) lists(status, substatus string) bool {
 
 // of returns what a sender's status means. It does not allocate for texts of
 // usual length.
-func (s states) of(status, substatus string) State {
+func (s states) of(status, substatus string) event.State {
 	if len(s) == 0 {
-		return ParseState(status)
+		return event.ParseState(status)
 	}
 	var room [128]byte
 	if substatus != "" {
@@ -78,7 +80,7 @@ func (s states) of(status, substatus string) State {
 	if state, ok := s[string(appendFolded(room[:0], status))]; ok {
 		return state
 	}
-	return StateUnknown
+	return event.StateUnknown
 }
 
 // appendPair appends status and substatus as the table has them.

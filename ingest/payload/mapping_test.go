@@ -1,4 +1,4 @@
-package event
+package payload
 
 import (
 	"bytes"
@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/fincart/courier-gateway/ingest/event"
 )
 
 // small returns a mapping of few members, changed by the given functions.
@@ -22,16 +24,16 @@ func small(changes ...func(*Mapping)) Mapping {
 
 func TestZeroMappingIsCanonical(t *testing.T) {
 	t.Parallel()
-	var want Event
-	want.Decode([]byte(goodBody), nil)
-	for name, d := range map[string]*Decoder{"nil": nil, "zero": mustDecoder(t, Mapping{}), "empty lists": mustDecoder(t, Mapping{EventID: []string{}, States: map[State][]string{}})} {
-		var e Event
+	var want event.Event
+	DecodeCanonical([]byte(goodBody), &want, nil)
+	for name, d := range map[string]*Decoder{"nil": nil, "zero": mustDecoder(t, Mapping{}), "empty lists": mustDecoder(t, Mapping{EventID: []string{}, States: map[event.State][]string{}})} {
+		var e event.Event
 		if faults := d.Decode(Input{Body: []byte(goodBody)}, &e, nil); len(faults) > 0 || !reflect.DeepEqual(e, want) {
 			t.Errorf("%s: got %+v and %v, want %+v", name, e, faults, want)
 		}
-		env := Envelope{Body: []byte(goodBody), EventID: "told", Key: "by the envelope"}
+		env := event.Envelope{Body: []byte(goodBody), EventID: "named", Key: "by the envelope"}
 		faults := d.DecodeQueued(&env, &e, nil)
-		if len(faults) > 0 || e.ID != "told" || e.Key != "by the envelope" || e.ShipmentID != want.ShipmentID {
+		if len(faults) > 0 || e.ID != "named" || e.Key != "by the envelope" || e.ShipmentID != want.ShipmentID {
 			t.Errorf("%s, queued: got %+v and %v", name, e, faults)
 		}
 	}
@@ -54,7 +56,7 @@ func TestMappedPlaces(t *testing.T) {
 		{"from the root", with("{$.id}"), `{"id":"a",` + rest, nil, "a"},
 		{"escapes", with("{id}"), `{"i\u0064":"\u0061/\"",` + rest, nil, `a/"`},
 		{"integer", with("{id}"), `{"id":9007199254740993,` + rest, nil, "9007199254740993"},
-		{"number as it stands", with("{id}"), `{"id":-1.50e+02,` + rest, nil, "-1.50e+02"},
+		{"number as it is written", with("{id}"), `{"id":-1.50e+02,` + rest, nil, "-1.50e+02"},
 		{"element", with("{ids[1]}"), `{"ids":["a","b","c"],` + rest, nil, "b"},
 		{"last element", with("{ids[-1].x}"), `{"ids":[{"x":"a"},{"x":"b","y":[{}]}],` + rest, nil, "b"},
 		{"last and first of one element", with("{ids[-1]}+{ids[0]}"), `{"ids":["a"],` + rest, nil, "a+a"},
@@ -70,11 +72,11 @@ func TestMappedPlaces(t *testing.T) {
 		{"below a text", with("{deep.id}", "{deep}"), `{"deep":"i",` + rest, nil, "i"},
 		{"object or text", with("{deep.id}", "{deep}"), `{"deep":{"id":"i"},` + rest, nil, "i"},
 		{"beyond the end", with("{ids[3]}", "{id}"), `{"ids":[],"id":"i",` + rest, nil, "i"},
-		{"hash of the body", with("{sha256:body}"), `{` + rest, nil, BodyHash([]byte(`{` + rest))},
+		{"hash of the body", with("{sha256:body}"), `{` + rest, nil, event.BodyHash([]byte(`{` + rest))},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			var e Event
+			var e event.Event
 			faults := mustDecoder(t, tc.mapping).Decode(Input{Body: []byte(tc.body), Headers: tc.headers}, &e, nil)
 			if len(faults) > 0 || e.ID != tc.want || e.Key != tc.want {
 				t.Errorf("got id %q, key %q and faults %v, want %q", e.ID, e.Key, faults, tc.want)
@@ -86,7 +88,7 @@ func TestMappedPlaces(t *testing.T) {
 func TestMappedRoot(t *testing.T) {
 	t.Parallel()
 	d := mustDecoder(t, Mapping{EventID: []string{"{[0].id}"}, ShipmentID: []string{"{$[0].n}"}, Time: TimeMapping{From: []string{"{[-1].at}"}}})
-	var e Event
+	var e event.Event
 	faults := d.Decode(Input{Body: []byte(` [{"id":1,"n":2},{"at":"2026-03-02T12:00:00Z"}] `)}, &e, nil)
 	if len(faults) > 0 || e.ID != "1" || e.ShipmentID != "2" || !e.OccurredAt.Equal(at("2026-03-02T12:00:00Z")) {
 		t.Errorf("got %+v and %v", e, faults)
@@ -96,7 +98,7 @@ func TestMappedRoot(t *testing.T) {
 	}
 }
 
-// TestMappedSingle: what tells of more than is read is taken, and kept whole as a dead
+// TestMappedSingle: a body with more shipments than are read is taken, and kept whole as a dead
 // letter.
 func TestMappedSingle(t *testing.T) {
 	t.Parallel()
@@ -110,16 +112,16 @@ func TestMappedSingle(t *testing.T) {
 		`{"a":{"parcels":[` + first + `}]}}`:                      nil,
 		`{"a":{"parcels":[` + first + `},null]}}`:                 nil,
 		`{"a":{"parcels":[` + first + `,"of":[1]}]}}`:             nil,
-		`{"a":{"parcels":[` + first + `},{"n":"p2"}]}}`:           {"a.parcels[1]: is not read: an event tells of one shipment, and this is another"},
-		`{"a":{"parcels":[` + first + `},{"n":"p2"},{},"x"]}}`:    {"a.parcels[1]: is not read: an event tells of one shipment, and this is another"},
-		`{"a":{"parcels":[` + first + `,"of":["x",{"y":[1]}]}]}}`: {"a.parcels[0].of[1]: is not read: an event tells of one shipment, and this is another"},
+		`{"a":{"parcels":[` + first + `},{"n":"p2"}]}}`:           {"a.parcels[1]: is not read: an event is about one shipment, and this is another"},
+		`{"a":{"parcels":[` + first + `},{"n":"p2"},{},"x"]}}`:    {"a.parcels[1]: is not read: an event is about one shipment, and this is another"},
+		`{"a":{"parcels":[` + first + `,"of":["x",{"y":[1]}]}]}}`: {"a.parcels[0].of[1]: is not read: an event is about one shipment, and this is another"},
 	} {
-		var e Event
+		var e event.Event
 		in := Input{Body: []byte(body), Received: at("2026-03-04T12:00:00Z")}
 		if faults := d.Decode(in, &e, nil); len(faults) > 0 || e.ShipmentID != "p1" {
 			t.Errorf("the intake has %v against %s", faults, body)
 		}
-		env := &Envelope{EventID: e.ID, Key: e.Key, Body: in.Body, ReceivedAt: in.Received}
+		env := &event.Envelope{EventID: e.ID, Key: e.Key, Body: in.Body, ReceivedAt: in.Received}
 		if got := texts(d.DecodeQueued(env, &e, nil)); !slices.Equal(got, want) {
 			t.Errorf("the worker says of %s\n%v, want\n%v", body, got, want)
 		}
@@ -137,18 +139,18 @@ func TestMappedSubstatuses(t *testing.T) {
 	t.Parallel()
 	d := mustDecoder(t, small(func(m *Mapping) {
 		m.Status, m.Substatus = []string{"{s}"}, []string{"{code}", "{urgent}"}
-		m.States = map[State][]string{StateInTransit: {"T"}, StateAvailableForPickup: {"T/desk"}, StateAttemptFailed: {"T/true"}}
+		m.States = map[event.State][]string{event.StateInTransit: {"T"}, event.StateAvailableForPickup: {"T/desk"}, event.StateAttemptFailed: {"T/true"}}
 	}))
-	for more, want := range map[string]State{
-		`"s":"T"`:                                 StateInTransit,
-		`"s":"T","code":"desk"`:                   StateAvailableForPickup,
-		`"s":"T","code":"Desk","urgent":true`:     StateAvailableForPickup,
-		`"s":"T","code":"lost","urgent":true`:     StateAttemptFailed,
-		`"s":"T","code":"lost","urgent":false`:    StateInTransit,
-		`"s":"T","code":null,"urgent":true`:       StateAttemptFailed,
-		`"s":"other","code":"desk","urgent":true`: StateUnknown,
+	for more, want := range map[string]event.State{
+		`"s":"T"`:                                 event.StateInTransit,
+		`"s":"T","code":"desk"`:                   event.StateAvailableForPickup,
+		`"s":"T","code":"Desk","urgent":true`:     event.StateAvailableForPickup,
+		`"s":"T","code":"lost","urgent":true`:     event.StateAttemptFailed,
+		`"s":"T","code":"lost","urgent":false`:    event.StateInTransit,
+		`"s":"T","code":null,"urgent":true`:       event.StateAttemptFailed,
+		`"s":"other","code":"desk","urgent":true`: event.StateUnknown,
 	} {
-		var e Event
+		var e event.Event
 		body := `{"id":"a","at":"2026-03-02T12:00:00Z","data":{"parcel":{"number":"n"}},` + more + `}`
 		if faults := d.Decode(Input{Body: []byte(body)}, &e, nil); len(faults) > 0 || e.State != want {
 			t.Errorf("%s: state %q and faults %v, want %q", more, e.State, faults, want)
@@ -191,7 +193,7 @@ func TestMappedFaults(t *testing.T) {
 		{"tripled, reported once", small(), `{"id":"a","id":[],"id":"b",` + good + `}`, []string{"id: appears more than once"}},
 		{"doubled above", small(), `{"id":"a","data":{"parcel":{"number":"x"}},` + good + `}`, []string{"data: appears more than once"}},
 		{"doubled by an escape", small(), `{"id":"a","\u0069d":"b",` + good + `}`, []string{"id: appears more than once"}},
-		{"doubled where nobody reads", small(), `{"id":"a","x":1,"x":2,` + good + `}`, nil},
+		{"doubled where nothing is read", small(), `{"id":"a","x":1,"x":2,` + good + `}`, nil},
 		{"every alternative missing", small(func(m *Mapping) { m.EventID = []string{"{a.b}", "{c}-{d}", "{header:x-id}"} }), `{` + good + `}`,
 			[]string{"a.b: is missing, and so is c+d, header:x-id"}},
 		{"an alternative that is wrong", small(func(m *Mapping) { m.EventID = []string{"{no}", "{id}", "{n}"} }), `{"id":{},"n":1,` + good + `}`,
@@ -205,7 +207,7 @@ func TestMappedFaults(t *testing.T) {
 			[]string{"id+n: must not be longer than 256 bytes"}},
 		{"checkpoints that are none", small(pushed), `{"id":"a","data":{"parcel":{"number":"n"},"log":{}}}`,
 			[]string{"data.log: must be an array, is an object"}},
-		{"no checkpoint", small(pushed), `{"id":"a","data":{"parcel":{"number":"n"},"log":[null]}}`, []string{"data.log: tells no time"}},
+		{"no checkpoint", small(pushed), `{"id":"a","data":{"parcel":{"number":"n"},"log":[null]}}`, []string{"data.log: has no time"}},
 		{"faults in checkpoints", small(pushed),
 			`{"id":"a","data":{"parcel":{"number":"n"},"log":[{"t":"2026-03-02T12:00:00Z","s":{"code":{}}},5,{"t":"x"},{"t":[]},{"s":1},{"t":"2026-03-02T12:00:00Z","s":{"code":1,"code":2}}]}}`,
 			[]string{"data.log[0].s.code: must be a string, a number or a boolean, is an object", "data.log[1]: must be an object, is a number",
@@ -213,8 +215,8 @@ func TestMappedFaults(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			var e Event
-			got := mustDecoder(t, tc.mapping).Decode(Input{Body: []byte(tc.body)}, &e, []Fault{{Path: "kept"}})
+			var e event.Event
+			got := mustDecoder(t, tc.mapping).Decode(Input{Body: []byte(tc.body)}, &e, event.Faults{{Path: "kept"}})
 			if len(got) == 0 || got[0].Path != "kept" || !slices.Equal(texts(got[1:]), tc.want) {
 				t.Errorf("got faults\n  %s\nwant\n  %s", strings.Join(texts(got), "\n  "), strings.Join(tc.want, "\n  "))
 			}
@@ -234,7 +236,7 @@ func TestMappedTextsAreTrimmed(t *testing.T) {
 		{`" "`, `""`, "", ""},
 		{`null`, `null`, "", ""},
 	} {
-		var e Event
+		var e event.Event
 		body := `{"id":" a ","order":` + tc.order + `,"from":` + tc.from + `,"at":"2026-03-02T12:00:00Z","data":{"parcel":{"number":"n "}}}`
 		faults := d.Decode(Input{Body: []byte(body)}, &e, nil)
 		if len(faults) > 0 || e.ID != "a" || e.ShipmentID != "n" || e.OrderID != tc.wantOrder || e.Source != tc.wantFrom {
@@ -249,8 +251,8 @@ func TestMappedFaultsAndCheckpointsAreBounded(t *testing.T) {
 	body := func(element string, n int) []byte {
 		return []byte(`{"id":"p","number":"n","date":"20260226","time":"120000","history":[` + strings.Repeat(element+",", n-1) + element + `]}`)
 	}
-	var e Event
-	if faults := d.Decode(Input{Body: body(`1`, MaxCheckpoints)}, &e, []Fault{{Path: "kept"}}); len(faults) != 1+maxFaults {
+	var e event.Event
+	if faults := d.Decode(Input{Body: body(`1`, MaxCheckpoints)}, &e, event.Faults{{Path: "kept"}}); len(faults) != 1+maxFaults {
 		t.Errorf("%d faults, want %d", len(faults), 1+maxFaults)
 	}
 	if faults := d.Decode(Input{Body: body(`{"at":"2026-02-26"}`, MaxCheckpoints)}, &e, nil); len(faults) > 0 || len(e.Checkpoints) != MaxCheckpoints {
@@ -271,7 +273,7 @@ func TestDoubtfulHeadersAreFaults(t *testing.T) {
 	t.Parallel()
 	d := mustDecoder(t, small(func(m *Mapping) { m.EventID = []string{"{header:x-id}", "{id}"} }))
 	for count := 1; count <= 2; count++ {
-		var e Event
+		var e event.Event
 		faults := d.Decode(Input{Body: []byte(`{"id":1,"at":"2026-03-02T12:00:00Z","data":{"parcel":{"number":"n"}}}`), Headers: manyHeaders{count}}, &e, nil)
 		if got := texts(faults); !slices.Equal(got, []string{"header:x-id: must be there once, in UTF-8"}) {
 			t.Errorf("%d headers: %v", count, got)
@@ -282,8 +284,8 @@ func TestDoubtfulHeadersAreFaults(t *testing.T) {
 func TestQueuedEventNeedsNoIdentityOfItsOwn(t *testing.T) {
 	t.Parallel()
 	d := mustDecoder(t, small(func(m *Mapping) { m.EventID, m.Key = []string{"{header:x-id}"}, []string{"{id}"} }))
-	env := Envelope{EventID: "e", Key: "k", Body: []byte(`{"at":"2026-03-02T12:00:00Z","data":{"parcel":{"number":"n"}}}`)}
-	var e Event
+	env := event.Envelope{EventID: "e", Key: "k", Body: []byte(`{"at":"2026-03-02T12:00:00Z","data":{"parcel":{"number":"n"}}}`)}
+	var e event.Event
 	if faults := d.DecodeQueued(&env, &e, nil); len(faults) > 0 || e.ID != "e" || e.Key != "k" || e.ShipmentID != "n" || e.Type != DefaultType {
 		t.Errorf("got %+v and %v", e, faults)
 	}
@@ -297,35 +299,35 @@ func TestMappedStatus(t *testing.T) {
 	t.Parallel()
 	table := func(m *Mapping) {
 		m.Substatus = []string{"{data.sub}"}
-		m.States = map[State][]string{
-			StateInTransit: {"In Transit", "Größe"}, StateAttemptFailed: {"in transit/TRUE", "in transit/3"}, StateDelivered: {" 45 "}, StateException: {"no"},
+		m.States = map[event.State][]string{
+			event.StateInTransit: {"In Transit", "Größe"}, event.StateAttemptFailed: {"in transit/TRUE", "in transit/3"}, event.StateDelivered: {" 45 "}, event.StateException: {"no"},
 		}
 	}
 	for _, tc := range []struct {
 		members string
 		mapping Mapping
 		status  string
-		state   State
+		state   event.State
 	}{
-		{`"status":"In Transit"`, small(table), "In Transit", StateInTransit},
-		{`"status":" iN tRANSIT "`, small(table), " iN tRANSIT ", StateInTransit},
-		{`"status":"GRÖßE"`, small(table), "GRÖßE", StateInTransit},
-		{`"status":"in transit","sub":true`, small(table), "in transit", StateAttemptFailed},
-		{`"status":"in transit","sub":3`, small(table), "in transit", StateAttemptFailed},
-		{`"status":"in transit","sub":"unheard of"`, small(table), "in transit", StateInTransit},
-		{`"status":45`, small(table), "45", StateDelivered},
-		{`"status":"delivered"`, small(table), "delivered", StateUnknown}, // only the table counts
-		{`"status":"` + strings.Repeat("x", 200) + `"`, small(table), strings.Repeat("x", 200), StateUnknown},
-		{`"status":"In\r\nTransit\u0085"`, small(table), "In  Transit", StateUnknown}, // line breaks become spaces
-		{`"status":"In\tTransit"`, small(table), "In Transit", StateInTransit},
+		{`"status":"In Transit"`, small(table), "In Transit", event.StateInTransit},
+		{`"status":" iN tRANSIT "`, small(table), " iN tRANSIT ", event.StateInTransit},
+		{`"status":"GRÖßE"`, small(table), "GRÖßE", event.StateInTransit},
+		{`"status":"in transit","sub":true`, small(table), "in transit", event.StateAttemptFailed},
+		{`"status":"in transit","sub":3`, small(table), "in transit", event.StateAttemptFailed},
+		{`"status":"in transit","sub":"unheard of"`, small(table), "in transit", event.StateInTransit},
+		{`"status":45`, small(table), "45", event.StateDelivered},
+		{`"status":"delivered"`, small(table), "delivered", event.StateUnknown}, // only the table counts
+		{`"status":"` + strings.Repeat("x", 200) + `"`, small(table), strings.Repeat("x", 200), event.StateUnknown},
+		{`"status":"In\r\nTransit\u0085"`, small(table), "In  Transit", event.StateUnknown}, // line breaks become spaces
+		{`"status":"In\tTransit"`, small(table), "In Transit", event.StateInTransit},
 		{`"status":"\n"`, small(table), "", ""},
 		{`"status":null`, small(table), "", ""},
 		{`"status":""`, small(table), "", ""},
 		{`"x":1`, small(table), "", ""},
-		{`"status":"Out-for delivery"`, small(), "Out-for delivery", StateOutForDelivery}, // no table: our own words
-		{`"status":"teleported"`, small(), "teleported", StateUnknown},
+		{`"status":"Out-for delivery"`, small(), "Out-for delivery", event.StateOutForDelivery}, // no table: our own words
+		{`"status":"teleported"`, small(), "teleported", event.StateUnknown},
 	} {
-		var e Event
+		var e event.Event
 		body := `{"id":"a","at":"2026-03-02T12:00:00Z","data":{"parcel":{"number":"n"},` + tc.members + `}}`
 		faults := mustDecoder(t, tc.mapping).Decode(Input{Body: []byte(body)}, &e, nil)
 		if len(faults) > 0 || e.Status != tc.status || e.State != tc.state {
@@ -338,31 +340,31 @@ func TestCheckpointsAndTheEventsOwnStatus(t *testing.T) {
 	t.Parallel()
 	mapping := Mapping{
 		EventID: []string{"{id}"}, ShipmentID: []string{"{n}"}, Time: TimeMapping{From: []string{"{at}"}, Received: true}, Status: []string{"{status}"},
-		States:      map[State][]string{StateInTransit: {"moving"}, StateDelivered: {"done"}, StateExpired: {"gone"}},
+		States:      map[event.State][]string{event.StateInTransit: {"moving"}, event.StateDelivered: {"done"}, event.StateExpired: {"gone"}},
 		Checkpoints: CheckpointMapping{Path: "log", Time: TimeMapping{From: []string{"{t}"}, Formats: []string{"unix"}}, Status: []string{"{s}"}},
 	}
 	one, two, noon := at("2001-09-09T01:46:40Z"), at("2001-09-09T01:46:41Z"), at("2026-03-02T12:00:00Z")
 	for _, tc := range []struct {
 		name, members string
-		want          Event // but for id and number
+		want          event.Event // but for id and number
 	}{
-		{"none", `"at":"2026-03-02T12:00:00Z","status":"moving","log":[]`, Event{OccurredAt: noon, Status: "moving", State: StateInTransit}},
-		{"null", `"status":"moving","log":null`, Event{OccurredAt: received, Status: "moving", State: StateInTransit}},
-		{"the newest tells time and status", `"log":[{"t":1000000001,"s":"done"},{"t":1000000000,"s":"moving"},{"t":1000000001,"s":"moving"},{"t":1000000001}]`, Event{
-			OccurredAt: two, Status: "done", State: StateDelivered,
-			Checkpoints: []Moment{{two, StateDelivered, "done"}, {one, StateInTransit, "moving"}, {two, StateInTransit, "moving"}, {two, "", ""}}}},
-		{"the same status is not told twice", `"at":"2026-03-02T12:00:00Z","status":"moving","log":[{"t":1000000000,"s":"moving"}]`, Event{
-			OccurredAt: noon, Status: "moving", State: StateInTransit, Checkpoints: []Moment{{one, StateInTransit, "moving"}}}},
-		{"another status joins", `"at":"2026-03-02T12:00:00Z","status":"gone","log":[{"t":1000000000,"s":"moving"}]`, Event{
-			OccurredAt: noon, Status: "gone", State: StateExpired, Checkpoints: []Moment{{one, StateInTransit, "moving"}, {noon, StateExpired, "gone"}}}},
-		{"an unknown status does not", `"at":"2026-03-02T12:00:00Z","status":"odd","log":[{"t":1000000000,"s":"moving"}]`, Event{
-			OccurredAt: noon, Status: "odd", State: StateUnknown, Checkpoints: []Moment{{one, StateInTransit, "moving"}}}},
-		{"elements without a time are left out", `"status":"moving","log":[{"s":"done"},null,{"t":null},{"t":""}]`, Event{
-			OccurredAt: received, Status: "moving", State: StateInTransit}},
+		{"none", `"at":"2026-03-02T12:00:00Z","status":"moving","log":[]`, event.Event{OccurredAt: noon, Status: "moving", State: event.StateInTransit}},
+		{"null", `"status":"moving","log":null`, event.Event{OccurredAt: received, Status: "moving", State: event.StateInTransit}},
+		{"time and status are those of the newest", `"log":[{"t":1000000001,"s":"done"},{"t":1000000000,"s":"moving"},{"t":1000000001,"s":"moving"},{"t":1000000001}]`, event.Event{
+			OccurredAt: two, Status: "done", State: event.StateDelivered,
+			Checkpoints: []event.Moment{moment(two, event.StateDelivered, "done"), moment(one, event.StateInTransit, "moving"), moment(two, event.StateInTransit, "moving"), moment(two, "", "")}}},
+		{"the same status is not added twice", `"at":"2026-03-02T12:00:00Z","status":"moving","log":[{"t":1000000000,"s":"moving"}]`, event.Event{
+			OccurredAt: noon, Status: "moving", State: event.StateInTransit, Checkpoints: []event.Moment{moment(one, event.StateInTransit, "moving")}}},
+		{"another status joins", `"at":"2026-03-02T12:00:00Z","status":"gone","log":[{"t":1000000000,"s":"moving"}]`, event.Event{
+			OccurredAt: noon, Status: "gone", State: event.StateExpired, Checkpoints: []event.Moment{moment(one, event.StateInTransit, "moving"), moment(noon, event.StateExpired, "gone")}}},
+		{"an unknown status does not", `"at":"2026-03-02T12:00:00Z","status":"odd","log":[{"t":1000000000,"s":"moving"}]`, event.Event{
+			OccurredAt: noon, Status: "odd", State: event.StateUnknown, Checkpoints: []event.Moment{moment(one, event.StateInTransit, "moving")}}},
+		{"elements without a time are left out", `"status":"moving","log":[{"s":"done"},null,{"t":null},{"t":""}]`, event.Event{
+			OccurredAt: received, Status: "moving", State: event.StateInTransit}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			var e Event
+			var e event.Event
 			faults := mustDecoder(t, mapping).Decode(Input{Body: []byte(`{"id":"a","n":"n",` + tc.members + `}`), Received: received}, &e, nil)
 			tc.want.ID, tc.want.Key, tc.want.ShipmentID, tc.want.Type = "a", "a", "n", DefaultType
 			if len(e.Checkpoints) == 0 {
@@ -381,7 +383,7 @@ func TestCheckpointsBesideOtherPathsOfTheirArray(t *testing.T) {
 		EventID: []string{"{log[0].id}-{log[-1].id}"}, ShipmentID: []string{"{log[1].n.x}"},
 		Checkpoints: CheckpointMapping{Path: "log", Time: TimeMapping{From: []string{"{t[0]}", "{t[-1]}"}, Formats: []string{"unix"}}, Status: []string{"{n.x}"}},
 	})
-	var e Event
+	var e event.Event
 	body := `{"log":[{"id":1,"t":[1000000000],"n":{"x":"a"}},{"id":2,"t":[null,1000000001],"n":{"x":"b"}},{"t":[1000000002],"id":3}]}`
 	faults := d.Decode(Input{Body: []byte(body)}, &e, nil)
 	if len(faults) > 0 || e.ID != "1-3" || e.ShipmentID != "b" || len(e.Checkpoints) != 3 || e.Checkpoints[1].Status != "b" || e.Checkpoints[2].Status != "" {
@@ -393,7 +395,7 @@ func TestMappedEventSharesTheBody(t *testing.T) {
 	t.Parallel()
 	d := mustDecoder(t, pushMapping)
 	body := []byte(pushBody)
-	var e Event
+	var e event.Event
 	if faults := d.Decode(Input{Body: body}, &e, nil); len(faults) > 0 {
 		t.Fatal(faults)
 	}

@@ -1,4 +1,4 @@
-package event
+package payload
 
 import (
 	"strconv"
@@ -6,6 +6,21 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/jsontext"
+)
+
+// Limits on what a body says. Names end up in broker headers and database keys, so
+// they are bounded before anything is queued.
+const (
+	// MaxIDBytes bounds eventId, eventType, source, shipmentId, orderId and
+	// status, in bytes of UTF-8.
+	MaxIDBytes = 256
+	// MaxKeyBytes bounds idempotencyKey, in bytes of UTF-8.
+	MaxKeyBytes = 512
+	// MaxCheckpoints bounds the checkpoints of one cumulative push.
+	MaxCheckpoints = 1000
 )
 
 // Years within which an event may have happened. They keep the time inside what
@@ -15,7 +30,7 @@ const (
 	maxYear = 2261
 )
 
-// member is a member of the canonical body that Decode reads; its bits record
+// member is a member of the canonical body that DecodeCanonical reads; its bits record
 // which of them a body had.
 type member uint16
 
@@ -69,161 +84,160 @@ func (m member) maxBytes() int {
 	return MaxIDBytes
 }
 
-// Decode fills e from a courier's canonical body, appends every fault it finds
-// to faults and returns the result; e is usable when nothing was appended.
+// DecodeCanonical fills e from a canonical body, appends every fault it finds to
+// faults and returns the result; e is usable when nothing was appended.
 //
 // A body that isn't JSON has one fault, at "$", which says what was expected at
-// which byte. In a JSON body each member that Decode reads is checked, and none
-// of them may stand there twice, because two readers could then disagree on its
+// which byte. In a JSON body each member that is read is checked, and none
+// of them may be there twice, because two readers could then disagree on its
 // value. Other members may hold anything. A null optional member counts as absent.
 //
-// Decode neither changes nor keeps body, but e shares its memory (see [Event]).
+// The body is neither changed nor kept, but e shares its memory (see [event.Event]).
 // A good body without escapes in the members read costs no allocation.
-func (e *Event) Decode(body []byte, faults []Fault) []Fault {
-	*e = Event{}
-	d := decoder{scanner: scanner{src: body}, event: e, faults: faults}
-	d.document()
-	if d.failed() {
-		return append(d.faults[:len(faults)], Fault{Path: "$", Message: d.problem()})
+func DecodeCanonical(body []byte, e *event.Event, faults event.Faults) event.Faults {
+	*e = event.Event{}
+	c := canonical{Scanner: jsontext.NewScanner(body), event: e, faults: faults}
+	c.document()
+	if c.Failed() {
+		return append(c.faults[:len(faults)], event.Fault{Path: "$", Message: c.Problem()})
 	}
-	return d.faults
+	return c.faults
 }
 
-type decoder struct {
-	scanner
-	event   *Event
-	faults  []Fault
+// canonical is one decode of a canonical body.
+type canonical struct {
+	jsontext.Scanner
+	event   *event.Event
+	faults  event.Faults
 	seen    member // members met so far
 	doubled member // of those, the ones whose repetition has been reported
 	inside  bool   // payload was an object, so that its members count
 }
 
 // document consumes the whole body.
-func (d *decoder) document() {
-	d.space()
-	c := d.peek()
-	if c == '{' {
-		for ok := d.enter('}'); ok; ok = d.more('}') {
-			d.topMember(d.key())
+func (c *canonical) document() {
+	c.Space()
+	start := c.Peek()
+	if start == '{' {
+		for ok := c.Enter('}'); ok; ok = c.More('}') {
+			c.topMember(c.Key())
 		}
 	} else {
-		d.skip()
+		c.Skip()
 	}
-	d.space()
+	c.End()
 	switch {
-	case d.failed():
-	case d.pos < len(d.src):
-		d.fail("the end of the body")
-	case c != '{':
-		d.faults = append(d.faults, Fault{Path: "$", Message: "must be an object, is " + kind(c)})
+	case c.Failed():
+	case start != '{':
+		c.faults = append(c.faults, event.Fault{Path: "$", Message: "must be an object, is " + jsontext.Kind(start)})
 	default:
-		d.requireAll()
+		c.requireAll()
 	}
 }
 
-func (d *decoder) topMember(name string) {
+func (c *canonical) topMember(name string) {
 	switch name {
 	case "eventId":
-		d.text(memberID, &d.event.ID)
+		c.text(memberID, &c.event.ID)
 	case "eventType":
-		d.text(memberType, &d.event.Type)
+		c.text(memberType, &c.event.Type)
 	case "occurredAt":
-		d.time(memberOccurredAt, &d.event.OccurredAt)
+		c.time(memberOccurredAt, &c.event.OccurredAt)
 	case "source":
-		d.text(memberSource, &d.event.Source)
+		c.text(memberSource, &c.event.Source)
 	case "idempotencyKey":
-		d.text(memberKey, &d.event.Key)
+		c.text(memberKey, &c.event.Key)
 	case "payload":
-		d.payload()
+		c.payload()
 	default:
-		d.skip()
+		c.Skip()
 	}
 }
 
-func (d *decoder) payload() {
-	if !d.first(memberPayload) {
-		d.skip()
+func (c *canonical) payload() {
+	if !c.first(memberPayload) {
+		c.Skip()
 		return
 	}
-	d.inside = true
-	for ok := d.enter('}'); ok; ok = d.more('}') {
-		d.payloadMember(d.key())
+	c.inside = true
+	for ok := c.Enter('}'); ok; ok = c.More('}') {
+		c.payloadMember(c.Key())
 	}
 }
 
-func (d *decoder) payloadMember(name string) {
+func (c *canonical) payloadMember(name string) {
 	switch name {
 	case "shipmentId":
-		d.text(memberShipmentID, &d.event.ShipmentID)
+		c.text(memberShipmentID, &c.event.ShipmentID)
 	case "orderId":
-		d.text(memberOrderID, &d.event.OrderID)
+		c.text(memberOrderID, &c.event.OrderID)
 	case "status":
-		d.text(memberStatus, &d.event.Status)
+		c.text(memberStatus, &c.event.Status)
 	default:
-		d.skip()
+		c.Skip()
 	}
 }
 
 // first records that m is met. When it was met before, or when it has another
 // type than is wanted, it reports so and the value is to be skipped.
-func (d *decoder) first(m member) bool {
-	if d.seen&m != 0 {
-		if d.doubled&m == 0 {
-			d.doubled |= m
-			d.fault(m, "appears more than once")
+func (c *canonical) first(m member) bool {
+	if c.seen&m != 0 {
+		if c.doubled&m == 0 {
+			c.doubled |= m
+			c.fault(m, "appears more than once")
 		}
 		return false
 	}
-	d.seen |= m
-	want, start := "a string", byte('"')
+	c.seen |= m
+	want, opening := "a string", byte('"')
 	if m == memberPayload {
-		want, start = "an object", '{'
+		want, opening = "an object", '{'
 	}
-	c := d.peek()
-	if c == start {
+	start := c.Peek()
+	if start == opening {
 		return true
 	}
-	if c != 'n' || !m.optional() {
-		d.fault(m, "must be "+want+", is "+kind(c))
+	if start != 'n' || !m.optional() {
+		c.fault(m, "must be "+want+", is "+jsontext.Kind(start))
 	}
 	return false
 }
 
 // text consumes the value of a member that holds text.
-func (d *decoder) text(m member, to *string) {
-	if !d.first(m) {
-		d.skip()
+func (c *canonical) text(m member, to *string) {
+	if !c.first(m) {
+		c.Skip()
 		return
 	}
-	*to = d.str()
+	*to = c.Text()
 	if msg := textFault(m, *to); msg != "" {
-		d.fault(m, msg)
+		c.fault(m, msg)
 	}
 }
 
-func (d *decoder) time(m member, to *time.Time) {
-	if !d.first(m) {
-		d.skip()
+func (c *canonical) time(m member, to *time.Time) {
+	if !c.first(m) {
+		c.Skip()
 		return
 	}
-	at, ok := parseTime(d.str())
+	at, ok := parseTime(c.Text())
 	switch {
 	case !ok:
-		d.fault(m, "must be an RFC 3339 time such as 2026-02-26T12:00:00Z")
+		c.fault(m, "must be an RFC 3339 time such as 2026-02-26T12:00:00Z")
 	case at.Year() < minYear || at.Year() > maxYear:
-		d.fault(m, "must be in the years "+strconv.Itoa(minYear)+" to "+strconv.Itoa(maxYear))
+		c.fault(m, "must be in the years "+strconv.Itoa(minYear)+" to "+strconv.Itoa(maxYear))
 	}
 	*to = at
 }
 
-func (d *decoder) fault(m member, message string) {
-	d.faults = append(d.faults, Fault{Path: m.path(), Message: message})
+func (c *canonical) fault(m member, message string) {
+	c.faults = append(c.faults, event.Fault{Path: m.path(), Message: message})
 }
 
-func (d *decoder) requireAll() {
+func (c *canonical) requireAll() {
 	for _, m := range required {
-		if d.seen&m == 0 && (m != memberShipmentID || d.inside) {
-			d.fault(m, "is missing")
+		if c.seen&m == 0 && (m != memberShipmentID || c.inside) {
+			c.fault(m, "is missing")
 		}
 	}
 }
@@ -253,22 +267,4 @@ func hasControl(text string) bool {
 		}
 	}
 	return false
-}
-
-// kind names the type of the value that starts with c.
-func kind(c byte) string {
-	switch c {
-	case '{':
-		return "an object"
-	case '[':
-		return "an array"
-	case '"':
-		return "a string"
-	case 't', 'f':
-		return "a boolean"
-	case 'n':
-		return "null"
-	default:
-		return "a number"
-	}
 }

@@ -1,4 +1,4 @@
-package event
+package payload
 
 import (
 	"crypto/sha256"
@@ -8,7 +8,7 @@ import (
 	"unsafe"
 )
 
-// found says what became of a template.
+// found is the outcome of filling a template.
 type found uint8
 
 const (
@@ -22,7 +22,7 @@ const (
 // without white space at its ends. A member that may be missing stays empty when
 // what its place holds is unfit: an event that its courier signed is not refused
 // for what it can do without.
-func (m *reading) text(f *field, required bool, to *string) {
+func (m *decoding) text(f *field, required bool, to *string) {
 	text, t, got := m.first(f.alternatives)
 	text = strings.TrimSpace(text)
 	fault := ""
@@ -36,7 +36,7 @@ func (m *reading) text(f *field, required bool, to *string) {
 	case got == filled:
 		m.faultAt(t, fault)
 	case got == wrong:
-		m.blameParts(t, wrong)
+		m.faultParts(t, wrong)
 	default:
 		m.missing(f.alternatives, got)
 	}
@@ -45,7 +45,7 @@ func (m *reading) text(f *field, required bool, to *string) {
 // first returns what the first template that can be filled says, or the first one
 // that is wrong. Otherwise got is absent, or empty when one would have been filled
 // but for an empty text.
-func (m *reading) first(alternatives []template) (text string, t *template, got found) {
+func (m *decoding) first(alternatives []template) (text string, t *template, got found) {
 	for i := range alternatives {
 		t = &alternatives[i]
 		text, one := m.fillIn(t)
@@ -57,7 +57,7 @@ func (m *reading) first(alternatives []template) (text string, t *template, got 
 	return "", nil, got
 }
 
-func (m *reading) fillIn(t *template) (string, found) {
+func (m *decoding) fillIn(t *template) (string, found) {
 	if len(t.parts) == 1 {
 		return m.part(t, &t.parts[0])
 	}
@@ -67,7 +67,7 @@ func (m *reading) fillIn(t *template) (string, found) {
 }
 
 // join appends what t says to b.
-func (m *reading) join(b []byte, t *template) ([]byte, found) {
+func (m *decoding) join(b []byte, t *template) ([]byte, found) {
 	for i := range t.parts {
 		text, got := m.part(t, &t.parts[i])
 		if got != filled {
@@ -79,7 +79,7 @@ func (m *reading) join(b []byte, t *template) ([]byte, found) {
 }
 
 // part returns the text of one part of t.
-func (m *reading) part(t *template, p *part) (string, found) {
+func (m *decoding) part(t *template, p *part) (string, found) {
 	switch {
 	case p.node != nil:
 		return m.scalar(t, p.node)
@@ -92,14 +92,14 @@ func (m *reading) part(t *template, p *part) (string, found) {
 	}
 }
 
-func (m *reading) hash() string {
-	sum := sha256.Sum256(m.src)
+func (m *decoding) hash() string {
+	sum := sha256.Sum256(m.body)
 	var text [2 * len(sum)]byte
 	hex.Encode(text[:], sum[:])
 	return string(text[:])
 }
 
-func (m *reading) scalar(t *template, n *node) (string, found) {
+func (m *decoding) scalar(t *template, n *node) (string, found) {
 	switch m.kinds[n.id] {
 	case 0, 'n':
 		return "", absent
@@ -117,7 +117,7 @@ func (m *reading) scalar(t *template, n *node) (string, found) {
 	return text, filled
 }
 
-func (m *reading) header(name string) (string, found) {
+func (m *decoding) header(name string) (string, found) {
 	if m.headers == nil {
 		return "", absent
 	}
@@ -135,12 +135,12 @@ func (m *reading) header(name string) (string, found) {
 }
 
 // missing says that none of the alternatives can be filled.
-func (m *reading) missing(alternatives []template, got found) {
+func (m *decoding) missing(alternatives []template, got found) {
 	var paths []string
 	for i := range alternatives {
 		t := &alternatives[i]
 		if _, one := m.fillIn(t); one == got && (got == empty || len(alternatives) == 1) {
-			m.blameParts(t, got)
+			m.faultParts(t, got)
 			return
 		}
 		paths = append(paths, t.path)
@@ -148,8 +148,8 @@ func (m *reading) missing(alternatives []template, got found) {
 	m.faultAt(&alternatives[0], "is missing, and so is "+strings.Join(paths[1:], ", "))
 }
 
-// blameParts adds a fault for each part of t of which got became.
-func (m *reading) blameParts(t *template, got found) {
+// faultParts adds a fault for each part of t whose outcome is got.
+func (m *decoding) faultParts(t *template, got found) {
 	for i := range t.parts {
 		p := &t.parts[i]
 		if _, one := m.part(t, p); one != got {
@@ -161,21 +161,21 @@ func (m *reading) blameParts(t *template, got found) {
 		}
 		switch {
 		case got == absent:
-			m.blameMissing(p.node)
+			m.missingNode(p.node)
 		case got == empty:
-			m.blame(p.node, "must not be empty")
+			m.faultOn(p.node, "must not be empty")
 		case t.scalar:
-			m.blameKind(p.node, "a string, a number or a boolean")
+			m.wrongKind(p.node, "a string, a number or a boolean")
 		default:
-			m.blameKind(p.node, "a string or a number")
+			m.wrongKind(p.node, "a string or a number")
 		}
 	}
 }
 
 // faultAt adds a fault about what t says, at its one member if it has but one.
-func (m *reading) faultAt(t *template, message string) {
+func (m *decoding) faultAt(t *template, message string) {
 	if len(t.parts) == 1 && t.parts[0].node != nil {
-		m.blame(t.parts[0].node, message)
+		m.faultOn(t.parts[0].node, message)
 		return
 	}
 	m.fault(t.path, message)

@@ -1,4 +1,4 @@
-package event
+package payload
 
 import (
 	"slices"
@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// clock is where a time stands and how it is written.
+// clock is where a time is and how it is written.
 type clock struct {
 	from     []template
 	formats  []format

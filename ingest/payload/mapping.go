@@ -1,12 +1,27 @@
-package event
+// Package payload reads the bodies that couriers post.
+//
+// A body comes in, with the headers of its request, and an [event.Event] goes out,
+// or every fault of the body. The canonical body is read by [DecodeCanonical]; what
+// another sender posts is read by its [Mapping], which [NewDecoder] compiles once
+// for all requests. The intake decodes a request by [Decoder.Decode]; the worker
+// decodes the same body from the queue by [Decoder.DecodeQueued], which package main
+// hands to it as a function.
+//
+// It knows no HTTP server and no queue, and does no I/O.
+package payload
 
-import "time"
+import (
+	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/jsontext"
+)
 
 // DefaultType is the type of events whose [Mapping] says nothing about it.
 const DefaultType = "shipment.status.updated"
 
-// Mapping says where a sender's own JSON holds what an [Event] is made of. The
-// zero Mapping stands for the canonical body, which [Event.Decode] reads.
+// Mapping says where a sender's own JSON holds what an [event.Event] is made of. The
+// zero Mapping is that of the canonical body, which [DecodeCanonical] reads.
 //
 // Each place is a list of templates, of which the first that can be filled
 // counts. A template is text with placeholders in braces:
@@ -21,24 +36,24 @@ const DefaultType = "shipment.status.updated"
 //	shipment.updated           text alone, the same for every event
 //
 // A placeholder can't be filled when its member or header is absent, null or
-// empty. Numbers are taken as the text that stands in the body, and so are true
+// empty. Numbers are taken as the text that is in the body, and so are true
 // and false where a status is read. Anything else in such a place is a fault, but
 // where Source or OrderID is read, which then stay empty. White space at the ends of a
 // value goes.
 //
 // Only EventID and Key may look at headers and hash the body: the worker reads an
-// event a second time, from the queue, where the envelope tells both and the
+// event a second time, from the queue, where the envelope has both and the
 // request's headers are gone. Type and Source alone may be text alone.
 type Mapping struct {
-	// EventID and Key name the event; where one is left out the other stands in,
+	// EventID and Key name the event; where one is left out the other takes its place,
 	// so at least one is needed. What is not the same in each copy of an event
-	// (a delivery time, a retry count) must not be part of a Key, and what tells
-	// two events of a shipment apart must be.
+	// (a delivery time, a retry count) must not be part of a Key, and what
+	// distinguishes two events of a shipment must be.
 	EventID []string `koanf:"event_id"`
 	Key     []string `koanf:"idempotency_key"`
 
 	Type   []string    `koanf:"event_type"` // none means [DefaultType]
-	Time   TimeMapping `koanf:"time"`       // needed unless Checkpoints tell it
+	Time   TimeMapping `koanf:"time"`       // needed unless Checkpoints have it
 	Source []string    `koanf:"source"`     // none leaves it empty
 
 	// ShipmentID is needed. It must stay the same as long as the parcel travels: an
@@ -50,28 +65,28 @@ type Mapping struct {
 	Substatus []string `koanf:"substatus"`
 	// States lists, for each state of our vocabulary, the sender's statuses that
 	// mean it: "InTransit", or with Substatus also "TRANSIT/out_for_delivery",
-	// which wins over "TRANSIT" alone; of several substatuses that stand there the first
+	// which wins over "TRANSIT" alone; of several substatuses in a body the first
 	// counts that is listed with the status. Letter case and white space around them
 	// don't matter. With a table only the table counts, and what it does not list
-	// is kept raw as [StateUnknown]; without one [ParseState] decides.
-	States map[State][]string `koanf:"states"`
+	// is kept raw as [event.StateUnknown]; without one [event.ParseState] decides.
+	States map[event.State][]string `koanf:"states"`
 
 	Checkpoints CheckpointMapping `koanf:"checkpoints"`
 
 	// Single lists arrays, without braces, of which only the first element is read,
-	// such as the parcels of a push: an event tells of one shipment. A body with more
-	// elements would lose the others in silence, so the worker finds fault with it,
-	// which keeps the whole of it as a dead letter.
+	// such as the parcels of a push: an event is about one shipment. A body with more
+	// elements would lose the others silently, so for the worker it has a fault, which
+	// keeps the whole of it as a dead letter.
 	Single []string `koanf:"single"`
 }
 
-// TimeMapping says where a time stands and how it is written.
+// TimeMapping says where a time is and how it is written.
 type TimeMapping struct {
 	From []string `koanf:"from"`
 	// Formats are tried in order; none means rfc3339.
 	//
 	//	rfc3339    2026-02-26T12:00:00.5+01:00, nothing else
-	//	iso8601    the same, but a space may stand for the T, and seconds,
+	//	iso8601    the same, but a space may replace the T, and seconds,
 	//	           offset (also +0100 and +01) or the whole clock may be missing
 	//	unix       seconds since 1970, as a number or a string, with a fraction or not
 	//	unix_ms    milliseconds since 1970
@@ -82,20 +97,20 @@ type TimeMapping struct {
 	// as in "Asia/Kolkata", or an offset as in "+05:30". None means UTC, and for
 	// checkpoints the zone of the event.
 	Zone string `koanf:"zone"`
-	// Received lets the moment of receipt stand in when the body tells no time.
+	// Received allows the time of receipt in the place of one that the body lacks.
 	// Such events are in the order of arrival.
 	Received bool `koanf:"received"`
 }
 
-// CheckpointMapping describes a sender whose every push tells the shipment's
-// history anew. Its templates are filled from one element of the array.
+// CheckpointMapping describes a sender whose every push repeats the shipment's
+// history. Its templates are filled from one element of the array.
 type CheckpointMapping struct {
 	Path      string      `koanf:"path"` // of the array, as between braces
 	Time      TimeMapping `koanf:"time"` // an element without one is left out
 	Status    []string    `koanf:"status"`
 	Substatus []string    `koanf:"substatus"`
 	// States is the elements' own table; none means that of the [Mapping].
-	States map[State][]string `koanf:"states"`
+	States map[event.State][]string `koanf:"states"`
 }
 
 // Headers are the headers of a request. A request that verifies its signature
@@ -133,12 +148,12 @@ type Decoder struct {
 
 // Decode fills e from a request, appends every fault it finds to faults and
 // returns the result; e is usable when nothing was appended. It is as strict as
-// [Event.Decode], whose rules on the text of members hold here too, and names
+// [DecodeCanonical], whose rules on the text of members hold here too, and names
 // faults by the paths of the sender's own body ("header:…" for a header). Of one
 // body it reports no more than a hundred.
 //
-// Of an event with checkpoints, a time or status that the body does not tell by
-// itself is that of the newest one; and where the event's own state is known and
+// Of an event with checkpoints, a time or status that the body does not have
+// beside them is that of the newest one; and where the event's own state is known and
 // differs from it, the event's own time and status follow as one more checkpoint.
 //
 // Decode neither changes nor keeps the body, but e shares memory with it, with
@@ -147,22 +162,22 @@ type Decoder struct {
 // strings with escapes, for each text joined of several parts or hashed, for
 // times written in a layout that has an offset, and for the checkpoints beyond
 // those that e.Checkpoints had room for; in other cases it does not.
-func (d *Decoder) Decode(in Input, e *Event, faults []Fault) []Fault {
+func (d *Decoder) Decode(in Input, e *event.Event, faults event.Faults) event.Faults {
 	if d.canonical() {
-		return e.Decode(in.Body, faults)
+		return DecodeCanonical(in.Body, e, faults)
 	}
-	m := reading{scanner: scanner{src: in.Body}, plan: d, event: e, headers: in.Headers, received: in.Received, faults: faults}
+	m := decoding{Scanner: jsontext.NewScanner(in.Body), body: in.Body, plan: d, event: e, headers: in.Headers, received: in.Received, faults: faults}
 	return m.run()
 }
 
 // DecodeQueued is [Decoder.Decode] for an event from the queue. The envelope
-// tells its id and key, so the body's own are not looked for. It alone minds
+// has its id and key, so the body's own are not looked for. It alone checks
 // [Mapping.Single]: the intake takes such an event, because its sender can't help it.
-func (d *Decoder) DecodeQueued(env *Envelope, e *Event, faults []Fault) []Fault {
+func (d *Decoder) DecodeQueued(env *event.Envelope, e *event.Event, faults event.Faults) event.Faults {
 	if d.canonical() {
-		faults = e.Decode(env.Body, faults)
+		faults = DecodeCanonical(env.Body, e, faults)
 	} else {
-		m := reading{scanner: scanner{src: env.Body}, plan: d, event: e, queued: true, received: env.ReceivedAt, faults: faults}
+		m := decoding{Scanner: jsontext.NewScanner(env.Body), body: env.Body, plan: d, event: e, queued: true, received: env.ReceivedAt, faults: faults}
 		faults = m.run()
 	}
 	e.ID, e.Key = env.EventID, env.Key

@@ -1,17 +1,19 @@
-package event
+package payload
 
 import (
 	"strings"
 	"testing"
+
+	"github.com/fincart/courier-gateway/ingest/event"
 )
 
-// likeCanonical maps a body of another shape that tells the same as goodBody.
+// likeCanonical maps a body of another shape with the same content as goodBody.
 var likeCanonical = Mapping{
 	EventID: []string{"{id}"}, Key: []string{"{dedupe}"}, Type: []string{"{kind}"},
 	Time:   TimeMapping{From: []string{"{at}"}},
 	Source: []string{"{from}"}, ShipmentID: []string{"{data.parcel.number}"}, OrderID: []string{"{data.order}"},
 	Status: []string{"{data.state}"},
-	States: map[State][]string{StateOutForDelivery: {"OutForDelivery", "on the van"}, StateDelivered: {"Delivered"}},
+	States: map[event.State][]string{event.StateOutForDelivery: {"OutForDelivery", "on the van"}, event.StateDelivered: {"Delivered"}},
 }
 
 const likeBody = `{"id":"evt_123","kind":"shipment.status.updated","at":"2026-02-26T12:00:00Z",
@@ -22,7 +24,7 @@ const likeBody = `{"id":"evt_123","kind":"shipment.status.updated","at":"2026-02
 var unixMapping = Mapping{
 	EventID: []string{"{header:x-event-id}", "{id}"}, Time: TimeMapping{From: []string{"{time}"}, Formats: []string{"unix_ms"}},
 	ShipmentID: []string{"{tasks[-1].id}"}, Status: []string{"{code}"}, Substatus: []string{"{ok}"},
-	States: map[State][]string{StateDelivered: {"3/true"}, StateAttemptFailed: {"3/false"}},
+	States: map[event.State][]string{event.StateDelivered: {"3/true"}, event.StateAttemptFailed: {"3/false"}},
 }
 
 const unixBody = `{"id":9007199254740993,"time":1772107200123,"tasks":[{"id":"a","x":[{}]},{"id":"shp_456"}],"code":3,"ok":true,"more":{"a":[1,2,{"b":null}]}}`
@@ -31,7 +33,7 @@ const unixBody = `{"id":9007199254740993,"time":1772107200123,"tasks":[{"id":"a"
 var pushMapping = Mapping{
 	EventID: []string{"{id}"}, Time: TimeMapping{From: []string{"{date}{time}"}, Formats: []string{"20060102150405"}},
 	ShipmentID: []string{"{number}"}, Status: []string{"{tag}"},
-	States: map[State][]string{StateInTransit: {"InTransit"}, StateDelivered: {"Delivered"}},
+	States: map[event.State][]string{event.StateInTransit: {"InTransit"}, event.StateDelivered: {"Delivered"}},
 	Checkpoints: CheckpointMapping{
 		Path: "history", Time: TimeMapping{From: []string{"{at}"}, Formats: []string{"iso8601"}, Zone: "Europe/Berlin"}, Status: []string{"{tag}"},
 	},
@@ -64,8 +66,8 @@ func BenchmarkDecodeMapped(b *testing.B) {
 			d, in := mustDecoder(b, bb.mapping), Input{Body: []byte(bb.body)}
 			b.SetBytes(int64(len(in.Body)))
 			b.ReportAllocs()
-			var e Event
-			var faults []Fault
+			var e event.Event
+			var faults event.Faults
 			for b.Loop() {
 				if faults = d.Decode(in, &e, faults[:0]); len(faults) != 0 {
 					b.Fatal(faults)

@@ -1,4 +1,4 @@
-package event
+package payload
 
 import "time"
 
@@ -64,7 +64,7 @@ func fraction(s string) (nanos int, rest string) {
 	return nanos, s[n:]
 }
 
-// shaped reports whether s has the given form, in which d stands for a digit.
+// shaped reports whether s has the given form, in which d is any digit.
 func shaped(s, form string) bool {
 	if len(s) != len(form) {
 		return false
