@@ -9,6 +9,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/jsontext"
 )
 
 const (
@@ -110,11 +111,11 @@ func (c *call) answerAccepted(r event.Receipt) {
 		return
 	}
 	b := append(c.out[:0], `{"acknowledged":true,"eventId":`...)
-	b = appendString(b, c.env.EventID)
+	b = jsontext.AppendString(b, c.env.EventID)
 	b = append(b, `,"idempotencyKey":`...)
-	b = appendString(b, c.env.Key)
+	b = jsontext.AppendString(b, c.env.Key)
 	b = append(b, `,"traceId":`...)
-	b = appendString(b, c.env.TraceID)
+	b = jsontext.AppendString(b, c.env.TraceID)
 	b = append(b, `,"queued":true,"duplicate":`...)
 	b = appendBool(b, r.Duplicate)
 	b = append(b, `,"receivedAt":"`...)
@@ -156,17 +157,17 @@ func appendProblem(b []byte, no refusal, traceID string) []byte {
 		}
 	}
 	b = append(b, `","title":`...)
-	b = appendString(b, no.title)
+	b = jsontext.AppendString(b, no.title)
 	b = append(b, `,"status":`...)
 	b = strconv.AppendInt(b, int64(no.status), 10)
 	b = append(b, `,"detail":`...)
-	b = appendString(b, no.detail)
+	b = jsontext.AppendString(b, no.detail)
 	b = append(b, `,"acknowledged":false,"errorCode":`...)
-	b = appendString(b, string(no.code))
+	b = jsontext.AppendString(b, string(no.code))
 	b = append(b, `,"message":`...)
-	b = appendString(b, no.detail)
+	b = jsontext.AppendString(b, no.detail)
 	b = append(b, `,"traceId":`...)
-	b = appendString(b, traceID)
+	b = jsontext.AppendString(b, traceID)
 	for i, f := range no.faults[:min(len(no.faults), maxFaults)] {
 		if i == 0 {
 			b = append(b, `,"errors":[`...)
@@ -174,9 +175,9 @@ func appendProblem(b []byte, no refusal, traceID string) []byte {
 			b = append(b, ',')
 		}
 		b = append(b, `{"path":`...)
-		b = appendString(b, f.Path)
+		b = jsontext.AppendString(b, f.Path)
 		b = append(b, `,"message":`...)
-		b = appendString(b, f.Message)
+		b = jsontext.AppendString(b, f.Message)
 		b = append(b, '}')
 	}
 	if len(no.faults) > 0 {
@@ -190,21 +191,4 @@ func appendBool(b []byte, v bool) []byte {
 		return append(b, "true"...)
 	}
 	return append(b, "false"...)
-}
-
-// appendString appends s, which is valid UTF-8, as a JSON string.
-func appendString(b []byte, s string) []byte {
-	b = append(b, '"')
-	for i := range len(s) {
-		switch ch := s[i]; {
-		case ch == '"' || ch == '\\':
-			b = append(b, '\\', ch)
-		case ch < ' ':
-			const digits = "0123456789abcdef"
-			b = append(b, '\\', 'u', '0', '0', digits[ch>>4], digits[ch&15])
-		default:
-			b = append(b, ch)
-		}
-	}
-	return append(b, '"')
 }

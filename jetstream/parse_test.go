@@ -21,11 +21,15 @@ func TestParseAck(t *testing.T) {
 	}{
 		{`{"stream":"EVENTS", "seq":22}`, true, ack{seq: 22}, ""},
 		{`{"stream":"EVENTS", "seq":22,"duplicate": true}`, true, ack{seq: 22, duplicate: true}, ""},
-		{`{"stream":"EVENTS", "domain":"hub", "seq":18446744073709551615}`, false, ack{seq: 1<<64 - 1}, ""},
-		{`{"seq":3,"stream":"EVENTS"}`, false, ack{seq: 3}, ""},
+		{`{"stream":"EVENTS", "domain":"hub", "seq":18446744073709551615}`, true, ack{seq: 1<<64 - 1}, ""},
+		{`{"seq":3,"stream":"EVENTS"}`, true, ack{seq: 3}, ""},
 		{`{"error":{"code":503,"err_code":10077,"description":"maximum bytes exceeded"},"stream":"EVENTS","seq":0}`, false, ack{}, "full"},
 		{`{"error":{"code":429,"err_code":10167,"description":"too many requests"},"seq":0}`, false, ack{}, "busy"},
 		{`{"error":{"code":409,"err_code":10158,"description":"duplicate message id is in process"}}`, false, ack{busy: true}, "in process"},
+		{`{"stream":"EVENTS", "seq":4,"duplicate": false}`, true, ack{seq: 4}, ""},
+		{`{"stream":"EVENTS", "seq":4,"value":"7"}`, false, ack{seq: 4}, ""},
+		{`{"stream":"EVENTS", "seq":4,"duplicate": "true"}`, false, ack{}, "can't be read"},
+		{`{"stream":"EVENTS", "seq":18446744073709551616}`, false, ack{}, "can't be read"},
 		{`{"stream":"EVENTS", "seq":0}`, false, ack{}, "no sequence"},
 		{`-ERR`, false, ack{}, "can't be read"},
 		{``, false, ack{}, "can't be read"},
@@ -68,7 +72,7 @@ func TestParseAckAllocates(t *testing.T) {
 func FuzzParseAck(f *testing.F) {
 	for _, s := range []string{
 		`{"stream":"EVENTS", "seq":22}`, `{"stream":"E","domain":"d","seq":1,"duplicate":true}`,
-		`{"stream":"a\"b","seq":1}`, `{"stream":"x","seq":01}`, `{"stream":"x","seq":99999999999999999999}`, `{"error":{}}`, `{`, "\xff",
+		`{"stream":"a\"b","seq":1}`, `{"stream":"x","seq":01}`, `{"seq":1,"seq":2,"duplicate":null}`, `{"stream":["x"],"seq":1,"duplicate":1}`, `{"stream":"x","seq":99999999999999999999}`, `{"error":{}}`, `{`, "\xff",
 	} {
 		f.Add([]byte(s))
 	}

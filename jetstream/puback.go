@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/jsontext"
 )
 
 // ack is the broker's answer to one publish.
@@ -23,12 +24,12 @@ const (
 	codeIDInProcess = 10158 // the first copy of this id is not stored yet (clusters)
 )
 
-// parseAck reads an answer. The one form of every success is read in place,
+// parseAck reads an answer: a success, which is
 //
 //	{"stream":"EVENTS", "seq":22}
 //	{"stream":"EVENTS", "domain":"hub", "seq":22,"duplicate": true}
 //
-// and whatever deviates from it by a byte is left to encoding/json.
+// without allocating, anything else by encoding/json.
 func parseAck(b []byte) ack {
 	if a, ok := parseStoredAck(b); ok {
 		return a
@@ -36,25 +37,34 @@ func parseAck(b []byte) ack {
 	return parseAnyAck(b)
 }
 
-// parseStoredAck reads the usual answer without reflection or allocation.
+// parseStoredAck reads a success; not ok when the answer has other members, or
+// others than these values.
 func parseStoredAck(b []byte) (a ack, ok bool) {
-	s := scanner{rest: b, ok: true}
-	s.literal(`{"stream":`)
-	s.plainString()
-	s.literal(`,`)
-	if s.optional(`"domain":`) {
-		s.plainString()
-		s.literal(`,`)
+	s := jsontext.NewScanner(b)
+	if s.Peek() != '{' {
+		return ack{}, false
 	}
-	s.literal(`"seq":`)
-	a.seq = s.number()
-	if s.optional(`,`) {
-		s.literal(`"duplicate":`)
-		s.literal(`true`)
-		a.duplicate = true
+	for more := s.Enter('}'); more; more = s.More('}') {
+		switch s.Key() {
+		case "stream", "domain":
+			s.Skip()
+		case "seq":
+			seq, err := strconv.ParseUint(string(s.Value()), 10, 64)
+			if err != nil {
+				return ack{}, false
+			}
+			a.seq = seq
+		case "duplicate":
+			value := s.Value()
+			if a.duplicate = string(value) == "true"; !a.duplicate && string(value) != "false" {
+				return ack{}, false
+			}
+		default:
+			return ack{}, false
+		}
 	}
-	s.literal(`}`)
-	return a, s.ok && len(s.rest) == 0
+	s.End()
+	return a, !s.Failed() && a.seq > 0
 }
 
 // parseAnyAck reads any answer, the refusals among them.
@@ -92,61 +102,4 @@ func explain(code int, description string) string {
 
 func refuse(format string, args ...any) *event.Error {
 	return event.Errorf(event.IntakeUnavailable, "publish", format, args...)
-}
-
-// scanner takes tokens off the front of rest; the first that doesn't fit clears
-// ok. Spaces before a token are skipped.
-type scanner struct {
-	rest []byte
-	ok   bool
-}
-
-func (s *scanner) spaces() {
-	for len(s.rest) > 0 && s.rest[0] == ' ' {
-		s.rest = s.rest[1:]
-	}
-}
-
-func (s *scanner) optional(lit string) bool {
-	s.spaces()
-	if len(s.rest) < len(lit) || string(s.rest[:len(lit)]) != lit {
-		return false
-	}
-	s.rest = s.rest[len(lit):]
-	return true
-}
-
-func (s *scanner) literal(lit string) {
-	s.ok = s.optional(lit) && s.ok
-}
-
-// plainString skips a string without escapes or control characters.
-func (s *scanner) plainString() {
-	s.literal(`"`)
-	for i, c := range s.rest {
-		switch {
-		case c == '"':
-			s.rest = s.rest[i+1:]
-			return
-		case c == '\\' || c < ' ':
-			s.ok = false
-			return
-		}
-	}
-	s.ok = false
-}
-
-// number takes a positive number of at most 19 digits without leading zeros.
-func (s *scanner) number() (n uint64) {
-	s.spaces()
-	digits := 0
-	for digits < len(s.rest) && s.rest[digits] >= '0' && s.rest[digits] <= '9' {
-		n = n*10 + uint64(s.rest[digits]-'0')
-		digits++
-	}
-	if digits == 0 || digits > 19 || s.rest[0] == '0' {
-		s.ok = false
-	}
-	s.rest = s.rest[digits:]
-	return n
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/jsontext"
 )
 
 // The lists within a row are JSON with the names that the operators' API uses.
@@ -42,7 +43,7 @@ func encodeHistory(history []event.Checkpoint) string {
 	for i := range history {
 		c := &history[i]
 		o.begin(i, `[{"state":`)
-		o.b = appendJSON(o.b, string(c.State))
+		o.b = appendText(o.b, string(c.State))
 		o.time(`,"occurredAt":"`, c.At)
 		o.text(`,"rawStatus":`, c.Status)
 		o.text(`,"idempotencyKey":`, c.Key)
@@ -68,7 +69,7 @@ func (o *object) begin(i int, opening string) {
 // colon.
 func (o *object) text(name, value string) {
 	if value != "" {
-		o.b = appendJSON(append(o.b, name...), value)
+		o.b = appendText(append(o.b, name...), value)
 	}
 }
 
@@ -82,27 +83,8 @@ func (o *object) time(name string, t time.Time) {
 
 func (o *object) end() string { return string(append(o.b, '}', ']')) }
 
-// appendJSON appends s, cleaned, as a JSON string.
-func appendJSON(b []byte, s string) []byte {
-	s = cleanText(s)
-	b = append(b, '"')
-	done := 0 // s[:done] is written
-	for i := range len(s) {
-		c := s[i]
-		if c >= ' ' && c != '"' && c != '\\' {
-			continue
-		}
-		b = append(b, s[done:i]...)
-		done = i + 1
-		if c >= ' ' {
-			b = append(b, '\\', c)
-			continue
-		}
-		const hex = "0123456789abcdef"
-		b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-	}
-	return append(append(b, s[done:]...), '"')
-}
+// appendText appends s, cleaned, as a JSON string.
+func appendText(b []byte, s string) []byte { return jsontext.AppendString(b, cleanText(s)) }
 
 // encodeHeaders returns "" for none.
 func encodeHeaders(headers map[string]string) string {
@@ -115,8 +97,8 @@ func encodeHeaders(headers map[string]string) string {
 		if i > 0 {
 			o.b = append(o.b, ',')
 		}
-		o.b = append(appendJSON(o.b, name), ':')
-		o.b = appendJSON(o.b, headers[name])
+		o.b = append(appendText(o.b, name), ':')
+		o.b = appendText(o.b, headers[name])
 	}
 	return string(append(o.b, '}'))
 }
@@ -129,8 +111,8 @@ func encodeCaptured(headers []event.CapturedHeader) string {
 	o := object{b: make([]byte, 0, 64*len(headers))}
 	for i := range headers {
 		o.begin(i, `[{"name":`)
-		o.b = appendJSON(o.b, headers[i].Name)
-		o.b = appendJSON(append(o.b, `,"value":`...), headers[i].Value)
+		o.b = appendText(o.b, headers[i].Name)
+		o.b = appendText(append(o.b, `,"value":`...), headers[i].Value)
 	}
 	return o.end()
 }
@@ -144,7 +126,7 @@ func encodeReplays(replays []event.ReplayLink) string {
 	for i := range replays {
 		o.begin(i, `[{"sequence":`)
 		o.b = strconv.AppendUint(o.b, replays[i].Sequence, 10)
-		o.b = appendJSON(append(o.b, `,"nonce":`...), replays[i].Nonce)
+		o.b = appendText(append(o.b, `,"nonce":`...), replays[i].Nonce)
 		o.time(`,"at":"`, replays[i].At)
 	}
 	return o.end()

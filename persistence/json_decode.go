@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/jsontext"
 )
 
 // decodeAttempts is the inverse of encodeAttempts; none are an empty list.
@@ -72,88 +73,43 @@ func decodeList[T any](text string, set func(row *T, name, value string) error) 
 	if text == "" {
 		return list, nil
 	}
-	s, ok := scanner{rest: text}, true
-	for token := "["; ok && s.next(token); token = "," {
-		list = append(list, *new(T))
-		row := &list[len(list)-1]
-		ok = s.object(func(name, value string) bool { return set(row, name, value) == nil })
+	s := jsontext.NewStringScanner(text)
+	if s.Peek() != '[' {
+		s.Fail("a list")
 	}
-	if ok && s.rest == "]" {
+	for ok := !s.Failed() && s.Enter(']'); ok; ok = s.More(']') {
+		list = append(list, *new(T))
+		if !decodeRow(&s, &list[len(list)-1], set) {
+			s.Fail("a row as it is encoded here")
+		}
+	}
+	if s.End(); !s.Failed() {
 		return list, nil
 	}
 	list = list[:0]
 	return list, json.Unmarshal([]byte(text), &list)
 }
 
-// scanner takes JSON apart from its beginning. Its methods report whether what
-// they look for came next.
-type scanner struct{ rest string }
-
-// next takes a token.
-func (s *scanner) next(token string) (ok bool) {
-	s.rest, ok = strings.CutPrefix(s.rest, token)
-	return ok
-}
-
-// object takes an object of at least one member and hands each to yield, which
-// reports whether it can use it.
-func (s *scanner) object(yield func(name, value string) bool) bool {
-	for token := "{"; s.next(token); token = "," {
-		name, ok := s.text()
-		if !ok || !s.next(":") {
+// decodeRow decodes one object and reports whether it is like those that are
+// encoded here.
+func decodeRow[T any](s *jsontext.Scanner, row *T, set func(row *T, name, value string) error) bool {
+	if s.Peek() != '{' {
+		return false
+	}
+	for ok := s.Enter('}'); ok; ok = s.More('}') {
+		name := s.Key()
+		value := ""
+		switch c := s.Peek(); {
+		case c == '"':
+			value = s.Text()
+		case c == '-' || c-'0' <= 9:
+			value = string(s.Value())
+		default:
 			return false
 		}
-		value, ok := s.value()
-		if !ok || !yield(name, value) {
+		if s.Failed() || set(row, name, value) != nil {
 			return false
 		}
 	}
-	return s.next("}")
-}
-
-// value takes a string or a whole number.
-func (s *scanner) value() (string, bool) {
-	if strings.HasPrefix(s.rest, `"`) {
-		return s.text()
-	}
-	end := strings.IndexAny(s.rest, ",}")
-	if end < 1 {
-		return "", false
-	}
-	digits := s.rest[:end]
-	s.rest = s.rest[end:]
-	_, err := strconv.ParseInt(digits, 10, 64)
-	return digits, err == nil
-}
-
-// text takes a string.
-func (s *scanner) text() (string, bool) {
-	if !s.next(`"`) {
-		return "", false
-	}
-	end := strings.IndexByte(s.rest, '"')
-	if end < 0 {
-		return "", false
-	}
-	text := s.rest[:end]
-	if strings.IndexByte(text, '\\') >= 0 {
-		return s.escaped()
-	}
-	s.rest = s.rest[end+1:]
-	return text, true
-}
-
-// escaped takes the rest of a string that has escapes in it.
-func (s *scanner) escaped() (text string, ok bool) {
-	for i := 0; i < len(s.rest); i++ {
-		switch s.rest[i] {
-		case '\\':
-			i++
-		case '"':
-			err := json.Unmarshal([]byte(`"`+s.rest[:i+1]), &text)
-			s.rest = s.rest[i+1:]
-			return text, err == nil
-		}
-	}
-	return "", false
+	return true
 }

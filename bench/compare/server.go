@@ -5,13 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/fincart/courier-gateway/ingest/jsontext"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
@@ -126,7 +127,11 @@ func (in *intake) handle(ctx *fasthttp.RequestCtx) {
 func refuse(ctx *fasthttp.RequestCtx, status int, code string, err error) {
 	ctx.Response.SetStatusCode(status)
 	ctx.Response.Header.SetContentType("application/problem+json")
-	ctx.Response.SetBodyString(fmt.Sprintf(`{"acknowledged":false,"errorCode":%q,"message":%q}`, code, err))
+	body := append([]byte(nil), `{"acknowledged":false,"errorCode":`...)
+	body = jsontext.AppendString(body, code)
+	body = append(body, `,"message":`...)
+	body = jsontext.AppendString(body, strings.ToValidUTF8(err.Error(), "\uFFFD"))
+	ctx.Response.SetBodyRaw(append(body, '}'))
 }
 
 // traceID stands for the one that the appliance makes: as long, and for nothing.

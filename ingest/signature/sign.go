@@ -8,13 +8,13 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/fincart/courier-gateway/ingest/jsontext"
 )
 
 // Header is one header of a signed request.
@@ -118,8 +118,7 @@ func (w *signing) add(name, value string) {
 func (w *signing) put(from string, names []string, text string) (err error) {
 	switch from {
 	case "json":
-		value, _ := json.Marshal(text) // a string always marshals
-		w.out.Body, err = setMember(w.out.Body, strings.Split(names[0], "."), value)
+		w.out.Body, err = setMember(w.out.Body, strings.Split(names[0], "."), jsontext.AppendString(nil, text))
 		w.in.parsed = false
 	case "query":
 		w.out.Query = url.QueryEscape(names[0]) + "=" + url.QueryEscape(text)
@@ -186,7 +185,7 @@ func (w *signing) stamp() error {
 	case "json":
 		value := []byte(text)
 		if t.Unit != "s" && t.Unit != "ms" {
-			value = []byte(strconv.Quote(text))
+			value = jsontext.AppendString(nil, text)
 		}
 		var err error
 		w.out.Body, err = setMember(w.out.Body, strings.Split(t.Names[0], "."), value)

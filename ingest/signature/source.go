@@ -1,7 +1,6 @@
 package signature
 
 import (
-	"encoding/json"
 	"strings"
 	"time"
 )
@@ -165,7 +164,7 @@ func (s *source) readMember(in *input) ([]byte, *Failure) {
 func (s *source) readRaw(in *input) ([]byte, *Failure) {
 	body := in.request.Body()
 	if !in.parsed {
-		in.object = json.Valid(body) && body[space(body, 0)] == '{'
+		in.object = isObject(body)
 		in.parsed = true
 	}
 	if !in.object {

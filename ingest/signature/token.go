@@ -83,18 +83,17 @@ func (s *Scheme) segment(in *input, text []byte) []byte {
 	return out[start:len(out):len(out)]
 }
 
-func isObject(text []byte) bool { return json.Valid(text) && text[space(text, 0)] == '{' }
-
 func (s *Scheme) readTokenHeader(in *input, header []byte) *Failure {
 	if _, critical := member(header, "crit"); critical > 0 { // extensions that must be understood
 		return s.signature.refused
 	}
 	raw, count := member(header, "alg")
-	name, ok := inside(raw)
-	if count != 1 || !ok {
+	name, isString := inside(raw)
+	room, name, ok := appendText(in.room, name)
+	if count != 1 || !isString {
 		return s.signature.refused
 	}
-	i := slices.IndexFunc(s.algorithms, func(a *algorithm) bool { return sameText(name, string(a.name)) })
+	i := slices.IndexFunc(s.algorithms, func(a *algorithm) bool { return ok && string(name) == string(a.name) })
 	if i < 0 {
 		return s.badAlgorithm
 	}
@@ -103,7 +102,7 @@ func (s *Scheme) readTokenHeader(in *input, header []byte) *Failure {
 		return nil
 	}
 	id, isString := inside(raw)
-	if in.room, in.keyID, ok = appendText(in.room, id); count > 1 || !isString || !ok {
+	if in.room, in.keyID, ok = appendText(room, id); count > 1 || !isString || !ok {
 		return s.signature.refused
 	}
 	return nil
