@@ -468,7 +468,7 @@ func TestExhaustedEventIsReplayedTwice(t *testing.T) {
 		t.Fatalf("dead letters are %s", asJSON(letters))
 	}
 	var letter event.DeadLetter
-	if !a.get("/api/v1/dead-letters/"+letters[0].ID, &letter) || !bytes.Equal(letter.Body, body) || letter.Headers[event.HeaderKey] != "broken" {
+	if !a.get("/api/v1/dead-letters/"+letters[0].ID, &letter) || !bytes.Equal(letter.Body, body) || letter.Headers["Gw-Key"] != "broken" {
 		t.Errorf("the dead letter is %s", asJSON(letter))
 	}
 	// The cause is still there: it dies again, as a letter of its own.

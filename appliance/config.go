@@ -5,8 +5,11 @@ import (
 	"math"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event"
 )
 
 // Config is everything that can be set, by value. The file appliance.toml
@@ -179,17 +182,13 @@ func defaults() Config {
 	}
 }
 
-// faults collects everything wrong with a configuration, each with its key.
-type faults []string
+// faults collects everything wrong with a configuration, by its keys.
+type faults event.Faults
 
 // add adds a fault about a key, unless one is known: the first is the cause.
 func (f *faults) add(key, format string, args ...any) {
-	for _, known := range *f {
-		if strings.HasPrefix(known, key+": ") {
-			return
-		}
-	}
-	*f = append(*f, key+": "+fmt.Sprintf(format, args...))
+	known := slices.ContainsFunc(*f, func(one event.Fault) bool { return one.Path == key })
+	(*event.Faults)(f).Check(known, key, format, args...)
 }
 
 // check adds a fault unless ok.
@@ -331,9 +330,8 @@ func (c PersistenceConfig) validate(f *faults) {
 // of returns the faults of these keys and of those below them.
 func (f faults) of(keys ...string) (some faults) {
 	for _, fault := range f {
-		at, _, _ := strings.Cut(fault, ": ")
 		for _, key := range keys {
-			if at == key || strings.HasPrefix(at, key+".") || strings.HasPrefix(at, key+"[") {
+			if fault.Path == key || strings.HasPrefix(fault.Path, key+".") || strings.HasPrefix(fault.Path, key+"[") {
 				some = append(some, fault)
 				break
 			}
@@ -351,7 +349,11 @@ func (f faults) err() error {
 	if len(f) > 1 {
 		noun = "faults"
 	}
-	return fmt.Errorf("%d %s in the configuration:\n  %s", len(f), noun, strings.Join(f, "\n  "))
+	var lines strings.Builder
+	for _, one := range f {
+		fmt.Fprintf(&lines, "\n  %s: %s", one.Path, one.Message)
+	}
+	return fmt.Errorf("%d %s in the configuration:%s", len(f), noun, lines.String())
 }
 
 func listens(addr string) bool {

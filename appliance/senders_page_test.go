@@ -126,8 +126,8 @@ func pageCouriers(t *testing.T, document string) map[string]Courier {
 	l := loaded(t, document)
 	l.validate(&l.faults)
 	for _, fault := range l.faults {
-		if !strings.HasPrefix(fault, "ingest.default_courier") {
-			t.Errorf("%s\n%s", document, fault)
+		if fault.Path != "ingest.default_courier" {
+			t.Errorf("%s\n%s: %s", document, fault.Path, fault.Message)
 		}
 	}
 	return l.Couriers

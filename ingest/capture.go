@@ -3,7 +3,6 @@ package ingest
 import (
 	"bytes"
 	"encoding/hex"
-	"math/rand/v2"
 	"slices"
 	"strings"
 
@@ -66,7 +65,7 @@ func (s *Server) keep(c *call, key sumKey, places *shares, no refusal, status in
 	if !s.records.full(class) {
 		request, traceID := s.capture(c)
 		if s.records.put(event.IngestionRecord{
-			ID: event.IngestionID(c.started, rand.Uint64()), Courier: key.courier, Outcome: key.outcome, Count: 1,
+			ID: newRecordID(c.started), Courier: key.courier, Outcome: key.outcome, Count: 1,
 			Bytes: int64(request.BodyBytes), At: c.started.UTC(), Until: c.started.UTC(),
 			Code: no.code, Reason: no.reason, Detail: no.told(),
 			Status: status, Address: s.from(c).String(), TraceID: traceID, Request: request,

@@ -13,6 +13,9 @@ import (
 // can send events for such a courier. The limits on networks, rate, requests at
 // once and size hold as always.
 
+// keyIDObserved is the key id of an envelope whose courier is in observe mode.
+const keyIDObserved = "observed"
+
 // overlook reports whether a request goes on in spite of what is wrong with it.
 // The first thing is noted, which is what the sender would have been told.
 func (c *call) overlook(no refusal) bool {

@@ -24,9 +24,9 @@ func TestObserveMode(t *testing.T) {
 	}{
 		{"good", bodyWithKey("k1"), nil, "k1", "k1", "", "", ""},
 		{"wrong secret", bodyWithKey("k2"), func(r *http.Request) { r.Header.Set("X-Signature", strings.Repeat("0f", 32)) },
-			"k2", event.KeyIDObserved, event.InvalidSignature, "mismatch", "does not match"},
+			"k2", keyIDObserved, event.InvalidSignature, "mismatch", "does not match"},
 		{"no signature", bodyWithKey("k3"), func(r *http.Request) { r.Header.Del("X-Signature") },
-			"k3", event.KeyIDObserved, event.InvalidSignature, "missing", "x-signature is missing"},
+			"k3", keyIDObserved, event.InvalidSignature, "missing", "x-signature is missing"},
 		{"another payload", mappedBody, nil, hashed(mappedBody), "k1", event.InvalidPayload, "", "no valid event: eventId is missing; eventType is missing"},
 		{"no payload at all", "", nil, hashed(""), "k1", event.InvalidPayload, "", "$ "},
 		{"an array", "[1]", nil, hashed("[1]"), "k1", event.InvalidPayload, "", "$ must be an object"},
@@ -35,7 +35,7 @@ func TestObserveMode(t *testing.T) {
 		{"everything wrong: the first is told", "a=b", func(r *http.Request) {
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			r.Header.Del("X-Signature")
-		}, hashed("a=b"), event.KeyIDObserved, event.UnsupportedMediaType, "", "application/json"},
+		}, hashed("a=b"), keyIDObserved, event.UnsupportedMediaType, "", "application/json"},
 	} {
 		r := f.request(f.demo, "/v1/events/courier/new", tc.body)
 		r.Header.Set("X-Request-Id", "trace-"+strings.ReplaceAll(tc.name, " ", "-"))
@@ -135,7 +135,7 @@ func TestObserveModeWithoutPublicKeys(t *testing.T) {
 	if a := send(t, r); a.StatusCode != 202 {
 		t.Errorf("answered %d %s", a.StatusCode, a.body)
 	}
-	if kept := f.publisher.all(); len(kept) != 1 || kept[0].KeyID != event.KeyIDObserved {
+	if kept := f.publisher.all(); len(kept) != 1 || kept[0].KeyID != keyIDObserved {
 		t.Errorf("kept are %+v", kept)
 	}
 	if counts := f.recorded(t).counts(); counts["rsa observed INTAKE_UNAVAILABLE no_keys"] != 1 {

@@ -278,7 +278,7 @@ func checkEnvelope(t *testing.T, ctx *fasthttp.RequestCtx, e *event.Envelope) {
 		}
 	}
 	watched := e.Courier == "watched"
-	if e.Scheme != "gateway" || e.KeyID != "k1" && (!watched || e.KeyID != event.KeyIDObserved) || !e.ReceivedAt.Equal(noon) || e.Replay != "" {
+	if e.Scheme != "gateway" || e.KeyID != "k1" && (!watched || e.KeyID != keyIDObserved) || !e.ReceivedAt.Equal(noon) || e.Replay != "" {
 		t.Errorf("envelope %+v", e)
 	}
 	if !bytes.Equal(e.Body, ctx.Request.Body()) {

@@ -268,7 +268,7 @@ func (s *Server) verify(c *call) refusal {
 		c.sender.limits.known.add(addressGroup(s.from(c)), c.started)
 		return refusal{}
 	}
-	c.env.KeyID = event.KeyIDObserved // if it goes on at all
+	c.env.KeyID = keyIDObserved // if it goes on at all
 	no := refusal{problem: badSignature, detail: err.Error()}
 	if fail, ok := errors.AsType[*signature.Failure](err); ok {
 		no.reason = fail.Kind.String()

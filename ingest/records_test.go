@@ -63,7 +63,7 @@ func (b *book) all() (kept []event.IngestionRecord, calls int) {
 func (b *book) singles() (out []event.IngestionRecord) {
 	kept, _ := b.all()
 	for _, r := range kept {
-		if r.Single() {
+		if r.Request != nil {
 			out = append(out, r)
 		}
 	}
@@ -218,7 +218,7 @@ func TestRecordsAreWrittenInTime(t *testing.T) {
 		f.flood(t, 2, time.Second, 401, f.badly("demo"))
 		time.Sleep(f.config.Records.Every)
 		synctest.Wait()
-		if kept, _ := f.book.all(); len(kept) != 2 || !kept[0].Single() || !kept[1].Single() {
+		if kept, _ := f.book.all(); len(kept) != 2 || kept[0].Request == nil || kept[1].Request == nil {
 			t.Errorf("soon there are the records %+v", kept)
 		}
 		time.Sleep(f.config.Records.SumEvery)
@@ -232,7 +232,7 @@ func TestRecordsAreWrittenInTime(t *testing.T) {
 			if r.Outcome != event.IntakeDuplicate {
 				continue
 			}
-			if !r.At.Equal(noon.Add(time.Second)) || !r.Until.Equal(noon.Add(2*time.Second)) || r.Bytes != int64(2*len(goodBody)) || r.Single() || r.Status != 0 {
+			if !r.At.Equal(noon.Add(time.Second)) || !r.Until.Equal(noon.Add(2*time.Second)) || r.Bytes != int64(2*len(goodBody)) || r.Request != nil || r.Status != 0 {
 				t.Errorf("the sum is %+v", r)
 			}
 			if millis, _, _ := strings.Cut(r.ID, "-"); millis != fmt.Sprintf("%012x", r.At.UnixMilli()) {

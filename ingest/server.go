@@ -81,12 +81,8 @@ func DefaultConfig() Config {
 }
 
 func (c *Config) validate() error {
-	var errs []error
-	positive := func(name string, ok bool) {
-		if !ok {
-			errs = append(errs, fmt.Errorf("ingest config: %s must be positive", name))
-		}
-	}
+	var faults event.Faults
+	positive := func(name string, ok bool) { faults.Check(ok, name, "must be positive") }
 	positive("MaxBodyBytes", c.MaxBodyBytes > 0)
 	positive("MaxHeaderBytes", c.MaxHeaderBytes > 0)
 	positive("ReadTimeout", c.ReadTimeout > 0)
@@ -100,16 +96,10 @@ func (c *Config) validate() error {
 	positive("Records.Every", c.Records.Every > 0)
 	positive("Records.SumEvery", c.Records.SumEvery > 0)
 	positive("Records.Queue", c.Records.Queue > 0)
-	if c.MinBodyBytesPerSecond < 0 {
-		errs = append(errs, errors.New("ingest config: MinBodyBytesPerSecond must not be negative"))
-	}
-	if c.MaxConnsPerIP < 0 {
-		errs = append(errs, errors.New("ingest config: MaxConnsPerIP must not be negative"))
-	}
-	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
-		errs = append(errs, errors.New("ingest config: TLSCertFile and TLSKeyFile are needed together"))
-	}
-	return errors.Join(errs...)
+	faults.Check(c.MinBodyBytesPerSecond >= 0, "MinBodyBytesPerSecond", "must not be negative")
+	faults.Check(c.MaxConnsPerIP >= 0, "MaxConnsPerIP", "must not be negative")
+	faults.Check((c.TLSCertFile == "") == (c.TLSKeyFile == ""), "TLSCertFile", "and TLSKeyFile are needed together")
+	return faults.Err()
 }
 
 // Publisher puts an event on the queue.
@@ -136,7 +126,7 @@ type Deps struct {
 
 func (d *Deps) validate() error {
 	if d.Publisher == nil || d.Stamper == nil || d.Health == nil || d.Logger == nil || d.Registerer == nil || d.Now == nil {
-		return errors.New("ingest: every member of Deps but the Recorder is required")
+		return errors.New("every member of Deps but the Recorder is required")
 	}
 	return nil
 }
@@ -169,7 +159,7 @@ type Server struct {
 // New makes a server that listens to nobody yet.
 func New(c Config, d Deps) (*Server, error) {
 	if err := errors.Join(c.validate(), d.validate()); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("intake: %w", err)
 	}
 	s := &Server{
 		config: c, deps: d,

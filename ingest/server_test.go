@@ -154,7 +154,7 @@ func TestRefusalsAreLoggedAtABoundedRate(t *testing.T) {
 func TestNewRefusesWhatCannotWork(t *testing.T) {
 	t.Parallel()
 	_, err := New(Config{MaxConnsPerIP: -1, TLSKeyFile: "key.pem"}, Deps{})
-	for _, part := range []string{"MaxBodyBytes", "MaxHeaderBytes", "ReadTimeout", "WriteTimeout", "IdleTimeout", "MaxConns ", "MaxConnsPerIP", "TLSCertFile", "RetryAfter", "Deps",
+	for _, part := range []string{"MaxBodyBytes", "MaxHeaderBytes", "ReadTimeout", "WriteTimeout", "IdleTimeout", "MaxConns:", "MaxConnsPerIP", "TLSCertFile", "RetryAfter", "Deps",
 		"Records.BodyBytes", "Records.PerSecond", "Records.Burst", "Records.Every", "Records.SumEvery", "Records.Queue"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("got %v, want %s in it", err, part)

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/payload"
 )
 
 // Refused requests of which a record is kept are those that an operator may want to
@@ -115,7 +116,7 @@ func (s *shares) readable(c *call) bool {
 	if c.verified || c.sender == nil || !c.whole || !s.readings.AllowN(c.started, 1) {
 		return false
 	}
-	in := event.Input{Body: c.body, Headers: c, Received: c.started.UTC()}
+	in := payload.Input{Body: c.body, Headers: c, Received: c.started.UTC()}
 	var ev event.Event
 	return len(c.sender.decoder.Decode(in, &ev, nil)) == 0
 }

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"cmp"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -10,6 +11,12 @@ import (
 
 	"github.com/fincart/courier-gateway/ingest/event"
 )
+
+// newRecordID names a record. Later records have greater names; the random part
+// distinguishes those of one millisecond.
+func newRecordID(at time.Time) string {
+	return fmt.Sprintf("%012x-%016x", max(at.UnixMilli(), 0), rand.Uint64())
+}
 
 // sumKey is what requests have in common that are summed up in one record. All of
 // its texts are from closed lists, the courier's name from that of the couriers.
@@ -53,7 +60,7 @@ func (s *sum) take(key sumKey) (r event.IngestionRecord, ok bool) {
 	}
 	at := time.Unix(0, first).UTC()
 	return event.IngestionRecord{
-		ID: event.IngestionID(at, rand.Uint64()), Courier: key.courier, Outcome: key.outcome, Code: key.code, Reason: key.reason,
+		ID: newRecordID(at), Courier: key.courier, Outcome: key.outcome, Code: key.code, Reason: key.reason,
 		Count: n, Bytes: bytes, At: at, Until: time.Unix(0, last).UTC(),
 	}, true
 }

@@ -243,7 +243,7 @@ func TestConfigFaultsAreToldAtOnce(t *testing.T) {
 	if err == nil {
 		t.Fatal("Open took a faulty configuration")
 	}
-	for _, want := range []string{"store directory", `"sometimes"`, "4 delays given for 3 attempts", "low water"} {
+	for _, want := range []string{"StoreDir:", `"sometimes"`, "Delays: are 4 for 3 attempts", "HistoryLowBytes:"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("error doesn't mention %s: %v", want, err)
 		}

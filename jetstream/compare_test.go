@@ -243,7 +243,7 @@ func atomicBatches(b *testing.B, underWay int) func(context.Context, *event.Enve
 		go batches()
 	}
 	return func(_ context.Context, e *event.Envelope) error {
-		w := waiting{&nats.Msg{Subject: subjectPrefix + e.Courier, Data: e.Body, Header: nats.Header{event.HeaderMsgID: {e.MsgID()}}}, make(chan error, 1)}
+		w := waiting{&nats.Msg{Subject: subjectPrefix + e.Courier, Data: e.Body, Header: nats.Header{msgIDHeader: {e.MsgID()}}}, make(chan error, 1)}
 		e.Headers(func(name, value string) bool { w.msg.Header[name] = []string{value}; return true })
 		queue <- w
 		return <-w.done

@@ -2,13 +2,13 @@ package jetstream
 
 import (
 	"crypto/tls"
-	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fincart/courier-gateway/ingest/event"
 )
 
 // Values of [Config].Mode.
@@ -107,43 +107,40 @@ type Deps struct {
 	serverWindow time.Duration
 }
 
-// Validate returns every fault at once, nil when there is none.
+// Validate returns [event.Faults], nil when there is none. Their paths are the
+// fields of the Config.
 func (c Config) Validate() error {
-	var faults []error
-	need := func(ok bool, format string, args ...any) {
-		if !ok {
-			faults = append(faults, fmt.Errorf(format, args...))
-		}
-	}
+	var faults event.Faults
+	need := faults.Check
 	switch c.Mode {
 	case ModeEmbedded:
-		need(c.StoreDir != "", "store directory is not set")
+		need(c.StoreDir != "", "StoreDir", "is not set")
 		need(slices.Contains([]string{SyncGroup, SyncAlways, SyncInterval}, c.Sync),
-			"sync %q is none of group, always, interval", c.Sync)
-		need(c.MaxMemoryBytes > 0, "max memory must be positive")
-		need(c.DiskReserveBytes >= 0, "disk reserve must not be negative")
-		need(c.MaxMessageBytes >= 1024, "max message bytes must be at least 1024")
+			"Sync", "%q is none of group, always, interval", c.Sync)
+		need(c.MaxMemoryBytes > 0, "MaxMemoryBytes", "must be positive")
+		need(c.DiskReserveBytes >= 0, "DiskReserveBytes", "must not be negative")
+		need(c.MaxMessageBytes >= 1024, "MaxMessageBytes", "must be at least 1024")
 	case ModeExternal:
-		need(len(c.URLs) > 0, "external broker has no URL")
-		need(c.Replicas >= 1 && c.Replicas <= 5, "replicas must be 1 to 5")
+		need(len(c.URLs) > 0, "URLs", "are needed for an external broker")
+		need(c.Replicas >= 1 && c.Replicas <= 5, "Replicas", "must be 1 to 5")
 	default:
-		need(false, "mode %q is neither embedded nor external", c.Mode)
+		need(false, "Mode", "%q is neither embedded nor external", c.Mode)
 	}
-	need(c.StateDir != "", "state directory is not set")
-	need(c.MaxBytes > 0, "max bytes must be positive")
-	need(c.DuplicateWindow >= 100*time.Millisecond, "duplicate window must be at least 100ms")
-	need(c.AckWait > 0, "ack wait must be positive")
-	need(c.MaxDeliver >= 1, "max deliver must be at least 1")
-	need(len(c.Delays) == c.MaxDeliver-1, "%d delays given for %d attempts, need one less than attempts", len(c.Delays), c.MaxDeliver)
-	need(slices.IsSorted(c.Delays), "a delay is shorter than the one before it")
-	need(c.MaxAckPending > 0, "max ack pending must be positive")
-	need(c.HistoryHighBytes > 0 && c.HistoryHighBytes <= c.MaxBytes, "history high water must lie within max bytes")
-	need(c.HistoryLowBytes > 0 && c.HistoryLowBytes <= c.HistoryHighBytes, "history low water must lie within high water")
-	need(c.HistoryMaxAge > 0, "history max age must be positive")
-	need(c.PublishTimeout > 0, "publish timeout must be positive")
-	need(c.MaxInFlight > 0, "max in flight must be positive")
-	need(c.PullBuffer > 0, "pull buffer must be positive")
-	return errors.Join(faults...)
+	need(c.StateDir != "", "StateDir", "is not set")
+	need(c.MaxBytes > 0, "MaxBytes", "must be positive")
+	need(c.DuplicateWindow >= 100*time.Millisecond, "DuplicateWindow", "must be at least 100ms")
+	need(c.AckWait > 0, "AckWait", "must be positive")
+	need(c.MaxDeliver >= 1, "MaxDeliver", "must be at least 1")
+	need(len(c.Delays) == c.MaxDeliver-1, "Delays", "are %d for %d attempts, must be one less than attempts", len(c.Delays), c.MaxDeliver)
+	need(slices.IsSorted(c.Delays), "Delays", "must not become shorter")
+	need(c.MaxAckPending > 0, "MaxAckPending", "must be positive")
+	need(c.HistoryHighBytes > 0 && c.HistoryHighBytes <= c.MaxBytes, "HistoryHighBytes", "must be 1 to MaxBytes")
+	need(c.HistoryLowBytes > 0 && c.HistoryLowBytes <= c.HistoryHighBytes, "HistoryLowBytes", "must be 1 to HistoryHighBytes")
+	need(c.HistoryMaxAge > 0, "HistoryMaxAge", "must be positive")
+	need(c.PublishTimeout > 0, "PublishTimeout", "must be positive")
+	need(c.MaxInFlight > 0, "MaxInFlight", "must be positive")
+	need(c.PullBuffer > 0, "PullBuffer", "must be positive")
+	return faults.Err()
 }
 
 // backOff returns the broker's acknowledgement waits, attempt by attempt: each

@@ -3,8 +3,6 @@ package jetstream
 import (
 	"context"
 	"time"
-
-	"github.com/fincart/courier-gateway/ingest/event"
 )
 
 // Who knows duplicates of an embedded broker:
@@ -71,7 +69,7 @@ func (b *Broker) fillHoles(ctx context.Context, upTo uint64) error {
 				break
 			}
 			at, _ := time.Parse(time.RFC3339Nano, generated(m.Header, "Nats-Time-Stamp"))
-			b.learnOne(seq, []byte(m.Header.Get(event.HeaderMsgID)), at)
+			b.learnOne(seq, []byte(m.Header.Get(msgIDHeader)), at)
 			next = seq + 1
 		}
 		if len(messages) == 0 {

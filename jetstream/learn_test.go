@@ -32,7 +32,7 @@ func serverForgets(t *testing.T, b *Broker) {
 		t.Fatal(err)
 	}
 	copied := &nats.Msg{Subject: latest.Subject, Header: nats.Header{
-		event.HeaderMsgID: latest.Header[event.HeaderMsgID], natsjs.ExpectedLastMsgIDHeader: {"none"},
+		msgIDHeader: latest.Header[msgIDHeader], natsjs.ExpectedLastMsgIDHeader: {"none"},
 	}}
 	eventually(t, "the server forgets", func() bool {
 		answer, err := b.admin.RequestMsg(copied, time.Second)
@@ -103,7 +103,7 @@ func TestStoredWithoutAnAnswerIsLearned(t *testing.T) {
 	b := openForgetful(t, testConfig(t))
 	store := func(key string) {
 		e := envelope(key)
-		m := &nats.Msg{Subject: subjectPrefix + e.Courier, Data: e.Body, Header: nats.Header{event.HeaderMsgID: {e.MsgID()}}}
+		m := &nats.Msg{Subject: subjectPrefix + e.Courier, Data: e.Body, Header: nats.Header{msgIDHeader: {e.MsgID()}}}
 		e.Headers(func(name, value string) bool { m.Header[name] = []string{value}; return true })
 		if err := b.admin.PublishMsg(m); err != nil {
 			t.Fatal(err)

@@ -127,7 +127,7 @@ func (b *Broker) confirmReuse(ctx context.Context, r reusedRun) (bool, error) {
 	if event.CodeOf(err) == event.NotFound {
 		return true, nil
 	}
-	return d.Get(event.HeaderMsgID) != r.wasID, err
+	return d.Get(msgIDHeader) != r.wasID, err
 }
 
 // loadHeader returns the header of the event at seq.

@@ -10,6 +10,9 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
+// msgIDHeader has the id by which the broker recognises copies.
+const msgIDHeader = nats.MsgIdHdr
+
 // decode makes a Delivery of a stored message. The bytes of body become its own.
 func decode(h nats.Header, body []byte, seq uint64) event.Delivery {
 	d := event.Delivery{Sequence: seq}

@@ -161,7 +161,7 @@ func TestPipeSpeaks(t *testing.T) {
 		t.Fatal(err)
 	}
 	h, err := nats.DecodeHeadersMsg(block[:header])
-	if d := decode(h, e.Body, 1); err != nil || d.Fault != nil || d.Key != "k" || h.Get(event.HeaderMsgID) != "demo:k" {
+	if d := decode(h, e.Body, 1); err != nil || d.Fault != nil || d.Key != "k" || h.Get(msgIDHeader) != "demo:k" {
 		t.Errorf("headers %q, %v", block[:header], err)
 	}
 	if string(block[header:]) != string(e.Body)+"\r\n" {

@@ -9,8 +9,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
-
-	"github.com/fincart/courier-gateway/ingest/event"
 )
 
 // recall begins recent anew with what is stored within the duplicate window.
@@ -105,7 +103,7 @@ func (b *Broker) readBatchIDs(in *frames, inbox string, from, batch uint64) (nex
 		if !ok {
 			return next, false, fmt.Errorf("the broker's subject for its answer is unknown: %q", f.reply)
 		}
-		b.learnOne(a.seq, headerOf(f.header, event.HeaderMsgID), a.at)
+		b.learnOne(a.seq, headerOf(f.header, msgIDHeader), a.at)
 		next = a.seq + 1
 	}
 	return next, true, nil

@@ -66,7 +66,7 @@ func (s *slot) fill(e *event.Envelope, id string) (err error) {
 		s.headers = append(s.headers, [2]string{name, value})
 		return true
 	}
-	if set(event.HeaderMsgID, id) {
+	if set(msgIDHeader, id) {
 		e.Headers(set)
 	}
 	return err

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fincart/courier-gateway/ingest/event"
 )
 
 // AdminConfig sets the admin server's limits. Every limit is positive;
@@ -44,7 +46,7 @@ func DefaultAdminConfig() AdminConfig {
 }
 
 func (c AdminConfig) validate() error {
-	var errs []error
+	var faults event.Faults
 	for _, limit := range []struct {
 		name  string
 		value int64
@@ -57,11 +59,9 @@ func (c AdminConfig) validate() error {
 		{"MaxHeaderBytes", int64(c.MaxHeaderBytes)},
 		{"MaxBodyBytes", c.MaxBodyBytes},
 	} {
-		if limit.value <= 0 {
-			errs = append(errs, fmt.Errorf("admin server: %s is %d, must be positive", limit.name, limit.value))
-		}
+		faults.Check(limit.value > 0, limit.name, "is %d, must be positive", limit.value)
 	}
-	return errors.Join(errs...)
+	return faults.Err()
 }
 
 // AdminDeps is what the admin server shows and acts on. The stores, the queue,
@@ -100,7 +100,7 @@ type AdminDeps struct {
 
 func (d AdminDeps) validate() error {
 	if d.Listeners == nil || d.Ready == nil || d.Health == nil || d.Gatherer == nil || d.Metrics == nil || d.Log == nil {
-		return errors.New("admin server: Listeners, Ready, Health, Gatherer, Metrics and Log are all required")
+		return errors.New("Listeners, Ready, Health, Gatherer, Metrics and Log are all required")
 	}
 	return nil
 }
@@ -120,7 +120,7 @@ type Admin struct {
 // NewAdmin checks cfg and deps and returns a server that does not listen yet.
 func NewAdmin(cfg AdminConfig, deps AdminDeps) (*Admin, error) {
 	if err := errors.Join(cfg.validate(), deps.validate()); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("admin server: %w", err)
 	}
 	m, err := newMetrics(deps.Metrics)
 	if err != nil {

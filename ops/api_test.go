@@ -55,7 +55,7 @@ func TestNotReadyAndUnhealthy(t *testing.T) {
 	m := sample()
 	m.ready, m.health = errors.New("draining"), 503
 	address := start(t, DefaultAdminConfig(), m.deps())
-	if p := (request{path: "/readyz"}).refused(t, address, 503, event.NotReady); !strings.Contains(p.Detail, "draining") {
+	if p := (request{path: "/readyz"}).refused(t, address, 503, NotReady); !strings.Contains(p.Detail, "draining") {
 		t.Errorf("detail %q", p.Detail)
 	}
 	if resp, _ := (request{path: "/health"}).send(t, address); resp.status != 503 {
@@ -116,7 +116,7 @@ func TestEventByKey(t *testing.T) {
 	if got := read[event.Record](t, address, eventsPath+"shared?courier=beta"); got.Courier != "beta" {
 		t.Errorf("shared of beta: got %q", got.Courier)
 	}
-	p := request{path: eventsPath + "shared"}.refused(t, address, 409, event.Ambiguous)
+	p := request{path: eventsPath + "shared"}.refused(t, address, 409, Ambiguous)
 	if !slices.Equal(p.Couriers, []string{"alpha", "beta"}) {
 		t.Errorf("couriers %v", p.Couriers)
 	}

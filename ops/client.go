@@ -112,7 +112,7 @@ func (c *Client) Health(ctx context.Context) (Health, json.RawMessage, error) {
 
 // Event returns the ledger's row for an idempotency key. Where several couriers
 // use the key and courier is empty, the error is a [Problem] with the code
-// [event.Ambiguous].
+// [Ambiguous].
 func (c *Client) Event(ctx context.Context, key, courier string) (event.Record, error) {
 	return get[event.Record](ctx, c, eventsPath+escapeSegment(key), courierQuery(courier))
 }
@@ -241,7 +241,7 @@ func (c *Client) refusal(status int, body []byte) error {
 		return c.stranger(status)
 	}
 	p.Status, p.Detail = status, cmp.Or(p.Detail, p.Message, p.Title)
-	if p.Code == event.Unauthorized {
+	if p.Code == Unauthorized {
 		p.Detail = fmt.Sprintf("the appliance at %s refuses the admin token: set admin.token (APPLIANCE_ADMIN__TOKEN) to the one it was started with", c.base.Host)
 	}
 	return p

@@ -48,7 +48,7 @@ func (c *Client) Couriers(ctx context.Context) (CourierList, error) {
 
 // Reload has the appliance take over the couriers from its configuration as it
 // is now. When that is wrong the error is a [Problem] with the code
-// [event.InvalidConfig] and all its faults, and the couriers before stay in
+// [InvalidConfig] and all its faults, and the couriers before stay in
 // force.
 func (c *Client) Reload(ctx context.Context) (ReloadReport, error) {
 	return call[ReloadReport](ctx, c, http.MethodPost, couriersPath+"/reload", nil, nil)

@@ -90,7 +90,7 @@ func TestClientReturnsProblems(t *testing.T) {
 	c := newClient(t, start(t, DefaultAdminConfig(), sample().deps()))
 	_, err := c.Event(t.Context(), "shared", "")
 	p, ok := errors.AsType[*Problem](err)
-	if !ok || p.Code != event.Ambiguous || len(p.Couriers) != 2 || p.TraceID == "" {
+	if !ok || p.Code != Ambiguous || len(p.Couriers) != 2 || p.TraceID == "" {
 		t.Errorf("%v: %+v", err, p)
 	}
 }
@@ -166,7 +166,7 @@ func TestClientOfTheIntake(t *testing.T) {
 		t.Errorf("%+v, %v", taken, err)
 	}
 	_, err = c.Accept(t.Context(), redactedID, true)
-	if p, ok := errors.AsType[*Problem](err); !ok || p.Code != event.AlreadyTaken || p.Key != taken.Key {
+	if p, ok := errors.AsType[*Problem](err); !ok || p.Code != AlreadyTaken || p.Key != taken.Key {
 		t.Errorf("again: %v", err)
 	}
 	couriers, err := c.Couriers(t.Context())

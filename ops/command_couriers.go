@@ -7,8 +7,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-
-	"github.com/fincart/courier-gateway/ingest/event"
 )
 
 func (c *commands) couriers() *cobra.Command {
@@ -105,7 +103,7 @@ func (c *commands) couriersReload() *cobra.Command {
 
 // lineByLine keeps the lines of a refusal that lists faults.
 func lineByLine(err error) error {
-	if p, ok := errors.AsType[*Problem](err); ok && p.Code == event.InvalidConfig {
+	if p, ok := errors.AsType[*Problem](err); ok && p.Code == InvalidConfig {
 		return errors.New(safeBlock(p.Detail))
 	}
 	return err

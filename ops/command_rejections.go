@@ -70,7 +70,7 @@ func (c *commands) printRejection(r event.IngestionRecord) error {
 	t.row("outcome", string(r.Outcome))
 	t.field("error", codeAndMessage(r.Code, r.Detail))
 	t.field("reason", r.Reason)
-	if r.Single() {
+	if r.Request != nil {
 		t.row("at", c.clock.when(r.At))
 		t.row("answered", strconv.Itoa(r.Status))
 		t.field("from", r.Address)
@@ -88,7 +88,7 @@ func (c *commands) printRejection(r event.IngestionRecord) error {
 	if err := t.flush(); err != nil {
 		return err
 	}
-	if r.Single() {
+	if r.Request != nil {
 		if err := c.printRequest(r.Request); err != nil {
 			return err
 		}
@@ -139,7 +139,7 @@ func (c *commands) nextSteps(r *event.IngestionRecord) []string {
 	switch {
 	case !slices.Contains(rejections, r.Outcome) || !r.TakenAt.IsZero():
 		return nil
-	case !r.Single():
+	case r.Request == nil:
 		return []string{"the requests of a sum were not kept: have the courier send them again"}
 	case r.Outcome == event.IntakeObserved:
 		return append(c.testStep(r), "it was accepted because the courier is in observe mode; in enforce mode it would be refused")

@@ -75,7 +75,7 @@ func showOfCourier[T any](c *commands, cmd *cobra.Command,
 
 // askForCourier names the flag that resolves an ambiguity.
 func askForCourier(err error) error {
-	if p, ok := errors.AsType[*Problem](err); ok && p.Code == event.Ambiguous {
+	if p, ok := errors.AsType[*Problem](err); ok && p.Code == Ambiguous {
 		return fmt.Errorf("%w: add --courier", p)
 	}
 	return err

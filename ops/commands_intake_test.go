@@ -27,7 +27,7 @@ func TestAcceptByID(t *testing.T) {
 		t.Fatalf("exit %d, %v: %s", code, err, stdout)
 	}
 	want := ActionResult{ID: redactedID, Courier: "demo", Key: "demo:req_e", Sequence: 101, Duplicate: true, KeyID: event.KeyIDOperator}
-	if len(report.Done) != 1 || report.Done[0] != want || len(report.Failed) != 1 || report.Failed[0].Code != event.AlreadyTaken {
+	if len(report.Done) != 1 || report.Done[0] != want || len(report.Failed) != 1 || report.Failed[0].Code != AlreadyTaken {
 		t.Errorf("report %+v", report)
 	}
 }
@@ -56,7 +56,7 @@ func TestAcceptAllOfManyPages(t *testing.T) {
 	m.intake.records = nil
 	var want []string
 	for i := range 2*MaxPage + 1 {
-		record.ID = event.IngestionID(noon, uint64(i))
+		record.ID = recordID(noon, uint64(i))
 		want = append(want, record.ID)
 		m.intake.records = slices.Insert(m.intake.records, 0, record)
 	}

@@ -96,7 +96,7 @@ func (a *Admin) reload(w http.ResponseWriter, r *http.Request) error {
 	}
 	report, err := a.deps.Reload(r.Context())
 	if _, coded := errors.AsType[*event.Error](err); err != nil && !coded && r.Context().Err() == nil {
-		return refuse(event.InvalidConfig, "the new configuration is wrong, the couriers before stay in force: %v", err)
+		return refuse(InvalidConfig, "the new configuration is wrong, the couriers before stay in force: %v", err)
 	}
 	if err != nil {
 		return err

@@ -41,10 +41,10 @@ func TestReload(t *testing.T) {
 		t.Errorf("%d %s", resp.status, body)
 	}
 	m.intake.misconfig = errors.New("couriers.demo.scheme: is none of these\ncouriers.old.secrets: no such file")
-	p := reload.refused(t, address, 422, event.InvalidConfig)
+	p := reload.refused(t, address, 422, InvalidConfig)
 	if !strings.Contains(p.Detail, m.intake.misconfig.Error()) || !strings.Contains(p.Detail, "stay in force") {
 		t.Errorf("detail %q", p.Detail)
 	}
-	m.intake.misconfig = event.Errorf(event.NotReady, "reload", "draining")
-	reload.refused(t, address, 503, event.NotReady)
+	m.intake.misconfig = event.Errorf(NotReady, "reload", "draining")
+	reload.refused(t, address, 503, NotReady)
 }

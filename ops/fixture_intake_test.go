@@ -3,6 +3,7 @@ package ops
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -12,14 +13,18 @@ import (
 
 // Ids of the sample's records, by what is particular about them.
 var (
-	refusedID  = event.IngestionID(noon.Add(-time.Minute), 1)
-	observedID = event.IngestionID(noon.Add(-2*time.Minute), 2)
-	takenID    = event.IngestionID(noon.Add(-3*time.Minute), 3)
-	cutID      = event.IngestionID(noon.Add(-4*time.Minute), 4)
-	redactedID = event.IngestionID(noon.Add(-5*time.Minute), 5)
-	sumID      = event.IngestionID(noon.Add(-time.Hour), 6)
-	acceptedID = event.IngestionID(noon.Add(-time.Hour), 5)
+	refusedID  = recordID(noon.Add(-time.Minute), 1)
+	observedID = recordID(noon.Add(-2*time.Minute), 2)
+	takenID    = recordID(noon.Add(-3*time.Minute), 3)
+	cutID      = recordID(noon.Add(-4*time.Minute), 4)
+	redactedID = recordID(noon.Add(-5*time.Minute), 5)
+	sumID      = recordID(noon.Add(-time.Hour), 6)
+	acceptedID = recordID(noon.Add(-time.Hour), 5)
 )
+
+// recordID names an ingestion record as the intake does: a later one has a greater
+// id.
+func recordID(at time.Time, n uint64) string { return fmt.Sprintf("%012x-%016x", at.UnixMilli(), n) }
 
 // memoryIntake is an intake and its records in memory, as far as operators see
 // them.

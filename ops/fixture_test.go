@@ -228,7 +228,7 @@ func sample() *memory {
 			ID: n + "-abcd", Identity: event.Identity{Courier: "demo", Key: "demo:dead_" + n}, Sequence: uint64(i + 1), EventID: "dead_" + n,
 			ShipmentID: "shp_1", TraceID: "req_" + n, ReceivedAt: noon.Add(-11 * time.Minute), DeadAt: noon.Add(-9 * time.Minute),
 			Code: event.DomainInvalid, Message: "no such state\x1b[31m in a very long message that goes on and on for the listing", Attempts: attempts,
-			Headers:      map[string]string{event.HeaderCourier: "demo", event.HeaderKey: "demo:dead_" + n},
+			Headers:      map[string]string{"Gw-Courier": "demo", "Gw-Key": "demo:dead_" + n},
 			Body:         []byte("{\"eventId\":\"dead_" + n + "\",\"payload\":{\"shipmentId\":\"shp_1\",\"note\":\"\u202eevil\u009b31m\"}}"),
 			ReviewStatus: status,
 		})

@@ -95,7 +95,7 @@ func (a *Admin) admit(r *http.Request, open bool) error {
 		return refuse(event.Forbidden, "a page of another origin may not ask for this")
 	}
 	if !open && a.cfg.Token != "" && !a.hasToken(r) {
-		return refuse(event.Unauthorized, "the admin token is missing or wrong: send it as Authorization: Bearer TOKEN")
+		return refuse(Unauthorized, "the admin token is missing or wrong: send it as Authorization: Bearer TOKEN")
 	}
 	return nil
 }

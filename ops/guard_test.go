@@ -36,9 +36,9 @@ func TestEveryRouteButTheProbesWantsTheToken(t *testing.T) {
 			}
 			continue
 		}
-		(request{method: method, path: path}).refused(t, address, 401, event.Unauthorized)
+		(request{method: method, path: path}).refused(t, address, 401, Unauthorized)
 	}
-	(request{path: "/nowhere"}).refused(t, address, 401, event.Unauthorized)
+	(request{path: "/nowhere"}).refused(t, address, 401, Unauthorized)
 	if len(m.wasReplayed()) > 0 || m.letter(0).ReviewStatus != event.ReviewPending {
 		t.Error("something was done without a token")
 	}

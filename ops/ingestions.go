@@ -82,7 +82,7 @@ func (a *Admin) ingestions(outcomes []event.IntakeOutcome) func(http.ResponseWri
 
 func ingestionRow(r event.IngestionRecord) IngestionRow {
 	row := IngestionRow{IngestionRecord: r}
-	if r.Single() {
+	if r.Request != nil {
 		row.Request = &RequestRow{CapturedRequest: *r.Request, Cut: !r.Request.Whole()}
 	}
 	return row
@@ -137,13 +137,13 @@ func (a *Admin) accept(w http.ResponseWriter, r *http.Request) error {
 func untakeable(r *event.IngestionRecord) *Problem {
 	switch {
 	case !r.TakenAt.IsZero():
-		p := refuse(event.AlreadyTaken, "request %q was taken in at %s already, as event %q", r.ID, r.TakenAt.UTC().Format(time.RFC3339), r.TakenKey)
+		p := refuse(AlreadyTaken, "request %q was taken in at %s already, as event %q", r.ID, r.TakenAt.UTC().Format(time.RFC3339), r.TakenKey)
 		p.Key = r.TakenKey
 		return p
-	case !r.Single():
+	case r.Request == nil:
 		return refuse(event.Incomplete, "record %q is a sum and holds none of the requests it counts: have the courier send them again", r.ID)
 	case r.Outcome != event.IntakeRefused:
-		return refuse(event.AlreadyTaken, "request %q was not refused, it was accepted when it came", r.ID)
+		return refuse(AlreadyTaken, "request %q was not refused, it was accepted when it came", r.ID)
 	case !r.Request.Whole():
 		return refuse(event.Incomplete, "of the body of request %q only %d of %d bytes were kept: have the courier send it again",
 			r.ID, len(r.Request.Body), r.Request.BodyBytes)

@@ -107,7 +107,7 @@ func TestAccept(t *testing.T) {
 	if r := m.intake.record(refusedID); r.TakenKey != "demo:req_a" || r.TakenAt.Before(before) || r.TakenAt.After(time.Now()) {
 		t.Errorf("the record is not marked: %+v", r)
 	}
-	p := accepting(refusedID, "").refused(t, address, 409, event.AlreadyTaken)
+	p := accepting(refusedID, "").refused(t, address, 409, AlreadyTaken)
 	if p.Key != "demo:req_a" || !strings.Contains(p.Detail, "demo:req_a") {
 		t.Errorf("taken already: %+v", p)
 	}
@@ -133,8 +133,8 @@ func TestAcceptRefuses(t *testing.T) {
 		code   event.Code
 		detail string
 	}{
-		takenID:    {409, event.AlreadyTaken, "demo:req_c"},
-		observedID: {409, event.AlreadyTaken, "accepted when it came"},
+		takenID:    {409, AlreadyTaken, "demo:req_c"},
+		observedID: {409, AlreadyTaken, "accepted when it came"},
 		sumID:      {422, event.Incomplete, "a sum"},
 		acceptedID: {422, event.Incomplete, "a sum"},
 		cutID:      {422, event.Incomplete, "of 4194304 bytes were kept"},
@@ -159,7 +159,7 @@ func TestAcceptTellsOfTheIntake(t *testing.T) {
 	t.Parallel()
 	for code, status := range map[event.Code]int{
 		event.InvalidSignature: 422, event.InvalidPayload: 422, event.UnknownCourier: 422, event.PayloadTooLarge: 422, event.UnsupportedMediaType: 422,
-		event.BadRequest: 422, event.AlreadyTaken: 409, event.IntakeUnavailable: 503, event.DependencyDown: 503, event.Timeout: 504, event.Internal: 500,
+		event.BadRequest: 422, AlreadyTaken: 409, event.IntakeUnavailable: 503, event.DependencyDown: 503, event.Timeout: 504, event.Internal: 500,
 	} {
 		m := sample()
 		m.intake.refusals[refusedID] = event.Errorf(code, "take", "why")

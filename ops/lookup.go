@@ -46,7 +46,7 @@ func answerOne[T any](a *Admin, w http.ResponseWriter, r *http.Request, what, na
 	case 1:
 		return answer(w, rows[0])
 	}
-	p := refuse(event.Ambiguous, "")
+	p := refuse(Ambiguous, "")
 	for _, row := range rows {
 		p.Couriers = append(p.Couriers, courierOf(row))
 	}

@@ -11,6 +11,20 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
+// Refusals of the admin listener alone, beside those of package event.
+const (
+	// Unauthorized: the admin token is missing or wrong.
+	Unauthorized event.Code = "UNAUTHORIZED"
+	// Ambiguous: several couriers use the same key or number.
+	Ambiguous event.Code = "AMBIGUOUS"
+	// NotReady: the appliance is starting or draining.
+	NotReady event.Code = "NOT_READY"
+	// AlreadyTaken: the request is an event already.
+	AlreadyTaken event.Code = "ALREADY_TAKEN"
+	// InvalidConfig: the new configuration is wrong, the old one is still active.
+	InvalidConfig event.Code = "INVALID_CONFIG"
+)
+
 // Problem is the body of every refusal (RFC 9457), in the form of the public
 // listener's. On the client's side it is the error that a call returns.
 type Problem struct { //nolint:errname // RFC 9457 calls it so
@@ -63,7 +77,7 @@ func statusOf(code event.Code) int {
 	switch code {
 	case event.BadRequest:
 		return http.StatusBadRequest
-	case event.Unauthorized:
+	case Unauthorized:
 		return http.StatusUnauthorized
 	case event.Forbidden:
 		return http.StatusForbidden
@@ -71,16 +85,16 @@ func statusOf(code event.Code) int {
 		return http.StatusNotFound
 	case event.MethodNotAllowed:
 		return http.StatusMethodNotAllowed
-	case event.Ambiguous, event.VersionConflict, event.AlreadyTaken:
+	case Ambiguous, event.VersionConflict, AlreadyTaken:
 		return http.StatusConflict
 	case event.PayloadTooLarge:
 		return http.StatusRequestEntityTooLarge
 	case event.UnsupportedMediaType:
 		return http.StatusUnsupportedMediaType
 	case event.Forged, event.Malformed, event.DomainInvalid, event.InvalidSignature, event.InvalidPayload,
-		event.UnknownCourier, event.Incomplete, event.InvalidConfig:
+		event.UnknownCourier, event.Incomplete, InvalidConfig:
 		return http.StatusUnprocessableEntity
-	case event.NotReady, event.IntakeUnavailable, event.DependencyDown, event.Throttled:
+	case NotReady, event.IntakeUnavailable, event.DependencyDown, event.Throttled:
 		return http.StatusServiceUnavailable
 	case event.Timeout:
 		return http.StatusGatewayTimeout

@@ -88,7 +88,7 @@ func (a *Admin) livez(w http.ResponseWriter, _ *http.Request) error {
 
 func (a *Admin) readyz(w http.ResponseWriter, _ *http.Request) error {
 	if err := a.deps.Ready(); err != nil {
-		return refuse(event.NotReady, "not ready: %v", err)
+		return refuse(NotReady, "not ready: %v", err)
 	}
 	return answer(w, map[string]string{"status": "ready"})
 }

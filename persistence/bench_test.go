@@ -185,7 +185,7 @@ func (k *intake) next(size int) []event.IngestionRecord {
 	for i := range batch {
 		at := noon.Add(time.Duration(k.n) * time.Millisecond)
 		batch[i] = event.IngestionRecord{
-			ID: event.IngestionID(at, uint64(k.n)), Courier: "courier-x", Outcome: event.IntakeRefused, Count: 1, Bytes: int64(len(body)), At: at, Until: at,
+			ID: recordID(at, uint64(k.n)), Courier: "courier-x", Outcome: event.IntakeRefused, Count: 1, Bytes: int64(len(body)), At: at, Until: at,
 			Code: event.InvalidSignature, Reason: "mismatch", Detail: "the signature does not match the body", Status: 401,
 			Address: "203.0.113.7", TraceID: "req_0123456789abcdef",
 			Request: &event.CapturedRequest{

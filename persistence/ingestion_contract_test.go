@@ -45,9 +45,13 @@ func ingestionContract(t *testing.T, open func(t *testing.T, keep Retention) Sto
 	}
 }
 
+// recordID names an ingestion record as the intake does: a later one has a greater
+// id.
+func recordID(at time.Time, n uint64) string { return fmt.Sprintf("%012x-%016x", at.UnixMilli(), n) }
+
 // ingestionID returns the id of the nth record; ids of greater n are greater.
 func ingestionID(n int) string {
-	return event.IngestionID(noon.Add(time.Duration(n/3)*time.Second), uint64(n))
+	return recordID(noon.Add(time.Duration(n/3)*time.Second), uint64(n))
 }
 
 func fullIngestion(n int) event.IngestionRecord {

@@ -117,7 +117,7 @@ func (b *ingestionBound) count(records []event.IngestionRecord) (due []ingestion
 	}
 	more := map[ingestionKind]int64{}
 	for i := range records {
-		more[ingestionKind{cleanText(records[i].Courier), records[i].Single()}]++
+		more[ingestionKind{cleanText(records[i].Courier), records[i].Request != nil}]++
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -63,25 +63,21 @@ const (
 )
 
 func (c MongoConfig) check() error {
-	var faults []error
-	fault := func(wrong bool, format string, args ...any) {
-		if wrong {
-			faults = append(faults, fmt.Errorf(format, args...))
-		}
-	}
-	fault(c.Database == "", "no database is named")
-	fault(c.MaxConns < 1, "%d connections at most, needs at least 1", c.MaxConns)
-	fault(c.MinConns < 0 || c.MinConns > c.MaxConns, "%d connections at least, needs 0 to %d", c.MinConns, c.MaxConns)
-	fault(c.ConnectTimeout <= 0, "connect time-out %s, needs more than 0", c.ConnectTimeout)
-	fault(c.SelectTimeout <= 0, "select time-out %s, needs more than 0", c.SelectTimeout)
-	fault(c.OperationTimeout <= 0, "operation time-out %s, needs more than 0", c.OperationTimeout)
-	fault(c.Log == nil, "no logger is given")
-	fault(c.Writes == 0, "no rows are named that it writes")
-	fault(slices.ContainsFunc(c.Retention.ttls(), func(ttl time.Duration) bool { return ttl%time.Second != 0 }),
-		"retention %+v is not in whole seconds, as MongoDB has it", c.Retention)
-	fault(slices.Max(c.Retention.ttls()) > math.MaxInt32*time.Second,
-		"retention %+v is more than MongoDB's 68 years", c.Retention)
-	return errors.Join(append(faults, c.Retention.check())...)
+	var faults event.Faults
+	faults.Check(c.Database != "", "Database", "is empty")
+	faults.Check(c.MaxConns >= 1, "MaxConns", "is %d, must be at least 1", c.MaxConns)
+	faults.Check(c.MinConns >= 0 && c.MinConns <= c.MaxConns, "MinConns", "is %d, must be 0 to %d", c.MinConns, c.MaxConns)
+	faults.Check(c.ConnectTimeout > 0, "ConnectTimeout", "is %s, must be more than 0", c.ConnectTimeout)
+	faults.Check(c.SelectTimeout > 0, "SelectTimeout", "is %s, must be more than 0", c.SelectTimeout)
+	faults.Check(c.OperationTimeout > 0, "OperationTimeout", "is %s, must be more than 0", c.OperationTimeout)
+	faults.Check(c.Log != nil, "Log", "is not set")
+	faults.Check(c.Writes != 0, "Writes", "is empty: no rows are named")
+	faults.Check(!slices.ContainsFunc(c.Retention.ttls(), func(ttl time.Duration) bool { return ttl%time.Second != 0 }),
+		"Retention", "%+v is not in whole seconds, as MongoDB has it", c.Retention)
+	faults.Check(slices.Max(c.Retention.ttls()) <= math.MaxInt32*time.Second,
+		"Retention", "%+v is more than MongoDB's 68 years", c.Retention)
+	c.Retention.check(&faults)
+	return faults.Err()
 }
 
 // options returns the driver's settings.

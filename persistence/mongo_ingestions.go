@@ -47,7 +47,7 @@ type requestDocument struct {
 
 func newIngestionDocument(r *event.IngestionRecord) ingestionDocument {
 	doc := ingestionDocument{
-		ID: cleanText(r.ID), Courier: cleanText(r.Courier), Single: r.Single(), Outcome: cleanText(string(r.Outcome)),
+		ID: cleanText(r.ID), Courier: cleanText(r.Courier), Single: r.Request != nil, Outcome: cleanText(string(r.Outcome)),
 		Count: r.Count, Bytes: r.Bytes, At: timeKey(r.At), Until: timeText(r.Until), Code: cleanText(string(r.Code)),
 		Reason: cleanText(r.Reason), Detail: cleanText(r.Detail), Status: r.Status, Address: cleanText(r.Address),
 		TraceID: cleanText(r.TraceID), TakenAt: timeText(r.TakenAt), TakenKey: cleanText(r.TakenKey), TakenBy: cleanText(r.TakenBy),

@@ -153,7 +153,7 @@ func TestMongoConfig(t *testing.T) {
 	if err == nil {
 		t.Fatal("an empty configuration was taken")
 	}
-	for _, fault := range []string{"database", "at most", "at least", "connect time-out", "select time-out", "operation time-out", "logger", "no rows", "whole seconds", "negative"} {
+	for _, fault := range []string{"Database:", "MaxConns:", "MinConns:", "ConnectTimeout:", "SelectTimeout:", "OperationTimeout:", "Log:", "Writes:", "whole seconds", "negative"} {
 		if !strings.Contains(err.Error(), fault) {
 			t.Errorf("%q does not name the fault in %q", err, fault)
 		}

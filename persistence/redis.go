@@ -44,20 +44,15 @@ type RedisConfig struct {
 }
 
 func (c RedisConfig) check() error {
-	var faults []error
-	fault := func(wrong bool, format string, args ...any) {
-		if wrong {
-			faults = append(faults, fmt.Errorf(format, args...))
-		}
-	}
-	fault(c.TTL < time.Second || c.TTL%time.Second != 0, "TTL %s, needs whole seconds, at least 1", c.TTL)
-	fault(c.MaxConns < 1, "%d connections at most, needs at least 1", c.MaxConns)
-	fault(c.ConnectTimeout <= 0, "connect time-out %s, needs more than 0", c.ConnectTimeout)
-	fault(c.OperationTimeout <= 0, "operation time-out %s, needs more than 0", c.OperationTimeout)
-	fault(c.MaxFailures < 1, "%d failures open the breaker, needs at least 1", c.MaxFailures)
-	fault(c.ProbeEvery <= 0, "a probe every %s, needs more than 0", c.ProbeEvery)
-	fault(c.Log == nil, "no logger is given")
-	return errors.Join(faults...)
+	var faults event.Faults
+	faults.Check(c.TTL >= time.Second && c.TTL%time.Second == 0, "TTL", "is %s, must be whole seconds, at least 1", c.TTL)
+	faults.Check(c.MaxConns >= 1, "MaxConns", "is %d, must be at least 1", c.MaxConns)
+	faults.Check(c.ConnectTimeout > 0, "ConnectTimeout", "is %s, must be more than 0", c.ConnectTimeout)
+	faults.Check(c.OperationTimeout > 0, "OperationTimeout", "is %s, must be more than 0", c.OperationTimeout)
+	faults.Check(c.MaxFailures >= 1, "MaxFailures", "is %d, must be at least 1", c.MaxFailures)
+	faults.Check(c.ProbeEvery > 0, "ProbeEvery", "is %s, must be more than 0", c.ProbeEvery)
+	faults.Check(c.Log != nil, "Log", "is not set")
+	return faults.Err()
 }
 
 // options returns the client's settings. It neither retries nor waits: a breaker

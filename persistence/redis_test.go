@@ -108,7 +108,7 @@ func TestRedisConfig(t *testing.T) {
 	if err == nil {
 		t.Fatal("an empty configuration was taken")
 	}
-	for _, fault := range []string{"TTL", "connections", "connect time-out", "operation time-out", "breaker", "probe", "logger"} {
+	for _, fault := range []string{"TTL:", "MaxConns:", "ConnectTimeout:", "OperationTimeout:", "MaxFailures:", "ProbeEvery:", "Log:"} {
 		if !strings.Contains(err.Error(), fault) {
 			t.Errorf("%q does not name the fault in %q", err, fault)
 		}

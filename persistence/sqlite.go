@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fincart/courier-gateway/ingest/event"
 )
 
 // SQLiteConfig says how to open the embedded store.
@@ -34,17 +36,13 @@ type SQLiteConfig struct {
 }
 
 func (c SQLiteConfig) check() error {
-	var faults []error
-	fault := func(wrong bool, format string, args ...any) {
-		if wrong {
-			faults = append(faults, fmt.Errorf(format, args...))
-		}
-	}
-	fault(c.Path == "", "no path is given")
-	fault(c.Readers < 1, "%d readers, needs at least 1", c.Readers)
-	fault(c.CacheBytes < 1<<20, "a cache of %d bytes, needs at least 1 MiB", c.CacheBytes)
-	fault(c.BusyTimeout <= 0, "busy time-out %s, needs more than 0", c.BusyTimeout)
-	return errors.Join(append(faults, c.Retention.check())...)
+	var faults event.Faults
+	faults.Check(c.Path != "", "Path", "is empty")
+	faults.Check(c.Readers >= 1, "Readers", "is %d, must be at least 1", c.Readers)
+	faults.Check(c.CacheBytes >= 1<<20, "CacheBytes", "is %d, must be at least 1 MiB", c.CacheBytes)
+	faults.Check(c.BusyTimeout > 0, "BusyTimeout", "is %s, must be more than 0", c.BusyTimeout)
+	c.Retention.check(&faults)
+	return faults.Err()
 }
 
 // SQLite is the embedded store: one file, no server.

@@ -40,7 +40,7 @@ func putIngestion(conn *sqlite.Conn, r *event.IngestionRecord, change counts) er
 	b := binder{stmt: stmt}
 	b.key(r.ID)
 	b.key(r.Courier)
-	b.flag(r.Single())
+	b.flag(r.Request != nil)
 	b.key(string(r.Outcome))
 	b.int(r.Count)
 	b.int(r.Bytes)

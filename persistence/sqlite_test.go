@@ -63,7 +63,7 @@ func TestSQLiteConfig(t *testing.T) {
 	if err == nil {
 		t.Fatal("an empty configuration was taken")
 	}
-	for _, fault := range []string{"path", "readers", "cache", "busy time-out", "negative"} {
+	for _, fault := range []string{"Path:", "Readers:", "CacheBytes:", "BusyTimeout:", "negative"} {
 		if !strings.Contains(err.Error(), fault) {
 			t.Errorf("%q does not name the fault in %q", err, fault)
 		}

@@ -26,7 +26,6 @@ package persistence
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -149,11 +148,8 @@ func (r Retention) ttls() []time.Duration {
 	return []time.Duration{r.LedgerTTL, r.DeadLetterTTL, r.ShipmentTTL, r.IngestionTTL}
 }
 
-func (r Retention) check() error {
-	if slices.Min(r.ttls()) < 0 || r.IngestionsPerCourier < 0 {
-		return fmt.Errorf("retention %+v has a negative time or number", r)
-	}
-	return nil
+func (r Retention) check(faults *event.Faults) {
+	faults.Check(slices.Min(r.ttls()) >= 0 && r.IngestionsPerCourier >= 0, "Retention", "%+v has a negative time or number", r)
 }
 
 // Swept is how many rows a sweep deleted, shipments left out.

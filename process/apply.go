@@ -184,7 +184,7 @@ func (h *Handler) fail(ctx context.Context, failed []failure) error {
 	for i, f := range failed {
 		stored := err == nil && errs[i] == nil
 		code := event.CodeOf(f.err)
-		if code.Class() == event.Permanent && stored {
+		if classOf(code) == permanent && stored {
 			h.dead(f.job, code, reason(f.err))
 			continue
 		}
@@ -198,7 +198,7 @@ func (h *Handler) fail(ctx context.Context, failed []failure) error {
 
 func (h *Handler) failureChange(f failure) event.Change {
 	now, code, message := h.Now(), event.CodeOf(f.err), reason(f.err)
-	if code.Class() != event.Permanent {
+	if classOf(code) != permanent {
 		end(&f.record, event.Failed, event.WillRetry, code, message, now)
 		return event.Change{Records: []event.Record{f.record}}
 	}

@@ -2,6 +2,8 @@ package process
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"log/slog"
 	"runtime/debug"
@@ -19,11 +21,21 @@ func newDeadLetter(d *event.Delivery, code event.Code, message string, now time.
 		headers[name] = value
 	}
 	return event.DeadLetter{
-		ID: event.DeadLetterID(d.Sequence, &d.Envelope), Identity: d.Identity(), Sequence: d.Sequence,
+		ID: deadLetterID(d.Sequence, &d.Envelope), Identity: d.Identity(), Sequence: d.Sequence,
 		EventID: d.EventID, TraceID: d.TraceID, ReceivedAt: d.ReceivedAt, DeadAt: now,
 		Code: code, Message: message, Headers: headers, Body: d.Body,
 		ReviewStatus: event.ReviewPending, ReplayOf: d.Replay,
 	}
+}
+
+// deadLetterID derives the id of the dead letter for the message at seq. The
+// same message always has the same id, so that storing it twice is harmless; the
+// hash keeps apart messages of a stream that was made again and counts from 1.
+func deadLetterID(seq uint64, e *event.Envelope) string {
+	h := sha256.New()
+	h.Write([]byte(e.Courier + ":" + e.Key + "\n" + e.ReceivedAt.UTC().Format(time.RFC3339Nano) + "\n"))
+	h.Write(e.Body)
+	return strconv.FormatUint(seq, 10) + "-" + hex.EncodeToString(h.Sum(nil)[:4])
 }
 
 // Advisories is the broker's list of events that it will not deliver again.

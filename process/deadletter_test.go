@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -380,5 +381,19 @@ func TestReconcilerAppliesWhatTheQueueRefuses(t *testing.T) {
 	}
 	if l := d.store.onlyLetter(t); l.Code != event.Forged || l.Sequence != forged.Sequence {
 		t.Errorf("dead letter is %+v", l)
+	}
+}
+
+func TestDeadLetterID(t *testing.T) {
+	t.Parallel()
+	sent := event.Envelope{Courier: "demo", Key: "demo:evt_1", ReceivedAt: noon, Body: []byte(`{"eventId":"evt_1"}`)}
+	e := sent
+	id := deadLetterID(7, &e)
+	if !strings.HasPrefix(id, "7-") || id != deadLetterID(7, &sent) {
+		t.Errorf("the id %q is not the same each time", id)
+	}
+	e.ReceivedAt = e.ReceivedAt.Add(time.Second)
+	if other := deadLetterID(7, &e); other == id {
+		t.Errorf("another message at the same position has the same id %q", id)
 	}
 }

@@ -248,7 +248,7 @@ func (h *Handler) remember(ctx context.Context, jobs []*job) {
 // that timed out while the store does not answer a ping says nothing about the
 // events it was made for.
 func (h *Handler) callError(ctx context.Context, err error) error {
-	if err == nil || event.CodeOf(err).Class() != event.Transient {
+	if err == nil || classOf(event.CodeOf(err)) != transient {
 		return err
 	}
 	if ctx.Err() != nil {
@@ -317,4 +317,4 @@ func anyDown(errs []error) error {
 }
 
 // isDown reports whether err says that a dependency can't be used at all.
-func isDown(err error) bool { return event.CodeOf(err).Class() == event.Down }
+func isDown(err error) bool { return classOf(event.CodeOf(err)) == down }

@@ -141,7 +141,7 @@ func TestPermanentFailureIsDeadAtItsFirstAttempt(t *testing.T) {
 	}
 	l := d.store.onlyLetter(t)
 	if l.Code != event.DomainInvalid || len(l.Attempts) != 1 || l.Attempts[0].Outcome != event.GaveUp ||
-		l.Headers[event.HeaderKey] != "bad" || l.ShipmentID != "s" || l.ReviewStatus != event.ReviewPending {
+		l.Headers["Gw-Key"] != "bad" || l.ShipmentID != "s" || l.ReviewStatus != event.ReviewPending {
 		t.Errorf("dead letter is %+v", l)
 	}
 	if r := d.record(t, "bad"); r.Status != event.DeadLettered || r.EndedAt.IsZero() {

@@ -197,7 +197,7 @@ func (r *Reconciler) lacking(ctx context.Context, batch []event.Delivery) (map[u
 // isAnother reports whether the dead letter with a delivery's sequence is of another
 // event, which the stream has lost: an external broker uses sequences again then.
 func (r *Reconciler) isAnother(ctx context.Context, d *event.Delivery) (bool, error) {
-	_, err := r.Graves.DeadLetter(ctx, event.DeadLetterID(d.Sequence, &d.Envelope))
+	_, err := r.Graves.DeadLetter(ctx, deadLetterID(d.Sequence, &d.Envelope))
 	if event.CodeOf(err) == event.NotFound {
 		return true, nil
 	}

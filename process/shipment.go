@@ -87,7 +87,7 @@ func join(s *event.Shipment, c event.Checkpoint) bool {
 		}
 	}
 	s.History = slices.Insert(s.History, at, c)
-	if len(s.History) <= event.MaxHistory {
+	if len(s.History) <= maxHistory {
 		return true
 	}
 	gone := dispensable(s.History)
@@ -98,6 +98,10 @@ func join(s *event.Shipment, c event.Checkpoint) bool {
 	s.Dropped++
 	return true
 }
+
+// maxHistory bounds the checkpoints kept with a shipment; past it the oldest are
+// dropped and counted.
+const maxHistory = 500
 
 // dispensable returns the place of the checkpoint that a full history can do
 // without: the oldest, but a terminal one only when there is no other, because

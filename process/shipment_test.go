@@ -181,14 +181,14 @@ func TestMappedStateCountsBeforeOurOwnWords(t *testing.T) {
 
 func TestPushLongerThanTheHistory(t *testing.T) {
 	all := []told{{"delivered", 0}}
-	for i := range event.MaxHistory + 9 {
+	for i := range maxHistory + 9 {
 		all = append(all, told{"in_transit", i + 1})
 	}
 	s := &event.Shipment{}
 	for i := range 3 {
 		apply(s, push(strconv.Itoa(i), all...), noon)
-		if len(s.History) != event.MaxHistory || s.Dropped != 10 || s.Leg != 2 || !s.History[0].State.Terminal() {
-			t.Fatalf("after %d pushes: %d checkpoints, %d dropped, leg %d; want %d, 10, 2", i+1, len(s.History), s.Dropped, s.Leg, event.MaxHistory)
+		if len(s.History) != maxHistory || s.Dropped != 10 || s.Leg != 2 || !s.History[0].State.Terminal() {
+			t.Fatalf("after %d pushes: %d checkpoints, %d dropped, leg %d; want %d, 10, 2", i+1, len(s.History), s.Dropped, s.Leg, maxHistory)
 		}
 	}
 }
@@ -196,11 +196,11 @@ func TestPushLongerThanTheHistory(t *testing.T) {
 func TestShipmentHistoryIsBounded(t *testing.T) {
 	s := &event.Shipment{}
 	apply(s, told{"delivered", 0}.event(), noon)
-	for i := range event.MaxHistory + 10 {
+	for i := range maxHistory + 10 {
 		apply(s, told{"in_transit", i + 1}.event(), noon)
 	}
-	if len(s.History) != event.MaxHistory || s.Dropped != 11 || s.Leg != 2 {
-		t.Errorf("%d checkpoints, %d dropped, leg %d; want %d, 11, 2", len(s.History), s.Dropped, s.Leg, event.MaxHistory)
+	if len(s.History) != maxHistory || s.Dropped != 11 || s.Leg != 2 {
+		t.Errorf("%d checkpoints, %d dropped, leg %d; want %d, 11, 2", len(s.History), s.Dropped, s.Leg, maxHistory)
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 
 // Code is the closed list of reasons: why a request was refused, why an attempt
 // failed, why an event is a dead letter. Programs act on a Code, never on the
-// text of a message.
+// text of a message. Package ops adds those that only its own answers have.
 type Code string
 
 // Refusals at intake, as in the errorCode member of an answer.
@@ -24,26 +24,17 @@ const (
 	BadRequest           Code = "BAD_REQUEST"
 )
 
-// Refusals of the admin listener, beside those above that fit there too.
+// Refusals at intake and of the admin listener.
 const (
-	// Unauthorized: the admin token is missing or wrong.
-	Unauthorized Code = "UNAUTHORIZED"
 	// Forbidden: the request comes by a foreign host name or from a page of
 	// another origin; at intake, from a network that its courier does not post from.
 	Forbidden Code = "FORBIDDEN"
-	// Ambiguous: several couriers use the same key or number.
-	Ambiguous Code = "AMBIGUOUS"
-	// NotReady: the appliance is starting or draining.
-	NotReady Code = "NOT_READY"
-	// AlreadyTaken: the request is an event already.
-	AlreadyTaken Code = "ALREADY_TAKEN"
 	// Incomplete: not all of the request was kept, so it can't be taken in.
 	Incomplete Code = "INCOMPLETE"
-	// InvalidConfig: the new configuration is wrong, the old one stays in force.
-	InvalidConfig Code = "INVALID_CONFIG"
 )
 
-// Reasons of failed attempts and dead letters.
+// Reasons of failed attempts and dead letters. Package process repeats an attempt
+// after a transient failure, not after a permanent one.
 const (
 	// Forged: the envelope carries no valid stamp, so no courier sent it
 	// through this appliance. Permanent.
@@ -69,29 +60,6 @@ const (
 	// Internal: a fault that has no code of its own. Transient.
 	Internal Code = "INTERNAL"
 )
-
-// Class says what to do about a failure.
-type Class uint8
-
-// The classes of failure. The zero value is Transient, because a failure without a
-// class may pass.
-const (
-	Transient Class = iota // try again, an attempt is spent
-	Permanent              // trying again can't help
-	Down                   // wait for the dependency, no attempt is spent
-)
-
-// Class returns how a failure with this code is treated.
-func (c Code) Class() Class {
-	switch c {
-	case Forged, Malformed, DomainInvalid, AttemptsExhausted, InvalidPayload:
-		return Permanent
-	case DependencyDown:
-		return Down
-	default:
-		return Transient
-	}
-}
 
 // Error carries a [Code] through the layers. Adapters map foreign errors to it
 // once; no caller above them looks at the foreign error again.

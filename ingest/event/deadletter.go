@@ -1,11 +1,6 @@
 package event
 
-import (
-	"crypto/sha256"
-	"encoding/hex"
-	"strconv"
-	"time"
-)
+import "time"
 
 // ReviewStatus is what the operators have made of a dead letter.
 type ReviewStatus string
@@ -25,7 +20,9 @@ var ReviewStatuses = []ReviewStatus{ReviewPending, ReviewReviewed, ReviewReplaye
 // DeadLetter is an event that could not be applied, with all that is needed to
 // understand and replay it (dead_letter_events).
 type DeadLetter struct {
-	ID string `json:"id"` // see [DeadLetterID]
+	// ID is the same whenever the same message becomes a dead letter, so that storing
+	// it twice is harmless.
+	ID string `json:"id"`
 	Identity
 	Sequence     uint64            `json:"sequence"` // position in the stream
 	EventID      string            `json:"eventId,omitempty"`
@@ -50,16 +47,6 @@ type ReplayLink struct {
 	Nonce    string    `json:"nonce"`
 	Sequence uint64    `json:"sequence"` // position of the replay in the stream
 	At       time.Time `json:"at"`
-}
-
-// DeadLetterID derives the id of the dead letter for the message at seq. The
-// same message always has the same id, so that storing it twice is harmless; the
-// hash keeps apart messages of a stream that was made again and counts from 1.
-func DeadLetterID(seq uint64, e *Envelope) string {
-	h := sha256.New()
-	h.Write([]byte(e.Courier + ":" + e.Key + "\n" + e.ReceivedAt.UTC().Format(time.RFC3339Nano) + "\n"))
-	h.Write(e.Body)
-	return strconv.FormatUint(seq, 10) + "-" + hex.EncodeToString(h.Sum(nil)[:4])
 }
 
 // DeadLetterFilter selects dead letters; zero members select all.

@@ -12,20 +12,19 @@ import (
 	"time"
 )
 
-// Names of the headers that carry an [Envelope]. All of them are the
-// appliance's own: a header of the courier's request is never copied, because
-// some names are commands to the broker.
+// Names of the headers that carry an [Envelope], beside the broker's own header
+// for the message id. All of them are the appliance's: a header of the courier's
+// request is never copied, because some names are commands to the broker.
 const (
-	HeaderMsgID      = "Nats-Msg-Id"
-	HeaderCourier    = "Gw-Courier"
-	HeaderEventID    = "Gw-Event-Id"
-	HeaderKey        = "Gw-Key"
-	HeaderTraceID    = "Gw-Trace-Id"
-	HeaderReceivedAt = "Gw-Received-At"
-	HeaderScheme     = "Gw-Scheme"
-	HeaderKeyID      = "Gw-Key-Id"
-	HeaderReplay     = "Gw-Replay"
-	HeaderStamp      = "Gw-Stamp"
+	headerCourier    = "Gw-Courier"
+	headerEventID    = "Gw-Event-Id"
+	headerKey        = "Gw-Key"
+	headerTraceID    = "Gw-Trace-Id"
+	headerReceivedAt = "Gw-Received-At"
+	headerScheme     = "Gw-Scheme"
+	headerKeyID      = "Gw-Key-Id"
+	headerReplay     = "Gw-Replay"
+	headerStamp      = "Gw-Stamp"
 )
 
 // maxMsgIDBytes is the longest message id that is sent as it is; a longer one is
@@ -73,9 +72,9 @@ func (e *Envelope) Headers(yield func(name, value string) bool) {
 		at = strconv.FormatInt(e.ReceivedAt.UnixNano(), 10)
 	}
 	for _, h := range [...][2]string{
-		{HeaderCourier, e.Courier}, {HeaderEventID, e.EventID}, {HeaderKey, e.Key},
-		{HeaderTraceID, e.TraceID}, {HeaderReceivedAt, at}, {HeaderScheme, e.Scheme},
-		{HeaderKeyID, e.KeyID}, {HeaderReplay, e.Replay}, {HeaderStamp, e.Stamp},
+		{headerCourier, e.Courier}, {headerEventID, e.EventID}, {headerKey, e.Key},
+		{headerTraceID, e.TraceID}, {headerReceivedAt, at}, {headerScheme, e.Scheme},
+		{headerKeyID, e.KeyID}, {headerReplay, e.Replay}, {headerStamp, e.Stamp},
 	} {
 		if h[1] != "" && !yield(h[0], h[1]) {
 			return
@@ -86,18 +85,18 @@ func (e *Envelope) Headers(yield func(name, value string) bool) {
 // SetHeaders fills the envelope from headers; get returns the value of one, ""
 // when it is absent. It fails when a message carries no envelope of ours.
 func (e *Envelope) SetHeaders(get func(name string) string) error {
-	e.Courier, e.EventID, e.Key = get(HeaderCourier), get(HeaderEventID), get(HeaderKey)
-	e.TraceID, e.Scheme, e.KeyID = get(HeaderTraceID), get(HeaderScheme), get(HeaderKeyID)
-	e.Replay, e.Stamp = get(HeaderReplay), get(HeaderStamp)
+	e.Courier, e.EventID, e.Key = get(headerCourier), get(headerEventID), get(headerKey)
+	e.TraceID, e.Scheme, e.KeyID = get(headerTraceID), get(headerScheme), get(headerKeyID)
+	e.Replay, e.Stamp = get(headerReplay), get(headerStamp)
 	if !ValidCourier(e.Courier) {
-		return fmt.Errorf("header %s is no courier's name", HeaderCourier)
+		return fmt.Errorf("header %s is no courier's name", headerCourier)
 	}
 	if e.Key == "" {
-		return errors.New("header " + HeaderKey + " is missing")
+		return errors.New("header " + headerKey + " is missing")
 	}
-	nanos, err := strconv.ParseInt(get(HeaderReceivedAt), 10, 64)
+	nanos, err := strconv.ParseInt(get(headerReceivedAt), 10, 64)
 	if err != nil {
-		return fmt.Errorf("header %s is no time in nanoseconds", HeaderReceivedAt)
+		return fmt.Errorf("header %s is no time in nanoseconds", headerReceivedAt)
 	}
 	e.ReceivedAt = time.Unix(0, nanos).UTC()
 	return nil

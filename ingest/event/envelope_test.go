@@ -66,7 +66,7 @@ func TestHeadersLeavesOutEmptyOnesAndStops(t *testing.T) {
 		t.Errorf("got headers %q", got)
 	}
 	for name := range testEnvelope().Headers {
-		if name != HeaderCourier {
+		if name != headerCourier {
 			t.Errorf("went on to %s after a break", name)
 		}
 		break
@@ -75,13 +75,13 @@ func TestHeadersLeavesOutEmptyOnesAndStops(t *testing.T) {
 
 func TestSetHeadersRefusesForeignMessages(t *testing.T) {
 	t.Parallel()
-	good := map[string]string{HeaderCourier: "demo", HeaderKey: "k", HeaderReceivedAt: "1"}
+	good := map[string]string{headerCourier: "demo", headerKey: "k", headerReceivedAt: "1"}
 	for _, tc := range []struct{ name, header, value string }{
-		{"no courier", HeaderCourier, ""},
-		{"courier that is no name", HeaderCourier, "a:b"},
-		{"no key", HeaderKey, ""},
-		{"no time", HeaderReceivedAt, ""},
-		{"time that is no number", HeaderReceivedAt, "yesterday"},
+		{"no courier", headerCourier, ""},
+		{"courier that is no name", headerCourier, "a:b"},
+		{"no key", headerKey, ""},
+		{"no time", headerReceivedAt, ""},
+		{"time that is no number", headerReceivedAt, "yesterday"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -74,13 +74,6 @@ type Identity struct {
 // name holds no colon (see [ValidCourier]), so the form is unambiguous.
 func (id Identity) String() string { return id.Courier + ":" + id.Key }
 
-// ParseIdentity is the inverse of [Identity.String]; ok is false when s has no
-// colon.
-func ParseIdentity(s string) (id Identity, ok bool) {
-	courier, key, ok := strings.Cut(s, ":")
-	return Identity{Courier: courier, Key: key}, ok
-}
-
 // ValidCourier reports whether name can name a courier: 1 to 63 characters of
 // a-z, 0-9, "-" and "_", starting with a letter or digit. Such a name is safe
 // as a URL path segment, a broker subject token and a metrics label.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestValidCourier(t *testing.T) {
@@ -24,12 +23,11 @@ func TestValidCourier(t *testing.T) {
 
 func TestIdentity(t *testing.T) {
 	t.Parallel()
-	want := Identity{Courier: "demo", Key: "demo:evt:1"}
-	if got, ok := ParseIdentity(want.String()); !ok || got != want {
-		t.Errorf("got %+v, %v, want %+v", got, ok, want)
+	if got := (Identity{Courier: "demo", Key: "demo:evt:1"}).String(); got != "demo:demo:evt:1" {
+		t.Errorf("got %s", got)
 	}
-	if _, ok := ParseIdentity("demo"); ok {
-		t.Error("an identity without a colon is accepted")
+	if got := (ShipmentRef{Courier: "demo", ID: "7"}).String(); got != "demo:7" {
+		t.Errorf("got %s", got)
 	}
 }
 
@@ -61,30 +59,5 @@ func TestErrorText(t *testing.T) {
 		if got := tc.err.Error(); got != tc.want {
 			t.Errorf("got %q, want %q", got, tc.want)
 		}
-	}
-}
-
-func TestClasses(t *testing.T) {
-	t.Parallel()
-	for code, want := range map[Code]Class{
-		Forged: Permanent, Malformed: Permanent, DomainInvalid: Permanent, AttemptsExhausted: Permanent, InvalidPayload: Permanent,
-		DependencyDown: Down, Timeout: Transient, Throttled: Transient, VersionConflict: Transient, Internal: Transient, "UNHEARD_OF": Transient,
-	} {
-		if got := code.Class(); got != want {
-			t.Errorf("%s is of class %d, want %d", code, got, want)
-		}
-	}
-}
-
-func TestDeadLetterID(t *testing.T) {
-	t.Parallel()
-	e := testEnvelope()
-	id := DeadLetterID(7, e)
-	if !strings.HasPrefix(id, "7-") || id != DeadLetterID(7, testEnvelope()) {
-		t.Errorf("the id %q is not the same each time", id)
-	}
-	e.ReceivedAt = e.ReceivedAt.Add(time.Second)
-	if other := DeadLetterID(7, e); other == id {
-		t.Errorf("another message at the same position has the same id %q", id)
 	}
 }

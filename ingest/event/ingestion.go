@@ -1,9 +1,6 @@
 package event
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 // IntakeOutcome is what the intake made of a request.
 type IntakeOutcome string
@@ -26,7 +23,7 @@ var IntakeOutcomes = []IntakeOutcome{IntakeAccepted, IntakeDuplicate, IntakeObse
 // bounds, are summed up: one record for each courier, outcome, code and reason in
 // a stretch of time.
 type IngestionRecord struct {
-	ID      string        `json:"id"`                // see [IngestionID]
+	ID      string        `json:"id"`                // of a later record it is greater
 	Courier string        `json:"courier,omitempty"` // empty when the request named none of ours
 	Outcome IntakeOutcome `json:"outcome"`
 	Count   int64         `json:"count"` // requests that it counts
@@ -43,16 +40,13 @@ type IngestionRecord struct {
 	Status  int              `json:"status,omitempty"`  // that was answered
 	Address string           `json:"address,omitempty"` // of the sender, behind trusted proxies
 	TraceID string           `json:"traceId,omitempty"`
-	Request *CapturedRequest `json:"request,omitempty"` // nil for a sum
+	Request *CapturedRequest `json:"request,omitempty"` // nil for a sum of several
 
 	// Set when an operator has taken the request in by hand.
 	TakenAt  time.Time `json:"takenAt,omitzero"`
 	TakenKey string    `json:"takenKey,omitempty"` // idempotency key of the event
 	TakenBy  string    `json:"takenBy,omitempty"`  // id of the secret that proved it, or [KeyIDOperator]
 }
-
-// Single reports whether the record is of one request and holds it.
-func (r *IngestionRecord) Single() bool { return r.Request != nil }
 
 // CapturedRequest is a request as it was sent, less what is secret in it.
 type CapturedRequest struct {
@@ -77,12 +71,6 @@ type CapturedHeader struct {
 	Value string `json:"value"`
 }
 
-// IngestionID names a record. Later records have greater names; the nonce keeps
-// apart those of one millisecond.
-func IngestionID(at time.Time, nonce uint64) string {
-	return fmt.Sprintf("%012x-%016x", max(at.UnixMilli(), 0), nonce)
-}
-
 // IngestionFilter selects ingestion records; zero members select all.
 type IngestionFilter struct {
 	Courier  string
@@ -103,8 +91,6 @@ type Taken struct {
 	KeyID     string `json:"keyId"`     // of the secret that proves it, or [KeyIDOperator]
 }
 
-// Key ids of envelopes that no secret has proved.
-const (
-	KeyIDObserved = "observed" // its courier is in observe mode
-	KeyIDOperator = "operator" // an operator vouched for it
-)
+// KeyIDOperator is the key id of an envelope that no secret verified: an operator
+// vouched for it.
+const KeyIDOperator = "operator"

@@ -71,10 +71,6 @@ type ShipmentRef struct {
 // String returns "courier:id", the natural key in every store.
 func (r ShipmentRef) String() string { return r.Courier + ":" + r.ID }
 
-// MaxHistory bounds the checkpoints kept with a shipment; past it the oldest are
-// dropped and counted.
-const MaxHistory = 500
-
 // Checkpoint is one entry of a shipment's history: a plain event, or one element
 // of a cumulative push, which has no type.
 type Checkpoint struct {

@@ -8,7 +8,8 @@ import (
 )
 
 // Fault is one thing wrong with a [Config]. Path names the key, as in
-// "secrets[1].id".
+// "secrets[1].id". Package event has the Faults of all other packages; this one
+// verifies signatures for programs without events too, and so has its own.
 type Fault struct{ Path, Message string }
 
 // Invalid is the error of a config with faults.
