@@ -363,3 +363,14 @@ func BenchmarkRefusedAndRecorded(b *testing.B) {
 		f.records.waiting = f.records.waiting[:0]
 	}
 }
+
+func TestRecordIDsFollowTime(t *testing.T) {
+	t.Parallel()
+	first, same, later := newRecordID(noon), newRecordID(noon), newRecordID(noon.Add(time.Millisecond))
+	if first == same || first >= later || same >= later || len(first) != len(later) {
+		t.Errorf("got %s, %s and %s a millisecond later", first, same, later)
+	}
+	if before := newRecordID(time.Unix(-1, 0)); before >= first {
+		t.Errorf("%s of a time before 1970 is greater than %s", before, first)
+	}
+}

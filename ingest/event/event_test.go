@@ -61,3 +61,21 @@ func TestErrorText(t *testing.T) {
 		}
 	}
 }
+
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	var f Faults
+	f.Check(true, "a", "is fine")
+	if f.Err() != nil {
+		t.Errorf("an error without a fault: %v", f.Err())
+	}
+	f.Check(false, "a.b", "is %d", 7)
+	f.Check(false, "$", "is not JSON")
+	err := fmt.Errorf("settings: %w", f.Err())
+	if got := err.Error(); got != "settings: a.b: is 7; $: is not JSON" {
+		t.Errorf("got %s", got)
+	}
+	if all, ok := errors.AsType[Faults](err); !ok || len(all) != 2 || all[0] != (Fault{Path: "a.b", Message: "is 7"}) {
+		t.Errorf("got %+v", all)
+	}
+}
