@@ -28,16 +28,19 @@ var arrows = map[string][]string{
 	"persistence":      {"ingest/event", "ingest/jsontext"},
 	"ops":              {"ingest/event", "ingest/jsontext"},
 	"bench":            {"ingest/event", "ingest/jsontext", "ingest/signature"},
+	"bench/proof":      {"bench", "ingest/event", "ingest/jsontext"},
+	"bench/load":       {"bench", "bench/proof", "ingest/event", "ingest/jsontext", "ingest/signature"},
 	"bench/compare":    {"ingest/jsontext", "ingest/signature"}, // a program of its own: nothing imports it
-	"appliance": {"bench", "ingest", "ingest/event", "ingest/jsontext", "ingest/payload", "ingest/signature",
+	"appliance": {"bench", "bench/load", "bench/proof", "ingest", "ingest/event", "ingest/jsontext", "ingest/payload", "ingest/signature",
 		"jetstream", "ops", "persistence", "process"},
 }
 
 // testArrows says what the tests of a package may import besides: those here feed
 // it bodies, or check bodies that it makes.
 var testArrows = map[string][]string{
-	"process": {"ingest/payload"},
-	"bench":   {"ingest/payload"},
+	"process":     {"ingest/payload"},
+	"bench/load":  {"ingest/payload"},
+	"bench/proof": {"ingest/payload"},
 }
 
 // leaves import no library, but for one in territory that names them.
@@ -45,17 +48,17 @@ var leaves = []string{"ingest/event", "ingest/jsontext", "ingest/payload", "inge
 
 // territory says where a library may be imported. The longest prefix counts.
 var territory = map[string][]string{
-	"github.com/valyala/fasthttp":      {"ingest", "ops", "bench/compare"},
+	"github.com/valyala/fasthttp":      {"ingest", "ops", "bench/load", "bench/compare"},
 	"github.com/nats-io":               {"jetstream"},
 	"go.mongodb.org":                   {"persistence"},
 	"github.com/redis":                 {"persistence", "bench/compare"},
 	"zombiezen.com/go/sqlite":          {"persistence"},
 	"modernc.org":                      {"persistence"},
 	"github.com/FerretDB":              {"persistence", "appliance"}, // in tests
-	"github.com/tsenart/vegeta":        {"bench"},
+	"github.com/tsenart/vegeta":        {"bench/load"},
 	"github.com/knadh/koanf":           {"appliance"},
 	"github.com/go-viper/mapstructure": {"appliance"},
-	"github.com/spf13/cobra":           {"appliance", "ops", "bench"},
+	"github.com/spf13/cobra":           {"appliance", "ops", "bench", "bench/load"},
 	"golang.org/x/text":                {"ingest/signature"}, // the one library of a leaf
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fincart/courier-gateway/bench"
+	loadtest "github.com/fincart/courier-gateway/bench/load"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/process"
 )
@@ -24,7 +25,7 @@ func (c *cli) benchServe() *cobra.Command {
 		Use:   "serve",
 		Short: "Serve with injected faults; bench starts this by itself",
 		Long: "Serve as `appliance serve` does, for a load test: one courier, whose secret is in\n" +
-			"the environment variable " + bench.SecretVariable + ", and a store that fails a share of the\n" +
+			"the environment variable " + loadtest.SecretVariable + ", and a store that fails a share of the\n" +
 			"events. Which events, and how often, is decided by a hash of the seed and the\n" +
 			"idempotency key: a transient fault fails the first one to three attempts, a\n" +
 			"permanent one all.\n\n" +
@@ -69,7 +70,7 @@ func (c *cli) runBenchServe(cmd *cobra.Command, courier string, faults bench.Fau
 	if err != nil {
 		return err
 	}
-	ready := bench.Ready{
+	ready := loadtest.Ready{
 		URL: publicURL(l.Ingest, app.public), Admin: "http://" + app.admin.String(), DataDir: absolute(l.DataDir), PID: os.Getpid(),
 	}
 	failure := json.NewEncoder(c.out).Encode(ready)
@@ -99,7 +100,7 @@ func (c *cli) benchConfig(cmd *cobra.Command, courier string) (Loaded, error) {
 	if sync, err := cmd.Flags().GetString("sync"); err == nil && sync != "" {
 		l.JetStream.Sync = sync
 	}
-	l.Couriers = map[string]Courier{courier: courierDefaults(Courier{Secrets: []CourierSecret{{Secret: "env:" + bench.SecretVariable}}})}
+	l.Couriers = map[string]Courier{courier: courierDefaults(Courier{Secrets: []CourierSecret{{Secret: "env:" + loadtest.SecretVariable}}})}
 	l.Ingest.DefaultCourier = courier
 	l.Ingest.MaxConnsPerIP = l.Ingest.MaxConns // all of them come from here
 	return l, l.check()
@@ -143,7 +144,7 @@ func (f *faultyStore) strike(c *event.Change) error {
 	for i := range c.Records {
 		r := &c.Records[i]
 		if fault := f.faults.Of(r.Key); len(r.Attempts) > 0 {
-			if err := fault.Strike(r.Attempts[len(r.Attempts)-1].Number); err != nil {
+			if err := fault.Err(r.Attempts[len(r.Attempts)-1].Number); err != nil {
 				return err
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/bench"
+	loadtest "github.com/fincart/courier-gateway/bench/load"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/process"
 )
@@ -33,7 +34,7 @@ func TestBenchOnItsOwnAppliance(t *testing.T) {
 		"--transient", "10%", "--permanent", "5%", "--seed", "11", "--appliance-config", settings, "--sync", "interval",
 		"--within", "1m", "--p95", "0", "--json", "--html", page,
 	}, strings.NewReader(""), &out, &errOut)
-	var report bench.Report
+	var report loadtest.Report
 	if err := json.Unmarshal(out.Bytes(), &report); err != nil {
 		t.Fatalf("exit %d: %v\n%s%s", code, err, out.String(), errOut.String())
 	}
@@ -59,12 +60,12 @@ func TestBenchOnItsOwnAppliance(t *testing.T) {
 }
 
 func TestBenchServeEndsWithItsStdin(t *testing.T) {
-	t.Setenv(bench.SecretVariable, "secret")
+	t.Setenv(loadtest.SecretVariable, "secret")
 	var out, errOut bytes.Buffer
 	code := run(context.Background(), []string{
 		"bench", "serve", "--data-dir", t.TempDir(), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--until-stdin-ends",
 	}, strings.NewReader(""), &out, &errOut)
-	var ready bench.Ready
+	var ready loadtest.Ready
 	if err := json.Unmarshal(out.Bytes(), &ready); err != nil || code != 0 || ready.PID != os.Getpid() ||
 		!strings.HasPrefix(ready.URL, "http://127.0.0.1:") || !strings.HasPrefix(ready.Admin, "http://127.0.0.1:") || ready.DataDir == "" {
 		t.Errorf("exit %d, %v: %s%s", code, err, out.String(), errOut.String())
@@ -72,7 +73,7 @@ func TestBenchServeEndsWithItsStdin(t *testing.T) {
 }
 
 func TestBenchServeTakesNoSettingsFromTheEnvironment(t *testing.T) {
-	t.Setenv(bench.SecretVariable, "secret")
+	t.Setenv(loadtest.SecretVariable, "secret")
 	t.Setenv("APPLIANCE_DATA_DIR", "/production")
 	var out, errOut bytes.Buffer
 	code := run(context.Background(), []string{"bench", "serve", "--data-dir", t.TempDir()}, strings.NewReader(""), &out, &errOut)
@@ -82,12 +83,12 @@ func TestBenchServeTakesNoSettingsFromTheEnvironment(t *testing.T) {
 }
 
 func TestBenchServeNeedsASecret(t *testing.T) {
-	t.Setenv(bench.SecretVariable, "")
+	t.Setenv(loadtest.SecretVariable, "")
 	var out, errOut bytes.Buffer
 	code := run(context.Background(), []string{
 		"bench", "serve", "--data-dir", t.TempDir(), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
 	}, strings.NewReader(""), &out, &errOut)
-	if code != exitFailed || out.Len() > 0 || !strings.Contains(errOut.String(), bench.SecretVariable) {
+	if code != exitFailed || out.Len() > 0 || !strings.Contains(errOut.String(), loadtest.SecretVariable) {
 		t.Errorf("exit %d: %s%s", code, out.String(), errOut.String())
 	}
 }

@@ -158,8 +158,8 @@ func waitingEvents(t *testing.T, stopped, killed string) (keys []string) {
 	return keys
 }
 
-// ledger returns the ledger rows of events in a data directory that is not in use.
-func ledger(t *testing.T, dir string, keys []string) []event.Record {
+// ledgerRows returns the ledger rows of events in a data directory that is not in use.
+func ledgerRows(t *testing.T, dir string, keys []string) []event.Record {
 	t.Helper()
 	store, err := persistence.OpenSQLite(t.Context(), persistence.SQLiteConfig{
 		Path: filepath.Join(dir, sqliteFile), Readers: 1, CacheBytes: 1 << 20, BusyTimeout: time.Second, Registerer: prometheus.NewRegistry(),
@@ -192,7 +192,7 @@ func sequencesOf(t *testing.T, image string, keys []string) map[string]uint64 {
 	}
 	c.ends()
 	places := map[string]uint64{}
-	for _, r := range ledger(t, dir, keys) {
+	for _, r := range ledgerRows(t, dir, keys) {
 		places[r.Key] = r.Sequence
 	}
 	if len(places) != len(keys) {
@@ -211,7 +211,7 @@ func withoutOutcome(t *testing.T, dir string, sequences map[string]uint64) (lost
 		left[key] = seq
 		keys = append(keys, key)
 	}
-	for _, r := range ledger(t, dir, keys) {
+	for _, r := range ledgerRows(t, dir, keys) {
 		if r.Status == event.Processed {
 			delete(left, r.Key)
 		}

@@ -21,7 +21,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/fincart/courier-gateway/bench"
+	loadtest "github.com/fincart/courier-gateway/bench/load"
 	"github.com/fincart/courier-gateway/ops"
 	"github.com/fincart/courier-gateway/process"
 )
@@ -29,7 +29,7 @@ import (
 // version is set at build time by -ldflags "-X main.version=v1.2.3".
 var version string
 
-// Exit codes; a threshold that was missed is 3, see package bench.
+// Exit codes; a threshold that was missed is 3, see package bench/load.
 const (
 	exitFailed = 1
 	exitUsage  = 2
@@ -109,7 +109,8 @@ func (c *cli) root() *cobra.Command {
 		InTerminal: terminal(c.in), ErrTerminal: terminal(c.err),
 		Now: time.Now, Zone: time.Local, Couriers: []*cobra.Command{c.courierTest(), c.courierPresets()},
 	})...)
-	root.AddCommand(bench.Commands(c.benchDeps())...)
+	couriers := c.courierCommands()
+	root.AddCommand(couriers.sign(), couriers.send(), loadtest.Command(c.benchDeps()))
 	usageArgs(root)
 	return root
 }

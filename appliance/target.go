@@ -11,22 +11,30 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fincart/courier-gateway/bench"
+	loadtest "github.com/fincart/courier-gateway/bench/load"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ops"
 )
 
-// benchDeps is what the sending commands need of this process.
-func (c *cli) benchDeps() bench.CommandDeps {
-	return bench.CommandDeps{
-		Target: c.target,
-		Progress: func(verb string, total int) bench.Progress {
-			return ops.NewProgress(ops.ProgressConfig{
-				Out: c.err, Terminal: terminal(c.err), Verb: verb, Total: total, Now: time.Now,
-			})
-		},
-		Admin: c.admin, Serve: c.benchServe(),
-		In: c.in, Out: c.out, Err: c.err, ErrTerminal: terminal(c.err), Now: time.Now,
+// courierCommands returns the commands that act as a courier: sign and send.
+func (c *cli) courierCommands() *courierCommands {
+	return &courierCommands{
+		target:   c.target,
+		progress: func(verb string, total int) progress { return c.progress(verb, total) },
+		in:       c.in, out: c.out, err: c.err, now: time.Now,
+	}
+}
+
+func (c *cli) progress(verb string, total int) *ops.Progress {
+	return ops.NewProgress(ops.ProgressConfig{Out: c.err, Terminal: terminal(c.err), Verb: verb, Total: total, Now: time.Now})
+}
+
+// benchDeps is what the load tests need of this process.
+func (c *cli) benchDeps() loadtest.Deps {
+	return loadtest.Deps{
+		Target: c.target, Admin: c.admin, Ledger: newLedger, Serve: c.benchServe(), Progress: c.progress("sent", 0),
+		In: c.in, Out: c.out, Now: time.Now,
 	}
 }
 

@@ -1,10 +1,41 @@
-// Package bench makes signed events and sends them: a deterministic [Generator]
-// of realistic events, a [Signer] that makes the request by which a courier of any
-// scheme proves itself, a [Sender] that posts it, and the commands sign, send and
-// bench ([Commands]).
+// Package bench makes events up, signs them as a courier of any scheme does, and
+// posts them.
 //
-// In comes who signs and where to ([Target]), out go requests to a running
-// appliance's public listener. Package appliance adds the commands to its own
-// and prints [CurlLine] at its first run; nobody else calls this package. It
-// reaches the appliance by HTTP only, never from inside.
+//	Generator ──body──▶ Signer ──Request──▶ Sender ──▶ the appliance's public listener
+//
+// The commands sign and send (package appliance) are built on it, and so are the
+// load tests: package load sends many events, package proof looks up what became of
+// them. This package knows the appliance by its HTTP interface only.
 package bench
+
+import (
+	"fmt"
+	"io"
+	"os"
+)
+
+// UsageError is an error in how a command was called: nothing was tried.
+type UsageError struct{ Err error }
+
+func (e *UsageError) Error() string { return e.Err.Error() }
+func (e *UsageError) Unwrap() error { return e.Err }
+
+// ExitCode returns the code that the process should exit with.
+func (*UsageError) ExitCode() int { return 2 }
+
+// Open opens a file, or standard input for "-".
+func Open(name string, stdin io.Reader) (io.ReadCloser, error) {
+	if name == "-" {
+		return io.NopCloser(stdin), nil
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("read the input: %w", err)
+	}
+	return f, nil
+}
+
+// UsageErrorf returns a [UsageError] with this text.
+func UsageErrorf(format string, args ...any) error {
+	return &UsageError{fmt.Errorf(format, args...)}
+}

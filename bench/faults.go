@@ -1,10 +1,14 @@
 package bench
 
-import "github.com/fincart/courier-gateway/ingest/event"
+import (
+	"hash/fnv"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
 
 // Faults says which events fail in an appliance that is tested with faults. It
-// is a function of the seed and an event's key, so that whoever injects them and
-// whoever sent the events know the same without telling each other.
+// is a function of the seed and an event's key, so that the store that injects them and
+// the load that sent the events know the same.
 type Faults struct {
 	Seed uint64
 	// Transient is the share of events whose first attempts fail, Permanent that
@@ -12,7 +16,7 @@ type Faults struct {
 	Transient, Permanent Share
 }
 
-// Fault is what befalls the attempts at one event. The zero value is nothing.
+// Fault is what happens to the attempts at one event. The zero value is nothing.
 type Fault struct {
 	Permanent bool
 	// Failures is how many attempts fail before one succeeds.
@@ -24,12 +28,14 @@ func (f Faults) Of(key string) Fault {
 	if f.Transient <= 0 && f.Permanent <= 0 {
 		return Fault{}
 	}
-	drawn := mix(hashKey(key) ^ mix(f.Seed))
+	hash := fnv.New64a()
+	_, _ = hash.Write([]byte(key)) // never fails, see hash.Hash
+	drawn := Spread(hash.Sum64() ^ Spread(f.Seed))
 	switch {
-	case f.Permanent.takes(drawn):
+	case f.Permanent.Includes(drawn):
 		return Fault{Permanent: true}
-	case f.Transient.takes(mix(drawn)):
-		return Fault{Failures: failures[mix(drawn+1)%uint64(len(failures))]}
+	case f.Transient.Includes(Spread(drawn)):
+		return Fault{Failures: failures[Spread(drawn+1)%uint64(len(failures))]}
 	default:
 		return Fault{}
 	}
@@ -39,9 +45,9 @@ func (f Faults) Of(key string) Fault {
 // until the fourth. The retry policy allows five.
 var failures = [...]int{1, 1, 1, 1, 1, 1, 2, 2, 2, 3}
 
-// Strike returns the error of an attempt (1 for the first), nil for one that
+// Err returns the error of an attempt (1 for the first), nil for one that
 // goes well.
-func (f Fault) Strike(attempt int) error {
+func (f Fault) Err(attempt int) error {
 	switch {
 	case f.Permanent:
 		return event.Errorf(event.DomainInvalid, "store", "injected permanent fault")
@@ -50,13 +56,4 @@ func (f Fault) Strike(attempt int) error {
 	default:
 		return nil
 	}
-}
-
-// hashKey is the 64-bit FNV-1a hash of key.
-func hashKey(key string) uint64 {
-	h := uint64(14695981039346656037)
-	for i := range len(key) {
-		h = (h ^ uint64(key[i])) * 1099511628211
-	}
-	return h
 }

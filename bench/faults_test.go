@@ -42,7 +42,7 @@ func TestFaultsBefallTheirShares(t *testing.T) {
 	}
 }
 
-func TestStrikes(t *testing.T) {
+func TestErrorsOfFaults(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		fault Fault
@@ -53,7 +53,7 @@ func TestStrikes(t *testing.T) {
 		{Fault{Permanent: true}, []event.Code{event.DomainInvalid, event.DomainInvalid}},
 	} {
 		for i, want := range c.want {
-			if got := event.CodeOf(c.fault.Strike(i + 1)); got != want {
+			if got := event.CodeOf(c.fault.Err(i + 1)); got != want {
 				t.Errorf("%+v at attempt %d: %q, want %q", c.fault, i+1, got, want)
 			}
 		}

@@ -12,8 +12,8 @@ import (
 
 // GeneratorConfig says which events a [Generator] makes.
 type GeneratorConfig struct {
-	// Seed tells one run's events from another's: the same seed makes the same
-	// events, two seeds never share an event, a key or a shipment.
+	// The same seed makes the same events; two seeds never share an event, a key or
+	// a shipment.
 	Seed   uint64
 	Source string // the source member and the first part of each key; not empty
 	// Start is when a shipment's first event occurred, Step how long after it
@@ -32,8 +32,8 @@ type GeneratorConfig struct {
 type Fixed struct{ EventID, Key, ShipmentID, Status string }
 
 // journeys are the ways that shipments go, one status for each event. All have
-// the same length, so that an event's number tells its shipment and its step.
-var journeys = [...][journeySteps]string{
+// the same length, so that an event's number gives its shipment and its step.
+var journeys = [...][JourneySteps]string{
 	{"info_received", "in_transit", "in_transit", "in_transit", "out_for_delivery", "delivered"},
 	{"pending", "info_received", "in_transit", "in_transit", "out_for_delivery", "delivered"},
 	{"info_received", "in_transit", "out_for_delivery", "attempt_failed", "out_for_delivery", "delivered"},
@@ -42,7 +42,8 @@ var journeys = [...][journeySteps]string{
 	{"info_received", "in_transit", "out_for_delivery", "attempt_failed", "in_transit", "returned"},
 }
 
-const journeySteps = 6
+// JourneySteps is how many events a shipment has.
+const JourneySteps = 6
 
 var places = [...]string{
 	`{"city":"Rotterdam","country":"NL"}`, `{"city":"Antwerpen","country":"BE"}`, `{"city":"Hamburg","country":"DE"}`, `{"city":"Marseille","country":"FR"}`,
@@ -50,8 +51,8 @@ var places = [...]string{
 }
 
 // Generator makes canonical events of about 330 bytes. Event number i is a
-// function of the config and i alone, so that whoever knows both can tell later
-// what was sent. It is safe for concurrent use.
+// function of the config and i alone, so that what was sent is known
+// later without being remembered. It is safe for concurrent use.
 type Generator struct {
 	cfg   GeneratorConfig
 	run   string // 16 hex digits of the seed, in every id
@@ -89,6 +90,9 @@ func quote(s string) string {
 	return string(b)
 }
 
+// Seed returns the number that decides the events.
+func (g *Generator) Seed() uint64 { return g.cfg.Seed }
+
 // Next returns the number of the next event; no two calls return the same.
 func (g *Generator) Next() uint64 { return g.next.Add(1) - 1 }
 
@@ -106,8 +110,8 @@ func (g *Generator) Key(i uint64) string {
 // AppendBody appends the body of event i to dst. It allocates nothing when dst
 // has room for it.
 func (g *Generator) AppendBody(dst []byte, i uint64) []byte {
-	shipment, step := g.place(i)
-	random := mix(g.cfg.Seed ^ mix(i+1))
+	shipment, step := g.Place(i)
+	random := Spread(g.cfg.Seed ^ Spread(i+1))
 
 	dst = append(dst, `{"eventId":`...)
 	dst = g.appendMember(dst, g.fixed.EventID, "evt_", i)
@@ -116,7 +120,7 @@ func (g *Generator) AppendBody(dst []byte, i uint64) []byte {
 	dst = append(dst, `","source":"`...)
 	dst = append(dst, g.src...)
 	dst = append(dst, `","idempotencyKey":`...)
-	dst = g.appendKey(dst, i)
+	dst = g.AppendKey(dst, i)
 	dst = append(dst, `,"payload":{"shipmentId":`...)
 	dst = g.appendMember(dst, g.fixed.ShipmentID, "shp_", shipment)
 	dst = append(dst, `,"orderId":`...)
@@ -128,28 +132,28 @@ func (g *Generator) AppendBody(dst []byte, i uint64) []byte {
 	return append(dst, `}}`...)
 }
 
-// place returns the shipment that event i is of, and which step of its way.
-func (g *Generator) place(i uint64) (shipment, step uint64) {
+// Place returns the shipment that event i is of, and which step of its way.
+func (g *Generator) Place(i uint64) (shipment, step uint64) {
 	wide := uint64(g.cfg.Interleave)
-	round, within := i/(wide*journeySteps), i%(wide*journeySteps)
+	round, within := i/(wide*JourneySteps), i%(wide*JourneySteps)
 	return round*wide + within%wide, within / wide
 }
 
-// eventOf is the inverse of place.
-func (g *Generator) eventOf(shipment, step uint64) uint64 {
+// EventOf is the inverse of [Generator.Place].
+func (g *Generator) EventOf(shipment, step uint64) uint64 {
 	wide := uint64(g.cfg.Interleave)
-	return shipment/wide*wide*journeySteps + step*wide + shipment%wide
+	return shipment/wide*wide*JourneySteps + step*wide + shipment%wide
 }
 
-// partner returns the event one step before or after event i of the same
+// Partner returns the event one step before or after event i of the same
 // shipment. It is its own inverse.
-func (g *Generator) partner(i uint64) uint64 {
-	shipment, step := g.place(i)
-	return g.eventOf(shipment, step^1)
+func (g *Generator) Partner(i uint64) uint64 {
+	shipment, step := g.Place(i)
+	return g.EventOf(shipment, step^1)
 }
 
-// shipmentID returns the id of a shipment.
-func (g *Generator) shipmentID(shipment uint64) string {
+// ShipmentID returns the id of a shipment.
+func (g *Generator) ShipmentID(shipment uint64) string {
 	return string(g.appendID(nil, "shp_", shipment))
 }
 
@@ -177,7 +181,8 @@ func (g *Generator) appendID(dst []byte, prefix string, n uint64) []byte {
 	return strconv.AppendUint(dst, n, 10)
 }
 
-func (g *Generator) appendKey(dst []byte, i uint64) []byte {
+// AppendKey appends the idempotency key of event i, as JSON, to dst.
+func (g *Generator) AppendKey(dst []byte, i uint64) []byte {
 	if g.fixed.Key != "" {
 		return append(dst, g.fixed.Key...)
 	}
@@ -196,20 +201,11 @@ func (g *Generator) appendStatus(dst []byte, shipment, step uint64) []byte {
 		return append(dst, g.fixed.Status...)
 	}
 	dst = append(dst, '"')
-	dst = append(dst, g.status(shipment, step)...)
+	dst = append(dst, g.Status(shipment, step)...)
 	return append(dst, '"')
 }
 
-// status returns the made up status of a shipment after a step of its way.
-func (g *Generator) status(shipment, step uint64) string {
-	return journeys[mix(g.cfg.Seed^mix(shipment))%uint64(len(journeys))][step]
-}
-
-// mix spreads x over all 64 bits (the finalizer of SplitMix64, Steele, Lea and
-// Flood 2014), so that neighbours have nothing in common.
-func mix(x uint64) uint64 {
-	x += 0x9e3779b97f4a7c15
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
+// Status returns the made up status of a shipment after a step of its way.
+func (g *Generator) Status(shipment, step uint64) string {
+	return journeys[Spread(g.cfg.Seed^Spread(shipment))%uint64(len(journeys))][step]
 }

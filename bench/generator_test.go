@@ -50,7 +50,7 @@ func TestEventsAreUniqueAndPlausible(t *testing.T) {
 	seen := map[string]bool{}
 	last := map[string]canonical{}
 	steps := map[string]int{}
-	for i := range uint64(10 * 64 * journeySteps) {
+	for i := range uint64(10 * 64 * JourneySteps) {
 		body := g.AppendBody(nil, i)
 		if len(body) < 310 || len(body) > 380 {
 			t.Fatalf("%d bytes: %s", len(body), body)
@@ -76,7 +76,7 @@ func TestEventsAreUniqueAndPlausible(t *testing.T) {
 	ends := map[string]int{}
 	for shipment, c := range last {
 		ends[c.Payload.Status]++
-		if steps[shipment] != journeySteps || !event.State(c.Payload.Status).Terminal() {
+		if steps[shipment] != JourneySteps || !event.State(c.Payload.Status).Terminal() {
 			t.Fatalf("shipment %s ends after %d steps as %s", shipment, steps[shipment], c.Payload.Status)
 		}
 	}

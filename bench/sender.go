@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 )
@@ -53,7 +54,7 @@ func NewSender(cfg SenderConfig) *Sender {
 // Close closes the idle connections.
 func (s *Sender) Close() { s.client.CloseIdleConnections() }
 
-// Answer is what an appliance said to one event.
+// Answer is what an appliance answered to one event.
 type Answer struct {
 	Status int             `json:"status"`
 	Body   json.RawMessage `json:"body"` // as answered; a text that is no JSON becomes a string
@@ -106,21 +107,38 @@ func asJSON(text []byte) json.RawMessage {
 	return quoted
 }
 
-// errNoConnection marks failures that every other event would meet too.
-var errNoConnection = errors.New("no connection")
+// ErrNoConnection marks failures that every other event would have too.
+var ErrNoConnection = errors.New("no connection")
 
 // failure explains why there is no answer. It leaves the address out that was
-// posted to, because a proof may stand in it.
+// posted to, because a token may be in it.
 func (s *Sender) failure(err error) error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
 	where := s.cfg.Signer.url.Redacted()
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
-		return fmt.Errorf("%w: nothing answers at %s (%w): is `appliance serve` running? set --url, or ingest.listen in the configuration", errNoConnection, where, op.Err)
+		return fmt.Errorf("%w: nothing answers at %s (%w): is `appliance serve` running? set --url, or ingest.listen in the configuration", ErrNoConnection, where, op.Err)
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return fmt.Errorf("%w: the certificate of %s is not trusted (%w): name its authority by --ca", errNoConnection, where, err)
+		return fmt.Errorf("%w: the certificate of %s is not trusted (%w): name its authority by --ca", ErrNoConnection, where, err)
 	}
 	return fmt.Errorf("send to the appliance: %w", err)
+}
+
+// Authorities returns the certificates to trust from a PEM file, nil (the system's)
+// without one.
+func Authorities(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil // the system's
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read the authorities to trust: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("read the authorities to trust: %s holds no certificate in PEM form", file)
+	}
+	return pool, nil
 }

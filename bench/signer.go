@@ -16,8 +16,8 @@ import (
 type SignerConfig struct {
 	URL    string            // whole address of the endpoint, by http or https
 	Scheme *signature.Scheme // how the courier signs
-	// Headers are sent with every request, besides its proof, and signed where the
-	// scheme wants that. Without a Content-Type among them it is JSON.
+	// Headers are sent with every request, besides those of its signature, and signed
+	// where the scheme wants that. Without a Content-Type among them it is JSON.
 	Headers []signature.Header
 }
 
@@ -53,55 +53,62 @@ func hasHeader(headers []signature.Header, name string) bool {
 	return slices.ContainsFunc(headers, func(h signature.Header) bool { return strings.EqualFold(h.Name, name) })
 }
 
-// prove signs body. Every way of sending goes through it. The result shares
-// memory with body unless the proof stands in there.
-func (s *Signer) prove(body []byte, at time.Time) (signature.Signed, error) {
+// Headers returns the headers of every request; it must not be changed.
+func (s *Signer) Headers() []signature.Header { return s.headers }
+
+// Covers returns what a signature covers of a request.
+func (s *Signer) Covers() signature.Binding { return s.scheme.Binding() }
+
+// SignBody returns what a signature adds to a request with this body. Every way of
+// sending goes through it. The result shares memory with body unless the signature
+// is in there.
+func (s *Signer) SignBody(body []byte, at time.Time) (signature.Signed, error) {
 	return s.scheme.SignRequest(signature.Draft{Path: s.path, Headers: s.signed, Body: body}, at)
 }
 
 // Request is a signed request, which is to be sent by POST.
 type Request struct {
-	URL     string             // whole address, with the proof's query
+	URL     string             // whole address, with the query that the signature adds
 	Headers []signature.Header // all of them, in the order to show them
 	Body    []byte
-	Query   string // what the proof has added to the address, encoded; "" for nothing
-	// Rewritten says that the proof stands in the body, so that this one has to be
+	Query   string // what the signature has added to the address, encoded; "" for nothing
+	// Rewritten says that the signature is in the body, so that this one has to be
 	// sent in place of the one that was given.
 	Rewritten bool
 }
 
-// Sign returns body as it has to be sent to prove itself at the time at.
+// Sign returns the request that posts body, signed as of the time at.
 func (s *Signer) Sign(body []byte, at time.Time) (Request, error) {
-	proof, err := s.prove(body, at)
+	signed, err := s.SignBody(body, at)
 	if errors.Is(err, signature.ErrNoPrivateKey) {
 		return Request{}, fmt.Errorf("%w: set --private-key to its file", err)
 	}
 	if err != nil {
 		return Request{}, err
 	}
-	for _, h := range proof.Headers {
+	for _, h := range signed.Headers {
 		if hasHeader(s.headers, h.Name) {
-			return Request{}, fmt.Errorf("the header %s is part of the proof, so it can't be given: leave its --header out", h.Name)
+			return Request{}, fmt.Errorf("the header %s is part of the signature, so it can't be given: leave its --header out", h.Name)
 		}
 	}
-	return s.request(proof, string(proof.Body) != string(body)), nil
+	request := s.Request(signed)
+	request.Rewritten = string(signed.Body) != string(body)
+	return request, nil
 }
 
-// request puts a proof and all the rest together.
-func (s *Signer) request(proof signature.Signed, rewritten bool) Request {
+// Request returns the request with a signature and all that every request has.
+func (s *Signer) Request(signed signature.Signed) Request {
 	to := *s.url
-	if to.RawQuery != "" && proof.Query != "" {
+	if to.RawQuery != "" && signed.Query != "" {
 		to.RawQuery += "&"
 	}
-	to.RawQuery += proof.Query
-	return Request{
-		URL: to.String(), Headers: slices.Concat(s.headers, proof.Headers), Body: proof.Body, Query: proof.Query, Rewritten: rewritten,
-	}
+	to.RawQuery += signed.Query
+	return Request{URL: to.String(), Headers: slices.Concat(s.headers, signed.Headers), Body: signed.Body, Query: signed.Query}
 }
 
-// newScheme compiles how a courier signs. Public keys are for those who verify,
-// so they are never loaded.
-func newScheme(c signature.Config) (*signature.Scheme, error) {
+// NewScheme compiles how a courier signs. Public keys are for verifying, so they are
+// never loaded.
+func NewScheme(c signature.Config) (*signature.Scheme, error) {
 	if c.Keys == nil && (c.JWKS != "" || c.PrivateKey != nil) {
 		const ever = 24 * time.Hour
 		keys, err := signature.NewKeySource(signature.KeySourceConfig{
@@ -116,9 +123,9 @@ func newScheme(c signature.Config) (*signature.Scheme, error) {
 	return signature.New(c)
 }
 
-// prefer makes an algorithm the one that a courier signs by: one of its own goes
-// first, another one of its scheme takes the place of all, and what only they
-// need goes with them.
+// prefer makes an algorithm the one that a courier signs by: one of its own becomes
+// the first, another one of its scheme replaces all of them and the settings that only
+// they need.
 func prefer(c *signature.Config, a signature.Algorithm) {
 	if slices.Contains(c.Algorithms, a) {
 		rest := slices.DeleteFunc(slices.Clone(c.Algorithms), func(b signature.Algorithm) bool { return a == b })

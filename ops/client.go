@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -13,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -31,6 +33,8 @@ type ClientConfig struct {
 	Address string
 	Token   string        // bearer token, empty for none
 	Timeout time.Duration // for one request with its answer, positive
+	// Transport makes the connections; nil for those of net/http.
+	Transport http.RoundTripper
 }
 
 // Client asks an appliance's admin listener. Its errors are [Problem]s where the
@@ -51,9 +55,11 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.Timeout <= 0 {
 		return nil, fmt.Errorf("admin client: time-out %v is not positive", cfg.Timeout)
 	}
+	if cfg.Transport == nil {
+		cfg.Transport = &http.Transport{IdleConnTimeout: time.Minute}
+	}
 	return &Client{base: base, token: cfg.Token, http: &http.Client{
-		Timeout:   cfg.Timeout,
-		Transport: &http.Transport{IdleConnTimeout: time.Minute},
+		Timeout: cfg.Timeout, Transport: cfg.Transport,
 		// The token goes where it was sent and nowhere else.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
@@ -154,6 +160,37 @@ func (c *Client) Review(ctx context.Context, id string, status event.ReviewStatu
 		verb = "/close"
 	}
 	return call[event.DeadLetter](ctx, c, http.MethodPost, letterPath(id)+verb, nil, Note{Note: note})
+}
+
+// Metric returns the value of a metric without labels, by its name in /metrics. The
+// error has the code [event.NotFound] when there is none of this name.
+func (c *Client) Metric(ctx context.Context, name string) (float64, error) {
+	req, err := c.request(ctx, http.MethodGet, "/metrics", nil, nil)
+	if err != nil {
+		return 0, fmt.Errorf("ask %s: %w", c.base.Host, err)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return 0, c.unreachable(ctx, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return 0, c.stranger(resp.StatusCode)
+	}
+	lines := bufio.NewScanner(io.LimitReader(resp.Body, maxAnswerBytes))
+	for lines.Scan() {
+		if text, found := strings.CutPrefix(lines.Text(), name+" "); found {
+			value, err := strconv.ParseFloat(text, 64)
+			if err != nil {
+				return 0, c.stranger(resp.StatusCode)
+			}
+			return value, nil
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return 0, c.unreachable(ctx, err)
+	}
+	return 0, event.Errorf(event.NotFound, "", "%s has no metric %s", c.base.Host, name)
 }
 
 func letterPath(id string) string { return lettersPath + "/" + escapeSegment(id) }

@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -12,6 +13,9 @@ const (
 	barWidth      = 30
 	barInterval   = 100 * time.Millisecond // between two drawings on a terminal
 	linesInterval = 5 * time.Second        // between two lines elsewhere
+
+	shareBarInterval   = 250 * time.Millisecond // the same for figures of a rate, which
+	shareLinesInterval = 2 * time.Second        // is counted between the two
 )
 
 // ProgressConfig says where and how progress is shown.
@@ -66,6 +70,36 @@ func (p *Progress) Print(line string) {
 	_, _ = fmt.Fprintln(p.cfg.Out, line)
 }
 
+// During shows what line returns every so often until ctx ends. done is the share that
+// is done, below 0 when it is not known.
+func (p *Progress) During(ctx context.Context, line func() (text string, done float64)) {
+	interval := shareLinesInterval
+	if p.cfg.Terminal {
+		interval = shareBarInterval
+	}
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	defer p.Clear()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			p.Share(line())
+		}
+	}
+}
+
+// Share shows a text and which share is done, below 0 when it is not known.
+func (p *Progress) Share(text string, done float64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.cfg.Terminal && done >= 0 {
+		text = fmt.Sprintf("%3.0f%%  %s", 100*done, text)
+	}
+	p.draw(text, done)
+}
+
 // Clear removes the bar until the next step draws it again, so that something
 // else can be printed; and at the end.
 func (p *Progress) Clear() {
@@ -91,13 +125,22 @@ func (p *Progress) show(now time.Time) {
 	if left := p.left(now); left > 0 {
 		text += fmt.Sprintf(", about %v left", left)
 	}
+	share := -1.0
+	if p.cfg.Total > 0 {
+		share = float64(p.done) / float64(p.cfg.Total)
+	}
+	p.draw(text, share)
+}
+
+// draw shows a text: as a line, or behind a bar where the share is known.
+func (p *Progress) draw(text string, share float64) {
 	if !p.cfg.Terminal {
 		_, _ = fmt.Fprintln(p.cfg.Out, text)
 		return
 	}
 	p.clear()
-	if p.cfg.Total > 0 {
-		full := barWidth * p.done / p.cfg.Total
+	if share >= 0 {
+		full := int(barWidth * min(share, 1))
 		text = "[" + strings.Repeat("#", full) + strings.Repeat(".", barWidth-full) + "] " + text
 	}
 	_, _ = fmt.Fprint(p.cfg.Out, text)

@@ -2,8 +2,11 @@ package ops
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -57,4 +60,36 @@ func TestProgressDoesNotFlicker(t *testing.T) {
 	if out.Len() > 0 {
 		t.Errorf("drawn within no time: %q", out.String())
 	}
+}
+
+func TestProgressOfAShare(t *testing.T) {
+	t.Parallel()
+	share := func(terminal bool) string {
+		var out bytes.Buffer
+		p := NewProgress(ProgressConfig{Out: &out, Terminal: terminal, Now: func() time.Time { return noon }})
+		p.Share("7 sent", 0.5)
+		p.Share("7 left", -1)
+		return out.String()
+	}
+	if got := share(false); got != " 50%  7 sent\n7 left\n" {
+		t.Errorf("%q", got)
+	}
+	if got, want := share(true), "\r\x1b[K[###############...............] 7 sent\r\x1b[K7 left"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestProgressDuringSomethingElse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		p := NewProgress(ProgressConfig{Out: &out, Now: time.Now})
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		n := 0
+		p.During(ctx, func() (string, float64) { n++; return fmt.Sprint(n, " sent"), 0.25 * float64(n) })
+		if want := " 25%  1 sent\n 50%  2 sent\n"; out.String() != want {
+			t.Errorf("%q, want %q", out.String(), want)
+		}
+	})
 }
