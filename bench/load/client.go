@@ -131,26 +131,43 @@ func (c *connection) Close() error {
 
 // exchange is a request with its answer; its memory is used again for the next one.
 type exchange struct {
+	to      *endpoint
+	header  fasthttp.RequestHeader // what all requests have
+	query   string                 // of the request, as far as its signature adds one
 	request fasthttp.Request
 	answer  fasthttp.Response
 }
 
-// set makes the request: a signed one, with the headers that all have.
-func (e *exchange) set(to *endpoint, headers []signature.Header, signed signature.Signed) {
-	e.request.Reset()
+// newExchange returns an exchange for requests with these headers.
+func newExchange(to *endpoint, headers []signature.Header) *exchange {
+	e := &exchange{to: to}
+	e.setURL(to.request)
+	e.header.DisableNormalizing()
+	e.header.SetMethod(fasthttp.MethodPost)
+	for _, h := range headers {
+		e.header.Add(h.Name, h.Value)
+	}
+	return e
+}
+
+// setURL sets the address, which is parsed here: the header, where it is until then, is
+// copied over.
+func (e *exchange) setURL(url string) {
+	e.request.SetRequestURI(url)
+	e.request.URI()
+}
+
+// set makes the request a signed one.
+func (e *exchange) set(signed signature.Signed) {
+	e.header.CopyTo(&e.request.Header)
+	if signed.Query != e.query {
+		e.query = signed.Query
+		e.setURL(e.to.request + querySeparator(e.to.request) + e.query)
+	}
+	for _, h := range signed.Headers {
+		e.request.Header.Add(h.Name, h.Value)
+	}
 	e.request.SetBodyRaw(signed.Body)
-	h := &e.request.Header
-	h.DisableNormalizing()
-	h.SetMethod(fasthttp.MethodPost)
-	h.SetRequestURI(to.request)
-	if signed.Query != "" {
-		h.SetRequestURI(to.request + querySeparator(to.request) + signed.Query)
-	}
-	for _, all := range [][]signature.Header{headers, signed.Headers} {
-		for _, one := range all {
-			h.Add(one.Name, one.Value)
-		}
-	}
 }
 
 // do sends the request and reads its answer. Its error is one of the few above;

@@ -77,8 +77,8 @@ func connected(t testing.TB, to *endpoint, timeout time.Duration, body string) (
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &exchange{}
-	e.set(to, nil, signature.Signed{Body: []byte(body)})
+	e := newExchange(to, []signature.Header{{Name: "content-type", Value: "application/json"}})
+	e.set(signature.Signed{Body: []byte(body)})
 	return c, e
 }
 

@@ -26,12 +26,12 @@ func TestComposedRequestsAreWhatTheyAreMeantToBe(t *testing.T) {
 	for _, name := range []string{"gateway", "gateway-body"} {
 		c := newComposer(t, name, Mix{Duplicates: 0.2, Invalid: 0.4})
 		to := at(t, "http://127.0.0.1:8080/v1/events/courier/demo?x=1")
-		var e exchange
+		e := newExchange(to, c.signer.Headers())
 		seen := map[kind]int{}
 		for n := range uint64(500) {
 			made := c.compose(n)
 			seen[made.kind]++
-			e.set(to, c.signer.Headers(), made.Signed)
+			e.set(made.Signed)
 			raw := []byte(e.request.String())
 			r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(raw)))
 			if err != nil {
@@ -72,11 +72,11 @@ func BenchmarkCompose(b *testing.B) {
 	to := at(b, "http://127.0.0.1:8080/v1/events/courier/demo")
 	s := newSigner(b, to.url, "gateway")
 	c := &composer{plan: &plan{events: generator(b, nil)}, signer: s, now: time.Now}
-	var e exchange
+	e := newExchange(to, s.Headers())
 	n := uint64(0)
 	b.ReportAllocs()
 	for b.Loop() {
-		e.set(to, s.Headers(), c.compose(n).Signed)
+		e.set(c.compose(n).Signed)
 		n++
 	}
 }

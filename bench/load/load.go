@@ -146,7 +146,7 @@ func (l *load) lean(ctx context.Context) error {
 	}
 	var running sync.WaitGroup
 	for range l.cfg.connections {
-		w := &worker{load: l, client: client, composer: l.composer()}
+		w := &worker{load: l, client: client, composer: l.composer(), exchange: newExchange(l.to, l.signer.Headers())}
 		running.Go(func() { w.run(ctx, next) })
 	}
 	running.Wait()
@@ -220,7 +220,7 @@ type worker struct {
 	*load
 	client   *client
 	composer *composer
-	exchange exchange
+	exchange *exchange
 	key      []byte
 }
 
@@ -250,7 +250,7 @@ func (w *worker) hit(n uint64, due time.Duration) hit {
 	} else {
 		c := w.composer.compose(n)
 		h.kind, h.event, h.out = c.kind, c.event, len(c.Body)
-		w.exchange.set(w.to, w.signer.Headers(), c.Signed)
+		w.exchange.set(c.Signed)
 		if !w.cfg.rate.set() {
 			h.at = time.Since(w.start) // composing it is no part of the answer's time
 		}
@@ -261,7 +261,7 @@ func (w *worker) hit(n uint64, due time.Duration) hit {
 }
 
 func (w *worker) send(h *hit) {
-	if h.unsent, h.err = w.client.do(&w.exchange); h.err != nil {
+	if h.unsent, h.err = w.client.do(w.exchange); h.err != nil {
 		return
 	}
 	body := w.exchange.answer.Body()

@@ -47,8 +47,8 @@ func TestClientsSendTheSame(t *testing.T) {
 				}
 			}
 			r := l.rec
-			if r.acked.Len() != events || r.news != events || r.glance().sent != requests || r.unsure.Len() != 0 {
-				t.Errorf("%s %v: %d of %d events acknowledged, %d called new, %d requests", name, rate, r.acked.Len(), events, r.news, r.glance().sent)
+			if r.acked.Len() != events || r.news != events || r.snapshot().sent != requests || r.unsure.Len() != 0 {
+				t.Errorf("%s %v: %d of %d events acknowledged, %d called new, %d requests", name, rate, r.acked.Len(), events, r.news, r.snapshot().sent)
 			}
 			if r.metrics.Requests != r.valid() || r.metrics.BytesOut.Total == 0 || r.metrics.BytesIn.Total == 0 || r.acks.n != r.valid() {
 				t.Errorf("%s %v: vegeta has counted %+v", name, rate, r.metrics)
@@ -114,7 +114,7 @@ func TestWhatCannotBeSentInTimeIsGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	late := l.rec.answers[answerKey{kind: fresh, err: errTooLate.Error()}]
-	if late < 500 || l.rec.acks.n == 0 || l.rec.unsure.Len() > 20 || l.rec.glance().sent != 1000 {
+	if late < 500 || l.rec.acks.n == 0 || l.rec.unsure.Len() > 20 || l.rec.snapshot().sent != 1000 {
 		t.Errorf("%d given up, %d acknowledged, %d unsure", late, l.rec.acks.n, l.rec.unsure.Len())
 	}
 }
@@ -182,7 +182,7 @@ func TestLoadEndsWithItsContext(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("still waiting")
 	}
-	if l.rec.glance().sent != 0 {
+	if l.rec.snapshot().sent != 0 {
 		t.Errorf("what was cut off counts: %v", l.rec.answers)
 	}
 }

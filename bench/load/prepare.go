@@ -47,20 +47,20 @@ func (r *run) prepare(ctx context.Context) (err error) {
 
 // useTarget takes a running appliance.
 func (r *run) useTarget() (err error) {
-	if r.as, err = r.Target(r.cmd, r.flags.to.courier); err != nil {
+	if r.courier, err = r.Target(r.cmd, r.flags.to.courier); err != nil {
 		return err
 	}
-	if r.as.Mapped {
-		return errMapped(r.as.Courier)
+	if r.courier.Mapped {
+		return errMapped(r.courier.Courier)
 	}
-	r.as.URL = r.flags.to.url
+	r.courier.URL = r.flags.to.url
 	r.info.Title, r.info.Target = "Load test of a running appliance", r.flags.to.url
 	return nil
 }
 
 // spawn starts an appliance, with a courier of its own.
 func (r *run) spawn(ctx context.Context) (err error) {
-	if r.as, err = newCourier(r.flags.to.courier); err != nil {
+	if r.courier, err = newCourier(r.flags.to.courier); err != nil {
 		return err
 	}
 	executable, err := os.Executable()
@@ -74,14 +74,14 @@ func (r *run) spawn(ctx context.Context) (err error) {
 		}
 	}
 	r.Progress.Print("starting an appliance")
-	r.own, err = spawn(ctx, spawnConfig{
-		executable: executable, config: f.config, courier: r.as.Courier, secret: string(r.as.Signature.Secrets[0].Key),
+	r.spawned, err = spawn(ctx, spawnConfig{
+		executable: executable, config: f.config, courier: r.courier.Courier, secret: string(r.courier.Signature.Secrets[0].Key),
 		sync: f.sync, faults: f.faults,
 	})
 	if err != nil {
 		return err
 	}
-	r.as.URL = r.own.ready.URL
+	r.courier.URL = r.spawned.ready.URL
 	r.info.Title = "Load test of an appliance of its own"
 	r.info.Faults = fmt.Sprintf("%v transient, %v permanent", f.faults.Transient, f.faults.Permanent)
 	return nil
@@ -103,7 +103,7 @@ func newCourier(name string) (bench.Target, error) {
 
 // newLoad returns the load that the flags ask for.
 func (r *run) newLoad(ctx context.Context) (*load, error) {
-	where, err := bench.Endpoint(r.as.URL, r.as.Courier)
+	where, err := bench.Endpoint(r.courier.URL, r.courier.Courier)
 	if err != nil {
 		return nil, bench.UsageErrorf("--target: %w", err)
 	}
@@ -111,20 +111,20 @@ func (r *run) newLoad(ctx context.Context) (*load, error) {
 	if err != nil {
 		return nil, err
 	}
-	events, err := newEvents(r.as.Courier, r.flags.spawn.faults.Seed, r.Now())
+	events, err := newEvents(r.courier.Courier, r.flags.spawn.faults.Seed, r.Now())
 	if err != nil {
 		return nil, err
 	}
 	sample := events.AppendBody(nil, 0)
 	signer, err := r.newSigner(where, sample)
 	if err != nil {
-		return nil, fmt.Errorf("courier %s: %w", r.as.Courier, err)
+		return nil, fmt.Errorf("courier %s: %w", r.courier.Courier, err)
 	}
 	f := r.flags.load
 	l := &load{
 		cfg:    loadConfig{rate: f.rate, connections: f.connections, duration: f.duration, timeout: f.timeout},
 		plan:   &plan{events: events, mix: r.flags.mix, flaws: flawsOf(signer, sample)},
-		signer: signer, past: 2*r.as.Signature.TolerancePast + time.Hour,
+		signer: signer, past: 2*r.courier.Signature.TolerancePast + time.Hour,
 		to: to, rec: newRecorder(where, r.flags.limits.Within),
 	}
 	if f.events > 0 {
@@ -136,10 +136,10 @@ func (r *run) newLoad(ctx context.Context) (*load, error) {
 // newSigner returns the courier's signer for an endpoint, which can sign events
 // such as the sample.
 func (r *run) newSigner(where string, sample []byte) (*bench.Signer, error) {
-	if err := r.flags.to.key.Apply(&r.as.Signature); err != nil {
+	if err := r.flags.to.key.Apply(&r.courier.Signature); err != nil {
 		return nil, err
 	}
-	scheme, err := bench.NewScheme(r.as.Signature)
+	scheme, err := bench.NewScheme(r.courier.Signature)
 	if err != nil {
 		return nil, err
 	}
@@ -186,8 +186,8 @@ func (r *run) describe() {
 // watchAdmin begins to look at the appliance's own figures.
 func (r *run) watchAdmin(ctx context.Context) (err error) {
 	var address, token string
-	if r.own != nil {
-		address = r.own.ready.Admin
+	if r.spawned != nil {
+		address = r.spawned.ready.Admin
 	} else if address, token, err = r.Admin(r.cmd); err != nil {
 		return err
 	}

@@ -160,16 +160,16 @@ func (r *recorder) addValid(h hit) {
 	}
 }
 
-// glance is how far a load has come.
-type glance struct {
+// snapshot holds how far a load has come.
+type snapshot struct {
 	sent, acknowledged, wrong uint64
 	p99                       time.Duration
 }
 
-func (r *recorder) glance() glance {
+func (r *recorder) snapshot() snapshot {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	g := glance{acknowledged: r.acks.n, p99: r.acks.quantile(0.99)}
+	g := snapshot{acknowledged: r.acks.n, p99: r.acks.quantile(0.99)}
 	for _, c := range r.kinds {
 		g.sent += c.sent
 		g.wrong += c.sent - c.expected

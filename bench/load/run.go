@@ -20,15 +20,15 @@ import (
 // run is a load test on its way.
 type run struct {
 	*commands
-	cmd    *cobra.Command
-	flags  benchFlags
-	info   RunInfo
-	as     bench.Target
-	load   *load
-	ledger proof.Ledger   // nil when nothing is to be looked up
-	watch  *proof.Watcher // nil as well
-	own    *spawned       // nil when a running appliance is under load
-	checks uint64         // most events to look up
+	cmd     *cobra.Command
+	flags   benchFlags
+	info    RunInfo
+	courier bench.Target
+	load    *load
+	ledger  proof.Ledger   // nil when nothing is to be looked up
+	watch   *proof.Watcher // nil as well
+	spawned *spawned       // nil when a running appliance is under load
+	checks  uint64         // most events to look up
 }
 
 // runBench does a load test from start to verdict.
@@ -40,11 +40,11 @@ func (c *commands) runBench(ctx context.Context, cmd *cobra.Command, flags bench
 	defer func() { err = errors.Join(err, r.end()) }()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	if r.own != nil {
+	if r.spawned != nil {
 		go func() {
 			select {
-			case <-r.own.ended:
-				cancel(r.own.gone())
+			case <-r.spawned.ended:
+				cancel(r.spawned.gone())
 			case <-ctx.Done():
 			}
 		}()
@@ -61,13 +61,13 @@ func (c *commands) runBench(ctx context.Context, cmd *cobra.Command, flags bench
 
 // end stops what the run has started.
 func (r *run) end() error {
-	if r.own == nil {
+	if r.spawned == nil {
 		return nil
 	}
 	if r.flags.spawn.keep {
-		r.Progress.Print(fmt.Sprintf("the appliance's directory is kept: %s", r.own.dir))
+		r.Progress.Print(fmt.Sprintf("the appliance's directory is kept: %s", r.spawned.dir))
 	}
-	return r.own.stop(r.flags.spawn.keep)
+	return r.spawned.stop(r.flags.spawn.keep)
 }
 
 // do sends, waits and proves.
@@ -143,10 +143,10 @@ func (r *run) showing(ctx context.Context, line func() (string, float64), do fun
 
 // sending returns the line of progress for the load.
 func (r *run) sending() func() (string, float64) {
-	var before glance
+	var before snapshot
 	last := time.Now()
 	return func() (string, float64) {
-		now, at := r.load.rec.glance(), time.Now()
+		now, at := r.load.rec.snapshot(), time.Now()
 		text := fmt.Sprintf("%s sent, %s/s acknowledged, p99 %s", thousands(now.sent),
 			thousands(uint64(float64(now.acknowledged-before.acknowledged)/at.Sub(last).Seconds())), show(now.p99))
 		before, last = now, at
@@ -176,8 +176,8 @@ func (r *run) prove(ctx context.Context) (*proof.Proof, error) {
 	r.Progress.Print("reading the ledger")
 	rec := r.load.rec
 	p := &proof.Prover{
-		Ledger: r.ledger, Courier: r.as.Courier, Events: r.load.plan.events, Acknowledged: &rec.acked, Unsure: &rec.unsure,
-		Exclusive: r.own != nil, Faults: r.flags.spawn.faults, Check: r.checks,
+		Ledger: r.ledger, Courier: r.courier.Courier, Events: r.load.plan.events, Acknowledged: &rec.acked, Unsure: &rec.unsure,
+		Exclusive: r.spawned != nil, Faults: r.flags.spawn.faults, Check: r.checks,
 	}
 	proved, err := p.Prove(ctx, late)
 	if err != nil {
