@@ -17,7 +17,14 @@ const (
 	slowBody = 500 * time.Millisecond
 	// leavingShare is which part of a pool may be held, beyond its limit, by bodies that
 	// gave way and whose readers have not ended yet.
-	leavingShare = 4
+	leavingShare = 8
+	// leaveWait is how long a body waits for those to end, and maxWaiting how many bodies
+	// do at once.
+	leaveWait  = 500 * time.Millisecond
+	maxWaiting = 64
+	// maxCompared bounds how many holders are looked at to find the largest, which a
+	// map's order chooses, so that many of them don't make each request cost more.
+	maxCompared = 256
 	// spareHoldings bounds the holdings that a pool keeps for later holders.
 	spareHoldings = 64
 )
@@ -52,8 +59,10 @@ type bodyPool struct {
 	limit int64 // bytes
 
 	mu       sync.Mutex
-	used     int64 // bytes, by all but those that gave way
-	leaving  int64 // bytes, by those that gave way
+	used     int64         // bytes, by all but those that gave way
+	leaving  int64         // bytes, by those that gave way
+	left     chan struct{} // closed when one of those has ended; nil while no body waits for it
+	waiting  int
 	holdings map[bodyHolder]*bodyHolding
 	spare    []*bodyHolding
 }
@@ -152,10 +161,23 @@ func (l *bodyLoan) close() {
 
 // What follows is called with the pool's lock held.
 
-// lend counts n bytes more for a body, and makes others give way for them.
+// lend counts n bytes more for a body, and makes others give way for them. While too
+// many of those have not ended, it waits, without the lock.
 func (p *bodyPool) lend(l *bodyLoan, n int64, now time.Time) bool {
+	var until time.Time
 	for p.used+n > p.limit {
-		if !p.makeWay(l, n, now) {
+		victim := p.victim(l, n, now)
+		if victim == nil {
+			return false
+		}
+		if p.leaving == 0 || p.leaving+victim.bytes <= p.limit/leavingShare {
+			p.evict(victim)
+			continue
+		}
+		if until.IsZero() {
+			until = time.Now().Add(leaveWait)
+		}
+		if !p.awaitLeaving(until) || l.gaveWay.Load() {
 			return false
 		}
 	}
@@ -165,36 +187,60 @@ func (p *bodyPool) lend(l *bodyLoan, n int64, now time.Time) bool {
 	return true
 }
 
-// makeWay makes one body give way to l, which needs n bytes: one of the largest holder,
-// if that has more than the holder of l would have, else one of the same holder that is
-// slow or has at least twice as much as l would have.
-func (p *bodyPool) makeWay(l *bodyLoan, n int64, now time.Time) bool {
-	most := l.holding.bytes + n
-	var victim *bodyLoan
+// victim returns a body that has to give way to l, which needs n bytes: one of the
+// largest holder, if that has more than the holder of l would have, else one of the same
+// holder that is slow or has at least twice as much as l would have. It returns nil when
+// there is none.
+func (p *bodyPool) victim(l *bodyLoan, n int64, now time.Time) (victim *bodyLoan) {
+	most, compared := l.holding.bytes+n, 0
 	for _, h := range p.holdings {
-		if h.bytes <= most {
-			continue
+		if h.bytes > most {
+			if v := h.first(l); v != nil {
+				victim, most = v, h.bytes
+			}
 		}
-		if v := h.first(l); v != nil {
-			victim, most = v, h.bytes
+		if compared++; compared == maxCompared {
+			break
 		}
 	}
 	if victim == nil {
 		victim = l.holding.firstBelow(l, n, now)
 	}
-	if victim == nil {
+	return victim
+}
+
+// evict makes a body give way. Its memory is lent to others at once, but is not free
+// before its reader has ended.
+func (p *bodyPool) evict(v *bodyLoan) {
+	p.used -= v.bytes
+	p.leaving += v.bytes
+	v.holding.bytes -= v.bytes
+	v.holding.remove(v)
+	v.gaveWay.Store(true)
+	v.reader.interrupt()
+}
+
+// awaitLeaving waits until one of the bodies that gave way has ended; false when none
+// does in time.
+func (p *bodyPool) awaitLeaving(until time.Time) (ended bool) {
+	if p.waiting >= maxWaiting {
 		return false
 	}
-	if p.leaving+victim.bytes > p.limit/leavingShare {
-		return false
+	if p.left == nil {
+		p.left = make(chan struct{})
 	}
-	p.used -= victim.bytes
-	p.leaving += victim.bytes
-	victim.holding.bytes -= victim.bytes
-	victim.holding.remove(victim)
-	victim.gaveWay.Store(true)
-	victim.reader.interrupt()
-	return true
+	left, limit := p.left, time.NewTimer(time.Until(until))
+	defer limit.Stop()
+	p.waiting++
+	p.mu.Unlock()
+	select {
+	case <-left:
+		ended = true
+	case <-limit.C:
+	}
+	p.mu.Lock()
+	p.waiting--
+	return ended
 }
 
 // drop forgets a loan.
@@ -202,6 +248,10 @@ func (p *bodyPool) drop(l *bodyLoan) {
 	h := l.holding
 	if l.gaveWay.Load() {
 		p.leaving -= l.bytes
+		if p.left != nil {
+			close(p.left)
+			p.left = nil
+		}
 	} else {
 		p.used -= l.bytes
 		h.bytes -= l.bytes

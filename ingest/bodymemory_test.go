@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"runtime"
@@ -368,6 +369,61 @@ func TestLargestHolderGivesWay(t *testing.T) {
 	}
 	if most := p.limit; p.used > most {
 		t.Errorf("%d bytes are used", p.used)
+	}
+}
+
+// ending is a reader that ends when it is interrupted.
+type ending struct{ ended chan struct{} }
+
+func (e *ending) interrupt() { close(e.ended) }
+
+// TestPoolUnderLoad has many bodies come, grow, give way and end at the same time: no
+// more is lent than there is, and nothing is left of them.
+func TestPoolUnderLoad(t *testing.T) {
+	t.Parallel()
+	p := &bodyPool{limit: 40 * firstLong}
+	var senders sync.WaitGroup
+	for i := range 16 {
+		senders.Go(func() {
+			random := rand.New(rand.NewPCG(1, uint64(i)))
+			for range 2000 {
+				l, r := new(bodyLoan), &ending{make(chan struct{})}
+				if !p.open(l, bodyHolder{courier: fmt.Sprint(i % 5)}, r, firstLong, time.Now()) {
+					continue
+				}
+				for n := int64(firstLong); n < 8*firstLong && random.IntN(4) > 0 && l.grow(2*n, time.Now()); n *= 2 {
+					l.shrink(n)
+				}
+				if random.IntN(2) == 0 {
+					l.complete()
+				}
+				p.mu.Lock()
+				if p.used > p.limit || p.leaving > p.limit/leavingShare+16*firstLong || p.used < 0 || p.leaving < 0 {
+					t.Errorf("%d bytes are used, %d leave", p.used, p.leaving)
+				}
+				p.mu.Unlock()
+				l.close()
+			}
+		})
+	}
+	senders.Wait()
+	if p.used != 0 || p.leaving != 0 || len(p.holdings) != 0 || p.waiting != 0 {
+		t.Errorf("%d bytes are used, %d leave, %d holders, %d wait", p.used, p.leaving, len(p.holdings), p.waiting)
+	}
+}
+
+// BenchmarkBodiesOfManyHolders opens bodies in a pool that many holders have filled.
+func BenchmarkBodiesOfManyHolders(b *testing.B) {
+	p := &bodyPool{limit: 2048 * firstLong}
+	loans := make([]bodyLoan, 2048)
+	for i := range loans {
+		p.open(&loans[i], bodyHolder{courier: fmt.Sprint(i)}, &interrupted{}, firstLong, noon)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if p.open(new(bodyLoan), bodyHolder{courier: "late"}, &interrupted{}, firstLong, noon) {
+			b.Fatal("there is memory")
+		}
 	}
 }
 
