@@ -212,13 +212,16 @@ func TestLoadSurvivesMisbehaviour(t *testing.T) {
 			t.Run(name+", "+client, func(t *testing.T) {
 				t.Parallel()
 				const requests = 12
-				l := newTestLoad(t, serving(t, c.do), loadConfig{connections: 3, requests: requests, timeout: 200 * time.Millisecond}, Mix{})
-				if err := send(l, t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				want := c.reason
+				want, timeout := c.reason, 30*time.Second
 				if client == clientVegeta && c.vegeta != nil {
 					want = c.vegeta
+				}
+				if want == errTimeout {
+					timeout = 100 * time.Millisecond
+				}
+				l := newTestLoad(t, serving(t, c.do), loadConfig{connections: 3, requests: requests, timeout: timeout}, Mix{})
+				if err := send(l, t.Context()); err != nil {
+					t.Fatal(err)
 				}
 				if got := l.rec.answers[answerKey{err: want.Error()}]; got != requests || l.rec.unsure.Len() != requests {
 					t.Errorf("%d of %d are counted as %q: %v", got, requests, want, l.rec.table())
