@@ -100,7 +100,7 @@ func TestUnverifiedRequestsAreLimitedByAddress(t *testing.T) {
 // without a valid signature no long body is read, unless the courier posts from there.
 func TestUnverifiedBodiesAreNotRead(t *testing.T) {
 	t.Parallel()
-	f := start(t, quiet)
+	f := start(t, func(c *Config) { quiet(c); c.MinBodyBytesPerSecond = 0 })
 	f.set(t, f.rated())
 	long := func(ip string) *wireConn {
 		c := f.dialFrom(t, ip)
