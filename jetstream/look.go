@@ -3,6 +3,7 @@ package jetstream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -161,7 +162,10 @@ func (b *Broker) replacedSince(ctx context.Context, s sight) (first uint64, err 
 		return 0, err
 	}
 	at, err := time.Parse(time.RFC3339Nano, generated(h, "Nats-Time-Stamp"))
-	if err != nil || at.UnixNano() <= known.anchorAt {
+	if err != nil {
+		return 0, fmt.Errorf("read when sequence %d was stored: %w", known.anchor, err)
+	}
+	if at.UnixNano() <= known.anchorAt {
 		return 0, nil
 	}
 	first, ok, err := b.firstSince(ctx, time.Unix(0, known.anchorAt+1))

@@ -400,19 +400,19 @@ func TestFillersAreNoEvents(t *testing.T) {
 	}
 	settle(t, b, event.Verdict{Action: event.Ack}, ds...)
 	floorReaches(t, b, 1501)
-	settled, err := b.PullSettled(t.Context(), 2000)
-	for eventually(t, "all to be settled", func() bool {
-		settled, err = b.PullSettled(t.Context(), 2000)
-		return err != nil || len(settled) == 1501
-	}); err == nil; {
-		for _, d := range settled {
-			if real := d.Sequence == 1 || d.Sequence == 1501; real != (d.Gap == event.NoGap) {
-				t.Fatalf("settled %+v", d)
-			}
+	var settled []event.Delivery
+	eventually(t, "all to be settled", func() bool {
+		var err error
+		if settled, err = b.PullSettled(t.Context(), 2000); err != nil {
+			t.Fatal(err)
 		}
-		return
+		return len(settled) == 1501
+	})
+	for _, d := range settled {
+		if isEvent := d.Sequence == 1 || d.Sequence == 1501; isEvent != (d.Gap == event.NoGap) {
+			t.Fatalf("settled %+v", d)
+		}
 	}
-	t.Error(err)
 }
 
 // TestFirstStartOnAnOlderDirectory starts without what is known apart from the
