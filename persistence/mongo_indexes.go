@@ -203,8 +203,8 @@ func freeName(name string, existing []existingIndex) string {
 // warnOfUnique warns of indexes that may refuse rows.
 func (m *Mongo) warnOfUnique(in *mongo.Collection, existing []existingIndex) {
 	for _, x := range existing {
-		if x.Options["unique"] == true && x.Name != "_id_" {
-			m.warnOnce(in.Name()+"."+x.Name, "a unique index that is not the appliance's may refuse rows, and events then wait until it is gone",
+		if x.Options["unique"] == true && x.Name != "_id_" && m.first(in.Name()+"."+x.Name) {
+			m.config.Log.Warn("a unique index that is not the appliance's may refuse rows, and events then wait until it is gone",
 				"collection", in.Name(), "index", x.Name, "key", keyText(x.Key))
 		}
 	}
@@ -294,8 +294,8 @@ func (w mongoIndex) model() mongo.IndexModel {
 // for as short as ttl, and tells of it where they may not. Which one is meant can't be
 // known from here: the new one, or the one that another service has set.
 func (m *Mongo) mayShorten(in *mongo.Collection, kept, ttl time.Duration) bool {
-	if !m.config.ShortenTTL {
-		m.warnOnce("retention of "+in.Name(), "the database keeps rows longer than configured and goes on to, because a shorter retention deletes them; it has to be allowed (persistence.mongo_shorten_ttl)",
+	if !m.config.ShortenTTL && m.first("retention of "+in.Name()) {
+		m.config.Log.Warn("the database keeps rows longer than configured and goes on to, because a shorter retention deletes them; it has to be allowed (persistence.mongo_shorten_ttl)",
 			"collection", in.Name(), "kept", forEver(kept), "configured", forEver(ttl))
 	}
 	return m.config.ShortenTTL

@@ -87,7 +87,9 @@ func (m *Mongo) advise(in *mongo.Collection, w mongoIndex, advice error) {
 	m.mu.Lock()
 	m.advice[in.Name()+" "+keyText(w.key)] = "collection " + in.Name() + ": " + advice.Error()
 	m.mu.Unlock()
-	m.warnOnce(in.Name()+" "+keyText(w.key), "an index of the database is not as it should be", "collection", in.Name(), "error", advice)
+	if m.first(in.Name() + " " + keyText(w.key)) {
+		m.config.Log.Warn("an index of the database is not as it should be", "collection", in.Name(), "error", advice)
+	}
 }
 
 // resolve forgets what was noted about the index w, which is as it should be.
@@ -108,15 +110,13 @@ func (m *Mongo) Problems() []string {
 	return slices.Sorted(maps.Values(m.advice))
 }
 
-// warnOnce logs a warning unless it has already.
-func (m *Mongo) warnOnce(about, message string, args ...any) {
+// first reports whether this is the first warning about something.
+func (m *Mongo) first(about string) bool {
 	m.mu.Lock()
-	said := m.warned[about]
+	defer m.mu.Unlock()
+	warned := m.warned[about]
 	m.warned[about] = true
-	m.mu.Unlock()
-	if !said {
-		m.config.Log.Warn(message, args...)
-	}
+	return !warned
 }
 
 // convertRefusals are the numbers by which a server refuses to make a TTL index of one
