@@ -61,6 +61,7 @@ type Reconciler struct {
 	Now       func() time.Time
 
 	missing map[uint64]time.Time // since when an event is known to lack its outcome
+	reached uint64               // the last sequence that was verified since the reconciler last waited
 	counts  struct{ verified, checked, putBack, waiting atomic.Int64 }
 }
 
@@ -72,11 +73,18 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	r.missing = map[uint64]time.Time{}
 	tick := time.NewTicker(r.Every)
 	defer tick.Stop()
+	back := newPause()
 	for {
+		r.reached = 0
 		for more := true; more && ctx.Err() == nil; {
 			var err error
 			if more, err = r.step(ctx); err != nil && ctx.Err() == nil {
 				r.Log.Warn("can't reconcile now, trying again", "error", err)
+			}
+			if errors.Is(err, errRepeated) {
+				back.wait(ctx)
+			} else if !more && err == nil {
+				back.reset()
 			}
 		}
 		if err := r.checkMissing(ctx); err != nil && ctx.Err() == nil {
@@ -102,6 +110,9 @@ func (r *Reconciler) step(ctx context.Context) (more bool, err error) {
 	batch, err := r.Queue.PullSettled(ctx, reconcileBatch)
 	if err != nil || len(batch) == 0 {
 		return false, err
+	}
+	if batch[len(batch)-1].Sequence <= r.reached {
+		return false, errRepeated
 	}
 	if missing := missingOf(batch); len(missing) > 0 {
 		if err := r.Queue.ReportMissing(ctx, missing); err != nil {
@@ -129,6 +140,10 @@ func (r *Reconciler) step(ctx context.Context) (more bool, err error) {
 	return true, r.verify(ctx, batch, len(batch))
 }
 
+// errRepeated is that the queue has returned what was verified a moment ago: its
+// position was taken back, or it does not keep it.
+var errRepeated = errors.New("the queue returns events again that were verified just now")
+
 // verify tells the queue that the first n events of a batch have their outcome;
 // the others wait for theirs.
 func (r *Reconciler) verify(ctx context.Context, batch []event.Delivery, n int) error {
@@ -140,6 +155,7 @@ func (r *Reconciler) verify(ctx context.Context, batch []event.Delivery, n int) 
 	if err := r.Queue.Verified(ctx, last); err != nil {
 		return err
 	}
+	r.reached = last
 	maps.DeleteFunc(r.missing, func(seq uint64, _ time.Time) bool { return seq <= last })
 	r.counts.checked.Add(int64(n))
 	r.counts.verified.Store(int64(last))
