@@ -137,8 +137,11 @@ func (b *Broker) readBatch(ctx context.Context, stream string, request []byte) (
 
 // down maps a failure to reach the broker.
 func down(op string, err error) error {
-	if errors.Is(err, nats.ErrNoResponders) {
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
 		err = errors.New("nobody answers for the stream")
+	case errors.Is(err, nats.ErrReconnectBufExceeded): // we keep nothing for later, so this is what it means
+		err = errors.New("not connected to the broker")
 	}
 	return &event.Error{Code: event.DependencyDown, Op: "broker " + op, Err: err}
 }

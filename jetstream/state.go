@@ -38,6 +38,9 @@ func (b *Broker) State(ctx context.Context) (event.QueueState, error) {
 	s.Problem = b.gate.problem()
 	s.Healthy = s.Problem == ""
 	s.Problems = b.problems()
+	if err != nil && s.Problem != "" {
+		err = fmt.Errorf("%s (%w)", s.Problem, err) // the cause, not what follows from it alone
+	}
 	b.m.state(s)
 	return s, err
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -62,6 +63,39 @@ func TestFailedFlushRefusesTheGroupAndRepairs(t *testing.T) {
 	if got := len(pull(t, b, 2)); got != 2 {
 		t.Errorf("pulled %d after the restart", got)
 	}
+}
+
+// TestStateSaysTheCause while the embedded broker can't be restarted, and not only that
+// nobody can talk to it.
+func TestStateSaysTheCause(t *testing.T) {
+	t.Parallel()
+	var broken atomic.Bool
+	deps := testDeps()
+	deps.flush = func() error {
+		if broken.Load() {
+			return &os.PathError{Op: "sync", Path: "store", Err: syscall.EROFS}
+		}
+		return nil
+	}
+	b := openWith(t, testConfig(t), deps)
+	publish(t, b, envelope("before"))
+	broken.Store(true)
+	if _, err := b.Publish(t.Context(), envelope("refused")); err == nil {
+		t.Fatal("published without a flush")
+	}
+	var err error
+	eventually(t, "the broker can't be asked", func() bool {
+		_, err = b.State(t.Context())
+		return err != nil
+	})
+	if event.CodeOf(err) != event.DependencyDown || !strings.Contains(err.Error(), "read-only file system") || strings.Contains(err.Error(), "outbound buffer") {
+		t.Errorf("the state's error is: %v", err)
+	}
+	broken.Store(false)
+	eventually(t, "recovery", func() bool {
+		s, err := b.State(t.Context())
+		return err == nil && s.Healthy
+	})
 }
 
 // count returns the value of a counter.

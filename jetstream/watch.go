@@ -115,6 +115,7 @@ func (b *Broker) revive(ctx context.Context, problem string, well time.Time) {
 		if err == nil {
 			break
 		}
+		b.gate.shut(recovering, fmt.Sprintf("the embedded broker has failed (%s) and can't be restarted yet: %v", problem, err))
 		b.log.Error("embedded broker can't be restarted yet", "error", err)
 		if sleep(ctx, pause) != nil {
 			return
