@@ -50,6 +50,7 @@ var leaves = []string{"ingest/event", "ingest/jsontext", "ingest/payload", "inge
 var territory = map[string][]string{
 	"github.com/valyala/fasthttp":      {"ingest", "ops", "bench/load", "bench/compare"},
 	"github.com/nats-io":               {"jetstream"},
+	"github.com/minio/highwayhash":     {"jetstream"},
 	"go.mongodb.org":                   {"persistence"},
 	"github.com/redis":                 {"persistence", "bench/compare"},
 	"zombiezen.com/go/sqlite":          {"persistence"},

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -89,8 +90,8 @@ func (c *child) killed() {
 	}
 }
 
-// advisoryAgain is enough for an advisory that a killed process had in hand, which
-// the broker hands out again after half a minute.
+// advisoryAgain is enough for an advisory that a process has in hand and doesn't answer,
+// which the broker hands out again after half a minute.
 const advisoryAgain = 90 * time.Second
 
 // killedUntilBuried starts one process after the other, kills each that gets stuck
@@ -201,6 +202,53 @@ func TestWorkerKilledInMidBatch(t *testing.T) {
 	if len(s.History) != len(keys) {
 		t.Errorf("%d checkpoints, want %d", len(s.History), len(keys))
 	}
+}
+
+// TestInFlightOfAKilledProcessIsProcessedAtOnce: with the acknowledgement wait as it is
+// by default, which nobody waits for, and the ledger showing the attempt that ended with
+// the process.
+func TestInFlightOfAKilledProcessIsProcessedAtOnce(t *testing.T) {
+	t.Parallel()
+	const patient = "APPLIANCE_JETSTREAM__ACK_WAIT=30s"
+	dir := t.TempDir()
+	var keys []string
+	for i := range 50 {
+		keys = append(keys, fmt.Sprintf("held-%d", i))
+	}
+	batchOf(t, dir, slices.Insert(slices.Clone(keys), 25, stuckOver), func(key string) string { return "shp-" + key })
+	c := spawn(t, dir, patient, storeSticks+"="+stuckOver)
+	eventually(t, "the store to be stuck", c.stuck)
+	// The broker writes ten times a second what it has delivered.
+	eventually(t, "the deliveries to be written", func() bool { return deliveriesWritten(t, dir) })
+	_, q := c.counts()
+	if q.InFlight < len(keys)/2 {
+		t.Fatalf("%d events are in flight", q.InFlight)
+	}
+	c.killed()
+
+	began := time.Now()
+	c = spawn(t, dir, patient)
+	within(t, 20*time.Second, "all to be processed", func() bool {
+		records, q := c.counts()
+		return records[event.Processed] == int64(len(keys)+1) && q.Unprocessed() == 0
+	})
+	t.Logf("all that was in flight was processed %v after the start began", time.Since(began).Round(10*time.Millisecond))
+	redelivered := metric(t, c.fetch("/metrics"), "courier_gateway_jetstream_deliveries_total")
+	if redelivered != float64(q.InFlight) {
+		t.Errorf("%v deliveries after the start, want each of %d once", redelivered, q.InFlight)
+	}
+}
+
+// deliveriesWritten tells whether the state of the processors on disk is older than half
+// a second, and so will not be followed by another one while nothing happens.
+func deliveriesWritten(t *testing.T, dir string) bool {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "jetstream", "jetstream", "*", "streams", "EVENTS", "obs", "processors", "o.dat"))
+	if err != nil || len(names) != 1 {
+		t.Fatalf("the state of the processors is in %v, %v", names, err)
+	}
+	info, err := os.Stat(names[0])
+	return err == nil && time.Since(info.ModTime()) > 500*time.Millisecond
 }
 
 // impatient makes an event that nobody answers come again soon.

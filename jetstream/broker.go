@@ -59,8 +59,9 @@ type Broker struct {
 	sync   string // how it is made durable, in effect
 	natsgo bool   // see Deps
 
-	server  *embedded // nil when external
-	flusher *flusher  // nil when external
+	server  *embedded             // nil when external
+	left    map[string]leftBehind // by stream/consumer: what the server before left, until redeliverInFlight
+	flusher *flusher              // nil when external
 
 	position *positionFile // what is known of the stream apart from it, see missing.go
 	losses   *losses
@@ -80,6 +81,7 @@ type Broker struct {
 	floors     lagged
 	floorStale atomic.Bool   // see refreshFloor
 	verified   atomic.Uint64 // as last read or stored
+	noPosition atomic.Bool   // the broker had no position when it was last read
 	state      stateCache
 	trouble    chan struct{} // one token when the watch should look now
 
@@ -178,11 +180,8 @@ func (b *Broker) openStore(flush func() error) error {
 		}
 		b.gate.open(flushFailed)
 	}
-	if err := b.dropUnwritten(); err != nil {
-		return err
-	}
 	b.onStop("embedded broker", func(context.Context) error { b.server.stop(); return nil })
-	return b.server.start()
+	return b.startServer()
 }
 
 // openTopology makes and checks what is on the broker, and makes it durable.
@@ -194,16 +193,14 @@ func (b *Broker) openTopology(ctx context.Context) error {
 	if err := ensure(ctx); err != nil {
 		return fmt.Errorf("prepare the broker: %w", err)
 	}
+	if err := b.checkPosition(ctx); err != nil {
+		return err
+	}
 	if err := b.examineStart(ctx); err != nil {
 		return err
 	}
-	if b.cfg.Consume {
-		if err := b.clampVerified(ctx); err != nil {
-			return err
-		}
-		if err := b.skipVerified(ctx); err != nil {
-			return err
-		}
+	if err := b.alignPositions(ctx); err != nil {
+		return err
 	}
 	if b.server == nil {
 		return b.begin(ctx)
@@ -213,6 +210,11 @@ func (b *Broker) openTopology(ctx context.Context) error {
 	}
 	if err := b.flusher.flush(); err != nil {
 		return fmt.Errorf("make the store durable: %w", err)
+	}
+	if b.cfg.Consume {
+		if err := b.redeliverInFlight(ctx); err != nil {
+			return err
+		}
 	}
 	return b.begin(ctx)
 }
@@ -226,18 +228,6 @@ func (b *Broker) ensureExternal(ctx context.Context) error {
 		return struct{}{}, b.ensureTopology(ctx)
 	}, func(err error) bool { return errors.Is(err, errShape) })
 	return err
-}
-
-// clampVerified takes the reconciler's position back to the end of a store that
-// has lost its end, so that what will stand there is verified again.
-func (b *Broker) clampVerified(ctx context.Context) error {
-	verified, err := b.verifiedUpTo(ctx)
-	last := b.topo.Load().events.CachedInfo().State.LastSeq
-	if err != nil || verified <= last {
-		return err
-	}
-	b.log.Warn("the store ends before what was verified", "last_sequence", last, "verified", verified)
-	return b.storeVerified(ctx, last)
 }
 
 // startParts starts what runs by itself.

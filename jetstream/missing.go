@@ -129,7 +129,7 @@ func (b *Broker) openDamagedAgain(ctx context.Context, s sight) (sight, error) {
 		return s, nil
 	}
 	b.server.stop()
-	if err := b.server.start(); err != nil {
+	if err := b.startServer(); err != nil {
 		return s, err
 	}
 	if err := b.waitConnected(ctx); err != nil {
@@ -186,13 +186,19 @@ func (b *Broker) seeStream(ctx context.Context, details bool) (s sight, err erro
 	return s, err
 }
 
-// verifiedBeside returns the highest sequence that is known as verified.
+// verifiedBeside returns the highest sequence that is known as verified. Where the
+// broker of this process alone has no position, the one that was kept apart counts: the
+// stream's first sequence, which stands in for it, may be where a loss ends.
 func (b *Broker) verifiedBeside(ctx context.Context, s sight) (verified uint64, err error) {
 	verified, err = b.verifiedUpTo(ctx)
 	if !b.cfg.Consume {
 		err = nil // a process that only publishes can do without
 	}
-	if s.known.birth == s.birth() {
+	switch {
+	case s.known.birth != s.birth():
+	case b.server != nil && b.noPosition.Load():
+		verified = s.known.verified
+	default:
 		verified = max(verified, s.known.verified)
 	}
 	return verified, err

@@ -50,9 +50,18 @@ func (b *Broker) Verified(ctx context.Context, lastSeq uint64) error {
 	return nil
 }
 
-// storeVerified keeps the position as "<the stream's birth> <sequence>": a
-// stream that was made anew counts from 1 again.
+// storeVerified keeps the position, and makes sure of it if there was none.
 func (b *Broker) storeVerified(ctx context.Context, seq uint64) error {
+	missing := b.noPosition.Load()
+	if err := b.publishPosition(ctx, seq); err != nil || !missing {
+		return err
+	}
+	return b.confirmPosition(ctx, seq)
+}
+
+// publishPosition keeps the position as "<the stream's birth> <sequence>": a
+// stream that was made again counts from 1 again.
+func (b *Broker) publishPosition(ctx context.Context, seq uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
 	if _, err := b.js.Publish(ctx, progressSubject, fmt.Appendf(nil, "%d %d", b.birth(), seq)); err != nil {
@@ -62,28 +71,45 @@ func (b *Broker) storeVerified(ctx context.Context, seq uint64) error {
 	return nil
 }
 
-// verifiedUpTo returns the position that any process reached last.
+// verifiedUpTo returns the position that any process reached last, and holds it: also
+// one that is lower than what was held, because somebody has taken the position back
+// or removed it, and what Verified takes for known has to be stored once more then.
 func (b *Broker) verifiedUpTo(ctx context.Context) (uint64, error) {
+	return b.verifiedOf(ctx, b.topo.Load().events)
+}
+
+// verifiedOf is verifiedUpTo for a stream that need not be part of the topology yet.
+// Where the position is missing, or is that of another stream, everything that the
+// stream still has is verified again: that costs time, and the ledger proves it.
+func (b *Broker) verifiedOf(ctx context.Context, events natsjs.Stream) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
 	m, err := getDirect(ctx, b.admin, progressStream, []byte(`{"last_by_subj":"`+progressSubject+`"}`))
-	if event.CodeOf(err) == event.NotFound {
-		return 0, nil
-	}
-	if err != nil {
+	if err != nil && event.CodeOf(err) != event.NotFound {
 		return 0, err
 	}
 	var birth int64
 	var seq uint64
-	if _, err := fmt.Sscanf(string(m.Data), "%d %d", &birth, &seq); err != nil || birth != b.birth() {
-		return 0, nil // of another stream
+	if err == nil {
+		_, err = fmt.Sscanf(string(m.Data), "%d %d", &birth, &seq)
+	}
+	missing := err != nil || birth != birthOf(events)
+	b.noPosition.Store(missing)
+	if missing {
+		info, err := events.Info(ctx)
+		if err != nil {
+			return 0, down("verified", err)
+		}
+		seq = max(info.State.FirstSeq, 1) - 1
 	}
 	b.verified.Store(seq)
 	return seq, nil
 }
 
 // birth tells streams of the same name apart.
-func (b *Broker) birth() int64 { return b.topo.Load().events.CachedInfo().Created.UnixNano() }
+func (b *Broker) birth() int64 { return birthOf(b.topo.Load().events) }
+
+func birthOf(s natsjs.Stream) int64 { return s.CachedInfo().Created.UnixNano() }
 
 // settledFloor returns the sequence up to which events are settled for good.
 //
@@ -158,7 +184,8 @@ func (l *lagged) settled(number uint64, now time.Time) uint64 {
 		l.believed = l.seen
 		l.seen, l.seenAt = number, now
 	}
-	return min(l.believed, number)
+	l.believed = min(l.believed, number) // one that has been taken back has to be seen again
+	return l.believed
 }
 
 // scannedAdvisories bounds how many waiting advisories firstUnhandled reads.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,8 +18,9 @@ import (
 // InProcessConn, which always leads to the current server: after a restart the
 // clients' own reconnecting does the rest.
 type embedded struct {
-	opts server.Options
-	log  *serverLog
+	opts      server.Options
+	log       *serverLog
+	undefined []string // streams that the server needn't recover, see inspectStore
 
 	mu  sync.Mutex
 	srv *server.Server // nil while stopped
@@ -69,10 +71,10 @@ func (e *embedded) start() error {
 		srv.WaitForShutdown()
 		return fmt.Errorf("start embedded broker on %s: %s", opts.StoreDir, deref(fatal, "it is not enabled"))
 	}
-	if problem := lastingProblem(srv); problem != "" {
+	if f := lastingFault(srv, e.undefined); f.problem != "" {
 		srv.Shutdown()
 		srv.WaitForShutdown()
-		return fmt.Errorf("embedded broker on %s can't be used: %s", opts.StoreDir, problem)
+		return fmt.Errorf("embedded broker on %s can't be used: %w", opts.StoreDir, f)
 	}
 	e.srv = srv
 	return nil
@@ -101,34 +103,61 @@ func (e *embedded) InProcessConn() (net.Conn, error) {
 	return e.srv.InProcessConn()
 }
 
-// problem returns what the server says is wrong with it, such as a write error,
-// after which it never answers a publish again; "" when it is well or stopped.
-func (e *embedded) problem() string {
+// fault is what the server says is wrong with it, such as a write error, after which
+// it never answers a publish again. Its zero value says that it is well.
+type fault struct {
+	problem string   // of the first part that has one
+	streams []string // each that has one; none when it is the server itself
+}
+
+func (f fault) Error() string { return f.problem }
+
+// only reports whether nothing but the named streams is at fault.
+func (f fault) only(names []string) bool {
+	return len(f.streams) > 0 && !slices.ContainsFunc(f.streams, func(s string) bool { return !slices.Contains(names, s) })
+}
+
+// fault returns what is wrong with the current server; nothing is with a stopped one.
+func (e *embedded) fault() fault {
 	e.mu.Lock()
 	srv := e.srv
 	e.mu.Unlock()
 	if srv == nil {
-		return ""
+		return fault{}
 	}
-	return problemOf(srv)
+	return faultOf(srv, nil)
 }
 
-// lastingProblem gives a server that has just started some time to get well.
-func lastingProblem(srv *server.Server) (problem string) {
+// lastingFault gives a server that has just started some time to get well.
+func lastingFault(srv *server.Server, except []string) (f fault) {
 	for range 50 {
-		if problem = problemOf(srv); problem == "" {
-			return ""
+		if f = faultOf(srv, except); f.problem == "" {
+			return f
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	return problem
+	return f
 }
 
-func problemOf(srv *server.Server) string {
-	if h := srv.Healthz(&server.HealthzOptions{}); h.Status != "ok" {
-		return h.Error
+// faultOf asks a server, and overlooks what it says of the streams in except.
+func faultOf(srv *server.Server, except []string) (f fault) {
+	h := srv.Healthz(&server.HealthzOptions{Details: true})
+	for _, e := range h.Errors {
+		if e.Stream != "" && slices.Contains(except, e.Stream) {
+			continue
+		}
+		if f.problem == "" {
+			f.problem = e.Error
+		}
+		if e.Stream == "" {
+			return fault{problem: e.Error}
+		}
+		f.streams = append(f.streams, e.Stream)
 	}
-	return ""
+	if f.problem == "" && len(h.Errors) == 0 && h.Status != "ok" {
+		f.problem = h.Error
+	}
+	return f
 }
 
 func deref(s *string, otherwise string) string {

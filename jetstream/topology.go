@@ -153,21 +153,35 @@ func (b *Broker) ensureConsuming(ctx context.Context, t *topology) (err error) {
 	if _, err = b.ensureStream(ctx, b.cfg.progressConfig()); err != nil {
 		return err
 	}
-	if t.deadLetters, err = b.ensureConsumer(ctx, t.advisories, b.cfg.deadLettersConfig(), advisoriesPulled); err != nil {
+	if t.deadLetters, err = b.ensureConsumer(ctx, t.advisories, b.cfg.deadLettersConfig(), advisoriesPulled, fromFirst); err != nil {
 		return err
 	}
-	t.processors, err = b.ensureConsumer(ctx, t.events, b.cfg.processorsConfig(), b.cfg.PullBuffer)
+	t.processors, err = b.ensureConsumer(ctx, t.events, b.cfg.processorsConfig(), b.cfg.PullBuffer, func() (uint64, error) {
+		verified, err := b.verifiedOf(ctx, t.events)
+		return verified + 1, err
+	})
 	return err
 }
+
+// fromFirst has a consumer begin with all that its stream holds.
+func fromFirst() (uint64, error) { return 1, nil }
 
 func (b *Broker) ensureStream(ctx context.Context, want natsjs.StreamConfig) (natsjs.Stream, error) {
 	s, err := b.js.Stream(ctx, want.Name)
 	if errors.Is(err, natsjs.ErrStreamNotFound) {
+		if b.topo.Load() != nil {
+			b.log.Warn("a stream is missing on the broker, it is made again", "stream", want.Name)
+		}
 		s, err = b.js.CreateStream(ctx, want)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", want.Name, err)
 	}
+	return b.fitStream(ctx, s, want)
+}
+
+// fitStream checks a stream, and changes it if it may.
+func (b *Broker) fitStream(ctx context.Context, s natsjs.Stream, want natsjs.StreamConfig) (natsjs.Stream, error) {
 	diffs := streamDiffs(s.CachedInfo().Config, want)
 	if len(diffs) == 0 {
 		return s, nil
@@ -175,22 +189,29 @@ func (b *Broker) ensureStream(ctx context.Context, want natsjs.StreamConfig) (na
 	if err := b.mayChange("stream "+want.Name, diffs); err != nil {
 		return nil, err
 	}
-	if s, err = b.js.UpdateStream(ctx, want); err != nil {
+	changed, err := b.js.UpdateStream(ctx, want)
+	if err != nil {
 		return nil, fmt.Errorf("change stream %s (%s): %w", want.Name, diffs, err)
 	}
-	return s, nil
+	return changed, nil
 }
 
 // ensureConsumer does so for a consumer that is asked for up to batch messages at once.
-func (b *Broker) ensureConsumer(ctx context.Context, s natsjs.Stream, want natsjs.ConsumerConfig, batch int) (natsjs.Consumer, error) {
+// When it is missing it begins at what from returns: never behind the end of the
+// stream, because whoever removed it removed its position too.
+func (b *Broker) ensureConsumer(ctx context.Context, s natsjs.Stream, want natsjs.ConsumerConfig, batch int, from func() (uint64, error)) (natsjs.Consumer, error) {
 	c, err := s.Consumer(ctx, want.Durable)
 	if errors.Is(err, natsjs.ErrConsumerNotFound) {
-		c, err = s.CreateConsumer(ctx, want)
+		c, err = b.makeConsumer(ctx, s, want, from)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("consumer %s: %w", want.Durable, err)
 	}
-	diffs := consumerDiffs(c.CachedInfo().Config, want, s.CachedInfo().Config.Replicas, batch)
+	have := c.CachedInfo().Config
+	if have.DeliverPolicy == natsjs.DeliverByStartSequencePolicy { // made again; what is before it is reconciled
+		want.DeliverPolicy, want.OptStartSeq = have.DeliverPolicy, have.OptStartSeq
+	}
+	diffs := consumerDiffs(have, want, s.CachedInfo().Config.Replicas, batch)
 	if len(diffs) == 0 {
 		return c, nil
 	}
@@ -201,6 +222,18 @@ func (b *Broker) ensureConsumer(ctx context.Context, s natsjs.Stream, want natsj
 		return nil, fmt.Errorf("change consumer %s (%s): %w", want.Durable, diffs, err)
 	}
 	return c, nil
+}
+
+func (b *Broker) makeConsumer(ctx context.Context, s natsjs.Stream, want natsjs.ConsumerConfig, from func() (uint64, error)) (natsjs.Consumer, error) {
+	start, err := from()
+	if err != nil {
+		return nil, err
+	}
+	if s.CachedInfo().State.LastSeq > 0 {
+		b.log.Warn("a consumer is missing on the broker, it is made again and begins behind what is verified",
+			"consumer", want.Durable, "stream", s.CachedInfo().Config.Name, "from_sequence", start)
+	}
+	return createConsumer(ctx, s, startingAt(want, start))
 }
 
 // errShape says that something on the broker has another shape than we need.

@@ -31,9 +31,9 @@ func (b *Broker) watch(ctx context.Context) {
 		}
 		if b.server != nil {
 			b.checkDisk()
-			if problem := b.serverProblem(&look); problem != "" {
-				b.revive(ctx, problem, look.well)
-				look = serverLook{well: time.Now()}
+			if f := b.serverFault(&look); f.problem != "" && !b.derivedFault(ctx, f, &look) {
+				b.revive(ctx, f.problem, look.well)
+				look = serverLook{well: time.Now(), restarted: time.Now(), remade: look.remade}
 			}
 		}
 		if time.Since(told) >= metricsEvery {
@@ -62,31 +62,33 @@ func (b *Broker) checkDisk() {
 
 // serverLook is what the watch saw when it last looked at the embedded server.
 type serverLook struct {
-	well    time.Time // when nothing was wrong
-	problem string    // what the server said
+	well      time.Time // when nothing was wrong
+	restarted time.Time // when the server was, zero if never
+	remade    time.Time // when a derived stream was, zero if never
+	fault     fault     // what the server said
 }
 
-// serverProblem returns why the embedded server must be restarted, "" when it
+// serverFault returns why the embedded server must be restarted, nothing when it
 // needn't. What the server says of itself counts when it says so twice in a row,
 // because some of it passes.
-func (b *Broker) serverProblem(last *serverLook) string {
+func (b *Broker) serverFault(last *serverLook) fault {
 	if _, failed := b.flusher.state(); failed != nil {
-		return failed.Error()
+		return fault{problem: failed.Error()}
 	}
 	if b.gate.heldFor(stalled) > 2*b.cfg.PublishTimeout {
-		return "publishes are not answered"
+		return fault{problem: "publishes are not answered"}
 	}
 	if b.seen.damaged {
-		return "it has dropped a part of its files that it could not read"
+		return fault{problem: "it has dropped a part of its files that it could not read"}
 	}
-	before := last.problem
-	if last.problem = b.server.problem(); last.problem == "" {
+	before := last.fault
+	if last.fault = b.server.fault(); last.fault.problem == "" {
 		last.well = time.Now()
 	}
-	if before == "" {
-		return ""
+	if before.problem == "" {
+		return fault{}
 	}
-	return last.problem
+	return last.fault
 }
 
 const (
@@ -149,17 +151,24 @@ func (b *Broker) restart(ctx context.Context) error {
 	if err := b.flusher.repair(b.server.storeDir()); err != nil {
 		return err
 	}
-	if err := b.server.start(); err != nil {
+	if err := b.startServer(); err != nil {
 		return err
 	}
+	b.left = nil // the workers of this process still have it in hand
 	if err := b.waitConnected(ctx); err != nil {
 		return err
 	}
 	if err := b.ensureTopology(ctx); err != nil {
 		return err
 	}
+	if err := b.checkPosition(ctx); err != nil {
+		return err
+	}
 	b.seen = seen{}
 	if err := b.examineStart(ctx); err != nil {
+		return err
+	}
+	if err := b.alignPositions(ctx); err != nil {
 		return err
 	}
 	if err := b.recall(ctx); err != nil {
