@@ -156,6 +156,9 @@ func (h *health) probe(ctx context.Context) {
 	for _, problem := range h.couriers() {
 		degraded(problem)
 	}
+	for _, problem := range said.state.Problems {
+		degraded(problem)
+	}
 	switch state := said.state; {
 	case said.queue != nil:
 		r.Status, r.JetStream, r.Problems = "unhealthy", "disconnected", append(r.Problems, said.queue.Error())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -96,5 +97,22 @@ func TestAPartThatHangsIsTheOnlyOneToBlame(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// troubled is a queue with problems that don't keep events from being accepted.
+type troubled struct{ problems []string }
+
+func (q troubled) State(context.Context) (event.QueueState, error) {
+	return event.QueueState{Mode: "embedded", Healthy: true, Problems: q.problems}, nil
+}
+
+func TestProblemsOfTheQueueDegrade(t *testing.T) {
+	h := &health{queue: troubled{[]string{"one", "another"}}, couriers: func() []string { return nil }, draining: new(atomic.Bool)}
+	h.probe(t.Context())
+	code, body := h.answer(true)
+	var r healthReport
+	if err := json.Unmarshal(body, &r); err != nil || code != http.StatusOK || r.Status != "degraded" || !slices.Equal(r.Problems, []string{"one", "another"}) {
+		t.Errorf("%d %s, %v", code, body, err)
 	}
 }

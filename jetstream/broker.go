@@ -82,6 +82,7 @@ type Broker struct {
 	floorStale atomic.Bool   // see refreshFloor
 	verified   atomic.Uint64 // as last read or stored
 	noPosition atomic.Bool   // the broker had no position when it was last read
+	changed    changedOutside
 	state      stateCache
 	trouble    chan struct{} // one token when the watch should look now
 
@@ -252,6 +253,7 @@ func (b *Broker) startParts(ctx context.Context) (err error) {
 		b.start(ctx, "pull of advisories", b.advisories.run)
 		b.onStop("pulling", b.StopPulling)
 		b.start(ctx, "retention", b.keepHistory)
+		b.start(ctx, "upkeep", b.upkeep)
 	}
 	if b.recent != nil {
 		b.start(ctx, "memory of ids", b.remember)

@@ -2,10 +2,13 @@ package jetstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fincart/courier-gateway/ingest/event"
 )
@@ -50,7 +53,7 @@ func (b *Broker) problems() (all []string) {
 	if lost := b.losses.problem(); lost != "" {
 		all = append(all, lost)
 	}
-	return all
+	return append(all, b.changed.problems()...)
 }
 
 // Healthy reports whether events are accepted right now. It costs an atomic load.
@@ -79,11 +82,19 @@ func (b *Broker) renewState(ctx context.Context, s *event.QueueState) error {
 func (b *Broker) renewConsumers(ctx context.Context, s *event.QueueState) error {
 	t := b.topo.Load()
 	c, err := t.processors.Info(ctx)
+	if errors.Is(err, natsjs.ErrConsumerNotFound) {
+		b.changed.look()
+		return nil
+	}
 	if err != nil {
 		return down("state", err)
 	}
 	s.AckFloor, s.Pending, s.InFlight, s.Redelivered = ackFloor(c), c.NumPending, c.NumAckPending, c.NumRedelivered
 	d, err := t.deadLetters.Info(ctx)
+	if errors.Is(err, natsjs.ErrConsumerNotFound) {
+		b.changed.look()
+		return nil
+	}
 	if err != nil {
 		return down("state", err)
 	}

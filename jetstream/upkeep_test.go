@@ -1,0 +1,269 @@
+package jetstream
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// verifiedTo waits until the events up to seq are settled, and has them verified.
+func verifiedTo(t *testing.T, b *Broker, seq uint64) {
+	t.Helper()
+	eventually(t, "settled events", func() bool {
+		ds, err := b.PullSettled(t.Context(), 1000)
+		return err == nil && len(ds) > 0 && ds[len(ds)-1].Sequence >= seq
+	})
+	if err := b.Verified(t.Context(), seq); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sequencesOf returns the sequences of deliveries, lowest first.
+func sortedSequences(ds []event.Delivery) (seqs []uint64) {
+	for _, d := range ds {
+		seqs = append(seqs, d.Sequence)
+	}
+	slices.Sort(seqs)
+	return seqs
+}
+
+// TestDeletedConsumerIsMadeAgain: it begins behind what is verified, and the pulls that
+// were open go on.
+func TestDeletedConsumerIsMadeAgain(t *testing.T) {
+	onBackends(t, func(t *testing.T, cfg Config) {
+		b := open(t, cfg)
+		publishN(t, b, 6)
+		settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 4)...)
+		verifiedTo(t, b, 4)
+		for stream, consumer := range map[string]string{eventsStream: processors, advisoriesStream: deadLetters} {
+			if err := b.js.DeleteConsumer(t.Context(), stream, consumer); err != nil {
+				t.Fatal(err)
+			}
+		}
+		publish(t, b, envelope("7"))
+		eventually(t, "the consumers are back", func() bool {
+			s, err := b.State(t.Context())
+			return err == nil && len(s.Problems) == 0 && b.topo.Load().processors.CachedInfo() != nil && s.AckFloor == 4
+		})
+		// 5 and 6 wait in the puller from before, and come again.
+		got := map[uint64]bool{}
+		for len(got) < 3 {
+			ds := pull(t, b, 1)
+			if ds[0].Sequence <= 4 {
+				t.Errorf("%d was verified, and is delivered again", ds[0].Sequence)
+			}
+			settle(t, b, event.Verdict{Action: event.Ack}, ds...)
+			got[ds[0].Sequence] = true
+		}
+		eventually(t, "all is settled", func() bool {
+			for _, d := range pulledNow(b) {
+				settle(t, b, event.Verdict{Action: event.Ack}, d)
+			}
+			s, err := b.State(t.Context())
+			return err == nil && s.AckFloor == 7 && s.Unprocessed() == 0
+		})
+		publish(t, b, envelope("8"))
+		settle(t, b, event.Verdict{Action: event.Dead, Code: event.Forged}, pull(t, b, 1)...)
+		if as, err := b.PullAdvisories(within(t, 30*time.Second), 1); err != nil || as[0].Sequence != 8 {
+			t.Errorf("advisories after their consumer was deleted: %+v, %v", as, err)
+		}
+		closeBroker(t, b)
+		open(t, cfg) // the consumer is one that a start accepts
+	})
+}
+
+// pulledNow returns what waits in the puller.
+func pulledNow(b *Broker) (ds []event.Delivery) {
+	for _, m := range b.events.takeNow(1000) {
+		a, _ := parseAckSubject(m.Reply)
+		d := decode(m.Header, m.Data, a.seq)
+		d.AckTo, d.Attempt = m.Reply, a.deliveries
+		ds = append(ds, d)
+	}
+	return ds
+}
+
+// TestDeletedStreamsAreMadeAgain: those that can be derived.
+func TestDeletedStreamsAreMadeAgain(t *testing.T) {
+	onBackends(t, func(t *testing.T, cfg Config) {
+		b := open(t, cfg)
+		publishN(t, b, 3)
+		settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 3)...)
+		verifiedTo(t, b, 2)
+		for _, stream := range derived {
+			if err := b.js.DeleteStream(t.Context(), stream); err != nil {
+				t.Fatal(err)
+			}
+		}
+		eventually(t, "the streams are back", func() bool {
+			_, err1 := b.js.Stream(t.Context(), progressStream)
+			_, err2 := b.js.Consumer(t.Context(), advisoriesStream, deadLetters)
+			_, err3 := b.State(t.Context())
+			return errors.Join(err1, err2, err3) == nil
+		})
+		if got, want := settled(t, b, 10, 3), []uint64{1, 2, 3}; !slices.Equal(got, want) {
+			t.Errorf("to be verified: %v, want %v", got, want)
+		}
+		verifiedTo(t, b, 3)
+		if s, err := b.State(t.Context()); err != nil || len(s.Problems) > 0 {
+			t.Errorf("state %+v, %v", s, err)
+		}
+	})
+}
+
+// TestPausedConsumerIsReported on an external broker, whose operators may want it so.
+func TestPausedConsumerIsReported(t *testing.T) {
+	t.Parallel()
+	b := open(t, externalConfig(t, startServer(t, nil)))
+	until := time.Now().Add(time.Hour)
+	if _, err := b.js.PauseConsumer(t.Context(), eventsStream, processors, until); err != nil {
+		t.Fatal(err)
+	}
+	says := func(text string) func() bool {
+		return func() bool {
+			s, err := b.State(t.Context())
+			return err == nil && s.Healthy && strings.Contains(strings.Join(s.Problems, "\n"), text)
+		}
+	}
+	eventually(t, "the pause is reported", says("consumer processors of stream EVENTS is paused from outside until "+until.UTC().Format("2006-01-02T15:")))
+	eventually(t, "the way out is", says("nats consumer resume EVENTS processors"))
+	if _, err := b.js.ResumeConsumer(t.Context(), eventsStream, processors); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the problem is over", func() bool {
+		s, err := b.State(t.Context())
+		return err == nil && len(s.Problems) == 0
+	})
+}
+
+// TestPausedConsumerIsResumed on an embedded broker, which no operator's tool reaches.
+func TestPausedConsumerIsResumed(t *testing.T) {
+	t.Parallel()
+	b := open(t, testConfig(t))
+	if _, err := b.js.PauseConsumer(t.Context(), eventsStream, processors, time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, b, envelope("1"))
+	pull(t, b, 1)
+}
+
+// TestChangedOutside: what promises rest on was changed while we run.
+func TestChangedOutside(t *testing.T) {
+	onBackends(t, func(t *testing.T, cfg Config) {
+		b := open(t, cfg)
+		consumer := b.cfg.processorsConfig()
+		consumer.MaxDeliver, consumer.BackOff = 7, nil
+		if _, err := b.js.UpdateConsumer(t.Context(), eventsStream, consumer); err != nil {
+			t.Fatal(err)
+		}
+		stream := b.cfg.eventsConfig()
+		stream.Discard, stream.MaxAge = natsjs.DiscardOld, 24*time.Hour
+		if _, err := b.js.UpdateStream(t.Context(), stream); err != nil {
+			t.Fatal(err)
+		}
+		if cfg.Mode == ModeExternal {
+			for _, want := range []string{"consumer processors", "max_deliver is 7, want 5", "stream EVENTS", "discard is DiscardOld, want DiscardNew", "max_age is 24h0m0s, want 0s"} {
+				eventually(t, want, func() bool {
+					s, err := b.State(t.Context())
+					return err == nil && strings.Contains(strings.Join(s.Problems, "\n"), want)
+				})
+			}
+			return
+		}
+		eventually(t, "both are changed back", func() bool {
+			c, err1 := b.js.Consumer(t.Context(), eventsStream, processors)
+			s, err2 := b.js.Stream(t.Context(), eventsStream)
+			return errors.Join(err1, err2) == nil && c.CachedInfo().Config.MaxDeliver == 5 && s.CachedInfo().Config.Discard == natsjs.DiscardNew
+		})
+	})
+}
+
+// TestConsumerBeyondTheEnd: a stream that is shorter than a consumer's position, which
+// would have every new event wait until the stream has caught up.
+func TestConsumerBeyondTheEnd(t *testing.T) {
+	onBackends(t, func(t *testing.T, cfg Config) {
+		for name, restart := range map[string]bool{"while running": false, "at a start": true} {
+			b := open(t, cfg)
+			from := b.topo.Load().events.CachedInfo().State.LastSeq
+			for range 5 {
+				publish(t, b, envelope(name+time.Now().Format(time.RFC3339Nano)))
+			}
+			settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 3)...)
+			verifiedTo(t, b, from+3)
+			if err := b.StopPulling(t.Context()); err != nil && !restart {
+				t.Fatal(err)
+			}
+			if _, err := b.topo.Load().events.ResetConsumerToSequence(t.Context(), processors, 100_000); err != nil {
+				t.Fatal(err)
+			}
+			if restart {
+				closeBroker(t, b)
+				b = open(t, cfg)
+			} else {
+				b.events = newPuller(b.consume, eventsStream, processors, cfg.PullBuffer, cfg.AckWait)
+				b.start(t.Context(), "pull again", b.events.run)
+			}
+			publish(t, b, envelope(name+" fresh"))
+			ds := pull(t, b, 1)
+			if seq := ds[0].Sequence; seq <= from || seq > from+6 {
+				t.Errorf("%s: %d is delivered", name, seq)
+			}
+			eventually(t, name+": all is delivered", func() bool {
+				for _, d := range append(ds, pulledNow(b)...) {
+					settle(t, b, event.Verdict{Action: event.Ack}, d)
+				}
+				s, err := b.State(t.Context())
+				return err == nil && s.AckFloor == from+6 && s.Unprocessed() == 0
+			})
+			closeBroker(t, b)
+		}
+	})
+}
+
+// TestPositionIsTakenBack: PROGRESS is purged while we run. What is verified after that
+// is stored again, and does not come back for ever.
+func TestPositionIsTakenBack(t *testing.T) {
+	onBackends(t, func(t *testing.T, cfg Config) {
+		b := open(t, cfg)
+		publishN(t, b, 4)
+		settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 4)...)
+		verifiedTo(t, b, 4)
+		s, err := b.js.Stream(t.Context(), progressStream)
+		if err == nil {
+			err = s.Purge(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := settled(t, b, 10, 4), []uint64{1, 2, 3, 4}; !slices.Equal(got, want) {
+			t.Errorf("to be verified: %v, want %v", got, want)
+		}
+		if err := b.Verified(t.Context(), 4); err != nil {
+			t.Fatal(err)
+		}
+		if ds, err := b.PullSettled(t.Context(), 10); err != nil || len(ds) > 0 {
+			t.Errorf("%v come back after they were verified, %v", sortedSequences(ds), err)
+		}
+	})
+}
+
+// TestPositionBeyondTheEnd: the events that come where it is would never be verified.
+func TestPositionBeyondTheEnd(t *testing.T) {
+	onBackends(t, func(t *testing.T, cfg Config) {
+		b := open(t, cfg)
+		publishN(t, b, 3)
+		settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 3)...)
+		if err := b.Verified(t.Context(), 90_000); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := settled(t, b, 10, 3), []uint64{1, 2, 3}; !slices.Equal(got, want) {
+			t.Errorf("to be verified: %v, want %v", got, want)
+		}
+	})
+}
