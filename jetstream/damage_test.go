@@ -108,6 +108,20 @@ func damage(t *testing.T, path string, how func(was []byte) []byte) {
 	}
 }
 
+// copied returns cfg on copies of its directories.
+func copied(t *testing.T, cfg Config) Config {
+	t.Helper()
+	dir := t.TempDir()
+	for name, of := range map[string]*string{"store": &cfg.StoreDir, "state": &cfg.StateDir} {
+		to := filepath.Join(dir, name)
+		if err := os.CopyFS(to, os.DirFS(*of)); err != nil {
+			t.Fatal(err)
+		}
+		*of = to
+	}
+	return cfg
+}
+
 // processedStore closes a broker that has 10 events, of which 7 are settled and 5
 // verified, and returns its configuration and the directory of its streams.
 func processedStore(t *testing.T) (cfg Config, streams string) {
@@ -288,11 +302,7 @@ func TestDamagedPosition(t *testing.T) {
 	for at := size - record; at < size; at += 4 {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
-			cfg := stored
-			cfg.StoreDir = filepath.Join(t.TempDir(), "store")
-			if err := os.CopyFS(cfg.StoreDir, os.DirFS(stored.StoreDir)); err != nil {
-				t.Fatal(err)
-			}
+			cfg := copied(t, stored)
 			damage(t, filepath.Join(cfg.StoreDir, block), func(was []byte) []byte { return flipped(was, at) })
 			goesOn(t, cfg, testDeps(), 8)
 		})

@@ -1,7 +1,6 @@
 package jetstream
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -25,12 +24,7 @@ func asKilled(t *testing.T, b *Broker) Config {
 	eventually(t, "the consumers' states are on disk", func() bool {
 		return written(eventsStream, processors) && written(advisoriesStream, deadLetters)
 	})
-	cfg := b.cfg
-	cfg.StoreDir = filepath.Join(t.TempDir(), "store")
-	if err := os.CopyFS(cfg.StoreDir, os.DirFS(b.cfg.StoreDir)); err != nil {
-		t.Fatal(err)
-	}
-	return cfg
+	return copied(t, b.cfg)
 }
 
 // atOnce is far below the acknowledgement waits of the tests, and above what a busy

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -154,25 +155,51 @@ func (b *Broker) replacedSince(ctx context.Context, s sight) (first uint64, err 
 	if known.birth != s.birth() || known.anchor == 0 || known.anchor > s.info.State.LastSeq {
 		return 0, nil
 	}
-	h, err := b.loadHeader(ctx, known.anchor)
+	at, err := b.storedTime(ctx, known.anchor)
 	if event.CodeOf(err) == event.NotFound {
 		return 0, nil // purged as history, or a hole
 	}
-	if err != nil {
+	if err != nil || at <= known.anchorAt {
 		return 0, err
-	}
-	at, err := time.Parse(time.RFC3339Nano, generated(h, "Nats-Time-Stamp"))
-	if err != nil {
-		return 0, fmt.Errorf("read when sequence %d was stored: %w", known.anchor, err)
-	}
-	if at.UnixNano() <= known.anchorAt {
-		return 0, nil
 	}
 	first, ok, err := b.firstSince(ctx, time.Unix(0, known.anchorAt+1))
 	if err != nil || !ok || first > known.anchor {
 		return 0, err
 	}
 	return first, nil
+}
+
+// storedTime returns when the event at seq was stored, in Unix nanoseconds.
+func (b *Broker) storedTime(ctx context.Context, seq uint64) (int64, error) {
+	h, err := b.loadHeader(ctx, seq)
+	if err != nil {
+		return 0, err
+	}
+	at, err := time.Parse(time.RFC3339Nano, generated(h, "Nats-Time-Stamp"))
+	if err != nil {
+		return 0, fmt.Errorf("read when sequence %d was stored: %w", seq, err)
+	}
+	return at.UnixNano(), nil
+}
+
+// sameEvents reports whether a stream of another birth has the events of the known one:
+// its definition was made again, and it kept its messages.
+func (b *Broker) sameEvents(ctx context.Context, s sight) (bool, error) {
+	known := s.known
+	if known.birth == 0 || known.birth == s.birth() {
+		return false, nil
+	}
+	if b.server != nil {
+		return slices.Contains(b.server.undefined, eventsStream), nil
+	}
+	if known.anchor == 0 || known.anchor > s.info.State.LastSeq {
+		return false, nil
+	}
+	at, err := b.storedTime(ctx, known.anchor)
+	if event.CodeOf(err) == event.NotFound {
+		return false, nil
+	}
+	return at == known.anchorAt, err
 }
 
 // keepPosition looks at the stream, and makes what is known of it survive a power

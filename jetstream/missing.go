@@ -96,6 +96,17 @@ func (b *Broker) examineStart(ctx context.Context) error {
 		return err
 	}
 	b.reportUnreadable(s)
+	same, err := b.sameEvents(ctx, s)
+	if err != nil {
+		return err
+	}
+	if same {
+		b.log.Warn("the stream of the events has been defined again, and has the events that it had")
+		b.position.update(func(p *position) { p.birth = s.birth() })
+		if s, err = b.seeStream(ctx, true); err != nil {
+			return err
+		}
+	}
 	if s.end, err = b.unreadableEnd(ctx, s); err != nil {
 		return err
 	}
