@@ -338,6 +338,7 @@ func TestLetterOfAnotherEventProvesNothing(t *testing.T) {
 	for sequence, published := range map[*event.Delivery]int{&dead: 0, &again: 1} {
 		s.settledSeq, s.published = []event.Delivery{*sequence}, nil
 		for range 2 {
+			r.reached = 0 // as after a wait
 			if _, err := r.step(t.Context()); err != nil {
 				t.Fatal(err)
 			}
