@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,7 +22,7 @@ const (
 	// leaveWait is how long a body waits for those to end, and maxWaiting how many bodies
 	// do at once.
 	leaveWait  = 500 * time.Millisecond
-	maxWaiting = 64
+	maxWaiting = 1024
 	// maxCompared bounds how many holders are looked at to find the largest, which a
 	// map's order chooses, so that many of them don't make each request cost more.
 	maxCompared = 256
@@ -59,10 +60,9 @@ type bodyPool struct {
 	limit int64 // bytes
 
 	mu       sync.Mutex
-	used     int64         // bytes, by all but those that gave way
-	leaving  int64         // bytes, by those that gave way
-	left     chan struct{} // closed when one of those has ended; nil while no body waits for it
-	waiting  int
+	used     int64           // bytes, by all but those that gave way
+	leaving  int64           // bytes, by those that gave way
+	waiting  []chan struct{} // of bodies that wait for those to end, the first one first
 	holdings map[bodyHolder]*bodyHolding
 	spare    []*bodyHolding
 }
@@ -163,7 +163,7 @@ func (l *bodyLoan) close() {
 
 // lend counts n bytes more for a body, and makes others give way for them. While too
 // many of those have not ended, it waits, without the lock.
-func (p *bodyPool) lend(l *bodyLoan, n int64, now time.Time) bool {
+func (p *bodyPool) lend(l *bodyLoan, n int64, now time.Time) (lent bool) {
 	var until time.Time
 	for p.used+n > p.limit {
 		victim := p.victim(l, n, now)
@@ -176,6 +176,7 @@ func (p *bodyPool) lend(l *bodyLoan, n int64, now time.Time) bool {
 		}
 		if until.IsZero() {
 			until = time.Now().Add(leaveWait)
+			defer p.wakeOne() // what is left of the turn is the next one's
 		}
 		if !p.awaitLeaving(until) || l.gaveWay.Load() {
 			return false
@@ -220,27 +221,34 @@ func (p *bodyPool) evict(v *bodyLoan) {
 	v.reader.interrupt()
 }
 
-// awaitLeaving waits until one of the bodies that gave way has ended; false when none
-// does in time.
+// awaitLeaving waits for its turn to look again, which comes when one of the bodies that
+// gave way has ended; false when it does not come in time.
 func (p *bodyPool) awaitLeaving(until time.Time) (ended bool) {
-	if p.waiting >= maxWaiting {
+	if len(p.waiting) >= maxWaiting {
 		return false
 	}
-	if p.left == nil {
-		p.left = make(chan struct{})
-	}
-	left, limit := p.left, time.NewTimer(time.Until(until))
+	turn, limit := make(chan struct{}), time.NewTimer(time.Until(until))
 	defer limit.Stop()
-	p.waiting++
+	p.waiting = append(p.waiting, turn)
 	p.mu.Unlock()
 	select {
-	case <-left:
+	case <-turn:
 		ended = true
 	case <-limit.C:
 	}
 	p.mu.Lock()
-	p.waiting--
+	if !ended {
+		p.waiting = slices.DeleteFunc(p.waiting, func(c chan struct{}) bool { return c == turn })
+	}
 	return ended
+}
+
+// wakeOne gives the first body that waits its turn.
+func (p *bodyPool) wakeOne() {
+	if len(p.waiting) > 0 {
+		close(p.waiting[0])
+		p.waiting = slices.Delete(p.waiting, 0, 1)
+	}
 }
 
 // drop forgets a loan.
@@ -248,10 +256,7 @@ func (p *bodyPool) drop(l *bodyLoan) {
 	h := l.holding
 	if l.gaveWay.Load() {
 		p.leaving -= l.bytes
-		if p.left != nil {
-			close(p.left)
-			p.left = nil
-		}
+		p.wakeOne()
 	} else {
 		p.used -= l.bytes
 		h.bytes -= l.bytes

@@ -407,8 +407,8 @@ func TestPoolUnderLoad(t *testing.T) {
 		})
 	}
 	senders.Wait()
-	if p.used != 0 || p.leaving != 0 || len(p.holdings) != 0 || p.waiting != 0 {
-		t.Errorf("%d bytes are used, %d leave, %d holders, %d wait", p.used, p.leaving, len(p.holdings), p.waiting)
+	if p.used != 0 || p.leaving != 0 || len(p.holdings) != 0 || len(p.waiting) != 0 {
+		t.Errorf("%d bytes are used, %d leave, %d holders, %d wait", p.used, p.leaving, len(p.holdings), len(p.waiting))
 	}
 }
 
