@@ -142,7 +142,7 @@ func TestSQLiteReadOnlyDisk(t *testing.T) {
 	c.Path, c.Reopen = filepath.Join(dir, "store.db"), true
 	s := openTestSQLite(t, c)
 	commitAll(t, s, records(fullRecord("demo", "before")))
-	must(0, os.WriteFile("/sys/fs/ext4/"+device+"/trigger_fs_error", []byte("1"), 0))
+	needsMount(t, os.WriteFile("/sys/fs/ext4/"+device+"/trigger_fs_error", []byte("1"), 0))
 	_, err := s.Commit(t.Context(), []event.Change{records(fullRecord("demo", "during"))})
 	wantDown(t, "commit", err, cause)
 	wantDown(t, "ping", s.Ping(t.Context()), cause)
