@@ -167,7 +167,7 @@ func (h *health) probe(ctx context.Context) {
 		r.Sync = state.Sync
 	default:
 		r.JetStream, r.Sync = state.Mode, state.Sync
-		for _, problem := range append(state.Problems, h.queued.problems(state, h.limits, time.Now())...) {
+		for _, problem := range h.queued.problems(state, h.limits, time.Now()) {
 			degraded(problem)
 		}
 	}
