@@ -17,7 +17,7 @@ import (
 func TestLedgerReadsTheAdminAPI(t *testing.T) {
 	t.Parallel()
 	answers := map[string]string{
-		"/api/v1/status":                                      `{"version":"v1","queue":{"lastSequence":7,"verified":6},"store":{"events":{"processed":5}},"reconciler":{"putBack":2}}`,
+		"/api/v1/status":                                      `{"version":"v1","queue":{"lastSequence":7,"verified":6},"store":{"events":{"processed":5}},"reconciler":{"requeued":2}}`,
 		"/api/v1/events/demo:a%2Fb?courier=demo":              `{"status":"processed"}`,
 		"/api/v1/shipments/shp_1?courier=demo":                `{"rawStatus":"delivered"}`,
 		"/api/v1/dead-letters?courier=demo&limit=500":         `{"deadLetters":[{"id":"1","idempotencyKey":"a"},{"id":"2","idempotencyKey":"b"}],"next":"2"}`,

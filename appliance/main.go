@@ -22,7 +22,8 @@ import (
 	"golang.org/x/term"
 
 	loadtest "github.com/fincart/courier-gateway/bench/load"
-	"github.com/fincart/courier-gateway/ops"
+	operators "github.com/fincart/courier-gateway/ops/cli"
+	"github.com/fincart/courier-gateway/ops/terminal"
 	"github.com/fincart/courier-gateway/process"
 )
 
@@ -56,7 +57,7 @@ func (c *cli) run(ctx context.Context, args []string) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(c.err, "appliance: %v\n", err)
+	fmt.Fprintf(c.err, "appliance: %s\n", terminal.EscapeLines(err.Error()))
 	code := exitFailed
 	var coded interface{ ExitCode() int }
 	if errors.As(err, &coded) {
@@ -86,7 +87,7 @@ func (u usage) Unwrap() error { return u.error }
 func (c *cli) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "appliance",
-		Short: "Courier event appliance: receives signed webhooks, never loses one, applies each exactly once",
+		Short: "The Courier Gateway appliance: receives signed webhooks, loses none, applies each exactly once",
 		// Errors are printed once, by run.
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -104,9 +105,9 @@ func (c *cli) root() *cobra.Command {
 	flags.String("admin-listen", "", "address of the operators' listener (admin.listen)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage{err} })
 	root.AddCommand(c.serve(), c.config(), c.versionCommand())
-	root.AddCommand(ops.Commands(ops.CommandDeps{
+	root.AddCommand(operators.Commands(operators.Deps{
 		Admin: c.admin, In: c.in, Out: c.out, Err: c.err,
-		InTerminal: terminal(c.in), ErrTerminal: terminal(c.err),
+		InTerminal: isTerminal(c.in), ErrTerminal: isTerminal(c.err),
 		Now: time.Now, Zone: time.Local, Couriers: []*cobra.Command{c.courierTest(), c.courierPresets()},
 	})...)
 	couriers := c.courierCommands()
@@ -158,8 +159,8 @@ func buildVersion() string {
 	return "(devel)"
 }
 
-// terminal reports whether a stream is a terminal.
-func terminal(stream any) bool {
+// isTerminal reports whether a stream is a terminal.
+func isTerminal(stream any) bool {
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }

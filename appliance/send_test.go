@@ -26,7 +26,7 @@ import (
 	"github.com/fincart/courier-gateway/bench"
 	loadtest "github.com/fincart/courier-gateway/bench/load"
 	"github.com/fincart/courier-gateway/ingest/signature"
-	"github.com/fincart/courier-gateway/ops"
+	"github.com/fincart/courier-gateway/ops/terminal"
 )
 
 // counter is a progress that counts.
@@ -71,7 +71,7 @@ func (c *courierCLI) run(t *testing.T, args ...string) (stdout, stderr string, c
 		in:       c.stdin, out: &out, err: &errOut, now: time.Now,
 	}
 	root.AddCommand(commands.sign(), commands.send(), loadtest.Command(loadtest.Deps{
-		Target: c.target, Progress: ops.NewProgress(ops.ProgressConfig{Out: &errOut, Now: time.Now}),
+		Target: c.target, Progress: terminal.NewProgress(terminal.ProgressConfig{Out: &errOut, Now: time.Now}),
 		Serve: &cobra.Command{Use: "serve"}, In: c.stdin, Out: &out, Now: time.Now,
 	}))
 	root.SetArgs(args)

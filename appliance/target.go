@@ -14,7 +14,7 @@ import (
 	loadtest "github.com/fincart/courier-gateway/bench/load"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/payload"
-	"github.com/fincart/courier-gateway/ops"
+	"github.com/fincart/courier-gateway/ops/terminal"
 )
 
 // courierCommands returns the commands that act as a courier: sign and send.
@@ -26,8 +26,8 @@ func (c *cli) courierCommands() *courierCommands {
 	}
 }
 
-func (c *cli) progress(verb string, total int) *ops.Progress {
-	return ops.NewProgress(ops.ProgressConfig{Out: c.err, Terminal: terminal(c.err), Verb: verb, Total: total, Now: time.Now})
+func (c *cli) progress(verb string, total int) *terminal.Progress {
+	return terminal.NewProgress(terminal.ProgressConfig{Out: c.err, Terminal: isTerminal(c.err), Verb: verb, Total: total, Now: time.Now})
 }
 
 // benchDeps is what the load tests need of this process.

@@ -18,6 +18,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest"
 	"github.com/fincart/courier-gateway/jetstream"
 	"github.com/fincart/courier-gateway/ops"
+	"github.com/fincart/courier-gateway/ops/admin"
 	"github.com/fincart/courier-gateway/process"
 )
 
@@ -70,7 +71,7 @@ func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
 			err = errors.Join(err, app.life.stop(bound))
 		}
 	}()
-	about := ops.About{Version: deps.Version, Role: cfg.Role, StartedAt: time.Now(), DataDir: cfg.DataDir}
+	about := admin.About{Version: deps.Version, Role: cfg.Role, StartedAt: time.Now(), DataDir: cfg.DataDir}
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory (data_dir): %w", err)
 	}
@@ -115,7 +116,7 @@ func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
 		queue: broker, store: store, couriers: app.courierProblems, draining: &app.draining,
 		limits: cfg.healthLimits(), slow: app.slowProblems(registry),
 	}
-	operators := ops.AdminDeps{
+	operators := admin.Deps{
 		Queue: broker, Ingestions: store, Counts: store, About: about, Listeners: app.listeners, Ready: app.readiness, Reload: app.reloadFor,
 		Health:   func() (int, []byte) { return health.answer(true) },
 		Gatherer: registry, Metrics: registry, Log: deps.Log.With("package", "ops"),
@@ -166,7 +167,7 @@ func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
 	}
 
 	// Operators.
-	admin, err := newAdmin(cfg.Admin, operators)
+	operatorsServer, err := newAdmin(cfg.Admin, operators)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +176,7 @@ func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
 		return nil, fmt.Errorf("open the operators' listener (admin.listen): %w", err)
 	}
 	app.admin = adminListener.Addr()
-	app.serve("operators' listener", func() error { return admin.Serve(adminListener) }, admin.Shutdown)
+	app.serve("operators' listener", func() error { return operatorsServer.Serve(adminListener) }, operatorsServer.Shutdown)
 	if crew != nil {
 		crew.run(app.life)
 		app.life.onStop("pulling", broker.StopPulling)
@@ -199,8 +200,8 @@ func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
 }
 
 // newAdmin returns the operators' server with its token read.
-func newAdmin(cfg AdminConfig, deps ops.AdminDeps) (*ops.Admin, error) {
-	limits := ops.DefaultAdminConfig()
+func newAdmin(cfg AdminConfig, deps admin.Deps) (*admin.Server, error) {
+	limits := admin.DefaultConfig()
 	if cfg.Token.set() {
 		token, err := cfg.Token.resolve()
 		if err != nil {
@@ -208,7 +209,7 @@ func newAdmin(cfg AdminConfig, deps ops.AdminDeps) (*ops.Admin, error) {
 		}
 		limits.Token = string(token)
 	}
-	return ops.NewAdmin(limits, deps)
+	return admin.New(limits, deps)
 }
 
 // serve runs a server in the background. When it ends by itself the appliance

@@ -91,7 +91,7 @@ func (w *workforce) run(life *lifecycle) {
 // been silent longest.
 func (w *workforce) oldestBeat() (phase string, at time.Time) {
 	s := w.workerStatus()
-	return s.Phase, s.LastBeat
+	return s.Phase, s.LastHeartbeat
 }
 
 // held returns the hold of the worker that has held its events longest, nil when none
@@ -120,8 +120,8 @@ func (w *workforce) workerStatus() ops.WorkerStatus {
 	for i := range w.pulses {
 		h := w.pulses[i].Read()
 		s.Events, s.Batches = s.Events+h.Events, s.Batches+h.Batches
-		if i == 0 || h.At.Before(s.LastBeat) {
-			s.Phase, s.LastBeat = h.Phase, h.At
+		if i == 0 || h.At.Before(s.LastHeartbeat) {
+			s.Phase, s.LastHeartbeat = h.Phase, h.At
 		}
 	}
 	return s
@@ -129,7 +129,7 @@ func (w *workforce) workerStatus() ops.WorkerStatus {
 
 func (w *workforce) reconcilerStatus() ops.ReconcilerStatus {
 	verified, checked, putBack, waiting := w.reconciler.Counts()
-	return ops.ReconcilerStatus{Verified: verified, Checked: checked, PutBack: putBack, Waiting: waiting}
+	return ops.ReconcilerStatus{Verified: verified, Checked: checked, Requeued: putBack, Waiting: waiting}
 }
 
 // sweep removes from a store what has expired, every so often, until ctx ends.

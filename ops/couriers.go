@@ -1,17 +1,10 @@
 package ops
 
-import (
-	"errors"
-	"log/slog"
-	"net/http"
-	"time"
-
-	"github.com/fincart/courier-gateway/ingest/event"
-)
+import "time"
 
 // Modes of a courier.
 const (
-	ModeEnforce = "enforce" // what has no valid proof is refused
+	ModeEnforce = "enforce" // what does not verify is refused
 	ModeObserve = "observe" // it is accepted, and recorded
 )
 
@@ -27,7 +20,7 @@ type CourierList struct {
 	Couriers []CourierInfo `json:"couriers"`
 }
 
-// CourierInfo is a courier as it is in force.
+// CourierInfo is an active courier.
 type CourierInfo struct {
 	Name    string `json:"name"`
 	Preset  string `json:"preset,omitempty"` // empty for none
@@ -35,14 +28,14 @@ type CourierInfo struct {
 	Mode    string `json:"mode"` // enforce or observe
 	Path    string `json:"path"` // where it posts
 	Default bool   `json:"default"`
-	// Unverified tells that its preset follows a third party's description.
+	// Unverified means that its preset follows a third party's description.
 	Unverified bool `json:"unverified"`
 	Mapped     bool `json:"mapped"` // reads its own payload by a mapping
 
-	Binding    string         `json:"binding"`              // what of a request its proof covers, for people
+	Binding    string         `json:"binding"`              // what of a request is verified, for people
 	BindsBody  bool           `json:"bindsBody"`            // all of the body
 	Fresh      bool           `json:"fresh"`                // an old request is refused when it comes again
-	UnsignedID string         `json:"unsignedId,omitempty"` // a header that names its events, and that its proof does not cover
+	UnsignedID string         `json:"unsignedId,omitempty"` // a header that names its events, and that is not verified
 	Keys       []KeyInfo      `json:"keys"`
 	PublicKeys *KeySourceInfo `json:"publicKeys,omitempty"` // nil for none
 
@@ -69,51 +62,8 @@ type KeySourceInfo struct {
 	Problem  string    `json:"problem,omitempty"` // why they could not be loaded lately
 }
 
-// ReloadReport tells what a reload came to.
+// ReloadReport is the result of a reload.
 type ReloadReport struct {
-	Couriers int      `json:"couriers"` // in force now
+	Couriers int      `json:"couriers"` // active now
 	Changed  []string `json:"changed"`  // other settings that have changed and need a restart
-}
-
-func (a *Admin) couriers(w http.ResponseWriter, _ *http.Request) error {
-	if a.deps.Couriers == nil {
-		return a.elsewhere("couriers", "receives")
-	}
-	list := CourierList{Couriers: []CourierInfo{}}
-	for _, c := range a.deps.Couriers() {
-		if c.Keys == nil {
-			c.Keys = []KeyInfo{}
-		}
-		list.Couriers = append(list.Couriers, c)
-	}
-	return answer(w, list)
-}
-
-// reload takes over the couriers of a configuration that has changed.
-func (a *Admin) reload(w http.ResponseWriter, r *http.Request) error {
-	if a.deps.Reload == nil {
-		return a.elsewhere("couriers", "receives")
-	}
-	report, err := a.deps.Reload(r.Context())
-	if _, coded := errors.AsType[*event.Error](err); err != nil && !coded && r.Context().Err() == nil {
-		return refuse(InvalidConfig, "the new configuration is wrong, the couriers before stay in force: %v", err)
-	}
-	if err != nil {
-		return err
-	}
-	a.deps.Log.Info("couriers reloaded by an operator", slog.Int("couriers", report.Couriers), slog.String("trace_id", traceIDFrom(r.Context())))
-	if report.Changed == nil {
-		report.Changed = []string{}
-	}
-	return answer(w, report)
-}
-
-// observing returns the names of the couriers in observe mode.
-func observing(couriers []CourierInfo) (names []string) {
-	for _, c := range couriers {
-		if c.Mode == ModeObserve {
-			names = append(names, c.Name)
-		}
-	}
-	return names
 }

@@ -1,12 +1,9 @@
 package ops
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
+	"cmp"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/fincart/courier-gateway/ingest/event"
 )
@@ -43,89 +40,28 @@ type Problem struct { //nolint:errname // RFC 9457 calls it so
 	Key string `json:"idempotencyKey,omitempty"`
 }
 
-// Error returns the detail, safe to print: it may quote what a courier wrote.
-func (p *Problem) Error() string { return safe(p.Detail) }
+// Error returns the detail. It may quote what a courier wrote: escape it before it
+// is printed on a terminal.
+func (p *Problem) Error() string { return p.Detail }
 
-// refuse returns a Problem with the status that belongs to code.
-func refuse(code event.Code, format string, args ...any) *Problem {
-	return &Problem{Status: statusOf(code), Code: code, Detail: fmt.Sprintf(format, args...)}
+// statuses are the HTTP statuses of refusals, by reason; a reason without one is
+// answered with 500. What is wrong with the thing that a request is about, and not
+// with the request itself, is 422.
+var statuses = map[event.Code]int{
+	event.BadRequest: http.StatusBadRequest,
+	Unauthorized:     http.StatusUnauthorized, event.Forbidden: http.StatusForbidden,
+	event.NotFound: http.StatusNotFound, event.MethodNotAllowed: http.StatusMethodNotAllowed,
+	Ambiguous: http.StatusConflict, event.VersionConflict: http.StatusConflict, AlreadyTaken: http.StatusConflict,
+	event.PayloadTooLarge: http.StatusRequestEntityTooLarge, event.UnsupportedMediaType: http.StatusUnsupportedMediaType,
+	event.Forged: http.StatusUnprocessableEntity, event.Malformed: http.StatusUnprocessableEntity, event.DomainInvalid: http.StatusUnprocessableEntity,
+	event.InvalidSignature: http.StatusUnprocessableEntity, event.InvalidPayload: http.StatusUnprocessableEntity,
+	event.UnknownCourier: http.StatusUnprocessableEntity, event.Incomplete: http.StatusUnprocessableEntity, InvalidConfig: http.StatusUnprocessableEntity,
+	NotReady: http.StatusServiceUnavailable, event.IntakeUnavailable: http.StatusServiceUnavailable,
+	event.DependencyDown: http.StatusServiceUnavailable, event.Throttled: http.StatusServiceUnavailable,
+	event.Timeout: http.StatusGatewayTimeout,
 }
 
-// problemOf turns any error into the Problem to answer. What an adapter has
-// given a code is shown; an error without one may say anything, so it is named
-// by its trace id only.
-func problemOf(err error, traceID string) *Problem {
-	if p, ok := errors.AsType[*Problem](err); ok {
-		return p
-	}
-	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return refuse(event.PayloadTooLarge, "the body has more than %d bytes", tooLarge.Limit)
-	}
-	if e, ok := errors.AsType[*event.Error](err); ok && e.Code != event.Internal {
-		return refuse(e.Code, "%s", err.Error())
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return refuse(event.Timeout, "the stores or the queue did not answer in time: try again, or look at /api/v1/status")
-	}
-	return refuse(event.Internal, "something went wrong inside: the log has it under trace_id %s", traceID)
-}
-
-// statusOf returns the HTTP status of a refusal for this reason. What is wrong
-// with the thing that a request is about, and not with the request itself, is
-// 422.
-func statusOf(code event.Code) int {
-	switch code {
-	case event.BadRequest:
-		return http.StatusBadRequest
-	case Unauthorized:
-		return http.StatusUnauthorized
-	case event.Forbidden:
-		return http.StatusForbidden
-	case event.NotFound:
-		return http.StatusNotFound
-	case event.MethodNotAllowed:
-		return http.StatusMethodNotAllowed
-	case Ambiguous, event.VersionConflict, AlreadyTaken:
-		return http.StatusConflict
-	case event.PayloadTooLarge:
-		return http.StatusRequestEntityTooLarge
-	case event.UnsupportedMediaType:
-		return http.StatusUnsupportedMediaType
-	case event.Forged, event.Malformed, event.DomainInvalid, event.InvalidSignature, event.InvalidPayload,
-		event.UnknownCourier, event.Incomplete, InvalidConfig:
-		return http.StatusUnprocessableEntity
-	case NotReady, event.IntakeUnavailable, event.DependencyDown, event.Throttled:
-		return http.StatusServiceUnavailable
-	case event.Timeout:
-		return http.StatusGatewayTimeout
-	default:
-		return http.StatusInternalServerError
-	}
-}
-
-// writeProblem answers with p, filling in what follows from its status.
-func writeProblem(w http.ResponseWriter, p *Problem, traceID string) {
-	p.Type = "urn:courier-gateway:problem:" + strings.ReplaceAll(strings.ToLower(string(p.Code)), "_", "-")
-	p.Title, p.Message, p.TraceID = http.StatusText(p.Status), p.Detail, traceID
-	switch p.Status {
-	case http.StatusUnauthorized:
-		w.Header().Set("WWW-Authenticate", `Bearer realm="appliance admin"`)
-	case http.StatusServiceUnavailable:
-		w.Header().Set("Retry-After", "1")
-	}
-	writeJSON(w, p.Status, "application/problem+json", p)
-}
-
-// writeJSON answers with v. A failure to write is the caller's loss only: it has
-// hung up.
-func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {
-	w.Header().Set("Content-Type", contentType)
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v)
-}
-
-// answer answers 200 with v.
-func answer(w http.ResponseWriter, v any) error {
-	writeJSON(w, http.StatusOK, "application/json", v)
-	return nil
+// Refuse returns a Problem with the status that belongs to code.
+func Refuse(code event.Code, format string, args ...any) *Problem {
+	return &Problem{Status: cmp.Or(statuses[code], http.StatusInternalServerError), Code: code, Detail: fmt.Sprintf(format, args...)}
 }

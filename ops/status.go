@@ -3,19 +3,10 @@ package ops
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
 )
-
-// About names this process.
-type About struct {
-	Version   string
-	Role      string // all, ingest or process
-	StartedAt time.Time
-	DataDir   string // empty where nothing is kept on disk
-}
 
 // Status is everything at a glance.
 type Status struct {
@@ -29,7 +20,7 @@ type Status struct {
 	NotReady      string     `json:"notReadyBecause,omitempty"`
 	Health        Health     `json:"health"`
 	// Observing names the couriers in observe mode, whose requests are accepted
-	// whatever is wrong with their proof.
+	// whether they verify or not.
 	Observing []string `json:"observing,omitempty"`
 	// The following are absent where the role runs without them, and where they
 	// could not be asked: then Problems says why.
@@ -62,76 +53,25 @@ type QueueStatus struct {
 	Unprocessed uint64 `json:"unprocessed"` // accepted and not settled
 }
 
-// WorkerStatus is the worker's heartbeat.
+// WorkerStatus is the worker's last heartbeat and what it has done.
 type WorkerStatus struct {
-	Phase    string    `json:"phase"`             // starting, pulling, working, holding or stopped
-	LastBeat time.Time `json:"lastBeat,omitzero"` // its last sign of life, absent before the first
-	Events   int64     `json:"events"`            // deliveries handled since the start
-	Batches  int64     `json:"batches"`           // that they came in
+	Phase         string    `json:"phase"`                  // starting, pulling, working, holding or stopped
+	LastHeartbeat time.Time `json:"lastHeartbeat,omitzero"` // absent before the first
+	Events        int64     `json:"events"`                 // deliveries handled since the start
+	Batches       int64     `json:"batches"`                // that they came in
 }
 
 // ReconcilerStatus counts what the reconciler has found since the start.
 type ReconcilerStatus struct {
 	Verified uint64 `json:"verified"` // every sequence up to here has ended
 	Checked  int64  `json:"checked"`  // settled sequences that it looked up
-	PutBack  int64  `json:"putBack"`  // of those, without an outcome and queued again
+	Requeued int64  `json:"requeued"` // of those, without an outcome and queued again
 	Waiting  int64  `json:"waiting"`  // of those, without an outcome that may still come
 }
 
-func (a *Admin) status(w http.ResponseWriter, r *http.Request) error {
-	about := a.deps.About
-	_, health := a.deps.Health()
-	s := Status{
-		Version: about.Version, Role: about.Role, DataDir: about.DataDir,
-		StartedAt: about.StartedAt, UptimeSeconds: time.Since(about.StartedAt).Seconds(),
-		Listeners: a.deps.Listeners(),
-		Ready:     true,
-		Health:    parseHealth(health),
-	}
-	if err := a.deps.Ready(); err != nil {
-		s.Ready, s.NotReady = false, err.Error()
-	}
-	if a.deps.Couriers != nil {
-		s.Observing = observing(a.deps.Couriers())
-	}
-	a.addFigures(r, &s)
-	return answer(w, s)
-}
-
-// addFigures adds what has to be asked for. What does not answer becomes a
-// problem in the document, because a status is wanted most when something is
-// down.
-func (a *Admin) addFigures(r *http.Request, s *Status) {
-	problem := func(what string, err error) {
-		s.Problems = append(s.Problems, what+": "+problemOf(err, traceIDFrom(r.Context())).Detail)
-	}
-	if a.deps.Queue != nil {
-		if state, err := a.deps.Queue.State(r.Context()); err != nil {
-			problem("queue", err)
-		} else {
-			s.Queue = &QueueStatus{QueueState: state, Unprocessed: state.Unprocessed()}
-		}
-	}
-	if a.deps.Counts != nil {
-		if counts, err := a.deps.Counts.Counts(r.Context()); err != nil {
-			problem("store", err)
-		} else {
-			s.Store = &counts
-		}
-	}
-	if a.deps.Worker != nil {
-		worker := a.deps.Worker()
-		s.Worker = &worker
-	}
-	if a.deps.Reconciler != nil {
-		reconciler := a.deps.Reconciler()
-		s.Reconciler = &reconciler
-	}
-}
-
-// parseHealth reads the body of /health: its status, its problems, and every other text
-// member but the time as a part.
-func parseHealth(body []byte) Health {
+// ParseHealth reads the body of /health: its status, its problems, and every other
+// text member but the time as a part.
+func ParseHealth(body []byte) Health {
 	var members map[string]any
 	h := Health{Status: "unknown", Parts: map[string]string{}}
 	if json.Unmarshal(body, &members) != nil {

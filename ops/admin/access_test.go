@@ -1,0 +1,265 @@
+package admin_test
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ops"
+	"github.com/fincart/courier-gateway/ops/admin"
+	"github.com/fincart/courier-gateway/ops/admintest"
+)
+
+func withToken() admin.Config {
+	cfg := admin.DefaultConfig()
+	cfg.Token = "a token of some length"
+	return cfg
+}
+
+func TestEveryRouteButTheProbesWantsTheToken(t *testing.T) {
+	t.Parallel()
+	m := admintest.Sample()
+	server, err := admin.New(withToken(), m.Deps())
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := admintest.Start(t, withToken(), m.Deps())
+	open := map[string]bool{"/livez": true, "/readyz": true, "/health": true}
+	for pattern := range server.Routes() {
+		method, path, _ := strings.Cut(pattern, " ")
+		path = strings.NewReplacer("{$}", "", "{id}", "1-abcd", "{key...}", "k", "{id...}", "s", "{profile}", "goroutine").Replace(path)
+		if open[path] {
+			if resp, body := (request{path: path}).send(t, address); resp.status != 200 {
+				t.Errorf("%s without a token: %d %s", path, resp.status, body)
+			}
+			continue
+		}
+		(request{method: method, path: path}).refused(t, address, 401, ops.Unauthorized)
+	}
+	(request{path: "/nowhere"}).refused(t, address, 401, ops.Unauthorized)
+	if len(m.Replayed()) > 0 || m.Letter(0).ReviewStatus != event.ReviewPending {
+		t.Error("something was done without a token")
+	}
+}
+
+func TestToken(t *testing.T) {
+	t.Parallel()
+	address := admintest.Start(t, withToken(), admintest.Sample().Deps())
+	token := withToken().Token
+	for authorization, want := range map[string]int{
+		"Bearer " + token:                  200,
+		"bearer " + token:                  200,
+		"Bearer " + token + "x":            401,
+		"Bearer " + token[:len(token)-1]:   401,
+		"Bearer " + strings.ToUpper(token): 401,
+		"Bearer":                           401,
+		"Bearer ":                          401,
+		"Basic " + token:                   401,
+		token:                              401,
+	} {
+		resp, body := request{path: "/version", header: map[string]string{"Authorization": authorization}}.send(t, address)
+		if resp.status != want {
+			t.Errorf("%q: %d, want %d: %s", authorization, resp.status, want, body)
+		}
+		if want == 401 && !strings.HasPrefix(resp.header.Get("WWW-Authenticate"), "Bearer") {
+			t.Errorf("%q: no WWW-Authenticate", authorization)
+		}
+		if strings.Contains(body, token) {
+			t.Errorf("%q: the answer holds the token", authorization)
+		}
+	}
+}
+
+func TestWithoutTokenOnlyLoopbackListeners(t *testing.T) {
+	t.Parallel()
+	server, err := admin.New(admin.DefaultConfig(), admintest.Sample().Deps())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Serve(ln); err == nil || !strings.Contains(err.Error(), "set admin.token") {
+		t.Errorf("Serve: %v", err)
+	}
+	if _, err := ln.Accept(); err == nil {
+		t.Error("the listener was left open")
+	}
+}
+
+func TestForeignHostIsRefusedWithoutToken(t *testing.T) {
+	t.Parallel()
+	address := admintest.Start(t, admin.DefaultConfig(), admintest.Sample().Deps())
+	_, port, _ := net.SplitHostPort(address)
+	for host, want := range map[string]int{
+		"127.0.0.1:" + port: 200, "localhost": 200, "LOCALHOST:1": 200, "[::1]:8081": 200, "[::1]": 200, "127.9.9.9": 200,
+		"evil.example": 403, "evil.example:" + port: 403, "localhost.evil.example": 403, "127.0.0.1.evil.example": 403, "10.0.0.1": 403, "0.0.0.0": 403,
+	} {
+		resp, body := request{path: "/version", host: host}.send(t, address)
+		if resp.status != want {
+			t.Errorf("Host %q: %d, want %d: %s", host, resp.status, want, body)
+		}
+	}
+	request{path: "/livez", host: "evil.example"}.refused(t, address, 403, event.Forbidden)
+}
+
+func TestForeignHostIsServedWithToken(t *testing.T) {
+	t.Parallel()
+	address := admintest.Start(t, withToken(), admintest.Sample().Deps())
+	resp, body := request{path: "/version", host: "gateway.example", header: map[string]string{"Authorization": "Bearer " + withToken().Token}}.send(t, address)
+	if resp.status != 200 {
+		t.Errorf("%d: %s", resp.status, body)
+	}
+}
+
+func TestOtherOriginsMayNotChangeAnything(t *testing.T) {
+	t.Parallel()
+	m := admintest.Sample()
+	address := admintest.Start(t, admin.DefaultConfig(), m.Deps())
+	for _, header := range []map[string]string{
+		{"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "https://evil.example"}, {"Origin": "null"},
+	} {
+		for _, verb := range []string{"replay", "close", "review"} {
+			request{method: "POST", path: "/api/v1/dead-letters/1-abcd/" + verb, header: header}.refused(t, address, 403, event.Forbidden)
+		}
+	}
+	if m.Letter(0).ReviewStatus != event.ReviewPending {
+		t.Error("a page of another origin reviewed a letter")
+	}
+	for _, header := range []map[string]string{{"Sec-Fetch-Site": "same-origin"}, {"Origin": "http://" + address}} {
+		if resp, body := (request{method: "POST", path: "/api/v1/dead-letters/1-abcd/review", header: header}).send(t, address); resp.status != 200 {
+			t.Errorf("%v: %d %s", header, resp.status, body)
+		}
+	}
+	if resp, _ := (request{path: "/version", header: map[string]string{"Origin": "https://evil.example"}}).send(t, address); resp.header.Get("Access-Control-Allow-Origin") != "" {
+		t.Error("another origin is allowed to read")
+	}
+}
+
+func TestWrongMethodsAndPaths(t *testing.T) {
+	t.Parallel()
+	address := admintest.Start(t, admin.DefaultConfig(), admintest.Sample().Deps())
+	for path, allow := range map[string]string{
+		"/livez": "GET, HEAD", "/api/v1/status": "GET, HEAD", "/api/v1/events/k": "GET, HEAD", "/api/v1/dead-letters/1-abcd": "GET, HEAD",
+		"/api/v1/dead-letters/1-abcd/replay": "POST",
+	} {
+		for _, method := range []string{"PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"} {
+			request{method: method, path: path}.refused(t, address, 405, event.MethodNotAllowed)
+			if resp, _ := (request{method: method, path: path}).send(t, address); resp.header.Get("Allow") != allow {
+				t.Errorf("%s %s: Allow %q, want %q", method, path, resp.header.Get("Allow"), allow)
+			}
+		}
+	}
+	request{path: "/api/v1/dead-letters/1-abcd/replay"}.refused(t, address, 405, event.MethodNotAllowed)
+	for _, path := range []string{ops.EventsPath, ops.ShipmentsPath} {
+		request{path: path}.refused(t, address, 400, event.BadRequest)
+	}
+	for _, path := range []string{"/", "/api", "/api/v1/", "/api/v1/dead-letters/1-abcd/nothing", "/debug/pprof/cmdline/x"} {
+		request{path: path}.refused(t, address, 404, event.NotFound)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	address := admintest.Start(t, admin.DefaultConfig(), admintest.Sample().Deps())
+	closing := request{method: "POST", path: "/api/v1/dead-letters/1-abcd/close", header: map[string]string{"Content-Type": "application/json"}}
+
+	closing.body = `{"note":"` + strings.Repeat("x", 70<<10) + `"}`
+	closing.refused(t, address, 413, event.PayloadTooLarge)
+	closing.body = `{"note":"` + strings.Repeat("x", ops.MaxNoteBytes+1) + `"}`
+	closing.refused(t, address, 400, event.BadRequest)
+
+	resp, _ := request{path: "/livez", header: map[string]string{"X-Big": strings.Repeat("x", 32<<10)}}.send(t, address)
+	if resp.status != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("32 KiB of headers: %d", resp.status)
+	}
+}
+
+func TestSlowHeadersAreCutOff(t *testing.T) {
+	t.Parallel()
+	cfg := admin.DefaultConfig()
+	cfg.ReadHeaderTimeout = 50 * time.Millisecond
+	conn, err := net.Dial("tcp", admintest.Start(t, cfg, admintest.Sample().Deps()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write([]byte("GET /livez HTTP/1.1\r\nHost: localhost\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := conn.Read(make([]byte, 1)); err == nil || n > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("read %d bytes, %v; want the connection closed", n, err)
+	}
+}
+
+func TestTraceID(t *testing.T) {
+	t.Parallel()
+	address := admintest.Start(t, admin.DefaultConfig(), admintest.Sample().Deps())
+	for given, kept := range map[string]bool{
+		"req_a1": true, "a-b:c/d": true, "": false, "with space": false, `quo"te`: true, "naïve": false, strings.Repeat("x", admin.MaxTraceIDBytes+1): false,
+	} {
+		q := request{path: "/nowhere", header: map[string]string{"X-Request-Id": given}}
+		p := q.refused(t, address, 404, event.NotFound)
+		if (p.TraceID == given) != kept {
+			t.Errorf("X-Request-Id %q: traceId %q", given, p.TraceID)
+		}
+	}
+}
+
+func TestInternalErrorsAreNotShown(t *testing.T) {
+	t.Parallel()
+	m := admintest.Sample()
+	deps := m.Deps()
+	deps.Worker = func() ops.WorkerStatus { panic("mongodb://root:hunter2@db") }
+	address := admintest.Start(t, admin.DefaultConfig(), deps)
+	p := request{path: "/api/v1/status"}.refused(t, address, 500, event.Internal)
+	if strings.Contains(p.Detail, "hunter2") || !strings.Contains(p.Detail, p.TraceID) {
+		t.Errorf("detail %q", p.Detail)
+	}
+	if resp, _ := (request{path: "/livez"}).send(t, address); resp.status != 200 {
+		t.Error("the server did not survive a panic")
+	}
+}
+
+func FuzzOneSegmentKey(f *testing.F) {
+	for _, key := range []string{"demo:evt_1", "a/b", "a//b", "/", "..", ".", "../../livez", "50%", "%2F", "ключ", "a?b#c", "\x00", " ", "a+b"} {
+		f.Add(key)
+	}
+	m := admintest.Sample()
+	server, err := admin.New(admin.DefaultConfig(), m.Deps())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, key string) {
+		if key == "" {
+			return
+		}
+		for _, path := range []string{ops.EventsPath, ops.ShipmentsPath} {
+			r, err := http.NewRequest(http.MethodGet, "http://localhost"+path+ops.EscapeSegment(key), nil)
+			if err != nil {
+				t.Fatalf("%q: %v", key, err)
+			}
+			r.URL = admin.OneSegmentKey(r.URL)
+			if pattern := server.Pattern(r); !strings.HasPrefix(pattern, "GET "+path) {
+				t.Fatalf("%q goes to %q", key, pattern)
+			}
+			var got string
+			mux := http.NewServeMux()
+			mux.HandleFunc(path+"{key...}", func(_ http.ResponseWriter, r *http.Request) { got = r.PathValue("key") })
+			mux.ServeHTTP(httptest.NewRecorder(), r)
+			if got != key {
+				t.Fatalf("%q arrives as %q", key, got)
+			}
+		}
+	})
+}

@@ -1,0 +1,182 @@
+package admin
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ops"
+)
+
+// Config sets the admin server's limits. Every limit is positive;
+// [DefaultConfig] has values that suit.
+type Config struct {
+	// Token is the bearer token that a caller has to show. It may be empty only
+	// where the listener is on a loopback address.
+	Token string
+
+	ReadHeaderTimeout time.Duration // for a request's headers
+	ReadTimeout       time.Duration // for a whole request
+	WriteTimeout      time.Duration // for an answer; a profile has its own length on top
+	IdleTimeout       time.Duration // between two requests of a connection
+	RequestTimeout    time.Duration // for the stores and the queue to answer one request
+	MaxHeaderBytes    int           // of a request
+	MaxBodyBytes      int64         // of a request
+}
+
+// DefaultConfig returns limits for a handful of operators and probes, and
+// no token.
+func DefaultConfig() Config {
+	return Config{
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		RequestTimeout:    10 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		MaxBodyBytes:      64 << 10,
+	}
+}
+
+func (c Config) validate() error {
+	var faults event.Faults
+	for _, limit := range []struct {
+		name  string
+		value int64
+	}{
+		{"ReadHeaderTimeout", int64(c.ReadHeaderTimeout)},
+		{"ReadTimeout", int64(c.ReadTimeout)},
+		{"WriteTimeout", int64(c.WriteTimeout)},
+		{"IdleTimeout", int64(c.IdleTimeout)},
+		{"RequestTimeout", int64(c.RequestTimeout)},
+		{"MaxHeaderBytes", int64(c.MaxHeaderBytes)},
+		{"MaxBodyBytes", c.MaxBodyBytes},
+	} {
+		faults.Check(limit.value > 0, limit.name, "is %d, must be positive", limit.value)
+	}
+	return faults.Err()
+}
+
+// About names this process.
+type About struct {
+	Version   string
+	Role      string // all, ingest or process
+	StartedAt time.Time
+	DataDir   string // empty where nothing is kept on disk
+}
+
+// Deps is what the admin server shows and acts on. The stores, the queue,
+// the worker, the reconciler, the intake and the couriers are nil where the role
+// runs without them; the server then says so instead of answering. All else is
+// required.
+type Deps struct {
+	Events      Events
+	Shipments   Shipments
+	DeadLetters DeadLetters
+	Counts      Counter
+	Queue       Queue
+	Replayer    Replayer
+	Worker      func() ops.WorkerStatus
+	Reconciler  func() ops.ReconcilerStatus
+	Ingestions  Ingestions
+	Intake      Intake
+	// Couriers returns the active couriers, by name.
+	Couriers func() []ops.CourierInfo
+	// Reload makes the couriers of the configuration, as it is now, the active ones.
+	// On error those before it stay active; an error without a code is a list of the
+	// configuration's faults, which is shown.
+	Reload func(ctx context.Context) (ops.ReloadReport, error)
+
+	About     About
+	Listeners func() []ops.Listener
+	// Ready returns why no work should be sent here, nil when it may be.
+	Ready func() error
+	// Health returns the answer of the public listener's /health.
+	Health func() (status int, body []byte)
+
+	Gatherer prometheus.Gatherer   // what /metrics shows
+	Metrics  prometheus.Registerer // where the server's own metrics go
+	Log      *slog.Logger
+}
+
+func (d Deps) validate() error {
+	if d.Listeners == nil || d.Ready == nil || d.Health == nil || d.Gatherer == nil || d.Metrics == nil || d.Log == nil {
+		return errors.New("Listeners, Ready, Health, Gatherer, Metrics and Log are all required")
+	}
+	return nil
+}
+
+// Server is the admin HTTP server. It is safe for concurrent use.
+type Server struct {
+	cfg     Config
+	token   [sha256.Size]byte // of cfg.Token; hashed so that a comparison reveals no length
+	origin  *http.CrossOriginProtection
+	mux     *http.ServeMux
+	routes  map[string]route // by pattern
+	metrics *metrics
+	log     *slog.Logger
+	srv     *http.Server
+}
+
+// New checks cfg and deps and returns a server that does not listen yet.
+func New(cfg Config, deps Deps) (*Server, error) {
+	if err := errors.Join(cfg.validate(), deps.validate()); err != nil {
+		return nil, fmt.Errorf("admin server: %w", err)
+	}
+	m, err := newMetrics(deps.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("admin server: register metrics: %w", err)
+	}
+	s := &Server{
+		cfg: cfg, metrics: m, log: deps.Log,
+		token:  sha256.Sum256([]byte(cfg.Token)),
+		origin: http.NewCrossOriginProtection(),
+		mux:    http.NewServeMux(),
+		routes: map[string]route{},
+	}
+	handlers := &api{deps: deps, timeout: cfg.RequestTimeout}
+	for _, r := range handlers.routes() {
+		s.routes[r.pattern] = r
+		s.mux.Handle(r.pattern, s.serve(r))
+	}
+	s.srv = &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: cfg.ReadHeaderTimeout,
+		ReadTimeout:       cfg.ReadTimeout,
+		WriteTimeout:      cfg.WriteTimeout,
+		IdleTimeout:       cfg.IdleTimeout,
+		MaxHeaderBytes:    cfg.MaxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(deps.Log.Handler(), slog.LevelDebug),
+	}
+	return s, nil
+}
+
+// Serve answers requests on ln until [Server.Shutdown], then returns nil. It
+// closes ln. Without a token it refuses a listener that others can reach.
+func (s *Server) Serve(ln net.Listener) error {
+	if s.cfg.Token == "" && !Loopback(ln.Addr().String()) {
+		return errors.Join(fmt.Errorf("admin server: %s can be reached from other machines and no token is set: "+
+			"set admin.token, or listen on 127.0.0.1", ln.Addr()), ln.Close())
+	}
+	if err := s.srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("admin server: %w", err)
+	}
+	return nil
+}
+
+// Shutdown stops listening and waits for the requests in flight. When ctx ends
+// first it cuts them off and returns why.
+func (s *Server) Shutdown(ctx context.Context) error {
+	if err := s.srv.Shutdown(ctx); err != nil {
+		return errors.Join(fmt.Errorf("admin server: cut off the requests in flight: %w", err), s.srv.Close())
+	}
+	return nil
+}

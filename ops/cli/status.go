@@ -1,0 +1,162 @@
+package cli
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ops"
+	"github.com/fincart/courier-gateway/ops/client"
+	"github.com/fincart/courier-gateway/ops/terminal"
+)
+
+func (c *commands) status() *cobra.Command {
+	return askCommand(c, &cobra.Command{
+		Use:   "status",
+		Short: "Show the running appliance at a glance: health, queue, worker, stores",
+	}, (*client.Client).Status, c.print.status)
+}
+
+func (p *printer) status(s ops.Status) error {
+	t := terminal.NewTable(p.out)
+	t.Row("appliance", fmt.Sprintf("%s, role %s, up %s since %s", cmp.Or(s.Version, "unknown version"), s.Role,
+		terminal.Span(time.Duration(s.UptimeSeconds*float64(time.Second))), s.StartedAt.In(p.clock.Zone).Format(time.RFC3339)))
+	t.Row("health", healthLine(s.Health))
+	for _, problem := range s.Health.Problems {
+		t.Row("PROBLEM", problem)
+	}
+	if !s.Ready {
+		t.Row("ready", "no: "+s.NotReady)
+	}
+	if len(s.Observing) > 0 {
+		t.Row("OBSERVING", strings.Join(s.Observing, ", ")+": what they send is accepted whether it verifies or not")
+	}
+	for _, l := range s.Listeners {
+		t.Row(l.Name, listenerURL(l))
+	}
+	t.Field("data", s.DataDir)
+	if s.Queue != nil {
+		printQueue(t, s.Queue)
+	}
+	if s.Worker != nil {
+		t.Row("worker", fmt.Sprintf("%s, last heartbeat %s, %d deliveries in %d batches", s.Worker.Phase, p.clock.Format(s.Worker.LastHeartbeat), s.Worker.Events, s.Worker.Batches))
+	}
+	if s.Reconciler != nil {
+		t.Row("reconciler", fmt.Sprintf("verified to %d, checked %d, requeued %d, waiting for %d", s.Reconciler.Verified, s.Reconciler.Checked, s.Reconciler.Requeued, s.Reconciler.Waiting))
+	}
+	if s.Store != nil {
+		printCounts(t, s.Store)
+	}
+	for _, problem := range s.Problems {
+		t.Row("problem", problem)
+	}
+	return t.Flush()
+}
+
+func printQueue(t *terminal.Table, q *ops.QueueStatus) {
+	limit := ""
+	if q.MaxBytes > 0 {
+		limit = " of " + terminal.Size(q.MaxBytes)
+	}
+	free := ""
+	if q.DiskFree >= 0 {
+		free = ", disk has " + terminal.Size(q.DiskFree) + " free"
+	}
+	state := fmt.Sprintf("%s, sync %s", q.Mode, q.Sync)
+	if q.Problem != "" {
+		state += ": " + q.Problem
+	}
+	t.Row("queue", state)
+	t.Row("  backlog", fmt.Sprintf("%d unprocessed: %d waiting, %d in flight (%d delivered again)", q.Unprocessed, q.Pending, q.InFlight, q.Redelivered))
+	t.Row("  stored", fmt.Sprintf("%d events, %s%s%s", q.Messages, terminal.Size(int64(q.Bytes)), limit, free))
+	t.Row("  sequences", fmt.Sprintf("%d to %d, settled to %d, reconciled to %d", q.FirstSeq, q.LastSeq, q.AckFloor, q.Verified))
+	if q.Advisories > 0 {
+		t.Row("  advisories", fmt.Sprintf("%d exhausted events wait to become dead letters", q.Advisories))
+	}
+}
+
+func printCounts(t *terminal.Table, counts *event.StoreCounts) {
+	t.Row("events", tally(counts.Records, []event.Status{event.Received, event.Processing, event.Processed, event.Failed, event.DeadLettered}))
+	t.Row("dead letters", tally(counts.DeadLetters, event.ReviewStatuses))
+	t.Row("shipments", fmt.Sprint(counts.Shipments))
+	t.Row("records", tally(counts.Ingestions, ops.Rejections))
+}
+
+// tally shows the counts that are not zero, in the given order.
+func tally[S ~string](counts map[S]int64, order []S) string {
+	var parts []string
+	for _, status := range order {
+		if n := counts[status]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, status))
+		}
+	}
+	return cmp.Or(strings.Join(parts, ", "), "none")
+}
+
+func listenerURL(l ops.Listener) string {
+	if l.TLS {
+		return "https://" + l.Address
+	}
+	return "http://" + l.Address
+}
+
+// probeTimeout suits a container's health check, which has a short time-out of its own.
+const probeTimeout = 3 * time.Second
+
+func (c *commands) health() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "health",
+		Short: "Show the health of the running appliance in one line",
+		Long: "Show the health of the running appliance in one line.\n\n" +
+			"Exits with 0 when it is healthy or degraded, and with 1 when it is unhealthy or\ndoes not answer, as a container's HEALTHCHECK wants it.",
+		Args: cobra.NoArgs,
+	}
+	asJSON := jsonFlag(cmd)
+	timeout := cmd.Flags().Duration("timeout", probeTimeout, "how long to wait for the answer")
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		if *timeout <= 0 {
+			return usageError("--timeout %v is not positive", *timeout)
+		}
+		return nil
+	}
+	return c.runWithin(cmd, timeout, func(cmd *cobra.Command, api *client.Client, _ []string) error {
+		health, document, err := api.Health(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			err = terminal.PrintJSON(c.Out, document)
+		} else {
+			_, err = fmt.Fprintln(c.Out, terminal.Escape(healthLine(health)))
+			for _, problem := range health.Problems {
+				c.print.say("  %s", problem)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		if health.Status != "healthy" && health.Status != "degraded" {
+			return errors.New("the appliance is " + terminal.Escape(health.Status))
+		}
+		return nil
+	})
+}
+
+// healthLine shows health as "healthy: jetstream embedded, mongo connected".
+func healthLine(h ops.Health) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(h.Parts)) {
+		parts = append(parts, name+" "+h.Parts[name])
+	}
+	if len(parts) == 0 {
+		return h.Status
+	}
+	return h.Status + ": " + strings.Join(parts, ", ")
+}
