@@ -2,13 +2,11 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,6 +15,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
+	"github.com/fincart/courier-gateway/ops/terminal"
 )
 
 // verdict is what becomes of a captured request, and why.
@@ -89,9 +88,7 @@ func (c *cli) courierTest() *cobra.Command {
 			return err
 		}
 		if *asJSON {
-			enc := json.NewEncoder(c.out)
-			enc.SetIndent("", "  ")
-			err = enc.Encode(v)
+			err = terminal.PrintJSON(c.out, v)
 		} else {
 			err = c.printVerdict(v)
 		}
@@ -219,37 +216,37 @@ func notes(r *event.CapturedRequest) (all []string) {
 }
 
 func (c *cli) printVerdict(v verdict) error {
-	table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-	row := func(mark, name, text string) { fmt.Fprintf(table, "%s\t%s\t%s\n", mark, name, printableText(text)) }
-	row(" ", "judged at", v.At.Format(time.RFC3339))
-	row(" ", "covers", v.Proof.Binding.String())
+	table := terminal.NewTable(c.out)
+	table.Empty = ""
+	table.Row(" ", "judged at", v.At.Format(time.RFC3339))
+	table.Row(" ", "covers", v.Proof.Binding.String())
 	for _, text := range v.Refusals {
-		row(markOf(false), "request", text)
+		table.Row(markOf(false), "request", text)
 	}
 	for _, s := range v.Proof.Steps {
-		row(markOf(s.OK), s.Name, s.Detail)
+		table.Row(markOf(s.OK), s.Name, s.Detail)
 	}
 	proof := "proved by key " + v.Proof.KeyID
 	if !v.Proof.Accepted {
 		proof = v.Proof.Reason + ": " + v.Proof.Detail
 	}
-	row(markOf(v.Proof.Accepted), "proof", proof)
+	table.Row(markOf(v.Proof.Accepted), "proof", proof)
 	for _, h := range v.Proof.Hints {
-		row("!", "hint", h)
+		table.Row("!", "hint", h)
 	}
 	for _, f := range v.Faults {
-		row(markOf(false), "payload", f.Path+" "+f.Message)
+		table.Row(markOf(false), "payload", f.Path+" "+f.Message)
 	}
 	if e := v.Event; e != nil {
-		row(markOf(true), "event", fmt.Sprintf("%s, key %s, %s", e.EventID, e.Key, e.Type))
-		row(" ", "shipment", e.ShipmentID)
-		row(" ", "state", fmt.Sprintf("%s (%q) at %s", orNone(string(e.State)), e.Status, e.OccurredAt.Format(time.RFC3339Nano)))
+		table.Row(markOf(true), "event", fmt.Sprintf("%s, key %s, %s", e.EventID, e.Key, e.Type))
+		table.Row(" ", "shipment", e.ShipmentID)
+		table.Row(" ", "state", fmt.Sprintf("%s (%q) at %s", orNone(string(e.State)), e.Status, e.OccurredAt.Format(time.RFC3339Nano)))
 		for _, m := range e.Checkpoints {
-			row(" ", "checkpoint", fmt.Sprintf("%s (%q) at %s", orNone(string(m.State)), m.Status, m.At.Format(time.RFC3339Nano)))
+			table.Row(" ", "checkpoint", fmt.Sprintf("%s (%q) at %s", orNone(string(m.State)), m.Status, m.At.Format(time.RFC3339Nano)))
 		}
 	}
 	for _, n := range v.Notes {
-		row("!", "note", n)
+		table.Row("!", "note", n)
 	}
 	return table.Flush()
 }
@@ -266,10 +263,4 @@ func orNone(s string) string {
 		return "none"
 	}
 	return s
-}
-
-// printableText escapes what a sender wrote so that it can't act on a terminal.
-func printableText(s string) string {
-	quoted := strconv.QuoteToGraphic(s)
-	return strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(quoted[1 : len(quoted)-1])
 }

@@ -55,3 +55,19 @@ func TestCouriersTestSaysWhatTheIntakeWould(t *testing.T) {
 		}
 	}
 }
+
+// What strangers wrote, and what is quoted of it in an error, acts on no terminal.
+func TestCourierTestIsSafeForTerminals(t *testing.T) {
+	t.Parallel()
+	settings := configFile(t, fmt.Sprintf("[couriers.parcels]\nscheme = \"bearer\"\nsecrets = [%q]\n", secretFile(t, "a-secret")))
+	request := "POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a-secret\r\nContent-Type: application/json\r\n\r\n" +
+		`{"eventId":"e\u202e1","eventType":"t\u202em","occurredAt":"2026-02-26T12:00:00Z","source":"s","idempotencyKey":"k1","payload":{"shipmentId":"s1","status":"\u2066x"}}`
+	for _, args := range [][]string{{"-"}, {"-", "--json"}, {"\x1b[31m"}, {"-", "--at", "\u202e"}} {
+		var out, errOut bytes.Buffer
+		run(t.Context(), append([]string{"couriers", "test", "parcels", "--config", settings}, args...), strings.NewReader(request), &out, &errOut)
+		printed := out.String() + errOut.String()
+		if i := strings.IndexAny(printed, "\x1b\u202e\u2066"); i >= 0 || printed == "" {
+			t.Errorf("%q prints a character that acts on terminals: %q", args, printed[max(i, 0):])
+		}
+	}
+}

@@ -1,18 +1,17 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/fincart/courier-gateway/ingest/signature"
+	"github.com/fincart/courier-gateway/ops/terminal"
 )
 
 // presetInfo is what `couriers presets` tells of a sender that is known. What it
@@ -56,7 +55,7 @@ func (c *cli) courierPresets() *cobra.Command {
 		}
 		if len(args) == 0 {
 			if *asJSON {
-				return c.printJSON(map[string][]presetInfo{"presets": infos})
+				return terminal.PrintJSON(c.out, map[string][]presetInfo{"presets": infos})
 			}
 			return c.printPresets(infos)
 		}
@@ -66,7 +65,7 @@ func (c *cli) courierPresets() *cobra.Command {
 		}
 		infos[i].TOML = infos[i].toml()
 		if *asJSON {
-			return c.printJSON(infos[i])
+			return terminal.PrintJSON(c.out, infos[i])
 		}
 		_, err = fmt.Fprint(c.out, infos[i].TOML)
 		return err
@@ -74,16 +73,9 @@ func (c *cli) courierPresets() *cobra.Command {
 	return cmd
 }
 
-func (c *cli) printJSON(v any) error {
-	enc := json.NewEncoder(c.out)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
-}
-
 func (c *cli) printPresets(infos []presetInfo) error {
-	table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "PRESET\tVERIFIED\tSCHEME\tPROOF COVERS\tSENDER\tSECRET")
+	table := terminal.NewTable(c.out)
+	table.Row("PRESET", "VERIFIED", "SCHEME", "VERIFICATION COVERS", "SENDER", "SECRET")
 	for _, p := range infos {
 		verified, secret := "yes", p.Secret
 		if p.Unverified {
@@ -92,7 +84,7 @@ func (c *cli) printPresets(infos []presetInfo) error {
 		if secret == "" {
 			secret = "none: its keys are public"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", p.Name, verified, p.Scheme, p.Binding, p.About, secret)
+		table.Row(p.Name, verified, p.Scheme, p.Binding, p.About, secret)
 	}
 	return table.Flush()
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ops/admin"
 )
 
 // Config is everything that can be set, by value. The file appliance.toml
@@ -262,7 +263,7 @@ func (c IngestConfig) validate(f *faults, couriers map[string]Courier) {
 
 func (c AdminConfig) validate(f *faults) {
 	f.check(listens(c.Listen), "admin.listen", "%q is not HOST:PORT", c.Listen)
-	f.check(c.Token.set() || loopback(c.Listen), "admin.token", "is needed because admin.listen %q is not on loopback", c.Listen)
+	f.check(c.Token.set() || admin.Loopback(c.Listen), "admin.token", "is needed because admin.listen %q is not on loopback", c.Listen)
 }
 
 func (c JetStreamConfig) validate(f *faults, role string) {
@@ -363,14 +364,4 @@ func listens(addr string) bool {
 	}
 	_, err = net.LookupPort("tcp", port)
 	return err == nil
-}
-
-// loopback reports whether only this machine can reach addr.
-func loopback(addr string) bool {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

@@ -4,9 +4,10 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+
+	"github.com/fincart/courier-gateway/ops/terminal"
 )
 
 // flagKeys are the flags that stand for a key of the configuration.
@@ -74,14 +75,13 @@ func (c *cli) configShow() *cobra.Command {
 				return err
 			}
 			if asJSON, err := cmd.Flags().GetBool("json"); asJSON || err != nil {
-				enc := json.NewEncoder(c.out)
-				enc.SetIndent("", "  ")
-				return enc.Encode(settings)
+				return terminal.PrintJSON(c.out, settings)
 			}
-			table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(table, "KEY\tVALUE\tORIGIN")
+			table := terminal.NewTable(c.out)
+			table.Empty = ""
+			table.Row("KEY", "VALUE", "ORIGIN")
 			for _, s := range settings {
-				fmt.Fprintf(table, "%s\t%v\t%s\n", s.Key, s.Value, s.Origin)
+				table.Row(s.Key, fmt.Sprint(s.Value), s.Origin)
 			}
 			return table.Flush()
 		},
