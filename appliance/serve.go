@@ -161,7 +161,7 @@ func (c *cli) leave(app *App, bound time.Duration, signals <-chan os.Signal) err
 func (c *cli) welcome(app *App, l *Loaded) {
 	cfg := l.Config
 	base := publicURL(cfg.Ingest, app.public)
-	fmt.Fprintf(c.out, "\nThe courier event appliance %s is running.\n\n", c.version)
+	fmt.Fprintf(c.out, "\nThe Courier Gateway appliance %s is running.\n\n", c.version)
 	if app.public != nil {
 		path := "/v1/events/courier"
 		if cfg.withDemo().defaultCourier() == "" {
