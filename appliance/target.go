@@ -86,7 +86,7 @@ func demoLine(base string, cfg Config) (line, key, shipment string, err error) {
 	body := events.AppendBody(nil, 0)
 	var e event.Event
 	if faults := payload.DecodeCanonical(body, &e, nil); len(faults) > 0 {
-		return "", "", "", fmt.Errorf("the generated event is wrong: %v", faults)
+		return "", "", "", fmt.Errorf("the generated event is wrong: %w", faults)
 	}
 	signer, err := bench.NewSigner(bench.SignerConfig{URL: base + "/v1/events/courier", Scheme: schemes[name]})
 	if err != nil {

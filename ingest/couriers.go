@@ -6,11 +6,12 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp"
+
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/valyala/fasthttp"
 )
 
 // Courier is a sender that may post events, and its manners.

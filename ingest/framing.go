@@ -244,6 +244,7 @@ func (f *framing) endLine(head, tail []byte) {
 		f.state = atHeader
 	case atHeader:
 		f.header(head)
+	default: // a trailer says nothing of where the body ends
 	}
 	f.line, f.named = 0, false
 }
@@ -347,6 +348,7 @@ func (f *framing) chunkStep(c byte) (keep bool) {
 			f.fault = faultChunk
 			return false
 		}
+	default: // atExtension, which any byte but a control character may go on
 	}
 	if c == '\r' {
 		f.state = atChunkLF

@@ -42,7 +42,7 @@ func TestRefusedFraming(t *testing.T) {
 	good := f.raw(f.plain, "/v1/events/courier/plain", goodBody)
 	with := func(header string) string { return strings.Replace(good, "\r\n\r\n", "\r\n"+header+"\r\n\r\n", 1) }
 	length := fmt.Sprintf("Content-Length: %d", len(goodBody))
-	replaced := func(old, new string) string { return strings.Replace(good, old, new, 1) }
+	replaced := func(was, is string) string { return strings.Replace(good, was, is, 1) }
 	for name, tc := range map[string]struct{ raw, detail string }{
 		"a length beside chunks":          {with("Transfer-Encoding: chunked"), "both content-length and transfer-encoding"},
 		"chunks beside a length":          {replaced(length, "Transfer-Encoding: chunked\r\n"+length), "both content-length and transfer-encoding"},

@@ -6,8 +6,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fincart/courier-gateway/ingest/event"
 )
 
 // Recorder keeps what the intake has seen. One goroutine calls it, with batches.

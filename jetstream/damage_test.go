@@ -162,7 +162,7 @@ func goesOn(t *testing.T, cfg Config, deps Deps, deliveredFrom uint64) {
 	}
 	settle(t, b, event.Verdict{Action: event.Ack}, ds...)
 	floorReaches(t, b, 11)
-	var last error
+	var last string
 	defer func() { t.Log("verifying ended with", last) }()
 	eventually(t, "all is verified", func() bool {
 		ds, err := b.PullSettled(t.Context(), 100)
@@ -170,7 +170,7 @@ func goesOn(t *testing.T, cfg Config, deps Deps, deliveredFrom uint64) {
 			err = b.Verified(t.Context(), ds[len(ds)-1].Sequence)
 		}
 		s, stateErr := b.State(t.Context())
-		last = fmt.Errorf("%d pulled, %v, %v, %+v", len(ds), err, stateErr, s)
+		last = fmt.Sprintf("%d pulled, %v, %+v", len(ds), errors.Join(err, stateErr), s)
 		return errors.Join(err, stateErr) == nil && s.Verified == 11
 	})
 	if n := count(t, deps, "restarts_total"); n != 0 {

@@ -98,7 +98,7 @@ func decodeRow[T any](s *jsontext.Scanner, row *T, set func(row *T, name, value 
 	}
 	for ok := s.Enter('}'); ok; ok = s.More('}') {
 		name := s.Key()
-		value := ""
+		var value string
 		switch c := s.Peek(); {
 		case c == '"':
 			value = s.Text()

@@ -216,7 +216,7 @@ func TestLoadSurvivesMisbehaviour(t *testing.T) {
 				if client == clientVegeta && c.vegeta != nil {
 					want = c.vegeta
 				}
-				if want == errTimeout {
+				if errors.Is(want, errTimeout) {
 					timeout = 100 * time.Millisecond
 				}
 				l := newTestLoad(t, serving(t, c.do), loadConfig{connections: 3, requests: requests, timeout: timeout}, Mix{})

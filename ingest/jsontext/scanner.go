@@ -230,7 +230,7 @@ func (s *Scanner) skipNested() {
 	base, levels := s.depth, uint64(0)
 	var outer []uint64
 	for {
-		entered := false
+		var entered bool
 		if c := s.Peek(); c == '{' || c == '[' {
 			if n := s.depth - base; n > 0 && n%64 == 0 {
 				outer = append(outer, levels)

@@ -109,7 +109,7 @@ type Deps struct {
 
 func (d Deps) validate() error {
 	if d.Listeners == nil || d.Ready == nil || d.Health == nil || d.Gatherer == nil || d.Metrics == nil || d.Log == nil {
-		return errors.New("Listeners, Ready, Health, Gatherer, Metrics and Log are all required")
+		return errors.New("not all of Listeners, Ready, Health, Gatherer, Metrics and Log are given")
 	}
 	return nil
 }
