@@ -24,7 +24,7 @@ import (
 // Times and sizes of the drill.
 const (
 	strangersTime  = 2 * time.Second // that each attack is watched
-	strangersConns = 620             // of one attack
+	strangersConns = 620             // of one attack, at least
 	goodAtOnce     = 3_500           // events that come at the same moment
 	shotEvery      = 20 * time.Millisecond
 )
@@ -33,6 +33,7 @@ const (
 type stranger struct {
 	name    string
 	from    []string      // source addresses, in turns
+	conns   int           // strangersConns if that is more
 	request func() []byte // all that it sends at once
 	drip    bool          // and a byte more now and then
 	long    bool          // whether the courier sends long events, too
@@ -60,7 +61,7 @@ var (
 	ownAddress   = []string{"127.0.0.1"} // of the courier, which the attacks above don't have
 	strangerKind = []stranger{
 		{name: "66 KB of 67, one address", from: oneAddress, request: unsignedPart("good", 67_000, 66_000), long: true},
-		{name: "33 KB of 34, eight addresses", from: manyAddress, request: unsignedPart("good", 34_000, 33_000), long: true},
+		{name: "33 KB of 34, eight addresses", from: manyAddress, conns: 1_200, request: unsignedPart("good", 34_000, 33_000), long: true},
 		{name: "199 KB of 200, the courier's address", from: ownAddress, request: unsignedPart("good", 200_000, 199_000), long: true, shared: true},
 		{name: "a byte over the short ones, dripping", from: oneAddress, request: unsignedPart("good", 16_000, 8_193), drip: true, long: true},
 		{name: "a byte over the first memory", from: manyAddress, request: unsignedPart("good", 17_000, 16_385), long: true},
@@ -84,7 +85,7 @@ func TestFloodOfStrangers(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			ctx, quit := context.WithCancel(t.Context())
 			var senders sync.WaitGroup
-			for i := range strangersConns {
+			for i := range max(s.conns, strangersConns) {
 				senders.Go(func() { b.harass(ctx, s, s.from[i%len(s.from)]) })
 			}
 			b.untilThere(t)
