@@ -98,6 +98,9 @@ func onRecord(change func(block []byte, at int)) func(*testing.T, string) {
 // every class there is, after a clean stop and after kill -9. What has no outcome
 // afterwards is what the list of losses names, and no other.
 func TestDamageIsNamedExactly(t *testing.T) {
+	if !*drills {
+		t.Skip("-drills is not set")
+	}
 	images := map[string]string{"stopped": t.TempDir(), "killed": t.TempDir()}
 	keys := waitingEvents(t, images["stopped"], images["killed"])
 	sequences := sequencesOf(t, images["stopped"], keys)
@@ -239,7 +242,7 @@ func (c *child) losses() []event.Loss {
 // and returns those that are.
 func (c *child) lossesAfterAll(n int) (named []uint64) {
 	c.t.Helper()
-	within(c.t, 60*time.Second, "each event to be processed or named as lost", func() bool {
+	within(c.t, 2*time.Minute, "each event to be processed or named as lost", func() bool {
 		named = named[:0]
 		unchecked := uint64(0)
 		for _, l := range c.losses() {

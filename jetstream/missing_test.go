@@ -3,8 +3,11 @@
 package jetstream
 
 import (
+	"bytes"
 	"context"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -381,6 +384,58 @@ func TestCutStreamGoesOnAbove(t *testing.T) {
 				t.Errorf("after another start: %q", got)
 			}
 		})
+	}
+}
+
+// TestUnreadableRecordIsMissing damages a record in the middle and the last one of a
+// stream that was closed well, of which the broker knows nothing before it reads them.
+func TestUnreadableRecordIsMissing(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t)
+	b := open(t, cfg)
+	publishN(t, b, 20)
+	closeBroker(t, b)
+	blocks, err := filepath.Glob(filepath.Join(cfg.StoreDir, "jetstream/*/streams", eventsStream, "msgs/1.blk"))
+	if err != nil || len(blocks) != 1 {
+		t.Fatalf("the blocks are %v, %v", blocks, err)
+	}
+	block, err := os.ReadFile(blocks[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, body := range []string{"evt_7\"", "evt_20\""} {
+		block[bytes.LastIndex(block, []byte(body))] ^= 1
+	}
+	if err := os.WriteFile(blocks[0], block, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	b = loses(t, open(t, cfg))
+	eventuallyNamed(t, b, "hole 20")
+	publish(t, b, envelope("after"))
+	settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 19)...)
+	floorReaches(t, b, 21)
+	var missing, known, good []uint64
+	eventually(t, "all to be settled", func() bool {
+		ds, err := b.PullSettled(t.Context(), 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		missing, known, good = nil, nil, nil
+		for _, d := range ds {
+			switch d.Gap {
+			case event.GapMissing:
+				missing = append(missing, d.Sequence)
+			case event.GapKnown:
+				known = append(known, d.Sequence)
+			case event.NoGap:
+				good = append(good, d.Sequence)
+			}
+		}
+		return len(ds) == 21
+	})
+	if !slices.Equal(missing, []uint64{7}) || !slices.Equal(known, []uint64{20}) || len(good) != 19 {
+		t.Errorf("missing %v, known to be lost %v, good %v", missing, known, good)
 	}
 }
 
