@@ -173,11 +173,14 @@ func goesOn(t *testing.T, cfg Config, deps Deps, deliveredFrom uint64) {
 		last = fmt.Sprintf("%d pulled, %v, %+v", len(ds), errors.Join(err, stateErr), s)
 		return errors.Join(err, stateErr) == nil && s.Verified == 11
 	})
+	if v, err := b.verifiedUpTo(t.Context()); err != nil || v != 11 || b.noPosition.Load() {
+		t.Errorf("the broker holds position %d, none at all: %v, %v", v, b.noPosition.Load(), err)
+	}
 	if n := count(t, deps, "restarts_total"); n != 0 {
 		t.Errorf("the broker was restarted %v times, and intake shut meanwhile", n)
 	}
-	if !b.Healthy() {
-		t.Error("intake is shut")
+	if s, err := b.State(t.Context()); err != nil || !s.Healthy || len(s.Problems) > 0 || len(b.Losses()) > 0 {
+		t.Errorf("state %+v, losses %+v, %v", s, b.Losses(), err)
 	}
 }
 

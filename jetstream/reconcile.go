@@ -79,8 +79,7 @@ func (b *Broker) verifiedUpTo(ctx context.Context) (uint64, error) {
 }
 
 // verifiedOf is verifiedUpTo for a stream that need not be part of the topology yet.
-// Where the position is missing, or is that of another stream, everything that the
-// stream still has is verified again: that costs time, and the ledger proves it.
+// Where the position is missing, or is that of another stream, it is derived.
 func (b *Broker) verifiedOf(ctx context.Context, events natsjs.Stream) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
@@ -96,14 +95,27 @@ func (b *Broker) verifiedOf(ctx context.Context, events natsjs.Stream) (uint64, 
 	missing := err != nil || birth != birthOf(events)
 	b.noPosition.Store(missing)
 	if missing {
-		info, err := events.Info(ctx)
-		if err != nil {
-			return 0, down("verified", err)
+		if seq, err = b.provedOf(ctx, events); err != nil {
+			return 0, err
 		}
-		seq = max(info.State.FirstSeq, 1) - 1
 	}
 	b.verified.Store(seq)
 	return seq, nil
+}
+
+// provedOf returns a position for a stream that has none: what this process knows of
+// the stream apart from it, or else the place before its first event. What was verified
+// and isn't known is verified again, which costs time: the ledger proves it. What the
+// stream has lost at its front must not count as verified only because it is not there.
+func (b *Broker) provedOf(ctx context.Context, events natsjs.Stream) (uint64, error) {
+	if known := b.position.get(); known.birth == birthOf(events) {
+		return known.verified, nil
+	}
+	info, err := events.Info(ctx)
+	if err != nil {
+		return 0, down("verified", err)
+	}
+	return max(info.State.FirstSeq, 1) - 1, nil
 }
 
 // birth tells streams of the same name apart.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -143,6 +144,9 @@ func lastingFault(srv *server.Server, except []string) (f fault) {
 func faultOf(srv *server.Server, except []string) (f fault) {
 	h := srv.Healthz(&server.HealthzOptions{Details: true})
 	for _, e := range h.Errors {
+		if strings.HasPrefix(e.Stream, ".") {
+			continue // the files of a deleted stream, which are on their way out
+		}
 		if e.Stream != "" && slices.Contains(except, e.Stream) {
 			continue
 		}

@@ -2,11 +2,13 @@ package jetstream
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fincart/courier-gateway/ingest/event"
@@ -24,8 +26,8 @@ func verifiedTo(t *testing.T, b *Broker, seq uint64) {
 	}
 }
 
-// sequencesOf returns the sequences of deliveries, lowest first.
-func sortedSequences(ds []event.Delivery) (seqs []uint64) {
+// deliveredSequences returns the sequences of deliveries, lowest first.
+func deliveredSequences(ds []event.Delivery) (seqs []uint64) {
 	for _, d := range ds {
 		seqs = append(seqs, d.Sequence)
 	}
@@ -107,7 +109,7 @@ func TestDeletedStreamsAreMadeAgain(t *testing.T) {
 			_, err3 := b.State(t.Context())
 			return errors.Join(err1, err2, err3) == nil
 		})
-		if got, want := settled(t, b, 10, 3), []uint64{1, 2, 3}; !slices.Equal(got, want) {
+		if got, want := settled(t, b, 10, 1), []uint64{3}; !slices.Equal(got, want) {
 			t.Errorf("to be verified: %v, want %v", got, want)
 		}
 		verifiedTo(t, b, 3)
@@ -226,8 +228,8 @@ func TestConsumerBeyondTheEnd(t *testing.T) {
 	})
 }
 
-// TestPositionIsTakenBack: PROGRESS is purged while we run. What is verified after that
-// is stored again, and does not come back for ever.
+// TestPositionIsTakenBack: the position is purged, or set to a lower one, while we run.
+// What is verified after that is stored again, and does not come back for ever.
 func TestPositionIsTakenBack(t *testing.T) {
 	onBackends(t, func(t *testing.T, cfg Config) {
 		b := open(t, cfg)
@@ -235,21 +237,38 @@ func TestPositionIsTakenBack(t *testing.T) {
 		settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 4)...)
 		verifiedTo(t, b, 4)
 		s, err := b.js.Stream(t.Context(), progressStream)
-		if err == nil {
-			err = s.Purge(t.Context())
-		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := settled(t, b, 10, 4), []uint64{1, 2, 3, 4}; !slices.Equal(got, want) {
-			t.Errorf("to be verified: %v, want %v", got, want)
+		verifyAll := func(want ...uint64) {
+			t.Helper()
+			if got := settled(t, b, 10, len(want)); !slices.Equal(got, want) {
+				t.Errorf("to be verified: %v, want %v", got, want)
+			}
+			if err := b.Verified(t.Context(), want[len(want)-1]); err != nil {
+				t.Fatal(err)
+			}
+			if ds, err := b.PullSettled(t.Context(), 10); err != nil || len(ds) > 0 {
+				t.Errorf("%v come back after they were verified, %v", deliveredSequences(ds), err)
+			}
 		}
-		if err := b.Verified(t.Context(), 4); err != nil {
+		if _, err := b.js.Publish(t.Context(), progressSubject, fmt.Appendf(nil, "%d %d", b.birth(), 1)); err != nil {
 			t.Fatal(err)
 		}
-		if ds, err := b.PullSettled(t.Context(), 10); err != nil || len(ds) > 0 {
-			t.Errorf("%v come back after they were verified, %v", sortedSequences(ds), err)
+		verifyAll(2, 3, 4)
+		if err := s.Purge(t.Context()); err != nil {
+			t.Fatal(err)
 		}
+		// What is known apart from the stream proves these.
+		publish(t, b, envelope("5"))
+		settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 1)...)
+		verifyAll(5)
+		// Without that everything is verified again.
+		if err := s.Purge(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.position.update(func(p *position) { *p = position{} })
+		verifyAll(1, 2, 3, 4, 5)
 	})
 }
 
@@ -259,11 +278,48 @@ func TestPositionBeyondTheEnd(t *testing.T) {
 		b := open(t, cfg)
 		publishN(t, b, 3)
 		settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 3)...)
-		if err := b.Verified(t.Context(), 90_000); err != nil {
+		if err := b.storeVerified(t.Context(), 90_000); err != nil {
 			t.Fatal(err)
 		}
 		if got, want := settled(t, b, 10, 3), []uint64{1, 2, 3}; !slices.Equal(got, want) {
 			t.Errorf("to be verified: %v, want %v", got, want)
 		}
 	})
+}
+
+// TestLostFrontIsNamedWithoutAPosition: the reconciler's position and the front of the
+// events are gone at once. The first event that is left must not count as proof that
+// those before it were verified.
+func TestLostFrontIsNamedWithoutAPosition(t *testing.T) {
+	t.Parallel()
+	cfg := externalConfig(t, startServer(t, nil))
+	b := open(t, cfg)
+	publishN(t, b, 10)
+	settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 7)...)
+	verifiedTo(t, b, 5)
+	eventually(t, "the position is known apart from the stream", func() bool {
+		known := b.position.get()
+		return known.verified == 5 && known.highest == 10
+	})
+	closeBroker(t, b)
+	conn, err := nats.Connect(cfg.URLs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	js, err := natsjs.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	events, err := js.Stream(t.Context(), eventsStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(events.Purge(t.Context(), natsjs.WithPurgeSequence(9)), js.DeleteStream(t.Context(), progressStream)); err != nil {
+		t.Fatal(err)
+	}
+	b = loses(t, open(t, cfg))
+	if got := b.Losses(); len(got) != 1 || !slices.Equal(got[0].Sequences, []event.SequenceRange{{First: 6, Last: 8}}) {
+		t.Errorf("named as missing: %+v, want 6 to 8", got)
+	}
 }

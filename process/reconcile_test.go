@@ -15,12 +15,12 @@ import (
 type forgetful struct {
 	*shelf
 	forgets atomic.Bool
-	pulls   int
+	pulls   atomic.Int64
 	stop    context.CancelFunc // called when it is pulled far too often
 }
 
 func (f *forgetful) PullSettled(ctx context.Context, limit int) ([]event.Delivery, error) {
-	if f.pulls++; f.pulls > 1000 {
+	if f.pulls.Add(1) > 1000 {
 		f.stop()
 	}
 	return f.shelf.PullSettled(ctx, limit)
@@ -52,18 +52,18 @@ func TestReconcilerDoesNotSpin(t *testing.T) {
 		go func() { ended <- r.Run(ctx) }()
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		if q.pulls > 40 {
-			t.Errorf("pulled %d times in ten seconds", q.pulls)
+		if n := q.pulls.Load(); n > 40 {
+			t.Errorf("pulled %d times in ten seconds", n)
 		}
 		q.forgets.Store(false)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if q.verified != done.Sequence {
-			t.Errorf("verified up to %d after the queue kept it again, want %d", q.verified, done.Sequence)
-		}
 		stop()
 		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
 			t.Error(err)
+		}
+		if q.verified != done.Sequence {
+			t.Errorf("verified up to %d after the queue kept it again, want %d", q.verified, done.Sequence)
 		}
 	})
 }
