@@ -337,7 +337,6 @@ func TestLetterOfAnotherEventProvesNothing(t *testing.T) {
 	d.handle(t, dead)
 	for sequence, published := range map[*event.Delivery]int{&dead: 0, &again: 1} {
 		s.settledSeq, s.published = []event.Delivery{*sequence}, nil
-		r.reached = 0 // as when the reconciler has waited
 		for range 2 {
 			r.reached = 0 // as after a wait
 			if _, err := r.step(t.Context()); err != nil {
