@@ -208,6 +208,17 @@ func (l *losses) known(birth int64, seq uint64) (last uint64, ok bool) {
 	return l.examined(birth).end(seq)
 }
 
+// neverUsed says that a stream made again begins above last: below that it has lost
+// nothing.
+func (l *losses) neverUsed(birth int64, last uint64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, &lossRecord{
+		FoundAt: time.Now().UTC(), Cause: event.LossRecreated, Birth: birth, Examined: ranges{{First: 1, Last: last}},
+	})
+	return l.store()
+}
+
 // forget has a stream's sequences from first on be reported again when they are
 // missing: other events get them.
 func (l *losses) forget(birth int64, first uint64) {

@@ -386,8 +386,8 @@ func (b *Broker) continueAbove(ctx context.Context, s sight) error {
 	if _, err := events.Info(ctx); err != nil {
 		return down("go on above what was acknowledged", err)
 	}
-	if s.known.birth != s.birth() && b.cfg.Consume {
-		return b.storeVerified(ctx, highest)
+	if s.known.birth != s.birth() {
+		return b.losses.neverUsed(s.birth(), highest)
 	}
 	return nil
 }
@@ -434,6 +434,9 @@ func (b *Broker) begin(ctx context.Context) error {
 			p.verifiedAt = 0
 		}
 		p.verified = min(s.verified, p.highest)
+		if !sameStream && s.known.birth != 0 && b.server != nil && b.noPosition.Load() {
+			p.verified = 0 // what was lost with the other stream is no outcome
+		}
 		p.anchor, p.anchorAt = anchorOf(s.info)
 	})
 	b.seen.deleted = s.info.State.NumDeleted
