@@ -249,3 +249,19 @@ func TestConfigFaultsAreToldAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// count returns the value of a counter.
+func count(t *testing.T, deps Deps, name string) float64 {
+	t.Helper()
+	families, err := deps.Metrics.(prometheus.Gatherer).Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == metricsPrefix+name {
+			return f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
+}

@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
@@ -96,22 +94,6 @@ func TestStateSaysTheCause(t *testing.T) {
 		s, err := b.State(t.Context())
 		return err == nil && s.Healthy
 	})
-}
-
-// count returns the value of a counter.
-func count(t *testing.T, deps Deps, name string) float64 {
-	t.Helper()
-	families, err := deps.Metrics.(prometheus.Gatherer).Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		if f.GetName() == metricsPrefix+name {
-			return f.GetMetric()[0].GetCounter().GetValue()
-		}
-	}
-	t.Fatalf("no metric %s", name)
-	return 0
 }
 
 func TestDiskReserve(t *testing.T) {
