@@ -3,8 +3,10 @@
 package jetstream
 
 import (
+	"context"
 	"errors"
 	"maps"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -212,5 +214,45 @@ func TestStoreInMemoryIsTold(t *testing.T) {
 	cfg.StoreDir = filepath.Join(mountTmpfs(t, "24m"), "store")
 	if s, err := open(t, cfg).State(t.Context()); err != nil || s.Sync != "group (in memory)" {
 		t.Errorf("sync is %q, %v", s.Sync, err)
+	}
+}
+
+// TestUnflushedEndIsNoLoss loses what the broker had acknowledged and no flush had
+// made durable: nobody was told that it is stored.
+func TestUnflushedEndIsNoLoss(t *testing.T) {
+	t.Parallel()
+	disk, deps, cfg := newFakeDisk(), testDeps(), testConfig(t)
+	deps.flush = disk.flush
+	b := openWith(t, cfg, deps)
+	publishN(t, b, 10)
+	before := t.TempDir()
+	if err := os.CopyFS(before, os.DirFS(cfg.StoreDir)); err != nil {
+		t.Fatal(err)
+	}
+	disk.set(true, nil)
+	ctx, giveUp := context.WithCancel(t.Context())
+	outcome := make(chan error, 1)
+	go func() {
+		_, err := b.Publish(ctx, envelope("unflushed"))
+		outcome <- err
+	}()
+	eventually(t, "the flush to begin", func() bool { return disk.begun() > 0 })
+	if got := b.position.get().highest; got != 10 {
+		t.Errorf("while the flush is under way the position is %d, want 10", got)
+	}
+	state := t.TempDir()
+	if err := os.CopyFS(state, os.DirFS(cfg.StateDir)); err != nil {
+		t.Fatal(err)
+	}
+	giveUp()
+	<-outcome
+	disk.release()
+	disk.set(false, nil)
+	closeBroker(t, b)
+
+	cfg.StoreDir, cfg.StateDir = before, state // as after a power cut
+	b = open(t, cfg)
+	if got := publish(t, b, envelope("after")).Sequence; got != 11 {
+		t.Errorf("the stream goes on at %d, want 11", got)
 	}
 }

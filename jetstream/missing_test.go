@@ -4,7 +4,6 @@ package jetstream
 
 import (
 	"bytes"
-	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -280,46 +279,6 @@ func TestPurgedHistoryIsNoLoss(t *testing.T) {
 			t.Error(err)
 		}
 	})
-}
-
-// TestUnflushedEndIsNoLoss loses what the broker had acknowledged and no flush had
-// made durable: nobody was told that it is stored.
-func TestUnflushedEndIsNoLoss(t *testing.T) {
-	t.Parallel()
-	disk, deps, cfg := newFakeDisk(), testDeps(), testConfig(t)
-	deps.flush = disk.flush
-	b := openWith(t, cfg, deps)
-	publishN(t, b, 10)
-	before := t.TempDir()
-	if err := os.CopyFS(before, os.DirFS(cfg.StoreDir)); err != nil {
-		t.Fatal(err)
-	}
-	disk.set(true, nil)
-	ctx, giveUp := context.WithCancel(t.Context())
-	outcome := make(chan error, 1)
-	go func() {
-		_, err := b.Publish(ctx, envelope("unflushed"))
-		outcome <- err
-	}()
-	eventually(t, "the flush to begin", func() bool { return disk.begun() > 0 })
-	if got := b.position.get().highest; got != 10 {
-		t.Errorf("while the flush is under way the position is %d, want 10", got)
-	}
-	state := t.TempDir()
-	if err := os.CopyFS(state, os.DirFS(cfg.StateDir)); err != nil {
-		t.Fatal(err)
-	}
-	giveUp()
-	<-outcome
-	disk.release()
-	disk.set(false, nil)
-	closeBroker(t, b)
-
-	cfg.StoreDir, cfg.StateDir = before, state // as after a power cut
-	b = open(t, cfg)
-	if got := publish(t, b, envelope("after")).Sequence; got != 11 {
-		t.Errorf("the stream goes on at %d, want 11", got)
-	}
 }
 
 // TestCutStreamGoesOnAbove gives an embedded broker the files of an earlier time.
