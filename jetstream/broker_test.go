@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -50,6 +51,15 @@ func openWith(t testing.TB, cfg Config, deps Deps) *Broker {
 	}
 	t.Cleanup(func() { closeBroker(t, b) })
 	return b
+}
+
+// restartInPlace has the watch restart the embedded server, as after a fault. Nothing
+// but the watch may do that.
+func restartInPlace(t testing.TB, b *Broker) {
+	t.Helper()
+	b.flusher.suspect(time.Now(), errors.New("the test wants a restart")) // shuts the gate
+	signal(b.trouble)
+	eventually(t, "a restart in place", b.Healthy)
 }
 
 // lossy has the brokers that are meant to have lost something; no other may say so.

@@ -119,9 +119,7 @@ func TestRestartInPlaceLeavesWhatIsInHand(t *testing.T) {
 	publishN(t, b, 3)
 	ds := pull(t, b, 3)
 	floorReaches(t, b, 0)
-	if err := b.restart(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	restartInPlace(t, b)
 	publish(t, b, envelope("4"))
 	if d := pull(t, b, 1)[0]; d.Sequence != 4 || d.Attempt != 1 {
 		t.Errorf("event %d comes as attempt %d after a restart in place", d.Sequence, d.Attempt)

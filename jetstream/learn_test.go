@@ -165,11 +165,7 @@ func TestDuplicatesAreKnownAfterARestart(t *testing.T) {
 		t.Errorf("the big one: %+v", r)
 	}
 	// The server restarted alone, as after a fault.
-	b.server.stop()
-	if err := b.restart(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "health", b.Healthy)
+	restartInPlace(t, b)
 	serverForgets(t, b)
 	duplicates(t, b, 6)
 }
