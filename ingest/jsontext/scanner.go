@@ -47,27 +47,30 @@ const maxLenientDepth = 10000
 // sticks: it moves the Scanner to the end of the text, where every loop ends.
 // The zero Scanner is at the end of an empty text.
 type Scanner struct {
-	text    []byte
-	pos     int // of the next byte
-	depth   int // open arrays and objects
-	lenient bool
-	want    string // what was expected where the scan failed; "" without a fault
-	at      int    // where it failed
+	text     []byte
+	pos      int // of the next byte
+	depth    int // open arrays and objects
+	maxDepth int
+	lenient  bool
+	want     string // what was expected where the scan failed; "" without a fault
+	at       int    // where it failed
 }
 
 // NewScanner returns a Scanner at the start of text, which must not change while
 // it or what it has handed out is used.
-func NewScanner(text []byte) Scanner { return Scanner{text: text} }
+func NewScanner(text []byte) Scanner { return Scanner{text: text, maxDepth: MaxDepth} }
 
 // NewStringScanner is [NewScanner] for a string.
 func NewStringScanner(text string) Scanner {
-	return Scanner{text: unsafe.Slice(unsafe.StringData(text), len(text))} // which is only read
+	return NewScanner(unsafe.Slice(unsafe.StringData(text), len(text))) // which is only read
 }
 
 // NewLenientScanner is [NewScanner] for a text that is checked by other rules
 // elsewhere. The Scanner accepts what encoding/json accepts: also strings that
 // are not valid UTF-8, half surrogate pairs, and nesting to 10000 levels.
-func NewLenientScanner(text []byte) Scanner { return Scanner{text: text, lenient: true} }
+func NewLenientScanner(text []byte) Scanner {
+	return Scanner{text: text, maxDepth: maxLenientDepth, lenient: true}
+}
 
 // Fail records a fault unless there is one already; want completes "expected …".
 func (s *Scanner) Fail(want string) {
@@ -132,12 +135,8 @@ func (s *Scanner) End() {
 // end, and reports whether an element or member follows. An empty one is consumed
 // whole.
 func (s *Scanner) Enter(end byte) bool {
-	limit := MaxDepth
-	if s.lenient {
-		limit = maxLenientDepth
-	}
-	if s.depth == limit {
-		s.Fail("no more than " + strconv.Itoa(limit) + " levels of nesting")
+	if s.depth == s.maxDepth {
+		s.Fail("no more than " + strconv.Itoa(s.maxDepth) + " levels of nesting")
 		return false
 	}
 	s.depth++
