@@ -346,6 +346,41 @@ func TestCutStreamGoesOnAbove(t *testing.T) {
 	}
 }
 
+// TestDeletedStreamVerifiesNothing has the embedded stream's directory deleted: the
+// sequences below the new stream's first are neither verified nor missing from it.
+func TestDeletedStreamVerifiesNothing(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t)
+	b := open(t, cfg)
+	publishN(t, b, 20)
+	closeBroker(t, b)
+	streams, err := filepath.Glob(filepath.Join(cfg.StoreDir, "jetstream/*/streams", eventsStream))
+	if err != nil || len(streams) != 1 {
+		t.Fatalf("the streams are %v, %v", streams, err)
+	}
+	if err := os.RemoveAll(streams[0]); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // another start changes nothing
+		b = loses(t, open(t, cfg))
+		if s, err := b.State(t.Context()); err != nil || s.Verified != 0 || named(b) != "recreated 1-20" {
+			t.Errorf("named %q, verified up to %d, %v", named(b), s.Verified, err)
+		}
+		closeBroker(t, b)
+	}
+	b = loses(t, open(t, cfg))
+	publish(t, b, envelope("after"))
+	settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 1)...)
+	floorReaches(t, b, 21)
+	eventually(t, "all to be settled", func() bool {
+		ds, err := b.PullSettled(t.Context(), 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(ds) == 2 && ds[0].Gap == event.GapKnown && ds[0].Sequence == 20 && ds[1].Key == "after"
+	})
+}
+
 // TestUnreadableRecordIsMissing damages a record in the middle and the last one of a
 // stream that was closed well, of which the broker knows nothing before it reads them.
 func TestUnreadableRecordIsMissing(t *testing.T) {
