@@ -176,7 +176,9 @@ func TestStoreThatFails(t *testing.T) {
 		every, sumEvery := f.config.Records.Every, f.config.Records.SumEvery
 		f.book.fail(errors.New("the disk is full"))
 		f.flood(t, 60, 0, 401, f.badly("demo")) // some singly, others in a sum
+		f.records.mu.Lock()
 		singly := float64(len(f.records.waiting))
+		f.records.mu.Unlock()
 		for try := range putTries {
 			if got, _ := f.metric(t, "records_dropped_total reason=not_stored"); got != 0 {
 				t.Errorf("%v records dropped after %d tries", got, try)
