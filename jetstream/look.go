@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -12,18 +14,20 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
-// seen is what the watch saw of the stream when it last looked; only the watch, and
-// the start before it, use it.
+// seen is what was seen of the stream at the last look.
 type seen struct {
-	deleted  int  // sequences that the stream lacks inside
-	behind   int  // looks in a row at a stream that ends too early
-	damaged  bool // the embedded stream has lost its end, so its server must be restarted
+	mu       sync.Mutex  // held during a look and a restart
+	damaged  atomic.Bool // the embedded stream has lost its end, so its server must be restarted
+	deleted  int         // sequences that the stream lacks inside
+	behind   int         // looks in a row at a stream that ends too early
 	last     uint64
 	lastTime time.Time
 }
 
 // look compares the stream with what is known of it, while events come and go.
 func (b *Broker) look(ctx context.Context) error {
+	b.seen.mu.Lock()
+	defer b.seen.mu.Unlock()
 	s, err := b.seeStream(ctx, false)
 	if err == nil && s.info.State.NumDeleted != b.seen.deleted {
 		s, err = b.seeStream(ctx, true)
@@ -43,7 +47,7 @@ func (b *Broker) look(ctx context.Context) error {
 		return err
 	}
 	if cut && b.server != nil {
-		b.seen.damaged = true // the restart makes it go on above what it acknowledged
+		b.seen.damaged.Store(true) // the restart makes it go on above what it acknowledged
 		return nil
 	}
 	if s.details {

@@ -33,10 +33,10 @@ func eventuallyNamed(t *testing.T, b *Broker, want string) {
 	if got := named(b); got != want {
 		t.Errorf("named %q, want %q", got, want)
 	}
-	s, err := b.State(t.Context())
-	if err != nil || !s.Healthy || len(s.Problems) != 1 {
-		t.Errorf("with a loss the state is %+v, %v", s, err)
-	}
+	eventually(t, "a healthy state with one problem", func() bool {
+		s, err := b.State(t.Context())
+		return err == nil && s.Healthy && len(s.Problems) == 1
+	})
 }
 
 // wiped has the files of a stopped external server removed, and starts it again.

@@ -75,7 +75,7 @@ func TestDuplicatesAndConflicts(t *testing.T) {
 
 func TestDuplicateOfAnOriginalThatIsGone(t *testing.T) {
 	t.Parallel()
-	b := open(t, testConfig(t))
+	b := loses(t, open(t, testConfig(t)))
 	publish(t, b, envelope("k"))
 	publish(t, b, envelope("other"))
 	if err := b.topo.Load().events.DeleteMsg(t.Context(), 1); err != nil {

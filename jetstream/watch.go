@@ -78,7 +78,7 @@ func (b *Broker) serverFault(last *serverLook) fault {
 	if b.gate.heldFor(stalled) > 2*b.cfg.PublishTimeout {
 		return fault{problem: "publishes are not answered"}
 	}
-	if b.seen.damaged {
+	if b.seen.damaged.Load() {
 		return fault{problem: "it has dropped a part of its files that it could not read"}
 	}
 	before := last.fault
@@ -164,7 +164,10 @@ func (b *Broker) restart(ctx context.Context) error {
 	if err := b.checkPosition(ctx); err != nil {
 		return err
 	}
-	b.seen = seen{}
+	b.seen.mu.Lock()
+	defer b.seen.mu.Unlock()
+	b.seen.damaged.Store(false)
+	b.seen.deleted, b.seen.behind, b.seen.last = 0, 0, 0
 	if err := b.examineStart(ctx); err != nil {
 		return err
 	}
