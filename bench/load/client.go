@@ -1,11 +1,16 @@
 package load
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -32,172 +37,128 @@ const (
 	maxIdle        = 5 * time.Second // after it the peer may be about to close the connection
 )
 
-// client sends requests by fasthttp on a fixed number of connections to one endpoint.
-// It never sends a request twice. It is safe for concurrent use.
-type client struct {
-	to      *endpoint
-	timeout time.Duration
-	http    *fasthttp.HostClient
-}
-
-// newClient opens every connection, so that the load does not begin with that. They
-// end with ctx.
-func newClient(ctx context.Context, to *endpoint, connections int, timeout time.Duration) (*client, error) {
-	c := &client{to: to, timeout: timeout}
-	opened := make(chan net.Conn, connections)
-	for range connections {
-		conn, err := c.dial(ctx)
-		if err != nil {
-			close(opened)
-			for conn := range opened {
-				_ = conn.Close() // nothing was sent on it
-			}
-			return nil, err
-		}
-		opened <- conn
-	}
-	c.http = &fasthttp.HostClient{
-		Addr: to.address, MaxConns: connections, MaxIdleConnDuration: maxIdle,
-		MaxIdemponentCallAttempts: 1, // each request is counted, so none is repeated
-		MaxResponseBodySize:       maxAnswerBytes, ReadBufferSize: maxHeaderBytes,
-		NoDefaultUserAgentHeader: true, DisableHeaderNamesNormalizing: true, DisablePathNormalizing: true,
-		Dial: func(string) (net.Conn, error) {
-			select {
-			case conn := <-opened:
-				return conn, nil
-			default:
-				return c.dial(ctx)
-			}
-		},
-	}
-	return c, nil
-}
-
-// dialError is the failure of a connection attempt: nothing was sent.
-type dialError struct{ error }
-
-func (e dialError) Unwrap() error { return e.error }
-
-// dial opens a connection.
-func (c *client) dial(ctx context.Context) (net.Conn, error) {
-	within, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(within, "tcp", c.to.address)
-	if err != nil {
-		return nil, dialError{err}
-	}
-	if c.to.tls != nil {
-		secure := tls.Client(conn, c.to.tls)
-		if err := secure.HandshakeContext(within); err != nil {
-			_ = conn.Close() // the first error says more
-			return nil, dialError{err}
-		}
-		conn = secure
-	}
-	unbind := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	return &connection{Conn: conn, timeout: c.timeout, unbind: unbind}, nil
-}
-
-// connection bounds each exchange in time. Moving a deadline costs as much as signing,
-// so it may be a quarter late.
+// connection is one HTTP/1.1 connection of the lean client; fasthttp reads its answers.
+// It is not safe for concurrent use.
 type connection struct {
-	net.Conn
+	conn    net.Conn
+	in      *bufio.Reader
+	answer  fasthttp.Response // valid until the next exchange
 	timeout time.Duration
 	moved   time.Time // when the deadline was
+	used    time.Time // when the last request was sent
 	unbind  func() bool
 }
 
-func (c *connection) Write(b []byte) (int, error) {
-	if now := time.Now(); now.Sub(c.moved) > c.timeout/4 {
-		c.moved = now
-		if err := c.SetDeadline(now.Add(c.timeout + c.timeout/4)); err != nil {
-			return 0, err
+// dial opens a connection, which ends with ctx.
+func dial(ctx context.Context, to *endpoint, timeout time.Duration) (*connection, error) {
+	within, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(within, "tcp", to.address)
+	if err != nil {
+		return nil, err
+	}
+	if to.tls != nil {
+		secure := tls.Client(conn, to.tls)
+		if err := secure.HandshakeContext(within); err != nil {
+			_ = conn.Close() // the first error says more
+			return nil, err
+		}
+		conn = secure
+	}
+	return &connection{
+		conn: conn, in: bufio.NewReaderSize(conn, maxHeaderBytes), timeout: timeout, used: time.Now(),
+		unbind: context.AfterFunc(ctx, func() { _ = conn.Close() }),
+	}, nil
+}
+
+func (c *connection) close() {
+	c.unbind()
+	_ = c.conn.Close() // everything that counts has been read
+}
+
+// exchange sends a request and reads its answer. After an error, and an answer that
+// says so, the connection is of no more use.
+func (c *connection) exchange(request []byte) error {
+	c.used = time.Now()
+	// Moving a deadline costs as much as signing, so it may be a quarter late.
+	if c.used.Sub(c.moved) > c.timeout/4 {
+		c.moved = c.used
+		if err := c.conn.SetDeadline(c.used.Add(c.timeout + c.timeout/4)); err != nil {
+			return err
 		}
 	}
-	return c.Conn.Write(b)
-}
-
-// SetReadDeadline does nothing: fasthttp would clear the deadline of a new connection.
-func (*connection) SetReadDeadline(time.Time) error { return nil }
-
-// SetWriteDeadline does nothing either.
-func (*connection) SetWriteDeadline(time.Time) error { return nil }
-
-func (c *connection) Close() error {
-	c.unbind()
-	return c.Conn.Close()
-}
-
-// exchange is a request with its answer; its memory is used again for the next one.
-type exchange struct {
-	to      *endpoint
-	header  fasthttp.RequestHeader // what all requests have
-	query   string                 // of the request, as far as its signature adds one
-	request fasthttp.Request
-	answer  fasthttp.Response
-}
-
-// newExchange returns an exchange for requests with these headers.
-func newExchange(to *endpoint, headers []signature.Header) *exchange {
-	e := &exchange{to: to}
-	e.setURL(to.request)
-	e.header.DisableNormalizing()
-	e.header.SetMethod(fasthttp.MethodPost)
-	for _, h := range headers {
-		e.header.Add(h.Name, h.Value)
+	if _, err := c.conn.Write(request); err != nil {
+		return err
 	}
-	return e
-}
-
-// setURL sets the address, which is parsed here: the header, where it is until then, is
-// copied over.
-func (e *exchange) setURL(url string) {
-	e.request.SetRequestURI(url)
-	e.request.URI()
-}
-
-// set makes the request a signed one.
-func (e *exchange) set(signed signature.Signed) {
-	e.header.CopyTo(&e.request.Header)
-	if signed.Query != e.query {
-		e.query = signed.Query
-		e.setURL(e.to.request + querySeparator(e.to.request) + e.query)
+	if err := c.answer.ReadLimitBody(c.in, maxAnswerBytes); err != nil {
+		return err
 	}
-	for _, h := range signed.Headers {
-		e.request.Header.Add(h.Name, h.Value)
+	if more := c.in.Buffered(); more > 0 {
+		return fmt.Errorf("%d bytes follow the answer", more)
 	}
-	e.request.SetBodyRaw(signed.Body)
-}
-
-// do sends the request and reads its answer. Its error is one of the few above;
-// unsent says that nothing of the request was sent.
-func (c *client) do(e *exchange) (unsent bool, err error) {
-	err = c.http.Do(&e.request, &e.answer)
-	_, unsent = errors.AsType[dialError](err)
-	return unsent, reasonOf(err)
+	return nil
 }
 
 // reasonOf maps the errors of net and fasthttp to one of ours.
 func reasonOf(err error) error {
-	if err == nil {
-		return nil
-	}
-	netErr, isNet := errors.AsType[net.Error](err)
 	_, smallBuffer := errors.AsType[*fasthttp.ErrSmallBuffer](err)
-	_, dial := errors.AsType[dialError](err)
-	_, isOp := errors.AsType[*net.OpError](err)
+	_, isNet := errors.AsType[*net.OpError](err)
 	switch {
-	case errors.Is(err, fasthttp.ErrTimeout), isNet && netErr.Timeout():
+	case errors.Is(err, fasthttp.ErrTimeout), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return errTimeout
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return errRefused
 	case smallBuffer, errors.Is(err, fasthttp.ErrBodyTooLarge):
 		return errTooLarge
-	case dial, isOp, errors.Is(err, fasthttp.ErrConnectionClosed), errors.Is(err, io.EOF),
-		errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+	case isNet, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return errLost
 	default:
 		return errNoHTTP
 	}
+}
+
+// heading is what all requests to one endpoint have in common: what is before their
+// query and what follows it.
+type heading struct{ target, rest []byte }
+
+// newHeading returns the heading for an endpoint, and the headers that every request has.
+func newHeading(to *endpoint, headers []signature.Header) heading {
+	rest := []byte(" HTTP/1.1\r\nhost: " + to.host + "\r\n")
+	for _, h := range headers {
+		rest = appendHeader(rest, h)
+	}
+	return heading{target: []byte("POST " + to.target), rest: rest}
+}
+
+func appendHeader(dst []byte, h signature.Header) []byte {
+	dst = append(dst, h.Name...)
+	dst = append(dst, ": "...)
+	dst = append(dst, h.Value...)
+	return append(dst, "\r\n"...)
+}
+
+// appendRequest appends a signed request to dst as HTTP/1.1 has it.
+func (h *heading) appendRequest(dst []byte, signed signature.Signed) []byte {
+	dst = append(dst, h.target...)
+	if signed.Query != "" {
+		dst = append(dst, querySeparator(h.target)...)
+		dst = append(dst, signed.Query...)
+	}
+	dst = append(dst, h.rest...)
+	for _, header := range signed.Headers {
+		dst = appendHeader(dst, header)
+	}
+	dst = append(dst, "content-length: "...)
+	dst = strconv.AppendInt(dst, int64(len(signed.Body)), 10)
+	dst = append(dst, "\r\n\r\n"...)
+	return append(dst, signed.Body...)
+}
+
+// querySeparator returns what is between a target and more of its query.
+func querySeparator(target []byte) string {
+	if bytes.IndexByte(target, '?') >= 0 {
+		return "&"
+	}
+	return "?"
 }

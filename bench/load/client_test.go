@@ -4,9 +4,9 @@ import (
 	"bufio"
 	"context"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -17,8 +17,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
 const good = "HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 4\r\nX-Request-Id: a\r\n\r\n{\"\"}"
@@ -70,17 +68,18 @@ func answering(t testing.TB, texts ...string) string {
 	})
 }
 
-// connected returns a client with one connection, and an exchange with a request.
-func connected(t testing.TB, to *endpoint, timeout time.Duration, body string) (*client, *exchange) {
+// dialed returns a connection.
+func dialed(t testing.TB, to *endpoint, timeout time.Duration) *connection {
 	t.Helper()
-	c, err := newClient(t.Context(), to, 1, timeout)
+	c, err := dial(t.Context(), to, timeout)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := newExchange(to, []signature.Header{{Name: "content-type", Value: "application/json"}})
-	e.set(signature.Signed{Body: []byte(body)})
-	return c, e
+	t.Cleanup(c.close)
+	return c
 }
+
+var request = []byte("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}")
 
 func TestClientReadsAnswers(t *testing.T) {
 	t.Parallel()
@@ -90,46 +89,67 @@ func TestClientReadsAnswers(t *testing.T) {
 		chunked = "HTTP/1.1 401 Unauthorized\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
 		last    = "HTTP/1.1 503 Busy\r\nConnection: close\r\ncontent-length:1\r\n\r\n!"
 	)
-	c, e := connected(t, at(t, answering(t, good, long, empty, chunked, last)), 10*time.Second, "{}")
+	c := dialed(t, at(t, answering(t, good, long, empty, chunked, last)), 10*time.Second)
 	for _, want := range []struct {
 		status int
 		body   string
-	}{{202, `{""}`}, {200, strings.Repeat("x", 20_000)}, {204, ""}, {401, "{}"}, {503, "!"}, {202, `{""}`}} {
-		if _, err := c.do(e); err != nil || e.answer.StatusCode() != want.status || string(e.answer.Body()) != want.body {
-			t.Fatalf("%v, %d %.40s; want %d %.40s", err, e.answer.StatusCode(), e.answer.Body(), want.status, want.body)
+		last   bool
+	}{{202, `{""}`, false}, {200, strings.Repeat("x", 20_000), false}, {204, "", false}, {401, "{}", false}, {503, "!", true}} {
+		if err := c.exchange(request); err != nil || c.answer.StatusCode() != want.status || string(c.answer.Body()) != want.body || c.answer.ConnectionClose() != want.last {
+			t.Fatalf("%v, %d %.40s; want %d %.40s", err, c.answer.StatusCode(), c.answer.Body(), want.status, want.body)
 		}
+	}
+	if err := c.exchange(request); reasonOf(err) != errLost {
+		t.Errorf("on a closed connection: %v", err)
+	}
+}
+
+func TestClientRefusesMoreThanAnAnswer(t *testing.T) {
+	t.Parallel()
+	c := dialed(t, at(t, answering(t, good+good)), 10*time.Second)
+	if err := c.exchange(request); reasonOf(err) != errNoHTTP {
+		t.Errorf("two answers to one request: %v", err)
 	}
 }
 
 func TestClientSendsALargeRequest(t *testing.T) {
 	t.Parallel()
-	c, e := connected(t, at(t, answering(t, good, good)), 30*time.Second, strings.Repeat("x", 16<<20)) // more than the system takes at once
+	const size = 16 << 20 // more than the system takes at once
+	large := fmt.Appendf(nil, "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s", size, strings.Repeat("x", size))
+	c := dialed(t, at(t, answering(t, good, good)), 30*time.Second)
 	for range 2 {
-		if _, err := c.do(e); err != nil || e.answer.StatusCode() != 202 {
-			t.Fatalf("%d, %v", e.answer.StatusCode(), err)
+		if err := c.exchange(large); err != nil || c.answer.StatusCode() != 202 {
+			t.Fatalf("%d, %v", c.answer.StatusCode(), err)
 		}
 	}
 }
 
-// TestClientNeverRepeats: a request that is sent twice would be counted once.
-func TestClientNeverRepeats(t *testing.T) {
-	t.Parallel()
-	taken := make(chan struct{}, 10)
-	c, e := connected(t, at(t, serving(t, func(_ *net.TCPConn, in *bufio.Reader) {
-		if take(in) {
-			taken <- struct{}{}
+func TestClientAllocatesNothing(t *testing.T) {
+	c := dialed(t, at(t, serving(t, func(conn *net.TCPConn, in *bufio.Reader) { // a server that allocates nothing either
+		buf, out := make([]byte, len(request)), []byte(good)
+		for {
+			if _, err := io.ReadFull(in, buf); err != nil {
+				return
+			}
+			if _, err := conn.Write(out); err != nil {
+				return
+			}
 		}
-	})), 10*time.Second, "{}")
-	for n := 1; n <= 3; n++ {
-		if unsent, err := c.do(e); unsent || !errors.Is(err, errLost) || len(taken) != n {
-			t.Errorf("%d requests taken of %d: unsent %v, %v", len(taken), n, unsent, err)
+	})), time.Minute)
+	if n := testing.AllocsPerRun(200, func() {
+		if err := c.exchange(request); err != nil {
+			t.Fatal(err)
 		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
 
 func TestClientByTLS(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "secret") }))
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "secret") }))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // a refused handshake is meant to be
+	server.StartTLS()
 	t.Cleanup(server.Close)
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
@@ -139,13 +159,13 @@ func TestClientByTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, e := connected(t, trusted, 10*time.Second, "{}")
+	c := dialed(t, trusted, 10*time.Second)
 	for range 2 {
-		if _, err := c.do(e); err != nil || string(e.answer.Body()) != "secret" {
-			t.Errorf("%s, %v", e.answer.Body(), err)
+		if err := c.exchange(request); err != nil || string(c.answer.Body()) != "secret" {
+			t.Errorf("%s, %v", c.answer.Body(), err)
 		}
 	}
-	if _, err := newClient(t.Context(), at(t, server.URL), 1, 10*time.Second); err == nil {
+	if _, err := dial(t.Context(), at(t, server.URL), 10*time.Second); err == nil {
 		t.Error("a certificate of an unknown authority is trusted")
 	}
 	for name, content := range map[string]string{"none": "", "garbage": "no certificate"} {
@@ -216,15 +236,18 @@ func TestLoadSurvivesMisbehaviour(t *testing.T) {
 				if client == clientVegeta && c.vegeta != nil {
 					want = c.vegeta
 				}
-				if errors.Is(want, errTimeout) {
-					timeout = 100 * time.Millisecond
+				if want == errTimeout {
+					timeout = 300 * time.Millisecond
 				}
 				l := newTestLoad(t, serving(t, c.do), loadConfig{connections: 3, requests: requests, timeout: timeout}, Mix{})
 				if err := send(l, t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				if got := l.rec.answers[answerKey{err: want.Error()}]; got != requests || l.rec.unsure.Len() != requests {
+				if got := l.rec.answers[answerKey{err: want.Error()}]; got != requests {
 					t.Errorf("%d of %d are counted as %q: %v", got, requests, want, l.rec.table())
+				}
+				if got := l.rec.unsure.Len(); got != requests && want != errTimeout { // a connection may take too long as well
+					t.Errorf("%d of %d events may have been taken", got, requests)
 				}
 			})
 		}
@@ -293,11 +316,11 @@ func FuzzAnswer(f *testing.F) {
 	for _, seed := range []string{good, "", "\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nx"} {
 		f.Add([]byte(seed))
 	}
-	reasons := []error{nil, errLost, errNoHTTP, errTooLarge, errTimeout}
+	reasons := []error{errLost, errNoHTTP, errTooLarge, errTimeout}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		c, e := connected(t, at(t, answering(t, string(text))), 2*time.Second, "{}")
-		if unsent, err := c.do(e); unsent || !slices.Contains(reasons, err) {
-			t.Fatalf("%q: unsent %v, %v", text, unsent, err)
+		c := dialed(t, at(t, answering(t, string(text))), 2*time.Second)
+		if err := c.exchange(request); err != nil && !slices.Contains(reasons, reasonOf(err)) {
+			t.Fatalf("%q: %v", text, err)
 		}
 	})
 }
@@ -309,10 +332,10 @@ func BenchmarkExchange(b *testing.B) {
 		w.WriteHeader(http.StatusAccepted)
 	}))
 	b.Cleanup(server.Close)
-	c, e := connected(b, at(b, server.URL), 10*time.Second, "{}")
+	c := dialed(b, at(b, server.URL), 10*time.Second)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := c.do(e); err != nil {
+		if err := c.exchange(request); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -296,7 +296,7 @@ func TestVegetaShootsTargetsAndAssertJudges(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	out, stderr, code := (&cli{stdin: &results}).run(t, "bench", "assert")
+	out, stderr, code := (&cli{stdin: &results}).run(t, "bench", "assert", "--p95", "0", "--within", "30s")
 	if code != 0 || !strings.Contains(out, "fresh     202     100") {
 		t.Errorf("exit %d: %s%s", code, out, stderr)
 	}

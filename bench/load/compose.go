@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	vegeta "github.com/tsenart/vegeta/v12/lib"
@@ -107,14 +106,6 @@ func spoil(body []byte, n uint64) []byte {
 		body[i+1] = 'I'
 	}
 	return body
-}
-
-// querySeparator returns what stands between an address and more of its query.
-func querySeparator(address string) string {
-	if strings.Contains(address, "?") {
-		return "&"
-	}
-	return "?"
 }
 
 // target makes request n as vegeta sends it; it shares no memory with the

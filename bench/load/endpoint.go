@@ -16,7 +16,8 @@ import (
 // that no later look-up can lead anywhere else.
 type endpoint struct {
 	url     string // whole address, as given
-	request string // the same without credentials, by http: TLS is the connection's
+	host    string // for the host header
+	target  string // path and query
 	address string // IP and port
 	remote  bool
 	tls     *tls.Config // nil for plain HTTP
@@ -30,7 +31,7 @@ func newEndpoint(ctx context.Context, text string, remote bool, caFile string) (
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, bench.UsageErrorf("%q is no http address: write http://host:port", text)
 	}
-	e := &endpoint{url: text, request: "http://" + u.Host + u.RequestURI(), remote: remote}
+	e := &endpoint{url: text, host: u.Host, target: u.RequestURI(), remote: remote}
 	port := u.Port()
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]

@@ -125,15 +125,22 @@ func (l *load) most() uint64 {
 	return 1 << 62
 }
 
-// lean sends by fasthttp's client: a fixed number of connections, all of them open
-// before the clock starts, each kept busy by a worker that composes, signs, sends and
-// reads. An error means that the load could not begin.
+// lean sends on a fixed number of connections, all of them open before the clock starts,
+// each kept busy by a worker that composes, signs, sends and reads. An error means that
+// the load could not begin.
 func (l *load) lean(ctx context.Context) error {
-	ctx, end := context.WithCancel(ctx)
-	defer end() // the connections with it
-	client, err := newClient(ctx, l.to, l.cfg.connections, l.cfg.timeout)
-	if err != nil {
-		return fmt.Errorf("open %d connections to %s: %w", l.cfg.connections, l.to.address, err)
+	workers := make([]*worker, l.cfg.connections)
+	defer func() {
+		for _, w := range workers {
+			w.close()
+		}
+	}()
+	head := newHeading(l.to, l.signer.Headers())
+	for i := range workers {
+		workers[i] = &worker{load: l, composer: l.composer(), heading: head}
+		if err := workers[i].connect(ctx); err != nil {
+			return fmt.Errorf("open connection %d of %d to %s: %w", i+1, len(workers), l.to.address, err)
+		}
 	}
 	l.begin()
 	next := l.closedLoop()
@@ -145,8 +152,7 @@ func (l *load) lean(ctx context.Context) error {
 		next = l.openLoop(ctx, timer)
 	}
 	var running sync.WaitGroup
-	for range l.cfg.connections {
-		w := &worker{load: l, client: client, composer: l.composer(), exchange: newExchange(l.to, l.signer.Headers())}
+	for _, w := range workers {
 		running.Go(func() { w.run(ctx, next) })
 	}
 	running.Wait()
@@ -215,13 +221,26 @@ func rest(ctx context.Context, d time.Duration) {
 	}
 }
 
-// worker sends one request at a time.
+// worker is one connection and what is needed to keep it busy.
 type worker struct {
 	*load
-	client   *client
-	composer *composer
-	exchange *exchange
-	key      []byte
+	composer   *composer
+	heading    heading
+	request    []byte
+	key        []byte
+	connection *connection // nil when it has to be opened
+}
+
+func (w *worker) connect(ctx context.Context) (err error) {
+	w.connection, err = dial(ctx, w.to, w.cfg.timeout)
+	return err
+}
+
+func (w *worker) close() {
+	if w != nil && w.connection != nil {
+		w.connection.close()
+		w.connection = nil
+	}
 }
 
 func (w *worker) run(ctx context.Context, next nextRequest) {
@@ -230,44 +249,65 @@ func (w *worker) run(ctx context.Context, next nextRequest) {
 		if !ok {
 			return
 		}
-		h := w.hit(n, due)
+		h := w.hit(ctx, n, due)
 		if ctx.Err() != nil && h.err != nil {
 			return // cut off, which says nothing about the appliance
 		}
 		w.rec.add(h)
-		if h.unsent && !errors.Is(h.err, errTooLate) {
-			rest(ctx, 20*time.Millisecond) // or it would be refused again at once
-		}
 	}
 }
 
 // hit sends request n and waits for the answer.
-func (w *worker) hit(n uint64, due time.Duration) hit {
+func (w *worker) hit(ctx context.Context, n uint64, due time.Duration) hit {
 	h := hit{n: n, at: due}
-	if w.cfg.rate.set() && time.Since(w.start)-due > w.cfg.timeout {
+	if err := w.ready(ctx, due); err != nil {
+		h.unsent, h.err = true, err
 		h.kind, h.event = w.plan.request(n)
-		h.unsent, h.err = true, errTooLate
 	} else {
 		c := w.composer.compose(n)
-		h.kind, h.event, h.out = c.kind, c.event, len(c.Body)
-		w.exchange.set(c.Signed)
+		h.kind, h.event = c.kind, c.event
+		w.request = w.heading.appendRequest(w.request[:0], c.Signed)
 		if !w.cfg.rate.set() {
 			h.at = time.Since(w.start) // composing it is no part of the answer's time
 		}
-		w.send(&h)
+		w.exchange(&h)
 	}
 	h.took = time.Since(w.start) - h.at
 	return h
 }
 
-func (w *worker) send(h *hit) {
-	if h.unsent, h.err = w.client.do(w.exchange); h.err != nil {
+// ready makes sure that there is a connection, and says why a request that was due
+// then can't be sent any more.
+func (w *worker) ready(ctx context.Context, due time.Duration) error {
+	if w.cfg.rate.set() && time.Since(w.start)-due > w.cfg.timeout {
+		return errTooLate
+	}
+	if w.connection != nil && time.Since(w.connection.used) < maxIdle {
+		return nil
+	}
+	w.close()
+	if err := w.connect(ctx); err != nil {
+		rest(ctx, 20*time.Millisecond) // or it would be refused again at once
+		return reasonOf(err)
+	}
+	return nil
+}
+
+func (w *worker) exchange(h *hit) {
+	h.out = len(w.request)
+	answer := &w.connection.answer
+	if err := w.connection.exchange(w.request); err != nil {
+		w.close()
+		h.err = reasonOf(err)
 		return
 	}
-	body := w.exchange.answer.Body()
-	h.status, h.in = w.exchange.answer.StatusCode(), len(body)
+	body := answer.Body()
+	h.status, h.in = answer.StatusCode(), len(body)
 	w.key = w.plan.events.AppendKey(w.key[:0], h.event)
 	h.duplicate, h.err = judge(h, body, w.key)
+	if answer.ConnectionClose() {
+		w.close()
+	}
 }
 
 // errWrongEvent is the worst of answers: it acknowledges what was not sent.

@@ -3,14 +3,16 @@ package load
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"github.com/fincart/courier-gateway/bench"
 )
@@ -250,22 +252,66 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// BenchmarkLoad is the lean client in closed loop with net/http's server, all in
-// one process.
+// BenchmarkLoad has the clients beside each other, and fasthttp's own: in closed loop on
+// 100 connections, with a server of fasthttp's in the same process.
 func BenchmarkLoad(b *testing.B) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, r.Body)
-		w.WriteHeader(http.StatusAccepted)
-		fmt.Fprint(w, `{"acknowledged":true}`)
-	}))
-	b.Cleanup(server.Close)
-	l := newTestLoad(b, server.URL, loadConfig{connections: 100, requests: uint64(b.N), timeout: time.Minute}, Mix{})
-	b.ReportAllocs()
-	b.ResetTimer()
-	if err := l.lean(b.Context()); err != nil {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
 		b.Fatal(err)
 	}
-	b.ReportMetric(float64(l.rec.acks.n)/b.Elapsed().Seconds(), "req/s")
+	server := &fasthttp.Server{Handler: func(c *fasthttp.RequestCtx) {
+		c.SetStatusCode(http.StatusAccepted)
+		c.SetBodyString(`{"acknowledged":true}`)
+	}}
+	go server.Serve(ln)
+	b.Cleanup(func() { server.Shutdown() })
+	ways := map[string]func(*load, context.Context) error{"lean": (*load).lean, "vegeta": (*load).vegeta, "HostClient": hostClient}
+	for name, send := range ways {
+		b.Run(name, func(b *testing.B) {
+			l := newTestLoad(b, "http://"+ln.Addr().String(), loadConfig{connections: 100, requests: uint64(b.N), timeout: time.Minute}, Mix{})
+			b.ReportAllocs()
+			b.ResetTimer()
+			if err := send(l, b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			if l.rec.acks.n != uint64(b.N) {
+				b.Errorf("%d of %d acknowledged", l.rec.acks.n, b.N)
+			}
+		})
+	}
+}
+
+// hostClient sends by fasthttp's HostClient, in closed loop.
+func hostClient(l *load, _ context.Context) error {
+	client := &fasthttp.HostClient{
+		Addr: l.to.address, MaxConns: l.cfg.connections, MaxIdemponentCallAttempts: 1,
+		Dial:        func(address string) (net.Conn, error) { return net.DialTimeout("tcp", address, l.cfg.timeout) },
+		ReadTimeout: l.cfg.timeout, WriteTimeout: l.cfg.timeout, DisableHeaderNamesNormalizing: true, DisablePathNormalizing: true,
+	}
+	l.begin()
+	next := l.closedLoop()
+	var running sync.WaitGroup
+	for range l.cfg.connections {
+		running.Go(func() {
+			var request fasthttp.Request
+			var answer fasthttp.Response
+			request.SetRequestURI(l.to.url)
+			request.Header.SetMethod(http.MethodPost)
+			composer := l.composer()
+			for n, due, ok := next(); ok; n, due, ok = next() {
+				c := composer.compose(n)
+				for _, h := range c.Headers {
+					request.Header.Set(h.Name, h.Value)
+				}
+				request.SetBodyRaw(c.Body)
+				h := hit{n: n, kind: c.kind, event: c.event, at: due, out: len(c.Body), err: client.Do(&request, &answer)}
+				h.status, h.in, h.took = answer.StatusCode(), len(answer.Body()), time.Since(l.start)-due
+				l.rec.add(h)
+			}
+		})
+	}
+	running.Wait()
+	return nil
 }
 
 func TestRates(t *testing.T) {
