@@ -26,13 +26,16 @@ func named(b *Broker) string {
 	return strings.Join(parts, "; ")
 }
 
-// eventuallyNamed waits until the broker names these, and no others.
+// eventuallyNamed waits until the broker names exactly these.
 func eventuallyNamed(t *testing.T, b *Broker, want string) {
 	t.Helper()
-	eventually(t, "the loss "+want, func() bool { return len(b.Losses()) > 0 })
-	if got := named(b); got != want {
-		t.Errorf("named %q, want %q", got, want)
-	}
+	got := ""
+	defer func() {
+		if got != want {
+			t.Logf("named %q", got)
+		}
+	}()
+	eventually(t, "the loss "+want, func() bool { got = named(b); return got == want })
 	eventually(t, "a healthy state with one problem", func() bool {
 		s, err := b.State(t.Context())
 		return err == nil && s.Healthy && len(s.Problems) == 1
