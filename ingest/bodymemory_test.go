@@ -143,6 +143,8 @@ func (f *fixture) fill(t *testing.T, courier string, ips ...string) {
 			return
 		}
 	}
+	pool.mu.Lock()
+	defer pool.mu.Unlock()
 	t.Fatalf("%d of %d bytes are used", pool.used, pool.limit)
 }
 
