@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -99,7 +100,7 @@ func TestClientReadsAnswers(t *testing.T) {
 			t.Fatalf("%v, %d %.40s; want %d %.40s", err, c.answer.StatusCode(), c.answer.Body(), want.status, want.body)
 		}
 	}
-	if err := c.exchange(request); reasonOf(err) != errLost {
+	if err := c.exchange(request); !errors.Is(reasonOf(err), errLost) {
 		t.Errorf("on a closed connection: %v", err)
 	}
 }
@@ -107,7 +108,7 @@ func TestClientReadsAnswers(t *testing.T) {
 func TestClientRefusesMoreThanAnAnswer(t *testing.T) {
 	t.Parallel()
 	c := dialed(t, at(t, answering(t, good+good)), 10*time.Second)
-	if err := c.exchange(request); reasonOf(err) != errNoHTTP {
+	if err := c.exchange(request); !errors.Is(reasonOf(err), errNoHTTP) {
 		t.Errorf("two answers to one request: %v", err)
 	}
 }
@@ -236,7 +237,7 @@ func TestLoadSurvivesMisbehaviour(t *testing.T) {
 				if client == clientVegeta && c.vegeta != nil {
 					want = c.vegeta
 				}
-				if want == errTimeout {
+				if errors.Is(want, errTimeout) {
 					timeout = 300 * time.Millisecond
 				}
 				l := newTestLoad(t, serving(t, c.do), loadConfig{connections: 3, requests: requests, timeout: timeout}, Mix{})
@@ -246,7 +247,7 @@ func TestLoadSurvivesMisbehaviour(t *testing.T) {
 				if got := l.rec.answers[answerKey{err: want.Error()}]; got != requests {
 					t.Errorf("%d of %d are counted as %q: %v", got, requests, want, l.rec.table())
 				}
-				if got := l.rec.unsure.Len(); got != requests && want != errTimeout { // a connection may take too long as well
+				if got := l.rec.unsure.Len(); got != requests && !errors.Is(want, errTimeout) { // a connection may take too long as well
 					t.Errorf("%d of %d events may have been taken", got, requests)
 				}
 			})

@@ -265,7 +265,7 @@ func BenchmarkLoad(b *testing.B) {
 	}}
 	go server.Serve(ln)
 	b.Cleanup(func() { server.Shutdown() })
-	ways := map[string]func(*load, context.Context) error{"lean": (*load).lean, "vegeta": (*load).vegeta, "HostClient": hostClient}
+	ways := map[string]func(*load, context.Context) error{"lean": (*load).lean, "vegeta": (*load).vegeta, "HostClient": func(l *load, _ context.Context) error { return hostClient(l) }}
 	for name, send := range ways {
 		b.Run(name, func(b *testing.B) {
 			l := newTestLoad(b, "http://"+ln.Addr().String(), loadConfig{connections: 100, requests: uint64(b.N), timeout: time.Minute}, Mix{})
@@ -282,7 +282,7 @@ func BenchmarkLoad(b *testing.B) {
 }
 
 // hostClient sends by fasthttp's HostClient, in closed loop.
-func hostClient(l *load, _ context.Context) error {
+func hostClient(l *load) error {
 	client := &fasthttp.HostClient{
 		Addr: l.to.address, MaxConns: l.cfg.connections, MaxIdemponentCallAttempts: 1,
 		Dial:        func(address string) (net.Conn, error) { return net.DialTimeout("tcp", address, l.cfg.timeout) },
