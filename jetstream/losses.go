@@ -208,15 +208,22 @@ func (l *losses) known(birth int64, seq uint64) (last uint64, ok bool) {
 	return l.examined(birth).end(seq)
 }
 
-// neverUsed says that a stream made again begins above last: below that it has lost
-// nothing.
-func (l *losses) neverUsed(birth int64, last uint64) error {
+// notLost says that a stream has lost nothing at sequences which it has no event for:
+// none was ever acknowledged there.
+func (l *losses) notLost(birth int64, cause event.LossCause, unused ranges) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.list = append(l.list, &lossRecord{
-		FoundAt: time.Now().UTC(), Cause: event.LossRecreated, Birth: birth, Examined: ranges{{First: 1, Last: last}},
-	})
-	return l.store()
+	if unused = unused.without(l.examined(birth)); len(unused) == 0 {
+		return nil
+	}
+	before := l.clone()
+	l.full()
+	l.list = append(l.list, &lossRecord{FoundAt: time.Now().UTC(), Cause: cause, Birth: birth, Examined: unused})
+	if err := l.store(); err != nil {
+		l.list = before
+		return err
+	}
+	return nil
 }
 
 // forget has a stream's sequences from first on be reported again when they are

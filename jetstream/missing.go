@@ -122,6 +122,9 @@ func (b *Broker) examineStart(ctx context.Context) error {
 		if s, err = b.openDamagedAgain(ctx, s); err != nil {
 			return err
 		}
+		if err := b.losses.notLost(s.birth(), event.LossHole, s.unacknowledged()); err != nil {
+			return err
+		}
 		return b.continueAbove(ctx, s)
 	}
 	first, err := b.replacedSince(ctx, s)
@@ -181,11 +184,12 @@ type sight struct {
 	verified uint64   // read after, so that what was purged meanwhile is below it
 	info     *natsjs.StreamInfo
 	details  bool   // the info has the deleted sequences
+	alone    bool   // nothing else publishes to it, so that known has all that was acknowledged
 	end      ranges // that the stream counts at its end and can't read
 }
 
 func (b *Broker) seeStream(ctx context.Context, details bool) (s sight, err error) {
-	s.known, s.details = b.position.get(), details
+	s.known, s.details, s.alone = b.position.get(), details, b.server != nil
 	var opts []natsjs.StreamInfoOpt
 	if details {
 		opts = append(opts, natsjs.WithDeletedDetails(true))
@@ -258,24 +262,39 @@ func (s sight) missing() (found []missing) {
 			sequences: ranges{{First: from, Last: known.highest}},
 		})
 	}
-	holes := ranges{}
-	// A position that is unknown beside a stream that was never verified says nothing
-	// of where the stream began.
-	if begins := s.verified > 0 || known.birth != 0; begins && state.FirstSeq > s.verified+1 {
-		holes = append(holes, event.SequenceRange{First: s.verified + 1, Last: min(state.FirstSeq-1, max(state.LastSeq, s.verified))})
-	}
-	for _, seq := range state.Deleted {
-		if seq > s.verified && seq >= state.FirstSeq && seq <= state.LastSeq {
-			holes = append(holes, event.SequenceRange{First: seq, Last: seq})
-		}
-	}
-	if holes = rangesOf(slices.Concat(holes, s.end)...); len(holes) > 0 {
+	if holes := s.holes().without(s.unacknowledged()); len(holes) > 0 {
 		found = append(found, missing{cause: event.LossHole, birth: s.birth(), endedAfter: since, sequences: holes})
 	}
 	if lost := state.Lost; lost != nil && known.birth == 0 {
 		found = append(found, s.unknownEnd(lost)...)
 	}
 	return found
+}
+
+// holes returns the sequences above the verified one at which the stream has nothing
+// that can be read.
+func (s sight) holes() ranges {
+	state, found := s.info.State, ranges{}
+	// A position that is unknown beside a stream that was never verified says nothing
+	// of where the stream began.
+	if begins := s.verified > 0 || s.known.birth != 0; begins && state.FirstSeq > s.verified+1 {
+		found = append(found, event.SequenceRange{First: s.verified + 1, Last: min(state.FirstSeq-1, max(state.LastSeq, s.verified))})
+	}
+	for _, seq := range state.Deleted {
+		if seq > s.verified && seq >= state.FirstSeq && seq <= state.LastSeq {
+			found = append(found, event.SequenceRange{First: seq, Last: seq})
+		}
+	}
+	return rangesOf(slices.Concat(found, s.end)...)
+}
+
+// unacknowledged returns the holes at which nothing was ever acknowledged. An embedded
+// broker counts a sequence for an event before it fails to write it, as on a full disk.
+func (s sight) unacknowledged() ranges {
+	if !s.alone || s.known.birth != s.birth() {
+		return nil
+	}
+	return s.holes().without(ranges{{First: 0, Last: s.known.highest}})
 }
 
 // unknownEnd returns what the broker says it dropped when nothing else is known of
@@ -387,7 +406,8 @@ func (b *Broker) continueAbove(ctx context.Context, s sight) error {
 		return down("go on above what was acknowledged", err)
 	}
 	if s.known.birth != s.birth() {
-		return b.losses.neverUsed(s.birth(), highest)
+		// It begins above highest, and has lost nothing below.
+		return b.losses.notLost(s.birth(), event.LossRecreated, ranges{{First: 1, Last: highest}})
 	}
 	return nil
 }

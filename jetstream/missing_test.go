@@ -4,6 +4,7 @@ package jetstream
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -282,6 +283,37 @@ func TestPurgedHistoryIsNoLoss(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestHoleThatWasNeverAcknowledgedIsNoLoss has the broker count an event that nobody was
+// told is stored, and then not have it, as after a failed write.
+func TestHoleThatWasNeverAcknowledgedIsNoLoss(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t)
+	b := open(t, cfg)
+	publishN(t, b, 3)
+	ack, err := b.js.Publish(t.Context(), subjectPrefix+"demo", []byte("not ours"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.topo.Load().events.DeleteMsg(t.Context(), ack.Sequence); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.look(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	closeBroker(t, b)
+
+	b = open(t, cfg)
+	if got := publish(t, b, envelope("after")).Sequence; got != ack.Sequence+1 {
+		t.Errorf("the stream goes on at %d, want %d", got, ack.Sequence+1)
+	}
+	if err := errors.Join(b.look(t.Context()), b.ReportMissing(t.Context(), []uint64{ack.Sequence})); err != nil {
+		t.Fatal(err)
+	}
+	if got := named(b); got != "" {
+		t.Errorf("named %q", got)
+	}
 }
 
 // TestCutStreamGoesOnAbove gives an embedded broker the files of an earlier time.
