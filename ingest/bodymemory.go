@@ -17,7 +17,7 @@ const (
 	// same holder.
 	slowBody = 500 * time.Millisecond
 	// leavingShare is which part of a pool may be held, beyond its limit, by bodies that
-	// gave way and whose readers have not ended yet.
+	// gave way and whose readers have not ended yet; one body may be, however long it is.
 	leavingShare = 8
 	// leaveWait is how long a body waits for those to end, and maxWaiting how many bodies
 	// do at once.

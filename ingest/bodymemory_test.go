@@ -67,7 +67,8 @@ func TestLongBodiesOfManyTakeBoundedMemory(t *testing.T) {
 			return waiting+full+unknown == senders
 		})
 		f.bodies.unknown.mu.Lock()
-		if used, leaving := f.bodies.unknown.used, f.bodies.unknown.leaving; used > most || leaving > most/leavingShare {
+		const one = 3 << 19 // a body that is moved to twice its memory
+		if used, leaving := f.bodies.unknown.used, f.bodies.unknown.leaving; used > most || leaving > max(one, most/leavingShare) {
 			t.Errorf("%s: of %d bytes %d are used, and %d leave", courier, most, used, leaving)
 		}
 		f.bodies.unknown.mu.Unlock()
