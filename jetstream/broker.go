@@ -206,7 +206,7 @@ func (b *Broker) openTopology(ctx context.Context) error {
 	if b.server == nil {
 		return b.begin(ctx)
 	}
-	if err := b.recall(ctx); err != nil {
+	if err := b.backfill(ctx); err != nil {
 		return err
 	}
 	if err := b.flusher.flush(); err != nil {

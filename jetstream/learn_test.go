@@ -3,10 +3,13 @@ package jetstream
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
+	"os"
 	"strconv"
 	"testing"
 	"time"
 
+	"github.com/minio/highwayhash"
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
@@ -170,37 +173,103 @@ func TestDuplicatesAreKnownAfterARestart(t *testing.T) {
 	duplicates(t, b, 6)
 }
 
-// TestRecallOfLargeEvents reads more bytes than one request brings, and heads
-// alone.
-func TestRecallOfLargeEvents(t *testing.T) {
+// TestBackfill reads several files of the store, and asks the broker for what it can't
+// read there.
+func TestBackfill(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t)
 	cfg.MaxBytes, cfg.HistoryHighBytes, cfg.HistoryLowBytes = 256<<20, 256<<20, 128<<20
 	cfg.MaxMessageBytes = 4 << 20
-	for _, c := range []struct {
-		name    string
-		n, size int
-	}{
-		{"with bodies", 5000, recallBodies - 1000},
-		{"heads alone", 30, 1 << 20},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			cfg := cfg
-			cfg.StoreDir, cfg.StateDir = t.TempDir(), t.TempDir()
-			b := openForgetful(t, cfg)
-			e := envelope("x")
-			e.Body = make([]byte, c.size)
-			for i := range c.n {
-				e.Key = strconv.Itoa(i)
-				publish(t, b, e)
+	b := openForgetful(t, cfg)
+	const n = 40
+	large := envelope("x")
+	for i := range n {
+		large.Key, large.Body = strconv.Itoa(i), make([]byte, i%2<<20)
+		publish(t, b, large)
+	}
+	found := 0
+	if err := readBlocks(b.messageDir(), eventsStream, 5, func(seq uint64, headers []byte, _ time.Time) {
+		found++
+		if got, want := string(headerOf(headers, msgIDHeader)), "demo:"+strconv.FormatUint(seq-1, 10); got != want {
+			t.Errorf("sequence %d has the id %q, want %q", seq, got, want)
+		}
+	}); err != nil || found != n-4 {
+		t.Errorf("the files have %d events from the fifth on, want %d; %v", found, n-4, err)
+	}
+	if numbers, err := blockNumbers(b.messageDir()); err != nil || len(numbers) < 2 {
+		t.Errorf("the files are %v, %v; want several", numbers, err)
+	}
+
+	for name, damage := range map[string]func(t *testing.T, b *Broker){
+		"whole": func(*testing.T, *Broker) {},
+		"a record that can't be read": func(t *testing.T, b *Broker) {
+			path := blockPath(b.messageDir(), 1)
+			content, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
 			}
-			closeBroker(t, b)
-			b = openForgetful(t, cfg)
-			if _, _, ok := b.recent.hole(uint64(c.n)); ok || b.recent.used != c.n {
-				t.Errorf("%d ids are remembered, want %d; holes: %v", b.recent.used, c.n, ok)
+			content[recordHead+3] ^= 1 // its subject, which the broker has in memory
+			if err := os.WriteFile(path, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				content[recordHead+3] ^= 1
+				if err := os.WriteFile(path, content, 0o600); err != nil {
+					t.Error(err)
+				}
+			})
+		},
+		"a file that can't be read": func(t *testing.T, b *Broker) {
+			path := blockPath(b.messageDir(), 999)
+			if err := os.Mkdir(path, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = os.Remove(path) })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			damage(t, b)
+			if err := b.backfill(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, ok := b.recent.hole(n); ok || b.recent.used < n-1 { // the broker may not read a damaged one either
+				t.Errorf("%d ids are remembered, want %d; holes: %v", b.recent.used, n, ok)
 			}
 		})
 	}
+}
+
+// FuzzReadBlock has records whose checksum is right and whatever else is not.
+func FuzzReadBlock(f *testing.F) {
+	f.Add(make([]byte, recordHead+recordSum))
+	f.Add(append([]byte{0, 0, 0, 0x80, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 's', 2, 0, 0, 0, 'h', 'h', 'b'}, make([]byte, recordSum)...))
+	f.Add(append([]byte{0, 0, 0, 0x80, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 's', 2, 0, 0, 0xff, 'h', 'h', 'b'}, make([]byte, recordSum)...))
+	f.Fuzz(func(t *testing.T, record []byte) {
+		sum, err := highwayhash.NewDigest64(make([]byte, 32))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(record); n >= recordHead+recordSum {
+			record = bytes.Clone(record)
+			le := binary.LittleEndian
+			le.PutUint32(record, uint32(n)|le.Uint32(record)&recordHeaders)
+			data := record[recordHead : n-recordSum]
+			subject := min(int(le.Uint16(record[20:])), len(data))
+			content := subject
+			if le.Uint32(record)&recordHeaders != 0 {
+				content = min(content+4, len(data))
+			}
+			_, _ = sum.Write(record[4:20])
+			_, _ = sum.Write(data[:subject])
+			_, _ = sum.Write(data[content:])
+			le.PutUint64(record[n-recordSum:], sum.Sum64())
+		}
+		readBlock(record, sum, func(seq uint64, headers []byte, _ time.Time) {
+			if seq == 0 || seq > recordSequence || len(headers) > len(record) {
+				t.Errorf("sequence %d with %d bytes of headers", seq, len(headers))
+			}
+		})
+	})
 }
 
 // TestSecondCopyWaitsForTheFlush holds the flush of an event: its copy, which is

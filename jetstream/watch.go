@@ -174,7 +174,7 @@ func (b *Broker) restart(ctx context.Context) error {
 	if err := b.alignPositions(ctx); err != nil {
 		return err
 	}
-	if err := b.recall(ctx); err != nil {
+	if err := b.backfill(ctx); err != nil {
 		return err
 	}
 	if err := b.flusher.flush(); err != nil {
