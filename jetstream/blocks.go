@@ -131,7 +131,7 @@ func blockBegins(path string) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	head := make([]byte, recordHead)
 	if n, err := io.ReadFull(file, head); n < len(head) {
 		if err == io.EOF || err == io.ErrUnexpectedEOF {
@@ -148,7 +148,7 @@ func readInto(memory []byte, path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	info, err := file.Stat()
 	if err != nil {
 		return nil, err

@@ -46,7 +46,7 @@ func (b *Broker) openState() error {
 	}
 	b.onStop("what is known of the queue", func(context.Context) error { return b.position.close() })
 	if damaged {
-		b.log.Warn("the file of what is known of the queue is damaged and begins anew: an end of the queue that is lost can't be noticed by this start", "dir", dir)
+		b.log.Warn("the file of what is known of the queue is damaged and begins again: an end of the queue that is lost can't be noticed by this start", "dir", dir)
 	}
 	var aside string
 	if b.losses, aside, err = openLosses(dir); err != nil {
