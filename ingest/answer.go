@@ -8,6 +8,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/fincart/courier-gateway/ingest/connlimit"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/jsontext"
 )
@@ -132,9 +133,13 @@ func (c *call) answer(status int, contentType string, body []byte) {
 	r.SetBody(body)
 }
 
-// turnAway answers a connection that isn't let in. One that expects TLS is only
+// refuseConn answers a connection that is over a limit. One that expects TLS is only
 // counted, because it would not understand.
-func (s *Server) turnAway(c net.Conn, tls bool, why problem) {
+func (s *Server) refuseConn(c net.Conn, tls bool, reason connlimit.Reason) {
+	why := tooManyConns
+	if reason == connlimit.OneAddress {
+		why = tooManyFromOne
+	}
 	s.metrics.turned.WithLabelValues(string(why.code)).Inc()
 	s.records.sum(sumKey{outcome: event.IntakeRefused, code: why.code}).add(s.deps.Now(), 0)
 	s.refusals.warn("connection refused", "code", why.code, "detail", why.title, "remote", c.RemoteAddr().String())

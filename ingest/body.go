@@ -8,6 +8,10 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/fincart/courier-gateway/ingest/address"
+	"github.com/fincart/courier-gateway/ingest/connlimit"
+	"github.com/fincart/courier-gateway/ingest/framing"
 )
 
 // Bodies are read here and not by fasthttp, which allocates a whole body as soon as its
@@ -71,7 +75,7 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	defer s.end(c)
 	c.table, c.sender, c.posted, c.bodyBytes = table, by, intake && ctx.IsPost(), declared
 	s.refuse(c, tooLong)
-	linger(ctx.Conn()) // it may be sending already
+	connlimit.Linger(ctx.Conn()) // it may be sending already
 	return tooLong.status
 }
 
@@ -158,7 +162,7 @@ func (s *Server) read(c *call, limit int) error {
 		case err == io.EOF:
 			return io.ErrUnexpectedEOF
 		case err != nil:
-			if fault := faultOf(c.ctx.Conn()); fault != nil {
+			if fault := framing.FaultOf(c.ctx.Conn()); fault != nil {
 				return fault
 			}
 			return pace.why(c, err)
@@ -203,11 +207,11 @@ func (s *Server) openLong(c *call, most int) bool {
 	}
 	n, now := int64(cap(buffer.b)), time.Now()
 	var reader interruptible
-	if in := counted(c.ctx.Conn()); in != nil {
+	if in := connlimit.Of(c.ctx.Conn()); in != nil {
 		reader = in
 	}
 	if s.knows(c) && s.bodies.known.open(&c.loan, bodyHolder{courier: c.sender.name}, reader, n, now) ||
-		s.bodies.unknown.open(&c.loan, bodyHolder{address: addressGroup(s.from(c))}, reader, n, now) {
+		s.bodies.unknown.open(&c.loan, bodyHolder{address: address.Group(s.from(c))}, reader, n, now) {
 		c.long = buffer
 		return true
 	}
@@ -233,7 +237,7 @@ func (s *Server) closeLong(c *call, spare bool) {
 func (c *call) leaveBody() {
 	if declared := c.declaredBytes(); c.ctx.Request.IsBodyStream() && !c.whole && (declared < 0 || declared > prefetchedBytes) {
 		c.ctx.SetConnectionClose()
-		linger(c.ctx.Conn())
+		connlimit.Linger(c.ctx.Conn())
 	}
 }
 
@@ -241,15 +245,15 @@ func (c *call) leaveBody() {
 // have to come as that rate makes, whatever came before. The zero value holds nobody
 // to anything.
 type bodyPace struct {
-	conn  *conn // nil for one that can't be held to it
-	need  int   // bytes in a window
+	conn  *connlimit.Conn // nil for one that can't be held to it
+	need  int             // bytes in a window
 	ends  time.Time
 	got   int       // bytes, in this window
 	armed time.Time // the deadline that is set
 }
 
 func (p *bodyPace) begin(c *call, least int) {
-	if p.conn = counted(c.ctx.Conn()); p.conn != nil && least > 0 {
+	if p.conn = connlimit.Of(c.ctx.Conn()); p.conn != nil && least > 0 {
 		p.need = least * int(paceWindow/time.Second)
 		p.ends = time.Now().Add(paceWindow)
 	}
@@ -267,7 +271,7 @@ func (p *bodyPace) before(c *call) error {
 	if soon := now.Add(paceGrace); due.Before(soon) {
 		due = soon
 	}
-	if by := p.conn.readBy.Load(); by != 0 && by < due.UnixNano() {
+	if by := p.conn.ReadBy(); by != 0 && by < due.UnixNano() {
 		due = time.Unix(0, by)
 	}
 	if !due.Equal(p.armed) {
@@ -316,7 +320,7 @@ func (p *bodyPace) why(c *call, err error) error {
 
 // late reports whether the time for the whole request is over.
 func (p *bodyPace) late(now time.Time) bool {
-	by := p.conn.readBy.Load()
+	by := p.conn.ReadBy()
 	return by != 0 && now.UnixNano() >= by
 }
 
@@ -326,7 +330,7 @@ func (p *bodyPace) end() {
 		return
 	}
 	by := time.Time{}
-	if nanos := p.conn.readBy.Load(); nanos != 0 {
+	if nanos := p.conn.ReadBy(); nanos != 0 {
 		by = time.Unix(0, nanos)
 	}
 	_ = p.conn.Conn.SetReadDeadline(by)

@@ -96,7 +96,7 @@ type bodyLoan struct {
 }
 
 // interruptible is a connection on which a blocked or later Read can be made to fail.
-type interruptible interface{ interrupt() }
+type interruptible interface{ Interrupt() }
 
 // open lends n bytes to a body that is about to be read; false when there are none.
 func (p *bodyPool) open(l *bodyLoan, by bodyHolder, reader interruptible, n int64, now time.Time) bool {
@@ -218,7 +218,7 @@ func (p *bodyPool) evict(v *bodyLoan) {
 	v.holding.bytes -= v.bytes
 	v.holding.remove(v)
 	v.gaveWay.Store(true)
-	v.reader.interrupt()
+	v.reader.Interrupt()
 }
 
 // awaitLeaving waits for its turn to look again, which comes when one of the bodies that

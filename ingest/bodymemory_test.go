@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fincart/courier-gateway/ingest/address"
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
@@ -317,7 +318,7 @@ func TestBodiesThatKeepTheRate(t *testing.T) {
 // interrupted is a reader that counts how often it is interrupted.
 type interrupted struct{ n int }
 
-func (i *interrupted) interrupt() { i.n++ }
+func (i *interrupted) Interrupt() { i.n++ }
 
 // TestLargestHolderGivesWay goes through the rules of a pool.
 func TestLargestHolderGivesWay(t *testing.T) {
@@ -378,7 +379,7 @@ func TestLargestHolderGivesWay(t *testing.T) {
 // ending is a reader that ends when it is interrupted.
 type ending struct{ ended chan struct{} }
 
-func (e *ending) interrupt() { close(e.ended) }
+func (e *ending) Interrupt() { close(e.ended) }
 
 // TestPoolUnderLoad has many bodies come, grow, give way and end at the same time: no
 // more is lent than there is, and nothing is left of them.
@@ -467,7 +468,7 @@ func TestUnknownCouriersBodies(t *testing.T) {
 func TestKnownAddresses(t *testing.T) {
 	t.Parallel()
 	var b addressBook
-	at := func(text string) netip.Prefix { return origin(&net.TCPAddr{IP: net.ParseIP(text)}) }
+	at := func(text string) netip.Prefix { return address.Group(address.Of(&net.TCPAddr{IP: net.ParseIP(text)})) }
 	b.add(at("2001:db8::1"), noon)
 	if !b.has(at("2001:db8::2"), noon) || b.has(at("2001:db8:0:1::1"), noon) || b.has(at("192.0.2.1"), noon) {
 		t.Error("not just the /64 is known")

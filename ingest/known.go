@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/fincart/courier-gateway/ingest/address"
 )
 
 const (
@@ -30,10 +32,10 @@ type addressBook struct {
 }
 
 // add makes an address known.
-func (b *addressBook) add(address netip.Prefix, now time.Time) {
+func (b *addressBook) add(from netip.Prefix, now time.Time) {
 	nanos := now.UnixNano()
 	b.mu.RLock()
-	at := b.seen[address]
+	at := b.seen[from]
 	b.mu.RUnlock()
 	if at != nil {
 		if nanos-at.Load() > int64(knownRefresh) {
@@ -51,13 +53,13 @@ func (b *addressBook) add(address netip.Prefix, now time.Time) {
 	}
 	at = new(atomic.Int64)
 	at.Store(nanos)
-	b.seen[address] = at
+	b.seen[from] = at
 }
 
 // has reports whether an address is known.
-func (b *addressBook) has(address netip.Prefix, now time.Time) bool {
+func (b *addressBook) has(from netip.Prefix, now time.Time) bool {
 	b.mu.RLock()
-	at := b.seen[address]
+	at := b.seen[from]
 	b.mu.RUnlock()
 	return at != nil && now.UnixNano()-at.Load() < int64(knownFor)
 }
@@ -80,5 +82,5 @@ func (b *addressBook) giveUpOne() {
 // knows reports whether a request comes from an address from which its courier's
 // requests were verified of late.
 func (s *Server) knows(c *call) bool {
-	return c.sender != nil && c.sender.limits.known.has(addressGroup(s.from(c)), c.started)
+	return c.sender != nil && c.sender.limits.known.has(address.Group(s.from(c)), c.started)
 }

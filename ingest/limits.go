@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/fincart/courier-gateway/ingest/address"
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
@@ -38,7 +39,7 @@ func newLimits(c *Courier, listener int, before *limits) (limits, error) {
 		l.maxBytes = listener
 	}
 	l.tooLarge = largerThan(l.maxBytes)
-	networks, err := bareNetworks(c.Networks)
+	networks, err := address.Networks(c.Networks)
 	errs := []error{err}
 	l.networks = networks
 	per := c.RatePerSecond
@@ -80,7 +81,7 @@ func (s *Server) admit(c *call) refusal {
 		return refusal{}
 	}
 	l := &c.sender.limits
-	if len(l.networks) > 0 && !within(l.networks, s.from(c)) {
+	if len(l.networks) > 0 && !address.In(l.networks, s.from(c)) {
 		return refusal{problem: forbidden, detail: "this courier does not post from this address"}
 	}
 	if l.pace == nil {
@@ -92,8 +93,8 @@ func (s *Server) admit(c *call) refusal {
 	if c.declaredBytes() > shortBytes || c.sender.scheme.Costly() {
 		// What costs more than a short look is not even read: neither a long body nor
 		// the signature of one that brings nothing else.
-		if address := addressGroup(s.from(c)); !l.known.has(address, c.started) && l.unverified.wait(address, c.started) > 0 {
-			return l.tooManyUnverified(c, address)
+		if from := address.Group(s.from(c)); !l.known.has(from, c.started) && l.unverified.wait(from, c.started) > 0 {
+			return l.tooManyUnverified(c, from)
 		}
 	}
 	return refusal{}
@@ -121,9 +122,9 @@ func (s *Server) chargeUnverified(c *call, no refusal) refusal {
 	if c.sender == nil || c.sender.limits.unverified == nil {
 		return no
 	}
-	l, address := &c.sender.limits, addressGroup(s.from(c))
-	if !l.unverified.take(address, c.started) {
-		return l.tooManyUnverified(c, address)
+	l, from := &c.sender.limits, address.Group(s.from(c))
+	if !l.unverified.take(from, c.started) {
+		return l.tooManyUnverified(c, from)
 	}
 	return no
 }
@@ -140,10 +141,10 @@ func (l *limits) tooOften(c *call) refusal {
 	return refusal{problem: tooOften, detail: "this courier sends more requests per second than it may", retryAfter: l.wait(c.started)}
 }
 
-func (l *limits) tooManyUnverified(c *call, address netip.Prefix) refusal {
+func (l *limits) tooManyUnverified(c *call, from netip.Prefix) refusal {
 	return refusal{
 		problem: tooOften, detail: "more requests per second come from this address than may without a valid signature of this courier",
-		retryAfter: fullSeconds(l.unverified.wait(address, c.started).Seconds()),
+		retryAfter: fullSeconds(l.unverified.wait(from, c.started).Seconds()),
 	}
 }
 

@@ -41,7 +41,7 @@ func TestRefusedWhileStillSending(t *testing.T) {
 	if err := c.Conn.(*net.TCPConn).SetWriteBuffer(8 << 10); err != nil { // so that writing waits for reading
 		t.Fatal(err)
 	}
-	c.send(t, f.raw(f.demo, "/v1/events/courier", strings.Repeat("x", lingerBytes*3/4)))
+	c.send(t, f.raw(f.demo, "/v1/events/courier", strings.Repeat("x", 1<<20*3/4)))
 	expectProblem(t, c.answer(t), 413, event.PayloadTooLarge, "")
 	c.expectClosed(t)
 }
@@ -218,8 +218,8 @@ func (f *fixture) letIn(t *testing.T, ip string) *wireConn {
 	return c
 }
 
-// turnedAway opens a connection and fails unless it is refused.
-func (f *fixture) turnedAway(t *testing.T, ip string, status int, code event.Code) {
+// refused opens a connection and fails unless it is refused.
+func (f *fixture) refused(t *testing.T, ip string, status int, code event.Code) {
 	t.Helper()
 	c := f.dialFrom(t, ip)
 	expectProblem(t, c.answer(t), status, code, "come again")
@@ -232,8 +232,8 @@ func TestConnectionLimit(t *testing.T) {
 	one := f.letIn(t, "127.0.0.1")
 	f.letIn(t, "127.0.0.1")
 	f.letIn(t, "127.0.0.2")
-	f.turnedAway(t, "127.0.0.1", 503, event.IntakeUnavailable)
-	f.turnedAway(t, "127.0.0.2", 503, event.IntakeUnavailable)
+	f.refused(t, "127.0.0.1", 503, event.IntakeUnavailable)
+	f.refused(t, "127.0.0.2", 503, event.IntakeUnavailable)
 	if got, _ := f.metric(t, "connections"); got != 3 {
 		t.Errorf("%v connections counted, want 3", got)
 	}
@@ -241,7 +241,7 @@ func TestConnectionLimit(t *testing.T) {
 		t.Errorf("%v refused connections counted, want 2", got)
 	}
 	one.Close()
-	waitFor(t, "the connection to be given back", func() bool { return f.gate.count() == 2 })
+	waitFor(t, "the connection to be given back", func() bool { return f.conns.Count() == 2 })
 	f.letIn(t, "127.0.0.1")
 }
 
@@ -250,28 +250,12 @@ func TestConnectionLimitPerAddress(t *testing.T) {
 	f := start(t, func(c *Config) { c.MaxConnsPerIP = 2 })
 	one := f.letIn(t, "127.0.0.1")
 	f.letIn(t, "127.0.0.1")
-	f.turnedAway(t, "127.0.0.1", 429, event.RateLimited)
+	f.refused(t, "127.0.0.1", 429, event.RateLimited)
 	f.letIn(t, "127.0.0.2")
 	one.Close()
-	waitFor(t, "the connection to be given back", func() bool { return f.gate.count() == 2 })
+	waitFor(t, "the connection to be given back", func() bool { return f.conns.Count() == 2 })
 	f.letIn(t, "127.0.0.1")
-	f.turnedAway(t, "127.0.0.1", 429, event.RateLimited)
-}
-
-func TestOrigin(t *testing.T) {
-	t.Parallel()
-	at := func(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 4711} }
-	for _, tc := range []struct {
-		a, b string
-		same bool
-	}{
-		{"192.0.2.1", "192.0.2.1", true}, {"192.0.2.1", "::ffff:192.0.2.1", true}, {"192.0.2.1", "192.0.2.2", false},
-		{"2001:db8::1", "2001:db8::ffff:1", true}, {"2001:db8:0:1::1", "2001:db8:0:2::1", false},
-	} {
-		if same := origin(at(tc.a)) == origin(at(tc.b)); same != tc.same {
-			t.Errorf("%s and %s count as one: %v", tc.a, tc.b, same)
-		}
-	}
+	f.refused(t, "127.0.0.1", 429, event.RateLimited)
 }
 
 // scarceListener lacks file descriptors a few times.

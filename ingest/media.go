@@ -1,6 +1,10 @@
 package ingest
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/fincart/courier-gateway/ingest/framing"
+)
 
 func (c *call) mediaFault() refusal {
 	h := &c.ctx.Request.Header
@@ -14,7 +18,7 @@ func mediaFault(contentType []byte, encodings [][]byte) refusal {
 		return refusal{problem: notJSON, detail: "the content-type must be application/json in UTF-8"}
 	}
 	for _, e := range encodings {
-		if len(e) > 0 && !equalFold(e, "identity") {
+		if len(e) > 0 && !framing.EqualFold(e, "identity") {
 			return refusal{problem: notJSON, detail: "the body must not be encoded; send it without content-encoding"}
 		}
 	}
@@ -27,30 +31,14 @@ func jsonType(contentType []byte) bool {
 	media, rest, more := bytes.Cut(contentType, []byte(";"))
 	media = bytes.TrimSpace(media)
 	plus := bytes.LastIndexByte(media, '+')
-	if !equalFold(media, "application/json") && (plus < 0 || !equalFold(media[plus:], "+json") || bytes.IndexByte(media, '/') < 1) {
+	if !framing.EqualFold(media, "application/json") && (plus < 0 || !framing.EqualFold(media[plus:], "+json") || bytes.IndexByte(media, '/') < 1) {
 		return false
 	}
 	for more {
 		var parameter []byte
 		parameter, rest, more = bytes.Cut(rest, []byte(";"))
 		name, value, _ := bytes.Cut(bytes.TrimSpace(parameter), []byte("="))
-		if equalFold(name, "charset") && !equalFold(bytes.Trim(value, `"`), "utf-8") {
-			return false
-		}
-	}
-	return true
-}
-
-// equalFold compares with a lower-case word, ignoring the case of ASCII letters.
-func equalFold(b []byte, word string) bool {
-	if len(b) != len(word) {
-		return false
-	}
-	for i, ch := range b {
-		if ch >= 'A' && ch <= 'Z' {
-			ch |= 0x20
-		}
-		if ch != word[i] {
+		if framing.EqualFold(name, "charset") && !framing.EqualFold(bytes.Trim(value, `"`), "utf-8") {
 			return false
 		}
 	}

@@ -15,7 +15,10 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/fincart/courier-gateway/ingest/address"
+	"github.com/fincart/courier-gateway/ingest/connlimit"
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/framing"
 	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
@@ -265,7 +268,7 @@ func (s *Server) verify(c *call) refusal {
 	keyID, err := c.sender.scheme.Verify(c, c.started)
 	if err == nil {
 		c.env.KeyID, c.verified = keyID, true
-		c.sender.limits.known.add(addressGroup(s.from(c)), c.started)
+		c.sender.limits.known.add(address.Group(s.from(c)), c.started)
 		return refusal{}
 	}
 	c.env.KeyID = keyIDObserved // if it goes on at all
@@ -321,7 +324,7 @@ func (s *Server) wrap(e *event.Envelope, by *sender, told *event.Event, room []b
 func (s *Server) handleBroken(ctx *fasthttp.RequestCtx, err error) {
 	c := s.begin(ctx)
 	defer s.end(c)
-	linger(ctx.Conn())
+	connlimit.Linger(ctx.Conn())
 	no := s.broken(err)
 	s.refuse(c, no)
 	s.records.sum(sumKey{outcome: event.IntakeRefused, code: no.code}).add(c.started, 0)
@@ -329,10 +332,10 @@ func (s *Server) handleBroken(ctx *fasthttp.RequestCtx, err error) {
 
 func (s *Server) broken(err error) refusal {
 	_, smallBuffer := errors.AsType[*fasthttp.ErrSmallBuffer](err)
-	fault, misframed := errors.AsType[*framingFault](err)
+	fault, misframed := errors.AsType[*framing.Fault](err)
 	switch {
 	case misframed:
-		return refusal{problem: badRequest, detail: fault.detail}
+		return refusal{problem: badRequest, detail: fault.Error()}
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
 		return refusal{problem: tooLarge, detail: s.tooLarge}
 	case smallBuffer:

@@ -268,7 +268,7 @@ func TestWhatIsRecorded(t *testing.T) {
 			change(r)
 		}
 		send(t, r)
-		waitFor(t, "the connection to end", func() bool { return f.gate.count() == 0 })
+		waitFor(t, "the connection to end", func() bool { return f.conns.Count() == 0 })
 	}
 	post("/v1/events/courier", nil)
 	post("/v1/events/courier", nil)
@@ -286,9 +286,9 @@ func TestWhatIsRecorded(t *testing.T) {
 	c.send(t, "nonsense\r\n\r\n")
 	c.answer(t)
 	c.expectClosed(t)
-	waitFor(t, "the connection to end", func() bool { return f.gate.count() == 0 })
+	waitFor(t, "the connection to end", func() bool { return f.conns.Count() == 0 })
 	f.letIn(t, "127.0.0.1")
-	f.turnedAway(t, "127.0.0.1", 429, event.RateLimited)
+	f.refused(t, "127.0.0.1", 429, event.RateLimited)
 	book := f.recorded(t)
 	want := map[string]int64{
 		"demo accepted": 1, "demo duplicate": 1, "demo refused INVALID_SIGNATURE malformed": 1, "demo refused UNSUPPORTED_MEDIA_TYPE": 1,

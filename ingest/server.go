@@ -28,7 +28,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 
+	"github.com/fincart/courier-gateway/ingest/address"
+	"github.com/fincart/courier-gateway/ingest/connlimit"
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/framing"
 )
 
 const (
@@ -148,7 +151,7 @@ type Server struct {
 	digests    sync.Pool // see pretend
 	retryAfter string
 	tooLarge   string // said of a body beyond the listener's limit
-	gate       *gate
+	conns      *connlimit.Listener
 	draining   atomic.Bool
 	// hard is done when the appliance stops at once. It stands here because
 	// fasthttp hands no context of ours to a handler.
@@ -172,7 +175,7 @@ func New(c Config, d Deps) (*Server, error) {
 	s.hard, s.hardStop = context.WithCancelCause(context.Background())
 	s.calls.New = func() any { return new(call) }
 	s.digests.New = func() any { return hmac.New(sha256.New, []byte("nobody's")) }
-	s.gate = newGate(c.MaxConns, c.MaxConnsPerIP, s.turnAway)
+	s.conns = connlimit.New(c.MaxConns, c.MaxConnsPerIP, s.refuseConn)
 	if c.TLSCertFile != "" {
 		certs, err := newCertificates(c.TLSCertFile, c.TLSKeyFile, d.Now, s.failures)
 		if err != nil {
@@ -181,10 +184,10 @@ func New(c Config, d Deps) (*Server, error) {
 		s.tls = &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, GetCertificate: certs.get}
 	}
 	var err error
-	if s.trusted, err = bareNetworks(c.TrustedProxies); err != nil {
+	if s.trusted, err = address.Networks(c.TrustedProxies); err != nil {
 		return nil, fmt.Errorf("ingest config: TrustedProxies %w", err)
 	}
-	if s.metrics, err = newMetrics(d.Registerer, s.gate.count); err != nil {
+	if s.metrics, err = newMetrics(d.Registerer, s.conns.Count); err != nil {
 		return nil, err
 	}
 	s.records = newRecords(c.Records, d.Recorder, s.failures, s.metrics.dropped)
@@ -195,7 +198,7 @@ func New(c Config, d Deps) (*Server, error) {
 		Handler:                      s.handle,
 		ErrorHandler:                 s.handleBroken,
 		Logger:                       s.refusals,
-		Concurrency:                  2 * c.MaxConns, // the gate counts; a worker outlives its connection a little
+		Concurrency:                  2 * c.MaxConns, // s.conns counts; a worker outlives its connection a little
 		ReadBufferSize:               c.MaxHeaderBytes,
 		MaxRequestBodySize:           c.MaxBodyBytes,
 		StreamRequestBody:            true, // see readBody
@@ -226,15 +229,15 @@ func (s *Server) Listen() (net.Listener, error) {
 // return nil. It closes ln.
 func (s *Server) Serve(ln net.Listener) error {
 	defer func() { _ = ln.Close() }()
-	if !s.gate.guard(ln, s.tls != nil) {
+	if !s.conns.Guard(ln, s.tls != nil) {
 		return nil
 	}
 	s.records.begin(s.hard)
-	var conns net.Listener = s.gate
+	var conns net.Listener = s.conns
 	if s.tls != nil {
-		conns = tls.NewListener(s.gate, s.tls)
+		conns = tls.NewListener(s.conns, s.tls)
 	}
-	if err := s.http.Serve(framedListener{conns}); err != nil {
+	if err := s.http.Serve(framing.Listener{Listener: conns}); err != nil {
 		return fmt.Errorf("serve couriers: %w", err)
 	}
 	return nil
@@ -247,8 +250,8 @@ func (s *Server) Serve(ln net.Listener) error {
 // connection is closed.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
-	_ = s.gate.Close() // a second Shutdown finds it closed
-	s.gate.wait(ctx, drainGrace)
+	_ = s.conns.Close() // a second Shutdown finds it closed
+	s.conns.Wait(ctx, drainGrace)
 	err := s.http.ShutdownWithContext(ctx)
 	if err == nil || errors.Is(err, net.ErrClosed) {
 		if err = s.records.stop(ctx); err != nil {
@@ -257,7 +260,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return err
 	}
 	s.hardStop(context.Cause(ctx))
-	s.gate.wait(context.WithoutCancel(ctx), lastAnswers)
-	err = fmt.Errorf("requests of couriers were cut off, %d connections closed with them: %w", s.gate.closeAll(), err)
+	s.conns.Wait(context.WithoutCancel(ctx), lastAnswers)
+	err = fmt.Errorf("requests of couriers were cut off, %d connections closed with them: %w", s.conns.CloseAll(), err)
 	return errors.Join(err, s.records.stop(ctx))
 }

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/fincart/courier-gateway/ingest/address"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/payload"
 )
@@ -92,7 +93,7 @@ func newShares(c RecordsConfig) *shares {
 
 // admit reports whether a request may have a record of its own, and its class.
 func (s *shares) admit(c *call, from netip.Addr, known bool, no *refusal) (recordClass, bool) {
-	key := shareKey{address: addressGroup(from), code: no.code, reason: no.reason, body: uint8(maphash.Bytes(bodySeed, c.body) % bodyKinds)}
+	key := shareKey{address: address.Group(from), code: no.code, reason: no.reason, body: uint8(maphash.Bytes(bodySeed, c.body) % bodyKinds)}
 	class := otherSender
 	switch {
 	case c.verified:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/fincart/courier-gateway/ingest/address"
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
@@ -142,8 +143,8 @@ func TestSharesAreBounded(t *testing.T) {
 	t.Parallel()
 	s := &newShares(RecordsConfig{PerSecond: 1e9, Burst: 1 << 40}).classes[otherSender]
 	for i := range 10 * maxShareKeys {
-		address := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
-		if !s.take(shareKey{address: addressGroup(address), code: event.InvalidSignature}, noon) {
+		from := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
+		if !s.take(shareKey{address: address.Group(from), code: event.InvalidSignature}, noon) {
 			t.Fatal("there is no place")
 		}
 	}

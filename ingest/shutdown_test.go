@@ -154,7 +154,7 @@ func TestShutdownCutsOffWhoNeverEnds(t *testing.T) {
 	f := start(t, nil)
 	c := f.dial(t)
 	c.send(t, "POST /v1/events/courier HTTP/1.1\r\n") // and nothing more
-	waitFor(t, "the connection", func() bool { return f.gate.count() == 1 })
+	waitFor(t, "the connection", func() bool { return f.conns.Count() == 1 })
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	if err := f.Shutdown(ctx); err == nil || !strings.Contains(err.Error(), "1 connections") {

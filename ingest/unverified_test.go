@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fincart/courier-gateway/ingest/address"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
@@ -187,7 +188,7 @@ func TestUnverifiedRequestsAreInNobodysWay(t *testing.T) {
 func TestUnverifiedRates(t *testing.T) {
 	t.Parallel()
 	address := func(i int) netip.Prefix {
-		return addressGroup(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))
+		return address.Group(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))
 	}
 	u := newUnverifiedRates(2, 3)
 	for i := range 3 {
@@ -223,7 +224,7 @@ func BenchmarkUnverifiedRates(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		i += 7919
-		u.take(addressGroup(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})), noon)
+		u.take(address.Group(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})), noon)
 	}
 }
 

@@ -1,4 +1,8 @@
-package ingest
+// Package address reads and groups the addresses that requests come from. In come the
+// peer of a connection and the X-Forwarded-For of a request, out comes one address, in
+// one form, and the group of addresses that counts as one sender. It is a leaf: the
+// intake and its rooms call it.
+package address
 
 import (
 	"bytes"
@@ -8,34 +12,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unsafe"
 )
 
-// from returns who has sent a request: the peer of its connection or, when that
-// is a trusted proxy, the last one in X-Forwarded-For that is none. What a sender
-// writes into that header itself stands in front of what the proxies add, so it
-// can't pass for another. Without such an address, or when one of those behind it
-// can't be read, it is the peer.
-func (s *Server) from(c *call) netip.Addr {
-	if !c.address.IsValid() {
-		c.address = s.findAddress(c)
-	}
-	return c.address
-}
-
-func (s *Server) findAddress(c *call) netip.Addr {
-	peer := addressOf(c.ctx.RemoteAddr())
-	if !within(s.trusted, peer) {
-		return peer
-	}
-	if sender, ok := forwarded(c.ctx.Request.Header.PeekAll("X-Forwarded-For"), s.trusted); ok {
-		return sender
-	}
-	return peer
-}
-
-// forwarded returns the right-most address that is not trusted. Several lines of
+// Forwarded returns the right-most address that is not trusted; false when there is none,
+// or one behind it can't be read. Several lines of
 // a header are one list (RFC 9110, section 5.3), whose empty items don't count.
-func forwarded(lines [][]byte, trusted []netip.Prefix) (sender netip.Addr, ok bool) {
+func Forwarded(lines [][]byte, trusted []netip.Prefix) (sender netip.Addr, ok bool) {
 	for _, line := range slices.Backward(lines) {
 		for len(line) > 0 {
 			comma := bytes.LastIndexByte(line, ',')
@@ -44,10 +27,10 @@ func forwarded(lines [][]byte, trusted []netip.Prefix) (sender netip.Addr, ok bo
 			if len(item) == 0 {
 				continue
 			}
-			if sender, ok = parseAddress(alias(item)); !ok {
+			if sender, ok = parse(unsafe.String(unsafe.SliceData(item), len(item))); !ok {
 				return netip.Addr{}, false
 			}
-			if !within(trusted, sender) {
+			if !In(trusted, sender) {
 				return sender, true
 			}
 		}
@@ -55,9 +38,9 @@ func forwarded(lines [][]byte, trusted []netip.Prefix) (sender netip.Addr, ok bo
 	return netip.Addr{}, false
 }
 
-// parseAddress reads an IP address as proxies write it: alone, in brackets, with
+// parse reads an IP address as proxies write it: alone, in brackets, with
 // a port, or both. A zone means nothing to others than its host, so there is none.
-func parseAddress(text string) (netip.Addr, bool) {
+func parse(text string) (netip.Addr, bool) {
 	port := ""
 	bracketed := strings.HasPrefix(text, "[")
 	colon := strings.IndexByte(text, ':')
@@ -83,8 +66,8 @@ func isPort(text string) bool {
 	return text[0] == ':' && err == nil
 }
 
-// addressOf returns the address of a peer, the zero one when it has none.
-func addressOf(a net.Addr) netip.Addr {
+// Of returns the address of a peer, the zero one when it has none.
+func Of(a net.Addr) netip.Addr {
 	if tcp, ok := a.(*net.TCPAddr); ok {
 		return bare(tcp.AddrPort().Addr())
 	}
@@ -94,9 +77,9 @@ func addressOf(a net.Addr) netip.Addr {
 // bare returns the one form of an address that networks are compared with.
 func bare(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 
-// addressGroup returns what counts as one address: a sender has a single IPv4 address,
+// Group returns what counts as one address: a sender has a single IPv4 address,
 // but a whole /64 of IPv6.
-func addressGroup(a netip.Addr) netip.Prefix {
+func Group(a netip.Addr) netip.Prefix {
 	bits := 64
 	if a.Is4() {
 		bits = 32
@@ -105,7 +88,8 @@ func addressGroup(a netip.Addr) netip.Prefix {
 	return p
 }
 
-func within(networks []netip.Prefix, a netip.Addr) bool {
+// In reports whether a is in one of the networks, which are those of [Networks].
+func In(networks []netip.Prefix, a netip.Addr) bool {
 	for i := range networks {
 		if networks[i].Contains(a) {
 			return true
@@ -114,8 +98,9 @@ func within(networks []netip.Prefix, a netip.Addr) bool {
 	return false
 }
 
-// bareNetworks returns networks in the form of [bare] addresses.
-func bareNetworks(networks []netip.Prefix) ([]netip.Prefix, error) {
+// Networks returns networks in the form in which this package returns addresses; an
+// invalid one is an error.
+func Networks(networks []netip.Prefix) ([]netip.Prefix, error) {
 	out := make([]netip.Prefix, 0, len(networks))
 	for _, p := range networks {
 		if !p.IsValid() {

@@ -1,23 +1,18 @@
-package ingest
-
-import (
-	"bytes"
-	"crypto/tls"
-	"net"
-)
-
-// What this file refuses is what fasthttp reads in one way and another program on the
+// Package framing refuses what fasthttp reads in one way and another program on the
 // request's way may read in another, so that the two disagree where a request ends or
-// what it says (RFC 9112, sections 2.2, 5 to 7). Every byte of a connection passes
-// through a framing before fasthttp sees it:
+// what it says (RFC 9112, sections 2.2, 5 to 7). Every byte of a connection passes through
+// it before fasthttp sees it:
 //
 //	request line ─▶ headers ─┬─▶ body of a length ──────────────────────┬─▶ next request
 //	                         └─▶ chunk size ─▶ chunk ─▶ … ─▶ 0 ─▶ trailers ┘
 //
-// It hands on what it gets, but takes out extensions of chunks and trailers, which
-// fasthttp would take for headers. It keeps no bytes, and ends at the first fault: of
-// the line in question nothing more is handed on, and all that is read afterwards is the
-// fault, which becomes the answer (see Server.broken).
+// What comes in goes out, but for extensions of chunks and trailers, which fasthttp would
+// take for headers. No bytes are kept, and a connection ends at its first [Fault]: of the
+// line in question nothing more goes out, and all that is read afterwards is the fault,
+// which becomes the answer. The intake wraps its listener in a [Listener].
+package framing
+
+import "bytes"
 
 const (
 	// lineHead is how much of a line is kept when it comes in parts. A header that says
@@ -31,33 +26,34 @@ const (
 	maxChunkExtras = 4 << 10
 )
 
-// framingFault is why a request is refused by its framing. Its text is for the sender.
-type framingFault struct{ detail string }
+// Fault is why a request is refused by its framing. Its text is for the sender.
+type Fault struct{ detail string }
 
-func (f *framingFault) Error() string { return f.detail }
+// Error returns the text.
+func (f *Fault) Error() string { return f.detail }
 
 var (
-	faultNoHTTP     = &framingFault{"the request is not valid HTTP/1.1"}
-	faultVersion    = &framingFault{"the request line must end in HTTP/1.1 or HTTP/1.0"}
-	faultBareLF     = &framingFault{"the request is not valid HTTP/1.1: a line ends without a carriage return"}
-	faultFold       = &framingFault{"the request is not valid HTTP/1.1: a header goes on in a second line"}
-	faultNoColon    = &framingFault{"the request is not valid HTTP/1.1: a header has no colon"}
-	faultName       = &framingFault{"the request is not valid HTTP/1.1: there is a space or no name before the colon of a header"}
-	faultLength     = &framingFault{"the request is not valid HTTP/1.1: content-length is no number of bytes"}
-	faultLengths    = &framingFault{"the request is not valid HTTP/1.1: there is more than one content-length"}
-	faultBoth       = &framingFault{"the request is not valid HTTP/1.1: it has both content-length and transfer-encoding"}
-	faultEncoding   = &framingFault{"the request is not valid HTTP/1.1: transfer-encoding must be chunked, once"}
-	faultEncoding10 = &framingFault{"the request is not valid HTTP/1.0, which has no transfer-encoding"}
-	faultChunk      = &framingFault{"the request is not valid HTTP/1.1: a chunk of the body is malformed"}
-	faultExtras     = &framingFault{"chunk extensions and trailers of the request are longer than 4096 bytes"}
+	faultNoHTTP     = &Fault{"the request is not valid HTTP/1.1"}
+	faultVersion    = &Fault{"the request line must end in HTTP/1.1 or HTTP/1.0"}
+	faultBareLF     = &Fault{"the request is not valid HTTP/1.1: a line ends without a carriage return"}
+	faultFold       = &Fault{"the request is not valid HTTP/1.1: a header goes on in a second line"}
+	faultNoColon    = &Fault{"the request is not valid HTTP/1.1: a header has no colon"}
+	faultName       = &Fault{"the request is not valid HTTP/1.1: there is a space or no name before the colon of a header"}
+	faultLength     = &Fault{"the request is not valid HTTP/1.1: content-length is no number of bytes"}
+	faultLengths    = &Fault{"the request is not valid HTTP/1.1: there is more than one content-length"}
+	faultBoth       = &Fault{"the request is not valid HTTP/1.1: it has both content-length and transfer-encoding"}
+	faultEncoding   = &Fault{"the request is not valid HTTP/1.1: transfer-encoding must be chunked, once"}
+	faultEncoding10 = &Fault{"the request is not valid HTTP/1.0, which has no transfer-encoding"}
+	faultChunk      = &Fault{"the request is not valid HTTP/1.1: a chunk of the body is malformed"}
+	faultExtras     = &Fault{"chunk extensions and trailers of the request are longer than 4096 bytes"}
 )
 
-// framingState is what comes next on a connection.
-type framingState uint8
+// state is what comes next on a connection.
+type state uint8
 
 const (
-	atRequestLine framingState = iota
-	atEmptyLF                  // behind a CR in front of a request line
+	atRequestLine state = iota
+	atEmptyLF           // behind a CR in front of a request line
 	atHeader
 	atHeadLF // behind the CR that ends the headers
 	atBody
@@ -73,9 +69,9 @@ const (
 
 // framing follows the requests of one connection. The zero value is at its beginning.
 type framing struct {
-	state framingState
-	begun bool          // something of this request was handed on
-	fault *framingFault // for good
+	state state
+	begun bool   // something of this request was handed on
+	fault *Fault // for good
 
 	line    int            // bytes of the line so far
 	named   bool           // its colon has come
@@ -95,7 +91,7 @@ func (f *framing) pass(b []byte) (kept int) {
 	for i := 0; i < len(b) && f.fault == nil; {
 		n, keep := f.step(b[i:])
 		if f.fault != nil {
-			if !f.begun { // fasthttp answers nobody who has not sent anything
+			if !f.begun { // fasthttp answers no connection that has not sent anything
 				b[kept] = '!'
 				kept++
 			}
@@ -252,8 +248,8 @@ func (f *framing) endLine(head, tail []byte) {
 // header looks for what says where the body ends.
 func (f *framing) header(line []byte) {
 	name, value, _ := bytes.Cut(line, []byte(":"))
-	isSize := equalFold(name, "content-length")
-	if !isSize && !equalFold(name, "transfer-encoding") {
+	isSize := EqualFold(name, "content-length")
+	if !isSize && !EqualFold(name, "transfer-encoding") {
 		return
 	}
 	if isSize && f.chunked || !isSize && f.hasSize {
@@ -265,7 +261,7 @@ func (f *framing) header(line []byte) {
 	switch {
 	case !isSize && f.http10:
 		f.fault = faultEncoding10
-	case !isSize && (f.chunked || !ended || len(line) > lineHead || !equalFold(value, "chunked")):
+	case !isSize && (f.chunked || !ended || len(line) > lineHead || !EqualFold(value, "chunked")):
 		f.fault = faultEncoding
 	case !isSize:
 		f.chunked = true
@@ -379,64 +375,8 @@ func hexDigit(c byte) int {
 	}
 }
 
-// framedListener makes the requests of every connection pass through a framing.
-type framedListener struct{ net.Listener }
-
-// Accept returns the next connection.
-func (l framedListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	if t, ok := c.(*tls.Conn); ok {
-		return &framedTLS{Conn: t}, nil
-	}
-	return &framedConn{Conn: c}, nil
-}
-
-// framedConn is a connection whose requests pass through a framing.
-type framedConn struct {
-	net.Conn
-	framing framing
-}
-
-// Read reads what is to be handed on.
-func (c *framedConn) Read(p []byte) (int, error) { return c.framing.read(c.Conn, p) }
-
-// NetConn returns the connection below.
-func (c *framedConn) NetConn() net.Conn { return c.Conn }
-
-// framedTLS is a framedConn whose TLS fasthttp can see.
-type framedTLS struct {
-	*tls.Conn
-	framing framing
-}
-
-// Read reads what is to be handed on.
-func (c *framedTLS) Read(p []byte) (int, error) { return c.framing.read(c.Conn, p) }
-
-func (f *framing) read(from net.Conn, p []byte) (int, error) {
-	for f.fault == nil {
-		n, err := from.Read(p)
-		if n = f.pass(p[:n]); n > 0 || err != nil || len(p) == 0 {
-			return n, err
-		}
-	}
-	return 0, f.fault
-}
-
-// faultOf returns what is wrong with the framing of a connection, nil for nothing.
-// fasthttp hides it when it comes in the middle of a body.
-func faultOf(c net.Conn) error {
-	var f *framingFault
-	switch c := c.(type) {
-	case *framedConn:
-		f = c.framing.fault
-	case *framedTLS:
-		f = c.framing.fault
-	}
-	if f == nil {
-		return nil
-	}
-	return f
+// EqualFold reports whether b is a word of lower-case ASCII, whatever the case of its
+// letters. A text with other letters that fold to those of the word has more bytes.
+func EqualFold(b []byte, word string) bool {
+	return len(b) == len(word) && bytes.EqualFold(b, []byte(word))
 }
