@@ -133,7 +133,7 @@ func start(ctx context.Context, cfg Config, deps Deps) (_ *App, err error) {
 		operators.Events, operators.Shipments, operators.DeadLetters = store, store, store
 		operators.Worker, operators.Reconciler = crew.workerStatus, crew.reconcilerStatus
 		operators.Replayer = &process.Replayer{
-			Letters: store, Publisher: broker, Stamper: stamper, Log: deps.Log.With("package", "process"), Now: time.Now,
+			DeadLetters: store, Publisher: broker, Stamper: stamper, Log: deps.Log.With("package", "process"), Now: time.Now,
 		}
 	}
 	health.probe(ctx) // so that nobody who asks is told of a start that is over

@@ -32,8 +32,8 @@ func pressed(broker *jetstream.Broker) func() bool {
 // mover and the reconciler.
 type workforce struct {
 	workers    []*process.Worker
-	pulses     []process.Pulse // of the workers, in their order
-	mover      *process.Mover
+	pulses     []process.Heartbeat // of the workers, in their order
+	mover      *process.DeadLetterer
 	reconciler *process.Reconciler
 	marked     *markedQueue // the reconciler's, nil with a store that keeps no marks
 }
@@ -52,13 +52,13 @@ func newWorkforce(
 		Store: ledger, Cache: cache, Stamper: stamper, Read: read, Policy: cfg.policy(), Log: log, Metrics: figures, Now: time.Now,
 	}
 	w := &workforce{
-		pulses: make([]process.Pulse, cfg.Process.Workers),
-		mover: &process.Mover{
+		pulses: make([]process.Heartbeat, cfg.Process.Workers),
+		mover: &process.DeadLetterer{
 			Queue: broker, Store: ledger, Handler: handler, Stamper: stamper, Read: read, Log: log, Metrics: figures, Now: time.Now,
-			KeepEvery: jetstream.KeepAdvisoriesEvery,
+			KeepAlive: jetstream.KeepAdvisoriesEvery,
 		},
 		reconciler: &process.Reconciler{
-			Queue: broker, Store: ledger, Graves: store, Publisher: broker, Handler: handler, Stamper: stamper,
+			Queue: broker, Store: ledger, DeadLetters: store, Publisher: broker, Handler: handler, Stamper: stamper,
 			Every: cfg.Process.ReconcileEvery, Grace: cfg.Process.ReconcileGrace, Log: log, Metrics: figures, Now: time.Now,
 		},
 	}
@@ -68,7 +68,7 @@ func newWorkforce(
 	}
 	for i := range w.pulses {
 		w.workers = append(w.workers, &process.Worker{
-			Queue: broker, Handler: handler, Pulse: &w.pulses[i], Log: log,
+			Queue: broker, Handler: handler, Heartbeat: &w.pulses[i], Log: log,
 			Config: process.WorkerConfig{
 				BatchSize: cfg.Process.BatchSize, Pace: pace, Pressed: pressed(broker),
 				KeepAlive: jetstream.KeepAliveEvery(cfg.JetStream.AckWait),

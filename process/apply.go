@@ -3,7 +3,7 @@ package process
 import (
 	"cmp"
 	"context"
-	"errors"
+	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
 )
@@ -16,21 +16,21 @@ type group struct {
 
 // applyAll folds the jobs into their shipments and commits, one change per
 // shipment. Jobs whose change failed are failed, or stay undecided: after a
-// version conflict, and when company may be to blame.
+// version conflict, and when another job of the commit may be the reason.
 func (h *Handler) applyAll(ctx context.Context, jobs []*job) error {
 	groups, failed, err := h.fold(ctx, jobs)
 	if err != nil {
 		return err
 	}
 	if len(groups) > 0 {
-		errs, err := h.Store.Commit(ctx, h.changes(groups))
-		if err = h.unjudged(ctx, err); isDown(err) || tooMuch(err, len(groups)) {
+		errs, err := h.Store.Commit(ctx, successChanges(groups, h.Now()))
+		if err = batchError(ctx, h.Store, err); isDown(err) || commitTooLarge(err, len(groups)) {
 			return err
 		}
 		var down error
 		for i, g := range groups {
 			if err != nil {
-				failed = append(failed, suspect(g, err, len(groups) == 1)...)
+				failed = append(failed, isolate(g, err, len(groups) == 1)...)
 				continue
 			}
 			broken, err := h.conclude(ctx, g, errs[i])
@@ -51,8 +51,8 @@ type failure struct {
 }
 
 // fold reads the shipments and applies the jobs to them in memory. Invalid jobs
-// come back as failures; a job that must be alone waits while its shipment has
-// other company in this round.
+// come back as failures; an isolated job waits for a round in which its shipment has no
+// other.
 func (h *Handler) fold(ctx context.Context, jobs []*job) ([]*group, []failure, error) {
 	var failed []failure
 	byRef := map[event.ShipmentRef]*group{}
@@ -68,7 +68,7 @@ func (h *Handler) fold(ctx context.Context, jobs []*job) ([]*group, []failure, e
 		case g == nil:
 			g = &group{shipment: event.Shipment{ShipmentRef: ref}}
 			byRef[ref], groups = g, append(groups, g)
-		case j.alone || g.jobs[0].alone:
+		case j.isolated || g.jobs[0].isolated:
 			continue
 		}
 		g.jobs = append(g.jobs, j)
@@ -76,7 +76,7 @@ func (h *Handler) fold(ctx context.Context, jobs []*job) ([]*group, []failure, e
 	if len(groups) == 0 {
 		return nil, failed, nil
 	}
-	if err := h.loadShipments(ctx, groups, byRef); err != nil {
+	if err := loadShipments(ctx, h.Store, groups, byRef); err != nil {
 		return nil, nil, err
 	}
 	for _, g := range groups {
@@ -87,14 +87,15 @@ func (h *Handler) fold(ctx context.Context, jobs []*job) ([]*group, []failure, e
 	return groups, failed, nil
 }
 
-func (h *Handler) loadShipments(ctx context.Context, groups []*group, byRef map[event.ShipmentRef]*group) error {
+// loadShipments reads the shipments that exist into their groups.
+func loadShipments(ctx context.Context, store Store, groups []*group, byRef map[event.ShipmentRef]*group) error {
 	refs := make([]event.ShipmentRef, len(groups))
 	for i, g := range groups {
 		refs[i] = g.shipment.ShipmentRef
 	}
-	found, err := h.Store.Shipments(ctx, refs)
+	found, err := store.Shipments(ctx, refs)
 	if err != nil {
-		return h.unjudged(ctx, err)
+		return batchError(ctx, store, err)
 	}
 	for _, s := range found {
 		byRef[s.ShipmentRef].shipment = s
@@ -102,9 +103,8 @@ func (h *Handler) loadShipments(ctx context.Context, groups []*group, byRef map[
 	return nil
 }
 
-// changes makes each group the change that records its success.
-func (h *Handler) changes(groups []*group) []event.Change {
-	now := h.Now()
+// successChanges makes each group the change that records its success.
+func successChanges(groups []*group, now time.Time) []event.Change {
 	changes := make([]event.Change, len(groups))
 	for i, g := range groups {
 		records := make([]event.Record, len(g.jobs))
@@ -130,25 +130,12 @@ func (h *Handler) conclude(ctx context.Context, g *group, err error) ([]failure,
 	}
 	if event.CodeOf(err) == event.VersionConflict {
 		h.Metrics.versionConflicts.Inc()
-		return nil, nil // read and written anew in the next round
+		return nil, nil // read and written again in the next round
 	}
-	if err = h.callError(ctx, err); isDown(err) {
+	if err = callError(ctx, h.Store, err); isDown(err) {
 		return nil, err
 	}
-	return suspect(g, err, true), nil
-}
-
-// suspect returns a group's jobs as failed when its one job alone is to blame,
-// because it had no company or has been by itself before; otherwise the jobs
-// are marked to be tried one by one in the rounds that follow.
-func suspect(g *group, err error, only bool) []failure {
-	if len(g.jobs) == 1 && (only || g.jobs[0].alone) {
-		return []failure{{g.jobs[0], err}}
-	}
-	for _, j := range g.jobs {
-		j.alone = true
-	}
-	return nil
+	return isolate(g, err, true), nil
 }
 
 // processed concludes a job whose change is stored.
@@ -162,8 +149,8 @@ func (h *Handler) processed(j *job) {
 }
 
 // fail records failed attempts: permanent failures as dead letters, the others
-// for another try. One commit serves all. That commit is also the evidence against the
-// events: when the store does not take it in time, as it has not taken their changes,
+// for another try. One commit serves all. That commit also shows that the events are
+// behind it: when the store does not take it in time, as it has not taken their changes,
 // nothing is decided. One whose row alone can't be written is tried again all the same;
 // its attempt then shows as interrupted.
 func (h *Handler) fail(ctx context.Context, failed []failure) error {
@@ -172,10 +159,10 @@ func (h *Handler) fail(ctx context.Context, failed []failure) error {
 	}
 	changes := make([]event.Change, len(failed))
 	for i, f := range failed {
-		changes[i] = h.failureChange(f)
+		changes[i] = failureChange(f, h.Now())
 	}
 	errs, err := h.Store.Commit(ctx, changes)
-	if err = h.unjudged(ctx, err); isDown(err) || event.CodeOf(err) == event.Timeout {
+	if err = batchError(ctx, h.Store, err); isDown(err) || event.CodeOf(err) == event.Timeout {
 		return err
 	}
 	if down := anyDown(errs); down != nil {
@@ -196,8 +183,9 @@ func (h *Handler) fail(ctx context.Context, failed []failure) error {
 	return nil
 }
 
-func (h *Handler) failureChange(f failure) event.Change {
-	now, code, message := h.Now(), event.CodeOf(f.err), reason(f.err)
+// failureChange makes a failed job the change that records its failure.
+func failureChange(f failure, now time.Time) event.Change {
+	code, message := event.CodeOf(f.err), reason(f.err)
 	if classOf(code) != permanent {
 		end(&f.record, event.Failed, event.WillRetry, code, message, now)
 		return event.Change{Records: []event.Record{f.record}}
@@ -206,12 +194,4 @@ func (h *Handler) failureChange(f failure) event.Change {
 	letter := newDeadLetter(&f.Delivery, code, message, now)
 	letter.ShipmentID, letter.Attempts = f.event.ShipmentID, f.record.Attempts
 	return event.Change{Records: []event.Record{f.record}, DeadLetters: []event.DeadLetter{letter}}
-}
-
-// reason is the text kept with a failure: what went wrong, without the layers.
-func reason(err error) string {
-	if e, ok := errors.AsType[*event.Error](err); ok && e.Err != nil {
-		return e.Err.Error()
-	}
-	return err.Error()
 }

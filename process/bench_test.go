@@ -21,7 +21,7 @@ func BenchmarkHandle(b *testing.B) {
 		known, cached bool
 	}{{"new", false, false}, {"known", true, false}, {"cached", true, true}} {
 		b.Run(bench.name, func(b *testing.B) {
-			d := newDesk(b)
+			d := newFixture(b)
 			n := 0
 			next := func() (batch []event.Delivery) {
 				for range size {
@@ -38,7 +38,7 @@ func BenchmarkHandle(b *testing.B) {
 			for b.Loop() {
 				if !bench.known {
 					b.StopTimer()
-					d.store, d.cache = newMemory(), &seen{hashes: map[event.Identity]string{}}
+					d.store, d.cache = newFakeStore(), &fakeCache{hashes: map[event.Identity]string{}}
 					d.Store, d.Cache = d.store, d.cache
 					batch = next()
 					b.StartTimer()

@@ -52,31 +52,33 @@ type Advisories interface {
 	Load(ctx context.Context, seq uint64) (event.Delivery, error)
 }
 
-// Mover turns the broker's advisories into dead letters: events whose deliveries
-// ran out, whether each attempt failed or the workers died over them.
-type Mover struct {
+// DeadLetterer turns the broker's advisories into dead letters: of events whose
+// deliveries ran out, whether each attempt failed or the workers died over them. Of each
+// it first reads what is known ([DeadLetterer.gather]), then decides (classify), then
+// acts ([DeadLetterer.act]).
+type DeadLetterer struct {
 	Queue   Advisories
 	Store   Store
-	Handler *Handler // for those that have merely stood by, see [Mover.again]
+	Handler *Handler // for the events that are tried once more, see [DeadLetterer.retryIsolated]
 	Stamper *event.Stamper
 	Read    Reader
 	Log     *slog.Logger
 	Metrics *Metrics
 	Now     func() time.Time
-	// KeepEvery is how often the broker is told that advisories are still being
+	// KeepAlive is how often the broker is told that advisories are still being
 	// dealt with; well under its ack wait for them.
-	KeepEvery time.Duration
+	KeepAlive time.Duration
 }
 
-// moveBatch is how many advisories are taken at once.
-const moveBatch = 64
+// advisoryBatch is how many advisories are taken at once.
+const advisoryBatch = 64
 
-// Run moves events until ctx ends. An advisory is settled only after its dead
+// Run dead-letters events until ctx ends. An advisory is settled only after its dead
 // letter is stored; while the store is down they wait on the broker.
-func (m *Mover) Run(ctx context.Context) error {
+func (m *DeadLetterer) Run(ctx context.Context) error {
 	pause := newPause()
 	for ctx.Err() == nil {
-		batch, err := m.Queue.PullAdvisories(ctx, moveBatch)
+		batch, err := m.Queue.PullAdvisories(ctx, advisoryBatch)
 		if errors.Is(err, event.ErrStopped) {
 			return nil
 		}
@@ -92,12 +94,12 @@ func (m *Mover) Run(ctx context.Context) error {
 	return nil
 }
 
-// work moves one batch. What waits for its turn is kept alive: a process that got it
-// as well would take the attempt that is under way here for one that was the end.
-func (m *Mover) work(ctx context.Context, batch []event.Advisory, pause *pause) {
+// work settles one batch. The advisories that wait are kept alive: a process that got
+// one as well would take the attempt that is under way here for one that was the end.
+func (m *DeadLetterer) work(ctx context.Context, batch []event.Advisory, pause *pause) {
 	var held atomic.Pointer[[]event.Advisory]
 	held.Store(&batch)
-	stop := every(m.KeepEvery, func() {
+	stop := repeatEvery(m.KeepAlive, func() {
 		if err := m.Queue.KeepAdvisories(*held.Load()); err != nil {
 			m.Log.Warn("can't keep advisories alive, they may come again", "error", err)
 		}
@@ -115,11 +117,11 @@ func (m *Mover) work(ctx context.Context, batch []event.Advisory, pause *pause) 
 	}
 }
 
-// settle moves one event and reports whether its advisory is done with.
-func (m *Mover) settle(ctx context.Context, a event.Advisory) bool {
-	err := m.move(ctx, a)
+// settle handles one advisory and reports whether it is done with.
+func (m *DeadLetterer) settle(ctx context.Context, a event.Advisory) bool {
+	err := m.conclude(ctx, a)
 	if err != nil {
-		m.Log.Warn("can't move an event to the dead letters yet", "sequence", a.Sequence, "error", err)
+		m.Log.Warn("can't dead-letter an event yet", "sequence", a.Sequence, "error", err)
 	}
 	if serr := m.Queue.SettleAdvisory(a, err == nil); serr != nil {
 		m.Log.Warn("can't settle an advisory, it will come again", "sequence", a.Sequence, "error", serr)
@@ -127,70 +129,137 @@ func (m *Mover) settle(ctx context.Context, a event.Advisory) bool {
 	return err == nil
 }
 
-func (m *Mover) move(ctx context.Context, a event.Advisory) error {
-	d, err := m.Queue.Load(ctx, a.Sequence)
-	if event.CodeOf(err) == event.NotFound {
-		m.Metrics.lostBodies.Inc()
-		m.Log.Error("an exhausted event is no longer in the stream, its dead letter can't be made", "sequence", a.Sequence)
-		return nil
-	}
+// conclude brings the event of an advisory to its end. An error means that nothing is
+// decided yet.
+func (m *DeadLetterer) conclude(ctx context.Context, a event.Advisory) error {
+	f, err := m.gather(ctx, a)
 	if err != nil {
 		return err
 	}
-	d.Attempt = a.Deliveries
-	if a.Terminated {
-		return m.confirm(ctx, d, event.Code(a.Reason))
+	end := classify(f)
+	if end == retryOnce {
+		if done, err := m.retryIsolated(ctx, f.delivery, f.row); done || err != nil {
+			return err
+		}
+		if f.row, err = m.record(ctx, f.delivery); err != nil {
+			return err
+		}
+		f.retried = true
+		end = classify(f)
 	}
-	return m.exhaust(ctx, d, a.Silent)
+	return m.act(ctx, f, end)
 }
 
-// confirm stores the letter of an event that a worker gave up, in case that
-// worker could not; a letter that exists stays as it is.
-func (m *Mover) confirm(ctx context.Context, d event.Delivery, code event.Code) error {
-	letter := newDeadLetter(&d, code, "given up by a worker", m.Now())
+// facts are all that is known of an event that the broker will not deliver again.
+type facts struct {
+	advisory   event.Advisory
+	delivery   event.Delivery
+	gone       bool         // the stream does not hold the event any more
+	genuine    bool         // an envelope with a valid stamp
+	row        event.Record // of the ledger, a new one when there is none
+	unreadable error        // why the row can't be read; nil when it can
+	retried    bool         // tried once more by retryIsolated, without an outcome
+}
+
+// gather reads what is known, and no more than classify needs: the ledger only for a
+// genuine event whose deliveries ran out.
+func (m *DeadLetterer) gather(ctx context.Context, a event.Advisory) (f facts, err error) {
+	f.advisory = a
+	f.delivery, err = m.Queue.Load(ctx, a.Sequence)
+	if event.CodeOf(err) == event.NotFound {
+		f.gone = true
+		return f, nil
+	}
+	if err != nil {
+		return f, err
+	}
+	f.delivery.Attempt = a.Deliveries
+	f.genuine = f.delivery.Fault == nil && m.Stamper.Verify(&f.delivery.Envelope)
+	if a.Terminated || !f.genuine {
+		return f, nil
+	}
+	f.row, err = m.record(ctx, f.delivery)
+	if event.CodeOf(err) == event.Internal {
+		f.unreadable, err = err, nil
+	}
+	return f, err
+}
+
+// conclusion is what becomes of an event that the broker will not deliver again.
+type conclusion uint8
+
+const (
+	reportGone           conclusion = iota // there is nothing left to make a dead letter of
+	confirmLetter                          // a worker gave it up: store the letter in case that worker could not
+	deadLetterForged                       // a letter without a ledger row, which a forgery must not touch
+	deadLetterUnreadable                   // a letter without a ledger row, which can't be updated
+	leave                                  // it has its outcome, or another copy of it will
+	retryOnce                              // its deliveries may have run out because of another event: see quarantine
+	deadLetterUnread                       // a letter and a row, without reading the event, which may have ended the process
+	deadLetterExhausted                    // a letter and a row
+)
+
+// classify decides what becomes of an event, from what is known of it alone.
+func classify(f facts) conclusion {
+	unanswered := f.advisory.Silent
+	switch {
+	case f.gone:
+		return reportGone
+	case f.advisory.Terminated:
+		return confirmLetter
+	case !f.genuine:
+		return deadLetterForged
+	case f.unreadable != nil:
+		return deadLetterUnreadable
+	case ended(f.row, f.delivery):
+		return leave
+	case unanswered && begunExclusively(f.row, f.delivery):
+		return deadLetterUnread
+	case unanswered && !f.retried:
+		return retryOnce
+	default:
+		return deadLetterExhausted
+	}
+}
+
+// act does what was concluded. A letter that exists stays as it is.
+func (m *DeadLetterer) act(ctx context.Context, f facts, c conclusion) error {
+	switch c {
+	case leave:
+		return nil
+	case reportGone:
+		m.Metrics.lostBodies.Inc()
+		m.Log.Error("an exhausted event is no longer in the stream, its dead letter can't be made", "sequence", f.advisory.Sequence)
+		return nil
+	case confirmLetter:
+		return m.storeLetter(ctx, f.delivery, event.Code(f.advisory.Reason), "given up by a worker")
+	case deadLetterForged:
+		return m.storeLetter(ctx, f.delivery, event.Forged, "no valid stamp, and its deliveries ran out")
+	case deadLetterUnreadable:
+		return m.storeLetter(ctx, f.delivery, event.AttemptsExhausted, "its ledger row can't be read: "+reason(f.unreadable))
+	default:
+		return m.deadLetter(ctx, f.delivery, f.row, c == deadLetterUnread)
+	}
+}
+
+// storeLetter stores a dead letter without touching the ledger.
+func (m *DeadLetterer) storeLetter(ctx context.Context, d event.Delivery, code event.Code, message string) error {
+	letter := newDeadLetter(&d, code, message, m.Now())
 	return commitOne(ctx, m.Store, event.Change{DeadLetters: []event.DeadLetter{letter}})
 }
 
-// exhaust ends an event whose deliveries ran out, unless another copy of it has
-// come through meanwhile or is still on its way. With silent nobody has answered the
-// last of them, and the event may have been a bystander of another one's end.
-func (m *Mover) exhaust(ctx context.Context, d event.Delivery, silent bool) error {
-	now := m.Now()
-	if d.Fault != nil || !m.Stamper.Verify(&d.Envelope) {
-		letter := newDeadLetter(&d, event.Forged, "no valid stamp, and its deliveries ran out", now)
-		return commitOne(ctx, m.Store, event.Change{DeadLetters: []event.DeadLetter{letter}})
-	}
-	r, err := m.record(ctx, d)
-	if event.CodeOf(err) == event.Internal { // nobody can update it, so the letter alone has to do
-		letter := newDeadLetter(&d, event.AttemptsExhausted, "its ledger row can't be read: "+reason(err), now)
-		return commitOne(ctx, m.Store, event.Change{DeadLetters: []event.DeadLetter{letter}})
-	}
-	if err != nil || ended(r, d) {
-		return err
-	}
-	if silent && !inHand(r, d) {
-		if done, err := m.again(ctx, d, r); done || err != nil {
-			return err
-		}
-		if r, err = m.record(ctx, d); err != nil || ended(r, d) {
-			return err
-		}
-	}
-	return m.bury(ctx, d, r, silent && inHand(r, d))
-}
-
-// bury stores the letter of an event whose deliveries ran out, and its row r. With
-// deadly the event itself is not read, for that may be what ended the process.
-func (m *Mover) bury(ctx context.Context, d event.Delivery, r event.Record, deadly bool) error {
+// deadLetter stores the letter of an event whose deliveries ran out, and its row r. With
+// unread the event itself is not read.
+func (m *DeadLetterer) deadLetter(ctx context.Context, d event.Delivery, r event.Record, unread bool) error {
 	now := m.Now()
 	e := event.Event{Type: r.EventType, OccurredAt: r.OccurredAt, ShipmentID: r.ShipmentID}
-	if e.Type == "" && !deadly {
+	if e.Type == "" && !unread {
 		e = m.read(&d)
 	}
 	r.EventID, r.EventType, r.OccurredAt, r.ShipmentID = d.EventID, e.Type, e.OccurredAt, e.ShipmentID
 	r.Attempts = closeLost(r.Attempts, d.Attempt, r.Sequence != d.Sequence, now)
 	r.Sequence, r.Replay = d.Sequence, d.Replay
-	message := exhausted(d.Attempt, r.Attempts)
+	message := exhaustedReason(d.Attempt, r.Attempts)
 	end(&r, event.DeadLettered, event.GaveUp, event.AttemptsExhausted, message, now)
 	letter := newDeadLetter(&d, event.AttemptsExhausted, message, now)
 	letter.ShipmentID, letter.Attempts = e.ShipmentID, r.Attempts
@@ -205,9 +274,9 @@ func (m *Mover) bury(ctx context.Context, d event.Delivery, r event.Record, dead
 }
 
 // read returns of a body, faulty or not, what can be read. A reader that panics is
-// what may have used the deliveries up; its event is buried all the same, without
+// what may have used the deliveries up; its event is dead-lettered all the same, without
 // what its body would say.
-func (m *Mover) read(d *event.Delivery) (e event.Event) {
+func (m *DeadLetterer) read(d *event.Delivery) (e event.Event) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			m.Log.Error("the body of an exhausted event can't be read, its reader panicked",
@@ -220,7 +289,7 @@ func (m *Mover) read(d *event.Delivery) (e event.Event) {
 }
 
 // record returns the delivery's ledger row, a new one when there is none.
-func (m *Mover) record(ctx context.Context, d event.Delivery) (event.Record, error) {
+func (m *DeadLetterer) record(ctx context.Context, d event.Delivery) (event.Record, error) {
 	rows, err := m.Store.Records(ctx, []event.Identity{d.Identity()})
 	if err != nil {
 		return event.Record{}, err
@@ -233,8 +302,8 @@ func (m *Mover) record(ctx context.Context, d event.Delivery) (event.Record, err
 	}, nil
 }
 
-// ended reports whether the outcome of d's identity is none of d's business: it
-// is known, or belongs to a later entry, or to another body.
+// ended reports whether the outcome of d's identity does not depend on d any more: it
+// is known, or depends on a later entry, or on another body.
 func ended(r event.Record, d event.Delivery) bool {
 	replayed := d.Replay != "" && d.Replay != r.Replay
 	return r.Status.Terminal() && !replayed ||
@@ -242,8 +311,8 @@ func ended(r event.Record, d event.Delivery) bool {
 		r.Sequence != d.Sequence && r.BodyHash != event.BodyHash(d.Body)
 }
 
-// exhausted words the reason of a dead letter whose deliveries ran out.
-func exhausted(deliveries int, attempts []event.Attempt) string {
+// exhaustedReason words the reason of a dead letter whose deliveries ran out.
+func exhaustedReason(deliveries int, attempts []event.Attempt) string {
 	message := strconv.Itoa(deliveries) + " deliveries, none succeeded"
 	if len(attempts) == 0 {
 		return message
@@ -253,13 +322,4 @@ func exhausted(deliveries int, attempts []event.Attempt) string {
 		return message + "; the last one ended as " + string(last.Outcome)
 	}
 	return message + "; the last one: " + string(last.Code) + ": " + last.Message
-}
-
-// commitOne commits one change and folds both kinds of error into one.
-func commitOne(ctx context.Context, store Store, c event.Change) error {
-	errs, err := store.Commit(ctx, []event.Change{c})
-	if err != nil {
-		return err
-	}
-	return errs[0]
 }

@@ -14,9 +14,9 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
-// shelf is the broker's side of the mover and the reconciler: the stream by
+// fakeBroker is the broker's side of the mover and the reconciler: the stream by
 // sequence, its advisories, and what comes back.
-type shelf struct {
+type fakeBroker struct {
 	stream     map[uint64]event.Delivery
 	advisories chan event.Advisory
 	settled    chan bool
@@ -30,11 +30,11 @@ type shelf struct {
 	ended      []uint64 // missing sequences that turned out to have their outcome
 }
 
-func newShelf() *shelf {
-	return &shelf{stream: map[uint64]event.Delivery{}, advisories: make(chan event.Advisory, 8), settled: make(chan bool, 8), kept: make(chan []event.Advisory, 1)}
+func newFakeBroker() *fakeBroker {
+	return &fakeBroker{stream: map[uint64]event.Delivery{}, advisories: make(chan event.Advisory, 8), settled: make(chan bool, 8), kept: make(chan []event.Advisory, 1)}
 }
 
-func (s *shelf) PullAdvisories(ctx context.Context, _ int) ([]event.Advisory, error) {
+func (s *fakeBroker) PullAdvisories(ctx context.Context, _ int) ([]event.Advisory, error) {
 	select {
 	case a := <-s.advisories:
 		return []event.Advisory{a}, nil
@@ -43,12 +43,12 @@ func (s *shelf) PullAdvisories(ctx context.Context, _ int) ([]event.Advisory, er
 	}
 }
 
-func (s *shelf) SettleAdvisory(_ event.Advisory, done bool) error {
+func (s *fakeBroker) SettleAdvisory(_ event.Advisory, done bool) error {
 	s.settled <- done
 	return nil
 }
 
-func (s *shelf) KeepAdvisories(held []event.Advisory) error {
+func (s *fakeBroker) KeepAdvisories(held []event.Advisory) error {
 	select {
 	case s.kept <- held:
 	default:
@@ -56,7 +56,7 @@ func (s *shelf) KeepAdvisories(held []event.Advisory) error {
 	return nil
 }
 
-func (s *shelf) Load(_ context.Context, seq uint64) (event.Delivery, error) {
+func (s *fakeBroker) Load(_ context.Context, seq uint64) (event.Delivery, error) {
 	d, ok := s.stream[seq]
 	if !ok {
 		return d, event.Errorf(event.NotFound, "shelf", "no message %d", seq)
@@ -64,17 +64,17 @@ func (s *shelf) Load(_ context.Context, seq uint64) (event.Delivery, error) {
 	return d, nil
 }
 
-func (s *shelf) PullSettled(_ context.Context, limit int) ([]event.Delivery, error) {
+func (s *fakeBroker) PullSettled(_ context.Context, limit int) ([]event.Delivery, error) {
 	return s.settledSeq[:min(limit, len(s.settledSeq))], nil
 }
 
-func (s *shelf) Verified(_ context.Context, seq uint64) error {
+func (s *fakeBroker) Verified(_ context.Context, seq uint64) error {
 	s.verified = seq
 	s.settledSeq = slices.DeleteFunc(s.settledSeq, func(d event.Delivery) bool { return d.Sequence <= seq })
 	return nil
 }
 
-func (s *shelf) ReportMissing(_ context.Context, seqs []uint64) error {
+func (s *fakeBroker) ReportMissing(_ context.Context, seqs []uint64) error {
 	s.reported = append(s.reported, seqs...)
 	for _, seq := range seqs {
 		s.missing = append(s.missing, event.MissingEvents{Sequence: event.SequenceRange{First: seq, Last: seq}})
@@ -82,15 +82,15 @@ func (s *shelf) ReportMissing(_ context.Context, seqs []uint64) error {
 	return nil
 }
 
-func (s *shelf) MissingEvents() []event.MissingEvents { return s.missing }
+func (s *fakeBroker) MissingEvents() []event.MissingEvents { return s.missing }
 
-func (s *shelf) MissingChecked(_ event.MissingEvents, ended []uint64) error {
+func (s *fakeBroker) MissingChecked(_ event.MissingEvents, ended []uint64) error {
 	s.missing = s.missing[1:]
 	s.ended = append(s.ended, ended...)
 	return nil
 }
 
-func (s *shelf) Publish(_ context.Context, e *event.Envelope) (event.Receipt, error) {
+func (s *fakeBroker) Publish(_ context.Context, e *event.Envelope) (event.Receipt, error) {
 	if s.refuses != nil {
 		return event.Receipt{}, s.refuses
 	}
@@ -99,11 +99,11 @@ func (s *shelf) Publish(_ context.Context, e *event.Envelope) (event.Receipt, er
 }
 
 // exhaust has an advisory for d moved and returns whether it was settled.
-func exhaust(t *testing.T, d *desk, s *shelf, a event.Advisory) bool {
+func exhaust(t *testing.T, d *fixture, s *fakeBroker, a event.Advisory) bool {
 	t.Helper()
-	m := &Mover{
+	m := &DeadLetterer{
 		Queue: s, Store: d.store, Handler: d.Handler, Stamper: d.Stamper, Read: d.Read, Log: slog.New(slog.DiscardHandler),
-		Metrics: NewMetrics(prometheus.NewRegistry()), Now: d.Now, KeepEvery: 5 * time.Millisecond,
+		Metrics: NewMetrics(prometheus.NewRegistry()), Now: d.Now, KeepAlive: 5 * time.Millisecond,
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -118,7 +118,7 @@ func exhaust(t *testing.T, d *desk, s *shelf, a event.Advisory) bool {
 }
 
 func TestExhaustedEventBecomesADeadLetter(t *testing.T) {
-	d, s := newDesk(t), newShelf()
+	d, s := newFixture(t), newFakeBroker()
 	d.store.fail = failOn("k", event.Throttled, 5)
 	in := d.arrives("k", "s", "in_transit", noon)
 	s.stream[in.Sequence] = in
@@ -140,7 +140,7 @@ func TestExhaustedEventBecomesADeadLetter(t *testing.T) {
 }
 
 func TestEventNobodyReportedOnBecomesADeadLetter(t *testing.T) {
-	d, s := newDesk(t), newShelf()
+	d, s := newFixture(t), newFakeBroker()
 	in := d.arrives("k", "s", "in_transit", noon)
 	s.stream[in.Sequence] = in
 	exhaust(t, d, s, event.Advisory{Sequence: in.Sequence, Deliveries: 5})
@@ -151,7 +151,7 @@ func TestEventNobodyReportedOnBecomesADeadLetter(t *testing.T) {
 }
 
 func TestExhaustedEventWhoseReaderPanicsIsBuried(t *testing.T) {
-	d, s := newDesk(t), newShelf()
+	d, s := newFixture(t), newFakeBroker()
 	read := d.Read
 	d.Read = func(env *event.Envelope, e *event.Event, faults event.Faults) event.Faults {
 		faults = read(env, e, faults)
@@ -176,7 +176,7 @@ func TestExhaustedEventWhoseReaderPanicsIsBuried(t *testing.T) {
 }
 
 func TestAdvisoryOfAProcessedEventChangesNothing(t *testing.T) {
-	d, s := newDesk(t), newShelf()
+	d, s := newFixture(t), newFakeBroker()
 	in := d.arrives("k", "s", "in_transit", noon)
 	s.stream[in.Sequence] = in
 	d.handle(t, in)
@@ -189,7 +189,7 @@ func TestAdvisoryOfAProcessedEventChangesNothing(t *testing.T) {
 }
 
 func TestAdvisoryWaitsWhileTheStoreIsDown(t *testing.T) {
-	d, s := newDesk(t), newShelf()
+	d, s := newFixture(t), newFakeBroker()
 	in := d.arrives("k", "s", "in_transit", noon)
 	s.stream[in.Sequence] = in
 	d.store.down = event.Errorf(event.DependencyDown, "memory", "gone")
@@ -199,7 +199,7 @@ func TestAdvisoryWaitsWhileTheStoreIsDown(t *testing.T) {
 }
 
 func TestTerminationWithoutItsLetterIsConfirmed(t *testing.T) {
-	d, s := newDesk(t), newShelf()
+	d, s := newFixture(t), newFakeBroker()
 	in := d.arrives("k", "s", "in_transit", noon)
 	s.stream[in.Sequence] = in
 	exhaust(t, d, s, event.Advisory{Sequence: in.Sequence, Deliveries: 1, Terminated: true, Reason: string(event.Forged)})
@@ -209,12 +209,12 @@ func TestTerminationWithoutItsLetterIsConfirmed(t *testing.T) {
 }
 
 func TestReplayGoesThroughTheNormalPath(t *testing.T) {
-	d, s := newDesk(t), newShelf()
+	d, s := newFixture(t), newFakeBroker()
 	d.store.fail = failOn("k", event.DomainInvalid, 2)
 	in := d.arrives("k", "s", "in_transit", noon)
 	d.handle(t, in)
 	letter := d.store.onlyLetter(t)
-	replayer := &Replayer{Letters: d.store, Publisher: s, Stamper: d.Stamper, Log: slog.New(slog.DiscardHandler), Now: d.Now}
+	replayer := &Replayer{DeadLetters: d.store, Publisher: s, Stamper: d.Stamper, Log: slog.New(slog.DiscardHandler), Now: d.Now}
 	want := []event.Action{event.Dead, event.Ack, event.Ack} // fails again, succeeds, has succeeded
 	for i, action := range want {
 		link, err := replayer.Replay(t.Context(), letter.ID)
@@ -239,11 +239,11 @@ func TestReplayGoesThroughTheNormalPath(t *testing.T) {
 }
 
 func TestReplayOfAForgeryIsRefused(t *testing.T) {
-	d, s := newDesk(t), newShelf()
+	d, s := newFixture(t), newFakeBroker()
 	in := d.arrives("k", "s", "in_transit", noon)
 	in.Body = append(in.Body, ' ')
 	d.handle(t, in)
-	replayer := &Replayer{Letters: d.store, Publisher: s, Stamper: d.Stamper, Log: slog.New(slog.DiscardHandler), Now: d.Now}
+	replayer := &Replayer{DeadLetters: d.store, Publisher: s, Stamper: d.Stamper, Log: slog.New(slog.DiscardHandler), Now: d.Now}
 	if _, err := replayer.Replay(t.Context(), d.store.onlyLetter(t).ID); event.CodeOf(err) != event.Forged {
 		t.Errorf("error is %v, want FORGED", err)
 	}
@@ -253,17 +253,17 @@ func TestReplayOfAForgeryIsRefused(t *testing.T) {
 }
 
 // reconciler returns one that has not looked yet, and its clock.
-func reconciler(d *desk, s *shelf) (r *Reconciler, now *time.Time) {
+func reconciler(d *fixture, s *fakeBroker) (r *Reconciler, now *time.Time) {
 	at := noon
 	return &Reconciler{
-		Queue: s, Store: d.store, Graves: d.store, Publisher: s, Handler: d.Handler, Stamper: d.Stamper,
+		Queue: s, Store: d.store, DeadLetters: d.store, Publisher: s, Handler: d.Handler, Stamper: d.Stamper,
 		Every: time.Second, Grace: time.Minute, Log: slog.New(slog.DiscardHandler), Metrics: d.Metrics,
 		Now: func() time.Time { return at }, missing: map[uint64]time.Time{},
 	}, &at
 }
 
 func TestReconcilerPutsBackWhatHasNoOutcome(t *testing.T) {
-	d, s := newDesk(t), newShelf()
+	d, s := newFixture(t), newFakeBroker()
 	r, now := reconciler(d, s)
 	done, lost, dead := d.arrives("done", "s", "in_transit", noon), d.arrives("lost", "s", "in_transit", noon), d.arrives("dead", "s", "in_transit", noon)
 	dead.Body = append(dead.Body, ' ')
@@ -297,7 +297,7 @@ func TestReconcilerPutsBackWhatHasNoOutcome(t *testing.T) {
 // nothing: of an event that was processed, of one that is a dead letter, and of one
 // that has no outcome.
 func TestMissingEventsAreReportedAndLookedUp(t *testing.T) {
-	d, s := newDesk(t), newShelf()
+	d, s := newFixture(t), newFakeBroker()
 	r, _ := reconciler(d, s)
 	done, dead, here := d.arrives("done", "s", "in_transit", noon), d.arrives("dead", "s", "in_transit", noon), d.arrives("here", "s", "in_transit", noon)
 	dead.Body = append(dead.Body, ' ')
@@ -329,7 +329,7 @@ func TestMissingEventsAreReportedAndLookedUp(t *testing.T) {
 // TestLetterOfAnotherEventProvesNothing has a stream that was cut and uses the
 // sequence of a dead letter again.
 func TestLetterOfAnotherEventProvesNothing(t *testing.T) {
-	d, s := newDesk(t), newShelf()
+	d, s := newFixture(t), newFakeBroker()
 	r, now := reconciler(d, s)
 	dead, again := d.arrives("dead", "s", "in_transit", noon), d.arrives("again", "s", "in_transit", noon)
 	dead.Body = append(dead.Body, ' ')
@@ -353,7 +353,7 @@ func TestLetterOfAnotherEventProvesNothing(t *testing.T) {
 // TestReconcilerAppliesWhatTheQueueRefuses has a stream that is full of history, of
 // which none can go before its first event has an outcome.
 func TestReconcilerAppliesWhatTheQueueRefuses(t *testing.T) {
-	d, s := newDesk(t), newShelf()
+	d, s := newFixture(t), newFakeBroker()
 	r, now := reconciler(d, s)
 	s.refuses = event.Errorf(event.IntakeUnavailable, "shelf", "full")
 	lost, forged, done := d.arrives("lost", "s", "in_transit", noon), d.arrives("forged", "s", "in_transit", noon), d.arrives("done", "s", "in_transit", noon)
@@ -396,5 +396,44 @@ func TestDeadLetterID(t *testing.T) {
 	e.ReceivedAt = e.ReceivedAt.Add(time.Second)
 	if other := deadLetterID(7, &e); other == id {
 		t.Errorf("another message at the same position has the same id %q", id)
+	}
+}
+
+// TestConclusions has one case for each conclusion, and those that are close to another.
+func TestConclusions(t *testing.T) {
+	t.Parallel()
+	d := newFixture(t).arrives("k", "s", "in_transit", noon)
+	d.Attempt = 5
+	row := func(status event.Status, attempts ...event.Attempt) event.Record {
+		return event.Record{Sequence: d.Sequence, BodyHash: event.BodyHash(d.Body), Status: status, Attempts: attempts}
+	}
+	reported, open := event.Attempt{Number: 4, Outcome: event.WillRetry}, event.Attempt{Number: 5}
+	later := row(event.Processing)
+	later.Sequence++
+	for name, tt := range map[string]struct {
+		facts
+		want conclusion
+	}{
+		"gone":                        {facts{gone: true}, reportGone},
+		"gone, and given up":          {facts{gone: true, advisory: event.Advisory{Terminated: true}}, reportGone},
+		"given up by a worker":        {facts{advisory: event.Advisory{Terminated: true}}, confirmLetter},
+		"forged":                      {facts{}, deadLetterForged},
+		"row unreadable":              {facts{genuine: true, unreadable: errPanicked}, deadLetterUnreadable},
+		"processed":                   {facts{genuine: true, row: row(event.Processed)}, leave},
+		"processed, unanswered":       {facts{genuine: true, row: row(event.Processed), advisory: event.Advisory{Silent: true}}, leave},
+		"a later entry":               {facts{genuine: true, row: later}, leave},
+		"failed":                      {facts{genuine: true, row: row(event.Failed, reported)}, deadLetterExhausted},
+		"unanswered":                  {facts{genuine: true, row: row(event.Failed, reported), advisory: event.Advisory{Silent: true}}, retryOnce},
+		"unanswered, no row":          {facts{genuine: true, row: event.Record{BodyHash: event.BodyHash(d.Body)}, advisory: event.Advisory{Silent: true}}, retryOnce},
+		"unanswered, begun":           {facts{genuine: true, row: row(event.Processing, open), advisory: event.Advisory{Silent: true}}, deadLetterUnread},
+		"unanswered, begun, retried":  {facts{genuine: true, row: row(event.Processing, open), advisory: event.Advisory{Silent: true}, retried: true}, deadLetterUnread},
+		"unanswered, retried":         {facts{genuine: true, row: row(event.Failed, reported), advisory: event.Advisory{Silent: true}, retried: true}, deadLetterExhausted},
+		"answered, last attempt open": {facts{genuine: true, row: row(event.Processing, open)}, deadLetterExhausted},
+	} {
+		f := tt.facts
+		f.delivery = d
+		if got := classify(f); got != tt.want {
+			t.Errorf("%s: concluded %d, want %d", name, got, tt.want)
+		}
 	}
 }

@@ -28,7 +28,7 @@ func TestStoreThatTakesOnlyEmptyWritesCostsNoAttempt(t *testing.T) {
 		for size := 1; size <= 3; size += 2 {
 			t.Run(fmt.Sprint(name, " ", size), func(t *testing.T) {
 				t.Parallel()
-				d := newDesk(t)
+				d := newFixture(t)
 				// The trouble ends before an attempt: after one it would leave the evidence
 				// that the store works.
 				var over, ended bool
@@ -45,11 +45,11 @@ func TestStoreThatTakesOnlyEmptyWritesCostsNoAttempt(t *testing.T) {
 					batch = append(batch, d.arrives(fmt.Sprintf("k%d", i), fmt.Sprintf("s%d", i), "in_transit", noon))
 				}
 				l.batches <- batch
-				d.waits(t, "records", manyDoubts+3)
+				d.waits(t, "records", manyFailures+3)
 				if n := len(l.settled); n != 0 {
 					t.Fatalf("%d deliveries were settled, such as %+v", n, <-l.settled)
 				}
-				d.set(func(*memory) { over = true })
+				d.set(func(*fakeStore) { over = true })
 				for range batch {
 					if s := l.next(t); s.Action != event.Ack {
 						t.Errorf("%s was settled with %+v after the outage", s.Key, s.Verdict)
@@ -68,7 +68,7 @@ func TestStoreThatTakesOnlyEmptyWritesCostsNoAttempt(t *testing.T) {
 
 // TestStoreThatAsksForLessGetsLess has one that takes two changes at once and no more.
 func TestStoreThatAsksForLessGetsLess(t *testing.T) {
-	d := newDesk(t)
+	d := newFixture(t)
 	d.store.whole = func(changes []event.Change) error {
 		if len(changes) > 2 {
 			return event.Errorf(event.Throttled, "memory", "not so fast")
@@ -93,16 +93,16 @@ func TestStoreThatAsksForLessGetsLess(t *testing.T) {
 func TestChangeThatTheStoreRefusesWaits(t *testing.T) {
 	refused := event.Errorf(event.DependencyDown, "memory", "the validator of collection c refuses it")
 	for name, test := range map[string]struct {
-		arrives func(d *desk) event.Delivery
+		arrives func(d *fixture) event.Delivery
 		change  func(event.Change) bool // of that event
 		want    event.Action
 	}{
 		"its shipment": {
-			arrives: func(d *desk) event.Delivery { return d.arrives("odd", "s odd", "in_transit", noon) },
+			arrives: func(d *fixture) event.Delivery { return d.arrives("odd", "s odd", "in_transit", noon) },
 			change:  moves("s odd"), want: event.Ack,
 		},
 		"the claim of its second attempt": {
-			arrives: func(d *desk) event.Delivery {
+			arrives: func(d *fixture) event.Delivery {
 				in := d.arrives("odd", "s odd", "in_transit", noon)
 				in.Attempt = 2
 				return in
@@ -113,7 +113,7 @@ func TestChangeThatTheStoreRefusesWaits(t *testing.T) {
 			want: event.Ack,
 		},
 		"its dead letter": {
-			arrives: func(d *desk) event.Delivery {
+			arrives: func(d *fixture) event.Delivery {
 				in := d.arrives("odd", "s odd", "in_transit", noon)
 				in.Body = []byte(`{}`)
 				d.Stamper.Stamp(&in.Envelope)
@@ -122,7 +122,7 @@ func TestChangeThatTheStoreRefusesWaits(t *testing.T) {
 			change: func(c event.Change) bool { return len(c.DeadLetters) == 1 }, want: event.Dead,
 		},
 		"the dead letter of a forged one": {
-			arrives: func(d *desk) event.Delivery {
+			arrives: func(d *fixture) event.Delivery {
 				in := d.arrives("odd", "s odd", "in_transit", noon)
 				in.Body = []byte(`forged`)
 				return in
@@ -132,7 +132,7 @@ func TestChangeThatTheStoreRefusesWaits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := newDesk(t)
+			d := newFixture(t)
 			refusals := 0
 			d.store.refuse = func(c event.Change) error {
 				if test.change(c) {
@@ -162,7 +162,7 @@ func TestChangeThatTheStoreRefusesWaits(t *testing.T) {
 // TestRefusedChangeKeepsNoneFromBeingCounted: what stands beside it in a commit is
 // processed, whatever its place, and is counted as that.
 func TestRefusedChangeKeepsNoneFromBeingCounted(t *testing.T) {
-	d := newDesk(t)
+	d := newFixture(t)
 	var log strings.Builder
 	d.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	d.store.fail = func(c event.Change) error {

@@ -3,10 +3,8 @@ package process
 import (
 	"cmp"
 	"context"
-	"errors"
 	"log/slog"
 	"math/rand/v2"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -34,21 +32,21 @@ type Handler struct {
 	Metrics *Metrics
 	Now     func() time.Time
 
-	turns   sync.RWMutex // see turn
-	company sync.RWMutex // held for reading over a batch, for writing over a suspected event
+	quarantine quarantine
+	rounds     sync.RWMutex // held for reading over a round, for writing over one that follows a lost one
 }
 
 // job is one delivery of a batch on its way to a verdict.
 type job struct {
 	event.Delivery
-	event   event.Event
-	hash    string       // of the body
-	invalid string       // why the event can't be applied, "" when it can
-	alone   bool         // failed in company: commit it by itself
-	lonely  bool         // nothing is handled beside it in this process
-	record  event.Record // as it will be written
-	decided bool
-	verdict event.Verdict
+	event     event.Event
+	hash      string       // of the body
+	invalid   string       // why the event can't be applied, "" when it can
+	isolated  bool         // its change failed together with others: commit it by itself
+	exclusive bool         // nothing is handled beside it in this process
+	record    event.Record // as it will be written
+	decided   bool
+	verdict   event.Verdict
 }
 
 // decide sets the verdict and takes the job out of the rounds that follow.
@@ -67,19 +65,14 @@ func (h *Handler) Handle(ctx context.Context, batch []event.Delivery) ([]event.V
 	return h.handle(ctx, batch, false)
 }
 
-// handle is Handle; with lonely the batch is one event, beside which nothing is
+// handle is Handle; with exclusive the batch is one event, beside which nothing is
 // handled in this process.
-func (h *Handler) handle(ctx context.Context, batch []event.Delivery, lonely bool) ([]event.Verdict, error) {
-	if lonely {
-		h.company.Lock()
-		defer h.company.Unlock()
-	} else {
-		h.company.RLock()
-		defer h.company.RUnlock()
-	}
+func (h *Handler) handle(ctx context.Context, batch []event.Delivery, exclusive bool) ([]event.Verdict, error) {
+	leave := h.quarantine.enter(exclusive)
+	defer leave()
 	jobs := make([]*job, len(batch))
 	for i, d := range batch {
-		jobs[i] = &job{Delivery: d, hash: event.BodyHash(d.Body), lonely: lonely}
+		jobs[i] = &job{Delivery: d, hash: event.BodyHash(d.Body), exclusive: exclusive}
 	}
 	inOrder := slices.SortedStableFunc(slices.Values(jobs), func(a, b *job) int {
 		return cmp.Compare(a.Sequence, b.Sequence)
@@ -93,7 +86,7 @@ func (h *Handler) handle(ctx context.Context, batch []event.Delivery, lonely boo
 		if len(todo) == 0 {
 			break
 		}
-		if err := h.turn(ctx, todo, idle); err != nil {
+		if err := h.runRound(ctx, todo, idle); err != nil {
 			return nil, err
 		}
 		if len(undecided(todo)) < len(todo) {
@@ -111,34 +104,20 @@ func (h *Handler) handle(ctx context.Context, batch []event.Delivery, lonely boo
 	return verdicts, nil
 }
 
-var errPanicked = errors.New("the handler panicked")
-
-// try is handle, and turns a panic into [errPanicked].
-func (h *Handler) try(ctx context.Context, batch []event.Delivery, lonely bool) (verdicts []event.Verdict, err error) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			h.Log.Error("the handler panicked", "events", len(batch), "sequence", batch[0].Sequence,
-				"cause", cause, "stack", string(debug.Stack()))
-			verdicts, err = nil, errPanicked
-		}
-	}()
-	return h.handle(ctx, batch, lonely)
-}
-
-// turn does a round. After one in which nothing was decided, because others were
-// quicker with the same rows, it goes alone in this process, and after a short wait
-// of random length, for the sake of those in others: two that step in time would
-// otherwise meet at the same rows again and again, and the slower one would lose
-// every time.
-func (h *Handler) turn(ctx context.Context, jobs []*job, idle int) error {
+// runRound does a round. After one in which nothing was decided, because other writers
+// were quicker with the same rows, it holds the rounds of this process exclusively, and
+// after another one waits for a short time of random length, because of those in other
+// processes: two that keep step would otherwise meet at the same rows again and again,
+// and the slower one would lose every time.
+func (h *Handler) runRound(ctx context.Context, jobs []*job, idle int) error {
 	if idle == 0 {
-		h.turns.RLock()
-		defer h.turns.RUnlock()
+		h.rounds.RLock()
+		defer h.rounds.RUnlock()
 		return h.round(ctx, jobs)
 	}
-	h.turns.Lock()
-	defer h.turns.Unlock()
-	if idle > 1 { // alone here, and it has lost all the same
+	h.rounds.Lock()
+	defer h.rounds.Unlock()
+	if idle > 1 { // exclusive here, and it has lost all the same
 		timer := time.NewTimer(rand.N(time.Duration(idle) * contention))
 		defer timer.Stop()
 		select {
@@ -173,13 +152,13 @@ func (h *Handler) refuse(ctx context.Context, jobs []*job) error {
 		return nil
 	}
 	errs, err := h.Store.Commit(ctx, changes)
-	if err = h.unjudged(ctx, err); isDown(err) || tooMuch(err, len(changes)) {
+	if err = batchError(ctx, h.Store, err); isDown(err) || commitTooLarge(err, len(changes)) {
 		return err
 	}
 	for i, j := range refused {
 		failed := err
 		if failed == nil {
-			failed = h.callError(ctx, errs[i])
+			failed = callError(ctx, h.Store, errs[i])
 		}
 		switch letter := &changes[i].DeadLetters[0]; {
 		case failed == nil:
@@ -244,24 +223,8 @@ func (h *Handler) remember(ctx context.Context, jobs []*job) {
 	}
 }
 
-// callError tells a dependency that is down from one that merely failed: a call
-// that timed out while the store does not answer a ping says nothing about the
-// events it was made for.
-func (h *Handler) callError(ctx context.Context, err error) error {
-	if err == nil || classOf(event.CodeOf(err)) != transient {
-		return err
-	}
-	if ctx.Err() != nil {
-		return &event.Error{Code: event.DependencyDown, Op: "process a batch", Err: err}
-	}
-	if ping := h.Store.Ping(ctx); ping != nil {
-		return &event.Error{Code: event.DependencyDown, Op: "process a batch", Err: errors.Join(err, ping)}
-	}
-	return err
-}
-
 // retry is the verdict on a failed attempt. Past the last attempt the broker
-// makes its own end of it, which the [Mover] hears of.
+// makes its own end of it, which the [DeadLetterer] hears of.
 func (h *Handler) retry(j *job, code event.Code) event.Verdict {
 	return event.Verdict{Action: event.Retry, Code: code, Delay: h.Policy.jittered(j.Attempt)}
 }
@@ -287,34 +250,3 @@ func attrs(j *job) []any {
 		"attempt", j.Attempt, "sequence", j.Sequence,
 	}
 }
-
-// tooMuch reports whether err may be due to the number of changes in a commit, and
-// none of them to blame for it.
-func tooMuch(err error, changes int) bool { return changes > 1 && event.CodeOf(err) == event.Timeout }
-
-// throttled reports whether err is due to a store that asks for less.
-func throttled(err error) bool {
-	for err != nil {
-		e, ok := errors.AsType[*event.Error](err)
-		if !ok {
-			return false
-		}
-		if e.Code == event.Throttled {
-			return true
-		}
-		err = e.Err
-	}
-	return false
-}
-
-// anyDown returns the first of a commit's outcomes that says that the store takes no
-// such change at present, nil when there is none.
-func anyDown(errs []error) error {
-	if i := slices.IndexFunc(errs, isDown); i >= 0 {
-		return errs[i]
-	}
-	return nil
-}
-
-// isDown reports whether err says that a dependency can't be used at all.
-func isDown(err error) bool { return classOf(event.CodeOf(err)) == down }

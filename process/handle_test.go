@@ -25,7 +25,7 @@ func failOn(key string, code event.Code, times int) func(event.Change) error {
 
 func TestHandleProcessesABatchInFixedCalls(t *testing.T) {
 	for _, size := range []int{1, 100} {
-		d := newDesk(t)
+		d := newFixture(t)
 		var batch []event.Delivery
 		for i := range size {
 			batch = append(batch, d.arrives(fmt.Sprintf("k%d", i), fmt.Sprintf("s%d", i%7), "in_transit", noon.Add(time.Duration(i)*time.Second)))
@@ -52,23 +52,23 @@ func TestHandleProcessesABatchInFixedCalls(t *testing.T) {
 }
 
 func TestHandleDecidesCopies(t *testing.T) {
-	original := func(d *desk) event.Delivery { return d.arrives("k", "s", "in_transit", noon) }
+	original := func(d *fixture) event.Delivery { return d.arrives("k", "s", "in_transit", noon) }
 	tests := []struct {
 		name      string
-		copies    func(d *desk) []event.Delivery
+		copies    func(d *fixture) []event.Delivery
 		conflicts int
 	}{
-		{"same body in one batch", func(d *desk) []event.Delivery {
+		{"same body in one batch", func(d *fixture) []event.Delivery {
 			return []event.Delivery{original(d), original(d), original(d)}
 		}, 0},
-		{"other body in one batch", func(d *desk) []event.Delivery {
+		{"other body in one batch", func(d *fixture) []event.Delivery {
 			return []event.Delivery{original(d), d.arrives("k", "s", "delivered", noon), d.arrives("k", "s", "returned", noon)}
 		}, 2},
 	}
 	for _, tt := range tests {
 		for _, oneByOne := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, one by one %v", tt.name, oneByOne), func(t *testing.T) {
-				d := newDesk(t)
+				d := newFixture(t)
 				batch := tt.copies(d)
 				if oneByOne {
 					for _, c := range batch {
@@ -93,7 +93,7 @@ func TestHandleDecidesCopies(t *testing.T) {
 }
 
 func TestHandleWithoutCacheAsksTheLedger(t *testing.T) {
-	d := newDesk(t)
+	d := newFixture(t)
 	first := d.arrives("k", "s", "in_transit", noon)
 	d.handle(t, first)
 	d.cache.err = errors.New("cache gone")
@@ -108,7 +108,7 @@ func TestHandleWithoutCacheAsksTheLedger(t *testing.T) {
 }
 
 func TestTransientFailureIsRetriedWithPolicyDelay(t *testing.T) {
-	d := newDesk(t)
+	d := newFixture(t)
 	d.store.fail = failOn("k", event.Throttled, 2)
 	in := d.arrives("k", "s", "in_transit", noon)
 	for attempt := 1; attempt <= 2; attempt++ {
@@ -133,7 +133,7 @@ func TestTransientFailureIsRetriedWithPolicyDelay(t *testing.T) {
 }
 
 func TestPermanentFailureIsDeadAtItsFirstAttempt(t *testing.T) {
-	d := newDesk(t)
+	d := newFixture(t)
 	d.store.fail = failOn("bad", event.DomainInvalid, 100)
 	verdicts := d.handle(t, d.arrives("good", "s", "in_transit", noon), d.arrives("bad", "s", "delivered", noon.Add(time.Hour)))
 	if verdicts[0].Action != event.Ack || verdicts[1].Action != event.Dead || verdicts[1].Code != event.DomainInvalid {
@@ -159,7 +159,7 @@ func TestWhatIsNoEventOfOursIsDeadAndLeavesTheLedgerAlone(t *testing.T) {
 	}
 	for code, spoil := range tests {
 		t.Run(string(code), func(t *testing.T) {
-			d := newDesk(t)
+			d := newFixture(t)
 			in := d.arrives("k", "s", "in_transit", noon)
 			spoil(&in)
 			if v := d.handle(t, in)[0]; v.Action != event.Dead || v.Code != code {
@@ -181,7 +181,7 @@ func TestWhatIsNoEventOfOursIsDeadAndLeavesTheLedgerAlone(t *testing.T) {
 // TestForgeriesCostOneCommit: many of them must not keep the workers busier than as
 // many events would.
 func TestForgeriesCostOneCommit(t *testing.T) {
-	d := newDesk(t)
+	d := newFixture(t)
 	batch := []event.Delivery{d.arrives("true", "s", "in_transit", noon)}
 	for i := range 100 {
 		forged := d.arrives(fmt.Sprintf("k%d", i), "s", "in_transit", noon)
@@ -206,7 +206,7 @@ func TestForgeriesCostOneCommit(t *testing.T) {
 }
 
 func TestStampedButInvalidBodyIsDead(t *testing.T) {
-	d := newDesk(t)
+	d := newFixture(t)
 	in := d.arrives("k", "", "in_transit", noon)
 	if v := d.handle(t, in)[0]; v.Action != event.Dead || v.Code != event.DomainInvalid {
 		t.Errorf("verdict is %+v", v)
@@ -217,7 +217,7 @@ func TestStampedButInvalidBodyIsDead(t *testing.T) {
 }
 
 func TestStoreDownDecidesNothing(t *testing.T) {
-	d := newDesk(t)
+	d := newFixture(t)
 	in := d.arrives("k", "s", "in_transit", noon)
 	d.store.down = event.Errorf(event.Timeout, "memory", "no answer")
 	if _, err := d.Handle(t.Context(), []event.Delivery{in}); event.CodeOf(err) != event.DependencyDown {
@@ -231,7 +231,7 @@ func TestStoreDownDecidesNothing(t *testing.T) {
 }
 
 func TestInterruptedAttemptsAreShown(t *testing.T) {
-	d := newDesk(t)
+	d := newFixture(t)
 	in := d.arrives("k", "s", "in_transit", noon)
 	in.Attempt = 3 // the workers of the first two never reported
 	d.handle(t, in)
@@ -242,7 +242,7 @@ func TestInterruptedAttemptsAreShown(t *testing.T) {
 }
 
 func TestTwoWorkersOnOneShipmentLoseNoUpdate(t *testing.T) {
-	d := newDesk(t)
+	d := newFixture(t)
 	const workers, each = 4, 25
 	done := make(chan error, workers)
 	batches := make([][]event.Delivery, workers)

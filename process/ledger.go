@@ -12,7 +12,7 @@ import (
 // commit, each one call whatever the size of the batch. Jobs that lost a row to
 // another writer stay undecided for the next round.
 func (h *Handler) round(ctx context.Context, jobs []*job) error {
-	rows, err := h.records(ctx, jobs)
+	rows, err := readLedger(ctx, h.Store, jobs)
 	if err != nil {
 		return err
 	}
@@ -25,10 +25,10 @@ func (h *Handler) round(ctx context.Context, jobs []*job) error {
 			continue // another copy in the same batch: the next round knows its outcome
 		}
 		j.record = rows[id]
-		switch h.consult(j) {
+		switch checkLedger(j) {
 		case proceed:
 			taken[id] = true
-			h.begin(j)
+			startAttempt(j, h.Now())
 			todo = append(todo, j)
 		case conflicting:
 			row := rows[id]
@@ -43,42 +43,32 @@ func (h *Handler) round(ctx context.Context, jobs []*job) error {
 			j.decide(event.Verdict{Action: event.Ack})
 		}
 	}
-	if err := h.note(ctx, conflicts); err != nil {
+	if err := h.recordConflicts(ctx, conflicts); err != nil {
 		return err
 	}
-	if todo, err = h.claim(ctx, todo); err != nil {
+	if todo, err = h.openAttempts(ctx, todo); err != nil {
 		return err
 	}
 	return h.applyAll(ctx, todo)
 }
 
-// records returns the ledger rows of the jobs' identities.
-func (h *Handler) records(ctx context.Context, jobs []*job) (map[event.Identity]event.Record, error) {
+// readLedger returns the ledger rows of the jobs' identities.
+func readLedger(ctx context.Context, store Store, jobs []*job) (map[event.Identity]event.Record, error) {
 	seen := map[event.Identity]bool{}
 	ids := slices.DeleteFunc(identities(jobs), func(id event.Identity) bool {
 		again := seen[id]
 		seen[id] = true
 		return again
 	})
-	found, err := h.Store.Records(ctx, ids)
+	found, err := store.Records(ctx, ids)
 	if err != nil {
-		return nil, h.unjudged(ctx, err)
+		return nil, batchError(ctx, store, err)
 	}
 	rows := make(map[event.Identity]event.Record, len(found))
 	for _, r := range found {
 		rows[r.Identity] = r
 	}
 	return rows, nil
-}
-
-// unjudged is the error of a call without which nothing can be said about any
-// event. A store that asks for less is waited for; whether one of the events is behind
-// any other failure, the worker finds out.
-func (h *Handler) unjudged(ctx context.Context, err error) error {
-	if err = h.callError(ctx, err); event.CodeOf(err) == event.Throttled {
-		err = &event.Error{Code: event.DependencyDown, Op: "process a batch", Err: err}
-	}
-	return err
 }
 
 // finding is what the ledger says about a delivery.
@@ -90,8 +80,8 @@ const (
 	conflicting                // its identity belongs to another body
 )
 
-// consult compares a delivery with its ledger row.
-func (h *Handler) consult(j *job) finding {
+// checkLedger compares a delivery with its ledger row.
+func checkLedger(j *job) finding {
 	r := &j.record
 	reopens := j.Replay != "" && j.Replay != r.Replay && r.Status == event.DeadLettered
 	switch {
@@ -106,9 +96,9 @@ func (h *Handler) consult(j *job) finding {
 	}
 }
 
-// note stores conflict counts. A row that moved meanwhile is left as it is: the
+// recordConflicts stores conflict counts. A row that moved meanwhile is left as it is: the
 // delivery is decided all the same, only the count is one short.
-func (h *Handler) note(ctx context.Context, rows map[event.Identity]event.Record) error {
+func (h *Handler) recordConflicts(ctx context.Context, rows map[event.Identity]event.Record) error {
 	if len(rows) == 0 {
 		return nil
 	}
@@ -117,30 +107,30 @@ func (h *Handler) note(ctx context.Context, rows map[event.Identity]event.Record
 		changes = append(changes, event.Change{Records: []event.Record{row}})
 	}
 	_, err := h.Store.Commit(ctx, changes)
-	if err = h.unjudged(ctx, err); isDown(err) {
+	if err = batchError(ctx, h.Store, err); isDown(err) {
 		return err
 	}
 	return nil
 }
 
-// begin opens an attempt in the job's record.
-func (h *Handler) begin(j *job) {
-	r, now := &j.record, h.Now()
+// startAttempt opens an attempt in the job's record, at now.
+func startAttempt(j *job, now time.Time) {
+	r := &j.record
 	if r.Version == 0 {
 		*r = event.Record{Identity: j.Identity(), BodyHash: j.hash, ReceivedAt: j.ReceivedAt, TraceID: j.TraceID}
 	}
 	r.EventID, r.EventType = j.EventID, j.event.Type
 	r.OccurredAt, r.ShipmentID = j.event.OccurredAt, j.event.ShipmentID
-	r.Attempts = openAttempt(r.Attempts, j.Attempt, r.Sequence != j.Sequence, now)
+	r.Attempts = appendAttempt(r.Attempts, j.Attempt, r.Sequence != j.Sequence, now)
 	r.Sequence, r.Replay = j.Sequence, j.Replay
 	r.Status, r.UpdatedAt, r.EndedAt = event.Processing, now, time.Time{}
 	r.Code, r.Message = "", ""
 }
 
-// openAttempt returns a copy of attempts whose last one is number n, under way.
+// appendAttempt returns a copy of attempts whose last one is number n, under way.
 // Earlier ones without an outcome, and those that left no trace, are closed as
 // interrupted. With fresh the message is a new entry, which counts from 1 again.
-func openAttempt(attempts []event.Attempt, n int, fresh bool, now time.Time) []event.Attempt {
+func appendAttempt(attempts []event.Attempt, n int, fresh bool, now time.Time) []event.Attempt {
 	if last := len(attempts) - 1; !fresh && last >= 0 && attempts[last].Number == n && attempts[last].Outcome == "" {
 		return slices.Clone(attempts)
 	}
@@ -182,32 +172,32 @@ func end(r *event.Record, status event.Status, outcome event.Outcome, code event
 	}
 }
 
-// claim stores the open attempt of every event that is not here for the first
+// openAttempts stores the open attempt of every event that is not here for the first
 // time, so that a worker which dies over a poisonous event leaves a trace. First
-// attempts, nearly all of them, do without; and so do last ones in company, because an
-// open last attempt says that the event was in hand by itself, see inHand. It returns
-// the jobs to go on with.
-func (h *Handler) claim(ctx context.Context, jobs []*job) ([]*job, error) {
-	var again []*job
+// attempts, nearly all of them, do without; and so do last ones that are not exclusive,
+// because an open last attempt says that the event was handled exclusively, see
+// begunExclusively. It returns the jobs to go on with.
+func (h *Handler) openAttempts(ctx context.Context, jobs []*job) ([]*job, error) {
+	var late []*job
 	var changes []event.Change
 	for _, j := range jobs {
-		if j.Attempt > 1 && (j.lonely || j.Attempt < h.Policy.MaxAttempts) {
-			again = append(again, j)
+		if j.Attempt > 1 && (j.exclusive || j.Attempt < h.Policy.MaxAttempts) {
+			late = append(late, j)
 			changes = append(changes, event.Change{Records: []event.Record{j.record}})
 		}
 	}
-	if len(again) == 0 {
+	if len(late) == 0 {
 		return jobs, nil
 	}
 	errs, err := h.Store.Commit(ctx, changes)
 	if err != nil {
-		return nil, h.unjudged(ctx, err)
+		return nil, batchError(ctx, h.Store, err)
 	}
 	if down := anyDown(errs); down != nil {
 		return nil, down
 	}
 	lost := map[*job]bool{}
-	for i, j := range again {
+	for i, j := range late {
 		lost[j] = errs[i] != nil
 		j.record.Version++
 	}

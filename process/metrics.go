@@ -18,7 +18,7 @@ type Metrics struct {
 	lostBodies       prometheus.Counter
 	latency          prometheus.Histogram
 	reconciled       prometheus.Counter
-	putBack          prometheus.Counter
+	requeued         prometheus.Counter
 	verified         prometheus.Gauge
 }
 
@@ -48,7 +48,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Buckets: prometheus.ExponentialBuckets(0.002, 2, 16),
 		}),
 		reconciled: counter("reconciled_total", "Settled events whose outcome was proved."),
-		putBack:    counter("put_back_total", "Settled events without an outcome, put back on the queue. Anything but 0 is a fault."),
+		requeued:   counter("put_back_total", "Settled events without an outcome, put back on the queue. Anything but 0 is a fault."),
 		verified: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "courier_gateway_process_verified_sequence", Help: "Every event up to this stream sequence has its outcome.",
 		}),

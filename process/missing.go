@@ -22,7 +22,7 @@ func missingOf(batch []event.Delivery) (seqs []uint64) {
 func (r *Reconciler) checkMissing(ctx context.Context) error {
 	for found := r.Queue.MissingEvents(); len(found) > 0 && ctx.Err() == nil; found = r.Queue.MissingEvents() {
 		for _, m := range found {
-			ended, err := r.Graves.EndedSequences(ctx, m)
+			ended, err := r.DeadLetters.EndedSequences(ctx, m)
 			if err != nil {
 				return err
 			}
@@ -46,7 +46,7 @@ func (r *Reconciler) deadOf(ctx context.Context, m event.MissingEvents) (dead []
 		seqs = append(seqs, seq)
 	}
 	for chunk := range slices.Chunk(seqs, reconcileBatch) {
-		found, err := r.Graves.DeadSequences(ctx, chunk)
+		found, err := r.DeadLetters.DeadSequences(ctx, chunk)
 		if err != nil {
 			return nil, err
 		}

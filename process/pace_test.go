@@ -13,7 +13,7 @@ import (
 // pulls is a queue that hands out batches of given sizes and notes when it was
 // asked for each.
 type pulls struct {
-	*line
+	*fakeQueue
 	sizes []int
 	asked []time.Time
 	next  func() event.Delivery
@@ -35,16 +35,16 @@ func (p *pulls) Pull(ctx context.Context, _ int) ([]event.Delivery, error) {
 // TestBatchesThatAreNotFullArePaced: the first batch starts at once, the ones
 // behind a small batch wait, the ones behind a full batch don't.
 func TestBatchesThatAreNotFullArePaced(t *testing.T) {
-	d := newDesk(t)
+	d := newFixture(t)
 	synctest.Test(t, func(t *testing.T) {
 		const pace = 40 * time.Millisecond
 		n := 0
-		p := &pulls{line: newLine(), sizes: []int{1, 2, 4, 4, 1}, next: func() event.Delivery {
+		p := &pulls{fakeQueue: newFakeQueue(), sizes: []int{1, 2, 4, 4, 1}, next: func() event.Delivery {
 			n++
 			return d.arrives("k"+time.Duration(n).String(), "s", "in_transit", noon)
 		}}
 		w := &Worker{
-			Queue: p, Handler: d.Handler, Log: slog.New(slog.DiscardHandler), Pulse: &Pulse{},
+			Queue: p, Handler: d.Handler, Log: slog.New(slog.DiscardHandler), Heartbeat: &Heartbeat{},
 			Config: WorkerConfig{BatchSize: 4, Pace: pace, KeepAlive: time.Second},
 		}
 		ctx, cancel := context.WithCancel(t.Context())

@@ -1,7 +1,7 @@
 // Package process applies queued events to shipments, exactly once each.
 //
 // A [Worker] pulls batches of deliveries and hands them to the [Handler], which
-// answers each with a verdict: done, again later, or dead. The [Mover] turns the
+// answers each with a verdict: done, again later, or dead. The [DeadLetterer] turns the
 // broker's notice that an event's deliveries ran out into a dead letter, the
 // [Reconciler] proves that no settled event lacks an outcome, and the [Replayer]
 // puts a dead letter back on the queue, through the same path as everything else.

@@ -32,8 +32,8 @@ type Settled interface {
 	MissingChecked(m event.MissingEvents, ended []uint64) error
 }
 
-// Graves tells which events are dead letters, and which have any outcome.
-type Graves interface {
+// DeadLetters tells which events are dead letters, and which have any outcome.
+type DeadLetterIndex interface {
 	// DeadSequences returns those of seqs that a dead letter exists for.
 	DeadSequences(ctx context.Context, seqs []uint64) (map[uint64]bool, error)
 	// DeadLetter returns one letter, or an error with the code [event.NotFound].
@@ -48,17 +48,17 @@ type Graves interface {
 // against faults that nobody thought of: with everything else right it finds
 // nothing.
 type Reconciler struct {
-	Queue     Settled
-	Store     Store
-	Graves    Graves
-	Publisher Publisher
-	Handler   *Handler // for what the queue does not take back
-	Stamper   *event.Stamper
-	Every     time.Duration // between two looks
-	Grace     time.Duration // how long an event may lack an outcome, for the mover to end it
-	Log       *slog.Logger
-	Metrics   *Metrics
-	Now       func() time.Time
+	Queue       Settled
+	Store       Store
+	DeadLetters DeadLetterIndex
+	Publisher   Publisher
+	Handler     *Handler // for what the queue does not take back
+	Stamper     *event.Stamper
+	Every       time.Duration // between two looks
+	Grace       time.Duration // how long an event may lack an outcome, for the mover to end it
+	Log         *slog.Logger
+	Metrics     *Metrics
+	Now         func() time.Time
 
 	missing map[uint64]time.Time // since when an event is known to lack its outcome
 	reached uint64               // the last sequence that was verified since the reconciler last waited
@@ -133,7 +133,7 @@ func (r *Reconciler) step(ctx context.Context) (more bool, err error) {
 		if !lacking[d.Sequence] {
 			continue
 		}
-		if done, err := r.putBack(ctx, d); err != nil || !done {
+		if done, err := r.requeue(ctx, d); err != nil || !done {
 			return false, errors.Join(err, r.verify(ctx, batch, i))
 		}
 	}
@@ -191,7 +191,7 @@ func (r *Reconciler) lacking(ctx context.Context, batch []event.Delivery) (map[u
 	if len(seqs) == 0 {
 		return nil, nil
 	}
-	dead, err := r.Graves.DeadSequences(ctx, seqs)
+	dead, err := r.DeadLetters.DeadSequences(ctx, seqs)
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +213,7 @@ func (r *Reconciler) lacking(ctx context.Context, batch []event.Delivery) (map[u
 // isAnother reports whether the dead letter with a delivery's sequence is of another
 // event, which the stream has lost: an external broker uses sequences again then.
 func (r *Reconciler) isAnother(ctx context.Context, d *event.Delivery) (bool, error) {
-	_, err := r.Graves.DeadLetter(ctx, deadLetterID(d.Sequence, &d.Envelope))
+	_, err := r.DeadLetters.DeadLetter(ctx, deadLetterID(d.Sequence, &d.Envelope))
 	if event.CodeOf(err) == event.NotFound {
 		return true, nil
 	}
@@ -240,10 +240,10 @@ func (r *Reconciler) readable(ctx context.Context, ids []event.Identity) ([]even
 	return append(first, second...), err
 }
 
-// putBack publishes an event that lacks its outcome once more, unless it has done
+// requeued publishes an event that lacks its outcome once more, unless it has done
 // so for less than the grace. Its nonce is made of the sequence, so that doing it
 // twice does it once.
-func (r *Reconciler) putBack(ctx context.Context, d event.Delivery) (done bool, err error) {
+func (r *Reconciler) requeue(ctx context.Context, d event.Delivery) (done bool, err error) {
 	now := r.Now()
 	if now.Sub(r.missing[d.Sequence]) < r.Grace {
 		return false, nil
@@ -262,7 +262,7 @@ func (r *Reconciler) putBack(ctx context.Context, d event.Delivery) (done bool, 
 		return r.apply(ctx, event.Delivery{Envelope: e, Sequence: d.Sequence, Attempt: 1}, err)
 	}
 	r.counts.putBack.Add(1)
-	r.Metrics.putBack.Inc()
+	r.Metrics.requeued.Inc()
 	r.Log.Error("a settled event had no outcome, put it back on the queue",
 		"event_id", d.EventID, "courier", d.Courier, "trace_id", d.TraceID, "sequence", d.Sequence, "new_sequence", receipt.Sequence)
 	return true, nil
@@ -286,7 +286,7 @@ func (r *Reconciler) apply(ctx context.Context, d event.Delivery, refused error)
 		return false, errors.Join(refused, event.Errorf(v.Code, "reconcile", "can't apply sequence %d either", d.Sequence))
 	}
 	r.counts.putBack.Add(1)
-	r.Metrics.putBack.Inc()
+	r.Metrics.requeued.Inc()
 	r.Log.Error("a settled event had no outcome and the queue does not take it back, applied it",
 		"event_id", d.EventID, "courier", d.Courier, "trace_id", d.TraceID, "sequence", d.Sequence, "refused", refused)
 	return true, nil

@@ -13,7 +13,7 @@ import (
 
 // forgetful is a queue that does not keep what was verified, for as long as forgets is set.
 type forgetful struct {
-	*shelf
+	*fakeBroker
 	forgets atomic.Bool
 	pulls   atomic.Int64
 	stop    context.CancelFunc // called when it is pulled far too often
@@ -23,14 +23,14 @@ func (f *forgetful) PullSettled(ctx context.Context, limit int) ([]event.Deliver
 	if f.pulls.Add(1) > 1000 {
 		f.stop()
 	}
-	return f.shelf.PullSettled(ctx, limit)
+	return f.fakeBroker.PullSettled(ctx, limit)
 }
 
 func (f *forgetful) Verified(ctx context.Context, seq uint64) error {
 	if f.forgets.Load() {
 		return nil
 	}
-	return f.shelf.Verified(ctx, seq)
+	return f.fakeBroker.Verified(ctx, seq)
 }
 
 // TestReconcilerDoesNotSpin: a queue that returns the same events again costs a few
@@ -39,10 +39,10 @@ func TestReconcilerDoesNotSpin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
-		d := newDesk(t)
-		q := &forgetful{shelf: newShelf(), stop: stop}
+		d := newFixture(t)
+		q := &forgetful{fakeBroker: newFakeBroker(), stop: stop}
 		q.forgets.Store(true)
-		r, _ := reconciler(d, q.shelf)
+		r, _ := reconciler(d, q.fakeBroker)
 		r.Queue, r.Every = q, 50*time.Millisecond
 		done := d.arrives("done", "s", "in_transit", noon)
 		d.handle(t, done)

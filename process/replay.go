@@ -11,8 +11,8 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
-// Letters are the dead letters, as far as a replay needs them.
-type Letters interface {
+// DeadLetters are the dead letters, as far as a replay needs them.
+type DeadLetters interface {
 	// DeadLetter returns one letter; [event.NotFound] when there is none.
 	DeadLetter(ctx context.Context, id string) (event.DeadLetter, error)
 	// Review sets a letter's review status and appends the link to its replays.
@@ -21,11 +21,11 @@ type Letters interface {
 
 // Replayer puts dead letters back on the queue.
 type Replayer struct {
-	Letters   Letters
-	Publisher Publisher
-	Stamper   *event.Stamper
-	Log       *slog.Logger
-	Now       func() time.Time
+	DeadLetters DeadLetters
+	Publisher   Publisher
+	Stamper     *event.Stamper
+	Log         *slog.Logger
+	Now         func() time.Time
 }
 
 // Replay publishes the event of dead letter id once more, under a nonce of its
@@ -36,7 +36,7 @@ type Replayer struct {
 // A letter whose stamp is not valid is refused with [event.Forged]: nobody has
 // proved that a courier sent it.
 func (r *Replayer) Replay(ctx context.Context, id string) (event.ReplayLink, error) {
-	letter, err := r.Letters.DeadLetter(ctx, id)
+	letter, err := r.DeadLetters.DeadLetter(ctx, id)
 	if err != nil {
 		return event.ReplayLink{}, err
 	}
@@ -49,7 +49,7 @@ func (r *Replayer) Replay(ctx context.Context, id string) (event.ReplayLink, err
 		return event.ReplayLink{}, fmt.Errorf("put dead letter %s back on the queue: %w", id, err)
 	}
 	link := event.ReplayLink{Nonce: e.Replay, Sequence: receipt.Sequence, At: r.Now()}
-	if _, err := r.Letters.Review(ctx, id, event.ReviewReplayed, "", &link); err != nil {
+	if _, err := r.DeadLetters.Review(ctx, id, event.ReviewReplayed, "", &link); err != nil {
 		return link, fmt.Errorf("dead letter %s is back on the queue, but could not be marked as replayed: %w", id, err)
 	}
 	r.Log.Info("dead letter replayed", "dead_letter", id, "event_id", letter.EventID, "courier", letter.Courier,

@@ -43,16 +43,16 @@ type WorkerConfig struct {
 // Worker takes batches from the queue to the handler, one at a time. Several may
 // run beside each other.
 type Worker struct {
-	Queue   Queue
-	Handler *Handler
-	Config  WorkerConfig
-	Log     *slog.Logger
-	Pulse   *Pulse
+	Queue     Queue
+	Handler   *Handler
+	Config    WorkerConfig
+	Log       *slog.Logger
+	Heartbeat *Heartbeat
 
-	reached bool      // the store answered last time
-	asking  *pause    // between asking it, while it does not
-	due     time.Time // when the next batch may start
-	alone   bool      // the event in hand is suspected
+	reached   bool      // the store answered last time
+	asking    *pause    // between asking it, while it does not
+	due       time.Time // when the next batch may start
+	exclusive bool      // the event in hand is suspected
 }
 
 const (
@@ -73,14 +73,14 @@ const (
 // other way as well: what was not settled comes again.
 func (w *Worker) Run(ctx context.Context) error {
 	hard := context.WithoutCancel(ctx)
-	defer w.Pulse.beat(phaseStopped)
+	defer w.Heartbeat.signal(phaseStopped)
 	pause := newPause()
 	for ctx.Err() == nil {
 		if !w.storeAnswers(ctx) {
 			continue
 		}
-		w.Pulse.release()
-		w.Pulse.beat(phasePulling)
+		w.Heartbeat.release()
+		w.Heartbeat.signal(phasePulling)
 		w.gather(ctx)
 		batch, err := w.pull(ctx, pullPatience)
 		if errors.Is(err, event.ErrStopped) {
@@ -155,7 +155,7 @@ func (w *Worker) storeAnswers(ctx context.Context) bool {
 	if ctx.Err() != nil {
 		return false
 	}
-	w.Pulse.hold(err)
+	w.Heartbeat.hold(err)
 	w.Log.Warn("the store is out of reach, not pulling until it is back", "error", err)
 	w.asking.wait(ctx)
 	return false
@@ -178,42 +178,41 @@ func (w *Worker) work(ctx, hard context.Context, batch []event.Delivery) {
 	held.Store(&batch)
 	stop := w.keepAlive(&held)
 	defer stop()
-	company, suspects := w.Handler.suspects(hard, batch)
-	if len(company) > 0 && !w.finish(ctx, hard, company) {
+	others, suspects := w.Handler.suspects(hard, batch)
+	if len(others) > 0 && !w.finish(ctx, hard, others, false) {
 		return
 	}
-	w.alone = true
-	defer func() { w.alone = false }()
 	for i := range suspects {
 		rest := suspects[i:]
 		held.Store(&rest)
-		if !w.finish(ctx, hard, rest[:1]) {
+		if !w.finish(ctx, hard, rest[:1], true) {
 			return
 		}
 	}
 }
 
-// finish handles events together and settles them. While a dependency is down it
-// keeps them and tries again; when ctx ends meanwhile they stay unsettled, and it
-// reports false. Events that keep failing while the store works are taken apart.
-func (w *Worker) finish(ctx, hard context.Context, batch []event.Delivery) bool {
-	pause, doubts := newPause(), 0
+// finish handles events together, or one exclusively, and settles them. While a
+// dependency is down it keeps them and tries again; when ctx ends meanwhile they stay
+// unsettled, and it reports false. A batch that keeps failing while the store works is
+// bisected.
+func (w *Worker) finish(ctx, hard context.Context, batch []event.Delivery, exclusive bool) bool {
+	pause, failures := newPause(), 0
 	for {
-		w.Pulse.beat(phaseWorking)
-		verdicts, err := w.handle(hard, batch)
-		if doubts++; !throttled(err) && !w.Handler.doubtful(hard, err) {
-			doubts = 0
+		w.Heartbeat.signal(phaseWorking)
+		verdicts, err := w.handle(hard, batch, exclusive)
+		if failures++; !throttled(err) && !w.Handler.mayBeAtFault(hard, err) {
+			failures = 0
 		}
-		if doubts >= manyDoubts {
-			verdicts, err = w.apart(ctx, hard, batch, err)
+		if failures >= manyFailures {
+			verdicts, err = w.bisect(ctx, hard, batch, err)
 		}
 		if err == nil {
 			w.reached = true
 			w.settle(batch, verdicts)
-			w.Pulse.handled(len(batch))
+			w.Heartbeat.handled(len(batch))
 			return true
 		}
-		w.Pulse.hold(err)
+		w.Heartbeat.hold(err)
 		w.reached = false
 		w.Log.Warn("the store can't be used, holding the batch and trying again", "events", len(batch), "error", err)
 		pause.wait(ctx)
@@ -221,58 +220,6 @@ func (w *Worker) finish(ctx, hard context.Context, batch []event.Delivery) bool 
 			return false
 		}
 	}
-}
-
-// manyDoubts is how often in a row a batch has to fail while the store works before
-// it is the batch that is suspected.
-const manyDoubts = 3
-
-// apart handles the halves of a batch that has just failed with cause while the
-// store works, and halves those that fail the same way, down to the events behind
-// it: they have spent their attempt, all others are handled. A store that asks for less
-// is given less in the same way, and no event is behind that. When something else
-// goes wrong meanwhile, or ctx ends, nothing is decided.
-func (w *Worker) apart(ctx, hard context.Context, batch []event.Delivery, cause error) (verdicts []event.Verdict, err error) {
-	if len(batch) == 1 {
-		if throttled(cause) {
-			return nil, cause
-		}
-		v, err := w.Handler.blame(hard, batch[0], cause)
-		return []event.Verdict{v}, err
-	}
-	half := len(batch) / 2
-	for _, part := range [][]event.Delivery{batch[:half], batch[half:]} {
-		w.Pulse.beat(phaseWorking)
-		decided, err := w.handle(hard, part)
-		if ctx.Err() == nil && (throttled(err) || w.Handler.doubtful(hard, err)) {
-			decided, err = w.apart(ctx, hard, part, err)
-		}
-		if err != nil {
-			return nil, err
-		}
-		verdicts = append(verdicts, decided...)
-	}
-	return verdicts, nil
-}
-
-// handle guards against a handler that panics: the batch is then taken apart, so
-// that only the event at fault is tried again.
-func (w *Worker) handle(ctx context.Context, batch []event.Delivery) ([]event.Verdict, error) {
-	verdicts, err := w.Handler.try(ctx, batch, w.alone)
-	if !errors.Is(err, errPanicked) {
-		return verdicts, err
-	}
-	if len(batch) == 1 {
-		return []event.Verdict{w.Handler.retry(&job{Delivery: batch[0]}, event.Internal)}, nil
-	}
-	for i := range batch {
-		one, err := w.handle(ctx, batch[i:i+1])
-		if err != nil {
-			return nil, err
-		}
-		verdicts = append(verdicts, one...)
-	}
-	return verdicts, nil
 }
 
 func (w *Worker) settle(batch []event.Delivery, verdicts []event.Verdict) {
@@ -285,15 +232,15 @@ func (w *Worker) settle(batch []event.Delivery, verdicts []event.Verdict) {
 
 // keepAlive signals progress on what is held until the returned function is called.
 func (w *Worker) keepAlive(held *atomic.Pointer[[]event.Delivery]) (stop func()) {
-	return every(w.Config.KeepAlive, func() {
+	return repeatEvery(w.Config.KeepAlive, func() {
 		if err := w.Queue.KeepAlive(*held.Load()); err != nil {
 			w.Log.Warn("can't keep a batch alive, it may come again", "error", err)
 		}
 	})
 }
 
-// every calls do every so often until the returned function is called.
-func every(often time.Duration, do func()) (stop func()) {
+// repeatEvery calls do every so often until the returned function is called.
+func repeatEvery(often time.Duration, do func()) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		tick := time.NewTicker(often)
@@ -309,74 +256,6 @@ func every(often time.Duration, do func()) (stop func()) {
 	}()
 	return func() { close(done) }
 }
-
-// phase is what a worker is doing.
-type phase int32
-
-const (
-	phaseStarting phase = iota
-	phasePulling
-	phaseWorking
-	phaseHolding
-	phaseStopped
-)
-
-func (p phase) String() string {
-	return [...]string{"starting", "pulling", "working", "holding", "stopped"}[p]
-}
-
-// Pulse is a worker's sign of life. The zero value is that of a worker that has
-// not started; it is safe for concurrent use.
-type Pulse struct {
-	phase  atomic.Int32
-	at     atomic.Int64 // Unix nanoseconds of the last sign
-	events atomic.Int64
-	batch  atomic.Int64
-	held   atomic.Pointer[Hold]
-}
-
-// Hold is why a worker keeps events without handling them.
-type Hold struct {
-	Since time.Time
-	Cause error // of the latest try
-}
-
-// Heartbeat is a reading of a [Pulse].
-type Heartbeat struct {
-	Phase   string    // starting, pulling, working, holding or stopped
-	At      time.Time // of the last sign of life, zero before the first
-	Events  int64     // deliveries handled since the start
-	Batches int64
-	Held    *Hold // nil while events are handled
-}
-
-// Read returns the current state.
-func (p *Pulse) Read() Heartbeat {
-	h := Heartbeat{Phase: phase(p.phase.Load()).String(), Events: p.events.Load(), Batches: p.batch.Load(), Held: p.held.Load()}
-	if at := p.at.Load(); at != 0 {
-		h.At = time.Unix(0, at)
-	}
-	return h
-}
-
-func (p *Pulse) beat(now phase) { p.phase.Store(int32(now)); p.touch() }
-
-func (p *Pulse) touch() { p.at.Store(time.Now().UnixNano()) }
-
-func (p *Pulse) handled(n int) { p.events.Add(int64(n)); p.batch.Add(1); p.release() }
-
-// hold says that nothing can be handled because of cause.
-func (p *Pulse) hold(cause error) {
-	since := time.Now()
-	if before := p.held.Load(); before != nil {
-		since = before.Since
-	}
-	p.held.Store(&Hold{Since: since, Cause: cause})
-	p.beat(phaseHolding)
-}
-
-// release says that events are handled again.
-func (p *Pulse) release() { p.held.Store(nil) }
 
 // pause is a growing wait between tries at something that keeps failing.
 type pause struct{ next time.Duration }

@@ -10,8 +10,8 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
-// line is a queue of batches in memory that records what is settled.
-type line struct {
+// fakeQueue is a queue of batches in memory that records what is settled.
+type fakeQueue struct {
 	batches chan []event.Delivery
 	settled chan settlement
 	alive   chan int
@@ -22,11 +22,11 @@ type settlement struct {
 	event.Verdict
 }
 
-func newLine() *line {
-	return &line{batches: make(chan []event.Delivery, 8), settled: make(chan settlement, 64), alive: make(chan int, 64)}
+func newFakeQueue() *fakeQueue {
+	return &fakeQueue{batches: make(chan []event.Delivery, 8), settled: make(chan settlement, 64), alive: make(chan int, 64)}
 }
 
-func (l *line) Pull(ctx context.Context, _ int) ([]event.Delivery, error) {
+func (l *fakeQueue) Pull(ctx context.Context, _ int) ([]event.Delivery, error) {
 	select {
 	case b := <-l.batches:
 		return b, nil
@@ -35,12 +35,12 @@ func (l *line) Pull(ctx context.Context, _ int) ([]event.Delivery, error) {
 	}
 }
 
-func (l *line) Settle(d event.Delivery, v event.Verdict) error {
+func (l *fakeQueue) Settle(d event.Delivery, v event.Verdict) error {
 	l.settled <- settlement{d, v}
 	return nil
 }
 
-func (l *line) KeepAlive(batch []event.Delivery) error {
+func (l *fakeQueue) KeepAlive(batch []event.Delivery) error {
 	select {
 	case l.alive <- len(batch):
 	default:
@@ -49,7 +49,7 @@ func (l *line) KeepAlive(batch []event.Delivery) error {
 }
 
 // next waits for a settlement.
-func (l *line) next(t *testing.T) settlement {
+func (l *fakeQueue) next(t *testing.T) settlement {
 	t.Helper()
 	select {
 	case s := <-l.settled:
@@ -62,11 +62,11 @@ func (l *line) next(t *testing.T) settlement {
 
 // running starts a worker on a desk and returns its queue, and a function that stops
 // it and waits.
-func running(t *testing.T, d *desk) (l *line, stop func()) {
+func running(t *testing.T, d *fixture) (l *fakeQueue, stop func()) {
 	t.Helper()
-	l = newLine()
+	l = newFakeQueue()
 	w := &Worker{
-		Queue: l, Handler: d.Handler, Log: slog.New(slog.DiscardHandler), Pulse: &Pulse{},
+		Queue: l, Handler: d.Handler, Log: slog.New(slog.DiscardHandler), Heartbeat: &Heartbeat{},
 		Config: WorkerConfig{BatchSize: 16, KeepAlive: 5 * time.Millisecond},
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -84,7 +84,7 @@ func running(t *testing.T, d *desk) (l *line, stop func()) {
 		case <-time.After(10 * time.Second):
 			t.Error("the worker did not stop")
 		}
-		if phase := w.Pulse.Read().Phase; phase != "stopped" {
+		if phase := w.Heartbeat.Read().Phase; phase != "stopped" {
 			t.Errorf("the pulse says %s after the stop", phase)
 		}
 	})
@@ -93,7 +93,7 @@ func running(t *testing.T, d *desk) (l *line, stop func()) {
 }
 
 func TestWorkerSettlesWhatTheHandlerDecides(t *testing.T) {
-	d := newDesk(t)
+	d := newFixture(t)
 	l, _ := running(t, d)
 	l.batches <- []event.Delivery{d.arrives("a", "s", "in_transit", noon)}
 	if s := l.next(t); s.Action != event.Ack || s.Key != "a" {
@@ -102,7 +102,7 @@ func TestWorkerSettlesWhatTheHandlerDecides(t *testing.T) {
 }
 
 func TestWorkerHoldsTheBatchWhileTheStoreIsDown(t *testing.T) {
-	d := newDesk(t)
+	d := newFixture(t)
 	l, _ := running(t, d)
 	d.goesDown(t)
 	l.batches <- []event.Delivery{d.arrives("a", "s", "in_transit", noon)}
@@ -130,7 +130,7 @@ func TestWorkerHoldsTheBatchWhileTheStoreIsDown(t *testing.T) {
 // TestWorkerPullsNothingBeforeTheStoreAnswers starts during an outage: what is
 // pulled would spend an attempt at each such start.
 func TestWorkerPullsNothingBeforeTheStoreAnswers(t *testing.T) {
-	d := newDesk(t)
+	d := newFixture(t)
 	d.store.down = event.Errorf(event.DependencyDown, "memory", "gone")
 	l, _ := running(t, d)
 	l.batches <- []event.Delivery{d.arrives("a", "s", "in_transit", noon)}
@@ -147,7 +147,7 @@ func TestWorkerPullsNothingBeforeTheStoreAnswers(t *testing.T) {
 }
 
 // waits waits until the store has been called so often.
-func (d *desk) waits(t *testing.T, call string, times int) {
+func (d *fixture) waits(t *testing.T, call string, times int) {
 	t.Helper()
 	deadline := time.After(10 * time.Second)
 	for {
@@ -166,7 +166,7 @@ func (d *desk) waits(t *testing.T, call string, times int) {
 }
 
 // goesDown takes the store away from a worker that has reached it.
-func (d *desk) goesDown(t *testing.T) {
+func (d *fixture) goesDown(t *testing.T) {
 	t.Helper()
 	d.waits(t, "ping", 1)
 	d.store.mu.Lock()
@@ -175,7 +175,7 @@ func (d *desk) goesDown(t *testing.T) {
 }
 
 func TestWorkerStopsDuringAnOutage(t *testing.T) {
-	d := newDesk(t)
+	d := newFixture(t)
 	l, stop := running(t, d)
 	d.goesDown(t)
 	l.batches <- []event.Delivery{d.arrives("a", "s", "in_transit", noon)}
@@ -187,7 +187,7 @@ func TestWorkerStopsDuringAnOutage(t *testing.T) {
 }
 
 func TestPanickingEventIsRetriedAndItsNeighboursAreNot(t *testing.T) {
-	d := newDesk(t)
+	d := newFixture(t)
 	d.store.fail = func(c event.Change) error {
 		for _, r := range c.Records {
 			if r.Key == "poison" {

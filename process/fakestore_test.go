@@ -17,8 +17,8 @@ import (
 	"github.com/fincart/courier-gateway/ingest/payload"
 )
 
-// memory is a Store, and the Letters and Graves of it, in maps.
-type memory struct {
+// fakeStore is a Store, and the Letters and Graves of it, in maps.
+type fakeStore struct {
 	mu        sync.Mutex
 	records   map[event.Identity]event.Record
 	shipments map[event.ShipmentRef]event.Shipment
@@ -38,27 +38,27 @@ type memory struct {
 	odd string
 }
 
-func newMemory() *memory {
-	return &memory{
+func newFakeStore() *fakeStore {
+	return &fakeStore{
 		records: map[event.Identity]event.Record{}, shipments: map[event.ShipmentRef]event.Shipment{},
 		letters: map[string]event.DeadLetter{}, calls: map[string]int{}, applied: map[event.Identity]int{},
 	}
 }
 
 // enter locks the store and counts the call; leave it with the returned function.
-func (m *memory) enter(call string) (leave func(), err error) {
+func (m *fakeStore) enter(call string) (leave func(), err error) {
 	m.mu.Lock()
 	m.calls[call]++
 	return m.mu.Unlock, m.down
 }
 
-func (m *memory) Ping(context.Context) error {
+func (m *fakeStore) Ping(context.Context) error {
 	leave, err := m.enter("ping")
 	defer leave()
 	return err
 }
 
-func (m *memory) Records(_ context.Context, ids []event.Identity) ([]event.Record, error) {
+func (m *fakeStore) Records(_ context.Context, ids []event.Identity) ([]event.Record, error) {
 	leave, err := m.enter("records")
 	defer leave()
 	var found []event.Record
@@ -74,7 +74,7 @@ func (m *memory) Records(_ context.Context, ids []event.Identity) ([]event.Recor
 	return found, err
 }
 
-func (m *memory) Shipments(_ context.Context, refs []event.ShipmentRef) ([]event.Shipment, error) {
+func (m *fakeStore) Shipments(_ context.Context, refs []event.ShipmentRef) ([]event.Shipment, error) {
 	leave, err := m.enter("shipments")
 	defer leave()
 	var found []event.Shipment
@@ -90,7 +90,7 @@ func (m *memory) Shipments(_ context.Context, refs []event.ShipmentRef) ([]event
 	return found, err
 }
 
-func (m *memory) Commit(_ context.Context, changes []event.Change) ([]error, error) {
+func (m *fakeStore) Commit(_ context.Context, changes []event.Change) ([]error, error) {
 	leave, err := m.enter("commit")
 	defer leave()
 	if err != nil {
@@ -108,7 +108,7 @@ func (m *memory) Commit(_ context.Context, changes []event.Change) ([]error, err
 	return errs, nil
 }
 
-func (m *memory) commit(c event.Change) error {
+func (m *fakeStore) commit(c event.Change) error {
 	if m.refuse != nil {
 		if err := m.refuse(c); err != nil {
 			return err
@@ -146,7 +146,7 @@ func (m *memory) commit(c event.Change) error {
 	return nil
 }
 
-func (m *memory) DeadLetter(_ context.Context, id string) (event.DeadLetter, error) {
+func (m *fakeStore) DeadLetter(_ context.Context, id string) (event.DeadLetter, error) {
 	leave, err := m.enter("letter")
 	defer leave()
 	l, ok := m.letters[id]
@@ -156,7 +156,7 @@ func (m *memory) DeadLetter(_ context.Context, id string) (event.DeadLetter, err
 	return l, err
 }
 
-func (m *memory) Review(_ context.Context, id string, status event.ReviewStatus, note string, link *event.ReplayLink) (event.DeadLetter, error) {
+func (m *fakeStore) Review(_ context.Context, id string, status event.ReviewStatus, note string, link *event.ReplayLink) (event.DeadLetter, error) {
 	leave, err := m.enter("review")
 	defer leave()
 	l := m.letters[id]
@@ -168,7 +168,7 @@ func (m *memory) Review(_ context.Context, id string, status event.ReviewStatus,
 	return l, err
 }
 
-func (m *memory) DeadSequences(_ context.Context, seqs []uint64) (map[uint64]bool, error) {
+func (m *fakeStore) DeadSequences(_ context.Context, seqs []uint64) (map[uint64]bool, error) {
 	leave, err := m.enter("graves")
 	defer leave()
 	dead := map[uint64]bool{}
@@ -180,7 +180,7 @@ func (m *memory) DeadSequences(_ context.Context, seqs []uint64) (map[uint64]boo
 	return dead, err
 }
 
-func (m *memory) EndedSequences(_ context.Context, missing event.MissingEvents) (ended []uint64, err error) {
+func (m *fakeStore) EndedSequences(_ context.Context, missing event.MissingEvents) (ended []uint64, err error) {
 	leave, err := m.enter("ended")
 	defer leave()
 	for _, r := range m.records {
@@ -192,7 +192,7 @@ func (m *memory) EndedSequences(_ context.Context, missing event.MissingEvents) 
 }
 
 // onlyLetter returns the single dead letter, and fails the test otherwise.
-func (m *memory) onlyLetter(t *testing.T) event.DeadLetter {
+func (m *fakeStore) onlyLetter(t *testing.T) event.DeadLetter {
 	t.Helper()
 	letters := slices.Collect(maps.Values(m.letters))
 	if len(letters) != 1 {
@@ -201,14 +201,14 @@ func (m *memory) onlyLetter(t *testing.T) event.DeadLetter {
 	return letters[0]
 }
 
-// seen is a Cache in a map.
-type seen struct {
+// fakeCache is a Cache in a map.
+type fakeCache struct {
 	mu     sync.Mutex
 	hashes map[event.Identity]string
 	err    error
 }
 
-func (s *seen) Lookup(_ context.Context, ids []event.Identity) ([]string, error) {
+func (s *fakeCache) Lookup(_ context.Context, ids []event.Identity) ([]string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	hashes := make([]string, len(ids))
@@ -218,7 +218,7 @@ func (s *seen) Lookup(_ context.Context, ids []event.Identity) ([]string, error)
 	return hashes, s.err
 }
 
-func (s *seen) Store(_ context.Context, ids []event.Identity, hashes []string) error {
+func (s *fakeCache) Store(_ context.Context, ids []event.Identity, hashes []string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, id := range ids {
@@ -230,11 +230,11 @@ func (s *seen) Store(_ context.Context, ids []event.Identity, hashes []string) e
 // noon is when every test begins.
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// desk is a handler on a memory store, with everything a test looks at.
-type desk struct {
+// fixture is a handler on a memory store, with everything a test looks at.
+type fixture struct {
 	*Handler
-	store *memory
-	cache *seen
+	store *fakeStore
+	cache *fakeCache
 	seq   uint64
 }
 
@@ -247,10 +247,10 @@ func newStamper(t testing.TB) *event.Stamper {
 	return s
 }
 
-func newDesk(t testing.TB) *desk {
+func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	store, cache := newMemory(), &seen{hashes: map[event.Identity]string{}}
-	return &desk{store: store, cache: cache, Handler: &Handler{
+	store, cache := newFakeStore(), &fakeCache{hashes: map[event.Identity]string{}}
+	return &fixture{store: store, cache: cache, Handler: &Handler{
 		Store: store, Cache: cache, Stamper: newStamper(t), Read: (*payload.Decoder)(nil).DecodeQueued,
 		Policy:  Policy{MaxAttempts: 5, Base: time.Second, Multiplier: 2, Jitter: 0.2},
 		Log:     slog.New(slog.DiscardHandler),
@@ -267,7 +267,7 @@ func body(key, shipment, status string, at time.Time) []byte {
 }
 
 // arrives returns the first delivery of a stamped event, as the next in the stream.
-func (d *desk) arrives(key, shipment, status string, at time.Time) event.Delivery {
+func (d *fixture) arrives(key, shipment, status string, at time.Time) event.Delivery {
 	d.seq++
 	e := event.Envelope{
 		Courier: "demo", EventID: "evt_" + key, Key: key, TraceID: "req_" + strconv.FormatUint(d.seq, 10),
@@ -278,7 +278,7 @@ func (d *desk) arrives(key, shipment, status string, at time.Time) event.Deliver
 }
 
 // handle hands a batch in and returns the verdicts.
-func (d *desk) handle(t testing.TB, batch ...event.Delivery) []event.Verdict {
+func (d *fixture) handle(t testing.TB, batch ...event.Delivery) []event.Verdict {
 	t.Helper()
 	verdicts, err := d.Handle(t.Context(), batch)
 	if err != nil {
@@ -287,7 +287,7 @@ func (d *desk) handle(t testing.TB, batch ...event.Delivery) []event.Verdict {
 	return verdicts
 }
 
-func (d *desk) record(t *testing.T, key string) event.Record {
+func (d *fixture) record(t *testing.T, key string) event.Record {
 	t.Helper()
 	d.store.mu.Lock()
 	defer d.store.mu.Unlock()
@@ -298,7 +298,7 @@ func (d *desk) record(t *testing.T, key string) event.Record {
 	return r
 }
 
-func (d *desk) shipment(t *testing.T, id string) event.Shipment {
+func (d *fixture) shipment(t *testing.T, id string) event.Shipment {
 	t.Helper()
 	d.store.mu.Lock()
 	defer d.store.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 )
 
 // applications has a store note which events each commit applies.
-func applications(d *desk) (commits *[]string) {
+func applications(d *fixture) (commits *[]string) {
 	commits = &[]string{}
 	d.store.whole = func(changes []event.Change) error {
 		var keys []string
@@ -32,7 +32,7 @@ func applications(d *desk) (commits *[]string) {
 }
 
 // works has a worker handle a batch, each event of which has to be acknowledged.
-func (d *desk) works(t *testing.T, batch []event.Delivery) {
+func (d *fixture) works(t *testing.T, batch []event.Delivery) {
 	t.Helper()
 	l, stop := running(t, d)
 	defer stop()
@@ -47,7 +47,7 @@ func (d *desk) works(t *testing.T, batch []event.Delivery) {
 // TestSuspectedEventsAreHandledAlone: those without a word on their attempt before,
 // after the others, and each with its attempt in the ledger before it begins.
 func TestSuspectedEventsAreHandledAlone(t *testing.T) {
-	d := newDesk(t)
+	d := newFixture(t)
 	var batch []event.Delivery
 	for _, key := range []string{"silent", "first", "second", "failed", "silent too"} {
 		batch = append(batch, d.arrives(key, "s "+key, "in_transit", noon))
@@ -95,7 +95,7 @@ func TestLateEventsAreSuspectedWhileTheLedgerCantBeRead(t *testing.T) {
 		"panics": func() error { panic("in the middle of it") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := newDesk(t)
+			d := newFixture(t)
 			var batch []event.Delivery
 			for i, key := range []string{"late", "first", "second", "late too"} {
 				batch = append(batch, d.arrives(key, "s "+key, "in_transit", noon))
@@ -128,7 +128,7 @@ func (g *gated) Commit(ctx context.Context, changes []event.Change) ([]error, er
 
 // TestNothingIsHandledBesideASuspect has two workers at work on one handler.
 func TestNothingIsHandledBesideASuspect(t *testing.T) {
-	d := newDesk(t)
+	d := newFixture(t)
 	suspect, other := d.arrives("suspect", "s1", "in_transit", noon), d.arrives("other", "s2", "in_transit", noon)
 	suspect.Attempt = 3
 	entered, release := make(chan struct{}), make(chan struct{})
@@ -158,7 +158,7 @@ func TestNothingIsHandledBesideASuspect(t *testing.T) {
 
 // TestNothingIsReconciledBesideASuspect has the reconciler apply what the queue refuses.
 func TestNothingIsReconciledBesideASuspect(t *testing.T) {
-	d, s := newDesk(t), newShelf()
+	d, s := newFixture(t), newFakeBroker()
 	r, now := reconciler(d, s)
 	s.refuses = event.Errorf(event.IntakeUnavailable, "shelf", "full")
 	s.settledSeq = []event.Delivery{d.arrives("lost", "s", "in_transit", noon)}
@@ -166,7 +166,7 @@ func TestNothingIsReconciledBesideASuspect(t *testing.T) {
 		t.Fatal(err)
 	}
 	*now = now.Add(time.Minute)
-	d.company.Lock()
+	leave := d.quarantine.enter(true)
 	ended := make(chan error, 1)
 	go func() {
 		_, err := r.step(t.Context())
@@ -177,7 +177,7 @@ func TestNothingIsReconciledBesideASuspect(t *testing.T) {
 		t.Fatal("the reconciler did not wait")
 	case <-time.After(50 * time.Millisecond):
 	}
-	d.company.Unlock()
+	leave()
 	if err := <-ended; err != nil || d.record(t, "lost").Status != event.Processed {
 		t.Errorf("ledger row is %+v, %v", d.record(t, "lost"), err)
 	}
@@ -186,7 +186,7 @@ func TestNothingIsReconciledBesideASuspect(t *testing.T) {
 // TestBystanderIsTriedOnceMore: its deliveries ran out in silence, and at none of them
 // was it in hand by itself.
 func TestBystanderIsTriedOnceMore(t *testing.T) {
-	d, s := newDesk(t), newShelf()
+	d, s := newFixture(t), newFakeBroker()
 	in := d.arrives("k", "s", "in_transit", noon)
 	s.stream[in.Sequence] = in
 	silence := event.Advisory{Sequence: in.Sequence, Deliveries: 5, Silent: true}
@@ -201,7 +201,7 @@ func TestBystanderIsTriedOnceMore(t *testing.T) {
 // TestBystanderInHandIsKeptAlive: another process that got its advisory as well would
 // find the attempt that is under way, and bury the event.
 func TestBystanderInHandIsKeptAlive(t *testing.T) {
-	d, s := newDesk(t), newShelf()
+	d, s := newFixture(t), newFakeBroker()
 	in := d.arrives("k", "s", "in_transit", noon)
 	s.stream[in.Sequence] = in
 	a := event.Advisory{Sequence: in.Sequence, Deliveries: 5, Silent: true}
@@ -226,7 +226,7 @@ func TestBystanderInHandIsKeptAlive(t *testing.T) {
 // TestLastAttemptInCompanyProvesNothing: a store that refused two events four times was
 // at their fifth attempt when the process ended, over either of them or neither.
 func TestLastAttemptInCompanyProvesNothing(t *testing.T) {
-	d, s := newDesk(t), newShelf()
+	d, s := newFixture(t), newFakeBroker()
 	batch := []event.Delivery{d.arrives("one", "s1", "in_transit", noon), d.arrives("two", "s2", "in_transit", noon)}
 	refusal := event.Errorf(event.Throttled, "memory", "not now")
 	d.store.fail = func(event.Change) error { return refusal }
@@ -234,8 +234,8 @@ func TestLastAttemptInCompanyProvesNothing(t *testing.T) {
 		for i := range batch {
 			batch[i].Attempt = attempt
 		}
-		if company, _ := d.suspects(t.Context(), batch); len(company) != len(batch) {
-			t.Fatalf("at attempt %d in company are %d", attempt, len(company))
+		if others, _ := d.suspects(t.Context(), batch); len(others) != len(batch) {
+			t.Fatalf("at attempt %d not suspected are %d", attempt, len(others))
 		}
 		if attempt == 5 {
 			d.store.whole = func(changes []event.Change) error {
@@ -268,8 +268,8 @@ func TestBystanderOutlivesAnOutage(t *testing.T) {
 	for _, c := range []struct {
 		late int // answers
 		want event.Status
-	}{{manyDoubts - 1, event.Processed}, {manyDoubts, event.DeadLettered}} {
-		d, s := newDesk(t), newShelf()
+	}{{manyFailures - 1, event.Processed}, {manyFailures, event.DeadLettered}} {
+		d, s := newFixture(t), newFakeBroker()
 		d.store.whole = func(changes []event.Change) error {
 			if slices.ContainsFunc(changes, moves("s")) && c.late > 0 {
 				c.late--
@@ -292,7 +292,7 @@ func TestBystanderThatFailsOrPanicsIsBuried(t *testing.T) {
 	for name, fail := range map[string]func(event.Change) error{
 		"fails": failOn("k", event.Throttled, 9), "panics": func(event.Change) error { panic("in the middle of it") },
 	} {
-		d, s := newDesk(t), newShelf()
+		d, s := newFixture(t), newFakeBroker()
 		d.store.fail = fail
 		in := d.arrives("k", "s", "in_transit", noon)
 		s.stream[in.Sequence] = in
@@ -309,12 +309,12 @@ func TestBystanderThatFailsOrPanicsIsBuried(t *testing.T) {
 // ended over it at its last delivery, or while it was tried once more.
 func TestEventInHandAtTheEndIsBuried(t *testing.T) {
 	for _, attempt := range []int{5, 6} {
-		d, s := newDesk(t), newShelf()
+		d, s := newFixture(t), newFakeBroker()
 		in := d.arrives("k", "s", "in_transit", noon)
 		s.stream[in.Sequence] = in
 		j := &job{Delivery: in, hash: event.BodyHash(in.Body)}
 		j.Attempt = attempt
-		d.begin(j)
+		startAttempt(j, d.Now())
 		if err := commitOne(t.Context(), d.store, event.Change{Records: []event.Record{j.record}}); err != nil {
 			t.Fatal(err)
 		}

@@ -103,8 +103,8 @@ func (l *lockstep) leave() {
 // in every round still gets through, and no event of its is tried again for it.
 func TestTheSlowerOfTwoHandlersIsNotStarved(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t)
-	store := &lockstep{Store: d.store, turns: &d.turns, met: map[bool]*meeting{}}
+	d := newFixture(t)
+	store := &lockstep{Store: d.store, turns: &d.rounds, met: map[bool]*meeting{}}
 	d.Store = store
 	arrive := sync.Mutex{}
 	batch := func(who string, n int) (all []event.Delivery) {

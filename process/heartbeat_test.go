@@ -14,9 +14,9 @@ import (
 func TestPulseSaysSinceWhenAndWhyAWorkerHolds(t *testing.T) {
 	for name, arrives := range map[string]bool{"with a batch": true, "before any": false} {
 		t.Run(name, func(t *testing.T) {
-			d, l, pulse := newDesk(t), newLine(), &Pulse{}
+			d, l, pulse := newFixture(t), newFakeQueue(), &Heartbeat{}
 			w := &Worker{
-				Queue: l, Handler: d.Handler, Log: slog.New(slog.DiscardHandler), Pulse: pulse,
+				Queue: l, Handler: d.Handler, Log: slog.New(slog.DiscardHandler), Heartbeat: pulse,
 				Config: WorkerConfig{BatchSize: 16, KeepAlive: time.Second},
 			}
 			began := time.Now()

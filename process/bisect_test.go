@@ -20,7 +20,7 @@ func moves(id string) func(event.Change) bool {
 }
 
 // set changes the store under its lock.
-func (d *desk) set(fn func(m *memory)) {
+func (d *fixture) set(fn func(m *fakeStore)) {
 	d.store.mu.Lock()
 	defer d.store.mu.Unlock()
 	fn(d.store)
@@ -30,13 +30,13 @@ func (d *desk) set(fn func(m *memory)) {
 // event of a batch: that one spends its attempt and says why, the others are done.
 func TestFaultOfOneEventCostsItsNeighboursNothing(t *testing.T) {
 	for name, test := range map[string]struct {
-		spoil func(m *memory)
+		spoil func(m *fakeStore)
 		code  event.Code
 		told  bool // the ledger
 	}{
-		"its shipment can't be read":   {func(m *memory) { m.odd = "s5" }, event.Internal, true},
-		"its ledger row can't be read": {func(m *memory) { m.odd = "k5" }, event.Internal, false},
-		"its commit takes too long": {func(m *memory) {
+		"its shipment can't be read":   {func(m *fakeStore) { m.odd = "s5" }, event.Internal, true},
+		"its ledger row can't be read": {func(m *fakeStore) { m.odd = "k5" }, event.Internal, false},
+		"its commit takes too long": {func(m *fakeStore) {
 			m.whole = func(changes []event.Change) error {
 				if slices.ContainsFunc(changes, moves("s5")) {
 					return late
@@ -46,7 +46,7 @@ func TestFaultOfOneEventCostsItsNeighboursNothing(t *testing.T) {
 		}, event.Timeout, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := newDesk(t)
+			d := newFixture(t)
 			test.spoil(d.store)
 			l, stop := running(t, d)
 			var batch []event.Delivery
@@ -79,7 +79,7 @@ func TestFaultOfOneEventCostsItsNeighboursNothing(t *testing.T) {
 // in its time and no more: that is nobody's fault.
 func TestBatchTooLargeForTheStoreIsTakenApart(t *testing.T) {
 	for _, err := range []error{late, event.Errorf(event.Timeout, "memory", "gave up")} {
-		d := newDesk(t)
+		d := newFixture(t)
 		d.store.whole = func(changes []event.Change) error {
 			if len(changes) > 4 {
 				return err
@@ -119,17 +119,17 @@ func TestOutageThatAnswersPingsCostsNoAttempt(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := newDesk(t)
+			d := newFixture(t)
 			d.store.whole = trouble
 			l, stop := running(t, d)
 			in := d.arrives("a", "s", "in_transit", noon)
 			in.Attempt = 2
 			l.batches <- []event.Delivery{in, d.arrives("b", "s2", "in_transit", noon)}
-			d.waits(t, "records", manyDoubts+2)
+			d.waits(t, "records", manyFailures+2)
 			if n := len(l.settled); n != 0 {
 				t.Fatalf("%d deliveries were settled", n)
 			}
-			d.set(func(m *memory) { m.whole = nil })
+			d.set(func(m *fakeStore) { m.whole = nil })
 			for range 2 {
 				if s := l.next(t); s.Action != event.Ack {
 					t.Errorf("settled %+v after the outage", s)
@@ -146,9 +146,9 @@ func TestOutageThatAnswersPingsCostsNoAttempt(t *testing.T) {
 // TestUnreadableLedgerRowStillEnds: an event whose row nobody can read becomes a dead
 // letter all the same, and the reconciler proves those around it.
 func TestUnreadableLedgerRowStillEnds(t *testing.T) {
-	d, s := newDesk(t), newShelf()
+	d, s := newFixture(t), newFakeBroker()
 	r := &Reconciler{
-		Queue: s, Store: d.store, Graves: d.store, Publisher: s, Stamper: d.Stamper, Every: time.Second, Grace: time.Minute,
+		Queue: s, Store: d.store, DeadLetters: d.store, Publisher: s, Stamper: d.Stamper, Every: time.Second, Grace: time.Minute,
 		Log: slog.New(slog.DiscardHandler), Metrics: d.Metrics, Now: d.Now, missing: map[uint64]time.Time{},
 	}
 	before, odd, after := d.arrives("before", "s", "in_transit", noon), d.arrives("odd", "s", "in_transit", noon), d.arrives("after", "s", "in_transit", noon)
