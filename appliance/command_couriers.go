@@ -15,6 +15,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
+	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 	"github.com/fincart/courier-gateway/ops/terminal"
 )
 
@@ -119,9 +120,9 @@ func (c *cli) judge(cmd *cobra.Command, courier, file, at string) (v verdict, er
 	}
 	settings.namer = l.namer()
 	var f faults
-	var source *signature.KeySource
+	var source *jwks.Source
 	key := "couriers." + courier
-	scheme := settings.scheme(&f, key, func(address string) (_ *signature.KeySource, err error) {
+	scheme := settings.scheme(&f, key, func(address string) (_ *jwks.Source, err error) {
 		source, err = newKeySource(address)
 		return source, err
 	})

@@ -16,6 +16,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
+	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 )
 
 // Courier is one sender, as the configuration describes it: how it proves itself,
@@ -153,7 +154,7 @@ func (c Courier) settings() signature.Config {
 
 // addInvalid adds the faults of the signature's settings, but for those to skip.
 func (c Courier) addInvalid(f *faults, key string, err error, skip func(path string) bool) {
-	invalid, ok := errors.AsType[signature.Invalid](err)
+	invalid, ok := errors.AsType[event.Faults](err)
 	if err != nil && !ok {
 		f.add(key, "%v", err)
 	}
@@ -223,10 +224,10 @@ func (c Courier) readPrivateKey() (*signature.PrivateKey, error) {
 }
 
 // keyMaker returns the source of the public keys at an address.
-type keyMaker func(address string) (*signature.KeySource, error)
+type keyMaker func(address string) (*jwks.Source, error)
 
 // publicKeys returns the courier's public keys, nil when it has none.
-func (c Courier) publicKeys(f *faults, key string, keys keyMaker) *signature.KeySource {
+func (c Courier) publicKeys(f *faults, key string, keys keyMaker) *jwks.Source {
 	if c.JWKS == "" {
 		return nil
 	}

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fincart/courier-gateway/ingest/signature"
+	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 )
 
 // How often public keys are loaded, and for how long they count when they no
@@ -18,12 +18,12 @@ const (
 )
 
 // newKeySource returns a source of the public keys at an address, with none in it.
-func newKeySource(address string) (*signature.KeySource, error) {
-	load, err := signature.Loader(address)
+func newKeySource(address string) (*jwks.Source, error) {
+	load, err := jwks.Loader(address)
 	if err != nil {
 		return nil, err
 	}
-	return signature.NewKeySource(signature.KeySourceConfig{
+	return jwks.NewSource(jwks.Config{
 		Load: load, Every: keysEvery, Retry: keysRetry, MaxAge: keysMaxAge, Now: time.Now,
 	})
 }
@@ -40,7 +40,7 @@ type keyring struct {
 
 // heldKeys is a source that is being kept fresh.
 type heldKeys struct {
-	*signature.KeySource
+	*jwks.Source
 	stop    context.CancelFunc
 	stopped chan struct{}
 
@@ -53,19 +53,19 @@ func newKeyring(log *slog.Logger) *keyring { return &keyring{log: log, held: map
 // source returns the keys at an address, and begins to keep them fresh if nobody
 // has asked for them before. If somebody has, they are loaded anew soon: whoever
 // reloads the couriers may have taken a key out.
-func (k *keyring) source(address string) (*signature.KeySource, error) {
+func (k *keyring) source(address string) (*jwks.Source, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if h := k.held[address]; h != nil {
 		h.Renew()
-		return h.KeySource, nil
+		return h.Source, nil
 	}
 	source, err := newKeySource(address)
 	if err != nil || k.ended {
 		return source, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	h := &heldKeys{KeySource: source, stop: stop, stopped: make(chan struct{})}
+	h := &heldKeys{Source: source, stop: stop, stopped: make(chan struct{})}
 	k.held[address] = h
 	go func() {
 		defer close(h.stopped)

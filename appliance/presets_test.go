@@ -27,6 +27,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
+	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 )
 
 // presetTable is a preset with the courier that it makes.
@@ -114,7 +115,7 @@ func completed(t testing.TB, c signature.Config, n int) signature.Config {
 }
 
 // keysOf returns a source that has loaded the public part of a key.
-func keysOf(t testing.TB, key *rsa.PrivateKey) *signature.KeySource {
+func keysOf(t testing.TB, key *rsa.PrivateKey) *jwks.Source {
 	t.Helper()
 	document, err := json.Marshal(map[string]any{"keys": []map[string]string{{
 		"kty": "RSA", "use": "sig", "kid": "key-1", "n": base64.RawURLEncoding.EncodeToString(key.N.Bytes()),
@@ -123,7 +124,7 @@ func keysOf(t testing.TB, key *rsa.PrivateKey) *signature.KeySource {
 	if err != nil {
 		t.Fatal(err)
 	}
-	source, err := signature.NewKeySource(signature.KeySourceConfig{
+	source, err := jwks.NewSource(jwks.Config{
 		Load:  func(context.Context) ([]byte, error) { return document, nil },
 		Every: time.Hour, Retry: time.Minute, MaxAge: 24 * time.Hour, Now: func() time.Time { return signedAt },
 	})

@@ -25,6 +25,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
+	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 )
 
 // sample is a sender: how it signs, what it posts, and what its commands need.
@@ -175,7 +176,7 @@ func (s *sample) verifying(t *testing.T) signature.Config {
 	public := rsaKey().PublicKey
 	document := fmt.Appendf(nil, `{"keys":[{"kty":"RSA","kid":"rsa-1","n":%q,"e":%q}]}`,
 		base64.RawURLEncoding.EncodeToString(public.N.Bytes()), base64.RawURLEncoding.EncodeToString(big.NewInt(int64(public.E)).Bytes()))
-	keys, err := signature.NewKeySource(signature.KeySourceConfig{
+	keys, err := jwks.NewSource(jwks.Config{
 		Load:  func(context.Context) ([]byte, error) { return document, nil },
 		Every: time.Hour, Retry: time.Minute, MaxAge: 24 * time.Hour, Now: time.Now,
 	})

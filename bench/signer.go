@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/signature"
+	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 )
 
 // SignerConfig says for which endpoint to sign, and how.
@@ -111,7 +112,7 @@ func (s *Signer) Request(signed signature.Signed) Request {
 func NewScheme(c signature.Config) (*signature.Scheme, error) {
 	if c.Keys == nil && (c.JWKS != "" || c.PrivateKey != nil) {
 		const ever = 24 * time.Hour
-		keys, err := signature.NewKeySource(signature.KeySourceConfig{
+		keys, err := jwks.NewSource(jwks.Config{
 			Load:  func(context.Context) ([]byte, error) { return nil, errors.New("signing needs no public keys") },
 			Every: ever, Retry: ever, MaxAge: 2 * ever, Now: time.Now,
 		})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/signature"
+	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 )
 
 // TestEveryPieceOfARequestCanBeSigned signs all that a request has, and sends it
@@ -58,7 +59,7 @@ func TestEveryPieceOfARequestCanBeSigned(t *testing.T) {
 // keyless returns a scheme whose public keys can't be had, for the header x-s.
 func keyless(t testing.TB) *signature.Scheme {
 	t.Helper()
-	keys, err := signature.NewKeySource(signature.KeySourceConfig{
+	keys, err := jwks.NewSource(jwks.Config{
 		Load:  func(context.Context) ([]byte, error) { return nil, errors.New("nobody answers") },
 		Every: time.Hour, Retry: time.Minute, MaxAge: 2 * time.Hour, Now: time.Now,
 	})

@@ -34,8 +34,8 @@ func (w *wire) Method() []byte { return w.method }
 func (w *wire) Path() []byte   { return w.path }
 func (w *wire) Query() []byte  { return w.query }
 
-// event is a body of the usual size, about 330 bytes.
-var event = []byte(`{"eventId":"evt_123","eventType":"shipment.status.updated","occurredAt":"2026-02-26T12:00:00Z","source":"courier-x","data":{"shipmentId":"shp_456","orderId":"ord_789","status":"out_for_delivery","note":"` + strings.Repeat("x", 120) + `"}}`)
+// usual is a body of the usual size, about 330 bytes.
+var usual = []byte(`{"eventId":"evt_123","eventType":"shipment.status.updated","occurredAt":"2026-02-26T12:00:00Z","source":"courier-x","data":{"shipmentId":"shp_456","orderId":"ord_789","status":"out_for_delivery","note":"` + strings.Repeat("x", 120) + `"}}`)
 
 // BenchmarkVerify measures every sender: a good request, and one that is
 // refused by the last check.
@@ -67,11 +67,11 @@ func BenchmarkVerify(b *testing.B) {
 // wires returns a request that the sender's scheme accepts, and one that only the
 // last check refuses.
 func (s *sender) wires(t testing.TB) (good, bad *wire) {
-	forged := signed(t, s.signer(t, "evil"), event, noon)
+	forged := signed(t, s.signer(t, "evil"), usual, noon)
 	if s.config.KeyIDHeader != "" {
 		forged.swap("evil", "new") // the id of the key
 	}
-	return newWire(signed(t, s.signer(t, "new"), event, noon)), newWire(forged)
+	return newWire(signed(t, s.signer(t, "new"), usual, noon)), newWire(forged)
 }
 
 func BenchmarkSign(b *testing.B) {

@@ -3,6 +3,8 @@ package signature
 import (
 	"crypto"
 	"time"
+
+	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 )
 
 // DefaultTolerance is how far a timestamp may lie from the present, in either
@@ -58,7 +60,7 @@ type Config struct {
 	// KeyIDHeader names the key of the JWKS that signed. Without it every key is
 	// tried. A jwt has its own, the member kid.
 	KeyIDHeader string `koanf:"key_id_header"`
-	JWKS        string `koanf:"jwks"` // where Keys come from, see [Loader]
+	JWKS        string `koanf:"jwks"` // where Keys come from, see [jwks.Loader]
 
 	// Claims that a jwt must have, with their values; an empty value asks only
 	// that the claim is there. A list has a value when one of its items is it.
@@ -69,7 +71,7 @@ type Config struct {
 	Secrets []Secret `koanf:"-"`
 	// Keys are the public keys of rsa, and of jwt with RS256. Whoever makes the
 	// source keeps it fresh.
-	Keys *KeySource `koanf:"-"`
+	Keys *jwks.Source `koanf:"-"`
 	// PrivateKey signs for rsa, ed25519, RS256 and standard-webhooks v1a. It is
 	// for tests and tools: verifying needs none.
 	PrivateKey *PrivateKey `koanf:"-"`

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/fincart/courier-gateway/ingest/signature/values"
 )
 
 // Explanation is what [Scheme.Verify] does with a request, step by step, for
@@ -78,7 +80,8 @@ func (e *Explanation) try(s *Scheme, in *input) (matched bool) {
 		e.Steps = append(e.Steps, Step{Name: "keys", Detail: fail.text})
 		return false
 	}
-	for _, k := range keys {
+	for i := range keys {
+		k := &keys[i]
 		valid, proves := k.valid(in.now), k.proves(in)
 		detail := k.period() + "; it is not by this one"
 		if proves {
@@ -164,7 +167,7 @@ func (s *Scheme) tellKeyID(in *input) string {
 }
 
 func (s *Scheme) tellTimestamp(in *input) string {
-	at, ok := parseTime(s.config.Timestamp.Unit, in.timestamp)
+	at, ok := values.ParseTime(s.config.Timestamp.Unit, in.timestamp)
 	switch {
 	case len(in.timestamp) == 0:
 		return ""

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event"
 )
 
 func TestFaults(t *testing.T) {
@@ -16,7 +18,7 @@ func TestFaults(t *testing.T) {
 		change(&c)
 		return c
 	}
-	keys := keySource(t, jwks("new"))
+	keys := keySource(t, jwksOf("new"))
 	for _, tc := range []struct {
 		name   string
 		config Config
@@ -150,7 +152,7 @@ func checkFaults(t *testing.T, err error, want string) {
 		}
 		return
 	}
-	faults, _ := errors.AsType[Invalid](err)
+	faults, _ := errors.AsType[event.Faults](err)
 	parts := strings.Split(want, "; ")
 	if len(faults) != len(parts) {
 		t.Fatalf("got %d faults: %v\nwant %s", len(faults), err, want)

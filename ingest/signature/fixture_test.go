@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 )
 
 // captured is a request as a file would hold it.
@@ -129,8 +131,8 @@ func edKeyOf(name string) ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed(seed)
 }
 
-// jwks returns the key set of the test keys with these ids.
-func jwks(ids ...string) []byte {
+// jwksOf returns the key set of the test keys with these ids.
+func jwksOf(ids ...string) []byte {
 	var keys []map[string]string
 	for i, id := range ids {
 		public := rsaPair()[i].PublicKey
@@ -148,9 +150,9 @@ func jwks(ids ...string) []byte {
 }
 
 // keySource returns a source that has loaded the document at noon.
-func keySource(t testing.TB, document []byte) *KeySource {
+func keySource(t testing.TB, document []byte) *jwks.Source {
 	t.Helper()
-	k, err := NewKeySource(KeySourceConfig{
+	k, err := jwks.NewSource(jwks.Config{
 		Load:  func(context.Context) ([]byte, error) { return document, nil },
 		Every: time.Hour, Retry: time.Minute, MaxAge: 24 * time.Hour, Now: func() time.Time { return noon },
 	})

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fincart/courier-gateway/ingest/signature/values"
 )
 
 // FuzzEverySender sends anything to every scheme. Nothing may panic, Explain has
@@ -29,8 +31,8 @@ func FuzzEverySender(f *testing.F) {
 		schemes[i] = compile(f, all[i].verifier(f, "new"))
 		r := signed(f, all[i].signer(f, "new"), payload, noon)
 		whole, _ := all[i].text(f, r)
-		f.Add(uint8(i), whole, formatTime(schemes[i].config.Timestamp.Unit, noon), "x=1", payload, true)
-		f.Add(uint8(i), whole, formatTime(schemes[i].config.Timestamp.Unit, noon.Add(time.Hour)), r.query, r.body, false)
+		f.Add(uint8(i), whole, values.FormatTime(schemes[i].config.Timestamp.Unit, noon), "x=1", payload, true)
+		f.Add(uint8(i), whole, values.FormatTime(schemes[i].config.Timestamp.Unit, noon.Add(time.Hour)), r.query, r.body, false)
 	}
 	f.Add(uint8(2), "v1,AAAA v1a,AAAA v1,", "1772107200", "", []byte("x"), false)
 	f.Add(uint8(18), "", "", "", []byte(`{"timestamp":1772107200,"signature":"00","data":{}}`), false)
@@ -149,7 +151,7 @@ func (f *reference) raw(t *testing.T, path string) ([]byte, bool) {
 		return nil, false
 	}
 	for _, name := range strings.Split(path, ".") {
-		inner, count := membersOf(t, value, name)
+		inner, count := values.Member(value, name) // FuzzMember compares that
 		if count != 1 {
 			return nil, false
 		}
@@ -202,7 +204,7 @@ func (f *reference) stamp(t *testing.T, inField string) (string, bool) {
 	case "rfc3339":
 		err = at.UnmarshalText([]byte(text))
 	case "rfc2822":
-		at, ok = parseMailTime([]byte(text)) // FuzzParseMailTime compares that
+		at, ok = values.ParseTime("rfc2822", []byte(text)) // FuzzParseMailTime compares that
 	default:
 		var n uint64
 		n, err = strconv.ParseUint(text, 10, 63)

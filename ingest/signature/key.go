@@ -14,6 +14,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 )
 
 // key is a secret or public key, ready to verify with.
@@ -97,18 +99,18 @@ func (k *edKey) proves(in *input) bool {
 }
 
 // rsaKey verifies RSA with PKCS#1 v1.5 padding.
-type rsaKey struct{ public *rsa.PublicKey }
+type rsaKey jwks.Public
 
 func (k *rsaKey) proves(in *input) bool {
 	return slices.ContainsFunc(in.given, func(g given) bool {
-		return rsa.VerifyPKCS1v15(k.public, in.algorithm.hash, in.hashed(), g.bytes) == nil
+		return rsa.VerifyPKCS1v15(k.Key, in.algorithm.hash, in.hashed(), g.bytes) == nil
 	})
 }
 
 // Costly reports whether verifying a request takes some ten times as long as an HMAC of
 // a short body does: by public keys.
 func (s *Scheme) Costly() bool {
-	return s.source != nil || slices.ContainsFunc(s.keys, func(k *key) bool {
+	return s.source != nil || slices.ContainsFunc(s.keys, func(k key) bool {
 		switch k.verifier.(type) {
 		case *edKey, *rsaKey:
 			return true
@@ -133,10 +135,10 @@ const pairedField = 1
 
 // newKey makes a key of a secret. Problem says what is wrong with it, without
 // giving it away.
-func (c *Config) newKey(form keyForm, s Secret, algorithms []*algorithm) (k *key, problem string) {
-	k = &key{id: s.ID, notBefore: s.NotBefore, notAfter: s.NotAfter}
+func (c *Config) newKey(form keyForm, s Secret, algorithms []*algorithm) (k key, problem string) {
+	k = key{id: s.ID, notBefore: s.NotBefore, notAfter: s.NotAfter}
 	if len(s.Key) == 0 {
-		return nil, "must not be empty"
+		return k, "must not be empty"
 	}
 	if form == tokenKeys || form == basicKeys {
 		k.verifier = &tokenKey{sha256.Sum256(s.Key)}
@@ -145,10 +147,10 @@ func (c *Config) newKey(form keyForm, s Secret, algorithms []*algorithm) (k *key
 	raw, problem := c.derive(s.Key, form)
 	switch {
 	case problem != "":
-		return nil, problem
+		return k, problem
 	case form == edKeys || form == pairKeys && bytes.HasPrefix(s.Key, []byte(publicPrefix)):
 		if len(raw) != ed25519.PublicKeySize {
-			return nil, "is no ed25519 public key, which has 32 bytes"
+			return k, "is no ed25519 public key, which has 32 bytes"
 		}
 		k.verifier = &edKey{raw}
 	default:

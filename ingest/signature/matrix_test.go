@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fincart/courier-gateway/ingest/signature/values"
 )
 
 // accepted stands for no failure in lists of kinds.
@@ -122,9 +124,9 @@ func (s *sender) checkTime(t *testing.T, scheme *Scheme) {
 	outcome(t, "early", scheme, r, noon.Add(-DefaultTolerance), "new", accepted)
 	outcome(t, "too early", scheme, r, noon.Add(-DefaultTolerance-time.Millisecond), "", TooNew)
 
-	r.swap(formatTime(unit, noon), formatTime(unit, noon.Add(time.Second)))
+	r.swap(values.FormatTime(unit, noon), values.FormatTime(unit, noon.Add(time.Second)))
 	outcome(t, "altered timestamp", scheme, r, noon, "", Mismatch)
-	r.swap(formatTime(unit, noon.Add(time.Second)), "soon")
+	r.swap(values.FormatTime(unit, noon.Add(time.Second)), "soon")
 	outcome(t, "no timestamp to speak of", scheme, r, noon, "", Malformed)
 }
 

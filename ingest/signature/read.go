@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"slices"
+
+	"github.com/fincart/courier-gateway/ingest/signature/values"
 )
 
 const (
@@ -168,5 +170,30 @@ func (s *Scheme) signatureSize(in *input, field int) int {
 		return ed25519.SignatureSize
 	default:
 		return in.algorithm.hash.Size()
+	}
+}
+
+// readTimestamp finds the timestamp and checks that it lies within the tolerance.
+func (s *Scheme) readTimestamp(in *input) *Failure {
+	if s.timestamp.from == "none" {
+		return nil
+	}
+	if s.timestamp.from != "field" { // or the signature's fields have brought it
+		var fail *Failure
+		if in.timestamp, fail = s.timestamp.read(in); fail != nil {
+			return fail
+		}
+	}
+	at, ok := values.ParseTime(s.config.Timestamp.Unit, in.timestamp)
+	if !ok {
+		return s.timestamp.refused
+	}
+	switch age := in.now.Sub(at); {
+	case age > s.config.TolerancePast:
+		return s.tooOld
+	case age < -s.config.ToleranceFuture:
+		return s.tooNew
+	default:
+		return nil
 	}
 }

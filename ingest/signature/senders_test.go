@@ -167,7 +167,7 @@ func (s *sender) secret(id string) Secret {
 func (s *sender) verifier(t testing.TB, ids ...string) Config {
 	c := s.config
 	if c.JWKS != "" {
-		c.Keys = keySource(t, jwks(ids...))
+		c.Keys = keySource(t, jwksOf(ids...))
 	}
 	for _, id := range ids {
 		if !s.publicKeys() {

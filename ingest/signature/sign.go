@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/jsontext"
+	"github.com/fincart/courier-gateway/ingest/signature/values"
 )
 
 // Header is one header of a signed request.
@@ -118,7 +119,7 @@ func (w *signing) add(name, value string) {
 func (w *signing) put(from string, names []string, text string) (err error) {
 	switch from {
 	case "json":
-		w.out.Body, err = setMember(w.out.Body, strings.Split(names[0], "."), jsontext.AppendString(nil, text))
+		w.out.Body, err = values.SetMember(w.out.Body, strings.Split(names[0], "."), jsontext.AppendString(nil, text))
 		w.in.parsed = false
 	case "query":
 		w.out.Query = url.QueryEscape(names[0]) + "=" + url.QueryEscape(text)
@@ -130,8 +131,8 @@ func (w *signing) put(from string, names []string, text string) (err error) {
 
 // secret returns the first secret that is valid.
 func (w *signing) secret() (Secret, *key, error) {
-	for i, k := range w.scheme.keys {
-		if k.valid(w.at) {
+	for i := range w.scheme.keys {
+		if k := &w.scheme.keys[i]; k.valid(w.at) {
 			return w.scheme.config.Secrets[i], k, nil
 		}
 	}
@@ -177,7 +178,7 @@ func (w *signing) stamp() error {
 	if t.From == "none" {
 		return nil
 	}
-	text := formatTime(t.Unit, w.at)
+	text := values.FormatTime(t.Unit, w.at)
 	w.in.timestamp = []byte(text)
 	switch t.From {
 	case "field":
@@ -188,7 +189,7 @@ func (w *signing) stamp() error {
 			value = jsontext.AppendString(nil, text)
 		}
 		var err error
-		w.out.Body, err = setMember(w.out.Body, strings.Split(t.Names[0], "."), value)
+		w.out.Body, err = values.SetMember(w.out.Body, strings.Split(t.Names[0], "."), value)
 		return err
 	default:
 		return w.put(t.From, t.Names, text)

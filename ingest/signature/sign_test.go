@@ -62,7 +62,7 @@ func TestSignRequestFails(t *testing.T) {
 		}
 		return compile(t, c)
 	}
-	keys := keySource(t, jwks("new"))
+	keys := keySource(t, jwksOf("new"))
 	rsaConfig := Config{Scheme: "rsa", Signature: Place{Names: []string{"s"}}, Keys: keys}
 	for _, tc := range []struct {
 		name   string

@@ -25,7 +25,7 @@
 //
 // It is a leaf: the intake verifies with it, commands and the load generator
 // sign with it. Verifying does no I/O and reads no clock. The public keys of a
-// JWKS are kept by a [KeySource] that whoever made it refreshes.
+// JWKS are kept by a [jwks.Source], which is kept fresh outside of this package.
 package signature
 
 import (
@@ -33,6 +33,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/signature/jwks"
+	"github.com/fincart/courier-gateway/ingest/signature/values"
 )
 
 // Scheme is one sender's way of signing, compiled from a [Config]. It is
@@ -48,8 +52,8 @@ type Scheme struct {
 	separator  []byte       // of the signature's fields
 	parts      []part       // of the message
 	claims     []claim      // that a token must have
-	keys       []*key       // the first that is valid signs
-	source     *KeySource   // of RSA keys; nil for none
+	keys       []key        // the first that is valid signs
+	source     *jwks.Source // of RSA keys; nil for none
 	inputs     *sync.Pool   // of *input
 
 	signature, algorithm, keyID, timestamp source
@@ -58,14 +62,14 @@ type Scheme struct {
 	tooOld, tooNew, mismatch               *Failure
 }
 
-// New compiles a scheme. Its error is an [Invalid], which lists every fault of
-// the config. It keeps nothing of the config's memory but Keys and PrivateKey.
+// New compiles a scheme. Its error is an [event.Faults], which lists every
+// fault of the config, by its keys, as in "secrets[1].id". It keeps nothing of the config's memory but Keys and PrivateKey.
 func New(c Config) (*Scheme, error) {
 	f := familyOf(c.Scheme)
 	if f == nil {
-		var out Invalid
-		out.oneOf("scheme", c.Scheme, Names()...)
-		out.check(len(c.Secrets) > 0, "secrets", "at least one secret is needed")
+		var out event.Faults
+		oneOf(&out, "scheme", c.Scheme, Names()...)
+		out.Check(len(c.Secrets) > 0, "secrets", "at least one secret is needed")
 		return nil, out
 	}
 	full := f.complete(c)
@@ -108,7 +112,7 @@ func (s *Scheme) prepareFailures() {
 	s.keyID = newSource("header", []string{c.KeyIDHeader}, Malformed, "can't be read")
 	s.timestamp = source{from: "none"}
 	if c.Timestamp.From != "none" {
-		s.timestamp = newSource(c.Timestamp.From, c.Timestamp.Names, Malformed, "is not a time "+unitNames[c.Timestamp.Unit])
+		s.timestamp = newSource(c.Timestamp.From, c.Timestamp.Names, Malformed, "is not a time "+values.UnitNames[c.Timestamp.Unit])
 	}
 	what := s.signature.what
 	s.noField = &Failure{Kind: Missing, text: what + " has no signature " + strings.Join(c.Signature.Fields, " or ")}

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event"
 )
 
 // TestGatewayVectors holds digests made with Python's hmac module.
@@ -170,7 +172,7 @@ func TestNewListsEveryFault(t *testing.T) {
 		ToleranceFuture: -1,
 	})
 	var got []string
-	if faults, ok := errors.AsType[Invalid](err); ok {
+	if faults, ok := errors.AsType[event.Faults](err); ok {
 		for _, f := range faults {
 			got = append(got, f.Path)
 		}

@@ -3,6 +3,8 @@ package signature
 import (
 	"strings"
 	"time"
+
+	"github.com/fincart/courier-gateway/ingest/signature/values"
 )
 
 // Request is what a scheme reads of a request. It is an interface so that a
@@ -34,6 +36,7 @@ type input struct {
 	algorithm *algorithm
 	keyID     []byte  // of the key that signed; nil when the request doesn't say
 	given     []given // the signatures, or the one credential
+	public    []key   // of the JWKS, those that may have signed
 	timestamp []byte  // as it was sent
 	parts     [][]byte
 	claims    []byte // of a token, still encoded
@@ -54,8 +57,9 @@ const keepBytes = 64 << 10
 
 func (in *input) reset() {
 	clear(in.given)
+	clear(in.public)
 	clear(in.parts)
-	*in = input{given: in.given[:0], parts: in.parts[:0], joined: in.joined[:0], sum: in.sum[:0], room: in.room[:0]}
+	*in = input{given: in.given[:0], public: in.public[:0], parts: in.parts[:0], joined: in.joined[:0], sum: in.sum[:0], room: in.room[:0]}
 	if cap(in.joined) > keepBytes {
 		in.joined = nil
 	}
@@ -125,7 +129,7 @@ func (s *source) readHeader(r Request) ([]byte, *Failure) {
 }
 
 func (s *source) readParameter(in *input) ([]byte, *Failure) {
-	room, value, count, ok := parameter(in.room, in.request.Query(), s.names[0])
+	room, value, count, ok := values.Parameter(in.room, in.request.Query(), s.names[0])
 	in.room = room
 	switch {
 	case count > 1:
@@ -151,8 +155,8 @@ func (s *source) readMember(in *input) ([]byte, *Failure) {
 	case raw[0] == 'n' || string(raw) == `""`:
 		return nil, s.missing
 	}
-	text, isString := inside(raw)
-	room, text, ok := appendText(in.room, text)
+	text, isString := values.Inside(raw)
+	room, text, ok := values.AppendText(in.room, text)
 	if !isString || !ok {
 		return nil, s.refused
 	}
@@ -164,13 +168,13 @@ func (s *source) readMember(in *input) ([]byte, *Failure) {
 func (s *source) readRaw(in *input) ([]byte, *Failure) {
 	body := in.request.Body()
 	if !in.parsed {
-		in.object = isObject(body)
+		in.object = values.IsObject(body)
 		in.parsed = true
 	}
 	if !in.object {
 		return nil, s.noObject
 	}
-	switch raw, count := descend(body, s.path); count {
+	switch raw, count := values.Descend(body, s.path); count {
 	case 0:
 		return nil, s.missing
 	case 1:

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/fincart/courier-gateway/ingest/signature/values"
 )
 
 // readCredential finds what the request shows in place of a signature.
@@ -58,7 +60,7 @@ func (s *Scheme) readToken(in *input) *Failure {
 	}
 	head, claims, _ := bytes.Cut(token[:dot], stop)
 	header, signature := s.segment(in, head), s.segment(in, token[dot+1:])
-	if len(signature) == 0 || !isObject(header) {
+	if len(signature) == 0 || !values.IsObject(header) {
 		return s.signature.refused
 	}
 	if fail = s.readTokenHeader(in, header); fail != nil {
@@ -84,12 +86,12 @@ func (s *Scheme) segment(in *input, text []byte) []byte {
 }
 
 func (s *Scheme) readTokenHeader(in *input, header []byte) *Failure {
-	if _, critical := member(header, "crit"); critical > 0 { // extensions that must be understood
+	if _, critical := values.Member(header, "crit"); critical > 0 { // extensions that must be understood
 		return s.signature.refused
 	}
-	raw, count := member(header, "alg")
-	name, isString := inside(raw)
-	room, name, ok := appendText(in.room, name)
+	raw, count := values.Member(header, "alg")
+	name, isString := values.Inside(raw)
+	room, name, ok := values.AppendText(in.room, name)
 	if count != 1 || !isString {
 		return s.signature.refused
 	}
@@ -98,11 +100,11 @@ func (s *Scheme) readTokenHeader(in *input, header []byte) *Failure {
 		return s.badAlgorithm
 	}
 	in.algorithm = s.algorithms[i]
-	if raw, count = member(header, "kid"); count == 0 {
+	if raw, count = values.Member(header, "kid"); count == 0 {
 		return nil
 	}
-	id, isString := inside(raw)
-	if in.room, in.keyID, ok = appendText(room, id); count > 1 || !isString || !ok {
+	id, isString := values.Inside(raw)
+	if in.room, in.keyID, ok = values.AppendText(room, id); count > 1 || !isString || !ok {
 		return s.signature.refused
 	}
 	return nil
@@ -126,7 +128,7 @@ func newClaims(required map[string]string) []claim {
 // checkClaims reads the claims of a token that is proved.
 func (s *Scheme) checkClaims(in *input) *Failure {
 	claims := s.segment(in, in.claims)
-	if !isObject(claims) {
+	if !values.IsObject(claims) {
 		return s.signature.refused
 	}
 	for i := range s.claims {
@@ -151,7 +153,7 @@ func (s *Scheme) checkClaims(in *input) *Failure {
 }
 
 func (c *claim) holds(claims []byte) bool {
-	raw, count := member(claims, c.name)
+	raw, count := values.Member(claims, c.name)
 	var text string
 	var list []string
 	switch {
@@ -171,12 +173,12 @@ func (c *claim) holds(claims []byte) bool {
 // numericDate reads a claim in seconds since 1970, whose fraction doesn't count.
 // The zero time stands for none.
 func numericDate(claims []byte, name string) (at time.Time, ok bool) {
-	raw, count := member(claims, name)
+	raw, count := values.Member(claims, name)
 	if count == 0 {
 		return at, true
 	}
 	whole, fraction, dotted := bytes.Cut(raw, stop)
-	seconds, ok := parseDigits(whole)
+	seconds, ok := values.ParseDigits(whole)
 	if dotted && ok {
 		ok = len(bytes.Trim(fraction, "0123456789")) == 0
 	}

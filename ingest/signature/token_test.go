@@ -40,7 +40,7 @@ func TestTokenHeader(t *testing.T) {
 	t.Parallel()
 	place := Place{Names: []string{"x-jwt"}}
 	byHMAC := compile(t, Config{Scheme: "jwt", Signature: place, Secrets: []Secret{{ID: "k", Key: []byte("s")}}})
-	keys := keySource(t, jwks("new", "old"))
+	keys := keySource(t, jwksOf("new", "old"))
 	byRSA := compile(t, Config{Scheme: "jwt", Signature: place, Algorithms: []Algorithm{RS256}, Keys: keys})
 	byBoth := compile(t, Config{Scheme: "jwt", Signature: place, Algorithms: []Algorithm{RS256, HS256}, Keys: keys, Secrets: []Secret{{ID: "k", Key: []byte("s")}}})
 	der, err := x509.MarshalPKIXPublicKey(&rsaPair()[0].PublicKey)

@@ -1,6 +1,11 @@
 package signature
 
-import "time"
+import (
+	"errors"
+	"time"
+
+	"github.com/fincart/courier-gateway/ingest/signature/jwks"
+)
 
 // Kind is the closed list of reasons for which a signature is refused.
 type Kind uint8
@@ -84,24 +89,39 @@ func (s *Scheme) prove(in *input) (keyID string, fail *Failure) {
 	if fail != nil {
 		return "", fail
 	}
-	for _, k := range keys {
-		if k.valid(in.now) && k.proves(in) {
+	for i := range keys {
+		if k := &keys[i]; k.valid(in.now) && k.proves(in) {
 			return k.id, nil
 		}
 	}
-	for _, k := range keys {
-		if !k.valid(in.now) && k.proves(in) {
+	for i := range keys {
+		if k := &keys[i]; !k.valid(in.now) && k.proves(in) {
 			return "", k.outside(in.now)
 		}
 	}
 	return "", s.mismatch
 }
 
+var (
+	noKeys     = &Failure{Kind: NoKeys, text: "the sender's public keys can't be had at the moment; send it again"}
+	unknownKey = &Failure{Kind: UnknownKey, text: "the signature is by a key that is not among the sender's public keys"}
+)
+
 // candidates returns the keys that may have signed: those of the JWKS for an RSA
 // signature and the secrets for any other, never both.
-func (s *Scheme) candidates(in *input) ([]*key, *Failure) {
-	if s.family.keys == rsaKeys || in.algorithm != nil && in.algorithm.name == RS256 {
-		return s.source.find(in.keyID, in.now)
+func (s *Scheme) candidates(in *input) ([]key, *Failure) {
+	if s.family.keys != rsaKeys && (in.algorithm == nil || in.algorithm.name != RS256) {
+		return s.keys, nil
 	}
-	return s.keys, nil
+	found, err := s.source.Find(in.keyID, in.now)
+	switch {
+	case errors.Is(err, jwks.ErrUnknown):
+		return nil, unknownKey
+	case err != nil:
+		return nil, noKeys
+	}
+	for _, public := range found {
+		in.public = append(in.public, key{id: public.ID, verifier: (*rsaKey)(public)})
+	}
+	return in.public, nil
 }

@@ -1,4 +1,4 @@
-package signature
+package values
 
 import (
 	"bytes"
@@ -7,38 +7,13 @@ import (
 	"time"
 )
 
-// readTimestamp finds the timestamp and checks that it lies within the tolerance.
-func (s *Scheme) readTimestamp(in *input) *Failure {
-	if s.timestamp.from == "none" {
-		return nil
-	}
-	if s.timestamp.from != "field" { // or the signature's fields have brought it
-		var fail *Failure
-		if in.timestamp, fail = s.timestamp.read(in); fail != nil {
-			return fail
-		}
-	}
-	at, ok := parseTime(s.config.Timestamp.Unit, in.timestamp)
-	if !ok {
-		return s.timestamp.refused
-	}
-	switch age := in.now.Sub(at); {
-	case age > s.config.TolerancePast:
-		return s.tooOld
-	case age < -s.config.ToleranceFuture:
-		return s.tooNew
-	default:
-		return nil
-	}
-}
-
-// unitNames names the units for people.
-var unitNames = map[string]string{
+// UnitNames lists the units of [ParseTime], with what people call them.
+var UnitNames = map[string]string{
 	"s": "in Unix seconds", "ms": "in Unix milliseconds", "rfc3339": "as RFC 3339 has it", "rfc2822": "as RFC 2822 has it",
 }
 
-// parseTime reads a time in one of the units of a [Timestamp].
-func parseTime(unit string, text []byte) (at time.Time, ok bool) {
+// ParseTime reads a time in one of the units of [UnitNames]; Unix seconds in any other.
+func ParseTime(unit string, text []byte) (at time.Time, ok bool) {
 	switch unit {
 	case "rfc3339":
 		err := at.UnmarshalText(text)
@@ -46,16 +21,16 @@ func parseTime(unit string, text []byte) (at time.Time, ok bool) {
 	case "rfc2822":
 		return parseMailTime(text)
 	case "ms":
-		n, ok := parseDigits(text)
+		n, ok := ParseDigits(text)
 		return time.UnixMilli(n), ok
 	default:
-		n, ok := parseDigits(text)
+		n, ok := ParseDigits(text)
 		return time.Unix(n, 0), ok
 	}
 }
 
-// formatTime writes a time as parseTime reads it.
-func formatTime(unit string, at time.Time) string {
+// FormatTime writes a time as [ParseTime] reads it.
+func FormatTime(unit string, at time.Time) string {
 	switch unit {
 	case "rfc3339":
 		return at.UTC().Format(time.RFC3339)
@@ -68,8 +43,8 @@ func formatTime(unit string, at time.Time) string {
 	}
 }
 
-// parseDigits reads 1 to 18 decimal digits, which can't overflow.
-func parseDigits(text []byte) (n int64, ok bool) {
+// ParseDigits reads 1 to 18 decimal digits, which can't overflow.
+func ParseDigits(text []byte) (n int64, ok bool) {
 	if len(text) == 0 || len(text) > 18 {
 		return 0, false
 	}
@@ -93,16 +68,16 @@ func parseMailTime(text []byte) (at time.Time, ok bool) {
 		text = rest
 	}
 	dayText, text, _ := bytes.Cut(text, []byte(" "))
-	day, ok := parseDigits(dayText)
+	day, ok := ParseDigits(dayText)
 	const form = "Feb 2026 12:00:00 "
 	if !ok || len(dayText) > 2 || len(text) <= len(form) {
 		return at, false
 	}
 	month := strings.Index("JanFebMarAprMayJunJulAugSepOctNovDec", string(text[:3]))
-	year, okYear := parseDigits(text[4:8])
-	hour, okHour := parseDigits(text[9:11])
-	minute, okMinute := parseDigits(text[12:14])
-	second, okSecond := parseDigits(text[15:17])
+	year, okYear := ParseDigits(text[4:8])
+	hour, okHour := ParseDigits(text[9:11])
+	minute, okMinute := ParseDigits(text[12:14])
+	second, okSecond := ParseDigits(text[15:17])
 	offset, okZone := parseMailZone(text[18:])
 	if text[3] != ' ' || text[8] != ' ' || text[11] != ':' || text[14] != ':' || text[17] != ' ' ||
 		month < 0 || month%3 != 0 || !okYear || !okHour || !okMinute || !okSecond || !okZone ||
@@ -124,7 +99,7 @@ func parseMailZone(text []byte) (offset time.Duration, ok bool) {
 	if len(text) != 5 || text[0] != '+' && text[0] != '-' {
 		return 0, false
 	}
-	n, ok := parseDigits(text[1:])
+	n, ok := ParseDigits(text[1:])
 	offset = time.Duration(n/100)*time.Hour + time.Duration(n%100)*time.Minute
 	if text[0] == '-' {
 		offset = -offset

@@ -1,4 +1,4 @@
-package signature
+package jwks
 
 import (
 	"bytes"
@@ -13,108 +13,28 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// publisher is a sender's place of keys.
-type publisher struct {
-	mu       sync.Mutex
-	document []byte
-	err      error
-	loads    int
+// document returns a key set with the same key under each of these ids.
+func document(ids ...string) []byte {
+	var keys []map[string]string
+	for _, id := range ids {
+		keys = append(keys, map[string]string{"kty": "RSA", "use": "sig", "alg": "RS256", "kid": id, "n": ones(2048), "e": "AQAB"})
+	}
+	text, err := json.Marshal(map[string]any{"keys": keys})
+	if err != nil {
+		panic(err)
+	}
+	return text
 }
 
-func (p *publisher) load(context.Context) ([]byte, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.loads++
-	return p.document, p.err
-}
-
-func (p *publisher) set(document []byte, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.document, p.err = document, err
-}
-
-func (p *publisher) count() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.loads
-}
-
-func TestKeySourceRun(t *testing.T) {
-	first, both, second := jwks("new"), jwks("new", "old"), jwks("old") // made outside: that takes real time
-	rsaSender := sender{config: Config{Scheme: "rsa", KeyIDHeader: "kid", Signature: Place{Names: []string{"s"}}, JWKS: "file:x"}}
-	byNew, byOld := rsaSender.signer(t, "new"), rsaSender.signer(t, "old")
-	synctest.Test(t, func(t *testing.T) {
-		p := &publisher{err: errors.New("the line is dead")}
-		k, err := NewKeySource(KeySourceConfig{Load: p.load, Every: time.Hour, Retry: time.Minute, MaxAge: 3 * time.Hour, Now: time.Now})
-		if err != nil {
-			t.Fatal(err)
-		}
-		var reports []error
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			k.Run(ctx, func(err error) { reports = append(reports, err) })
-		}()
-		c := rsaSender.config
-		c.Keys = k
-		s := compile(t, c)
-		newer, older := signed(t, byNew, payload, noon), signed(t, byOld, payload, noon)
-		after := func(d time.Duration, loads int, want [2]Kind, what string) {
-			t.Helper()
-			time.Sleep(d)
-			synctest.Wait()
-			if p.count() != loads {
-				t.Errorf("%s: loaded %d times, want %d", what, p.count(), loads)
-			}
-			outcome(t, what+", new key", s, newer, time.Now(), "new", want[0])
-			outcome(t, what+", old key", s, older, time.Now(), "old", want[1])
-		}
-		after(0, 1, [2]Kind{NoKeys, NoKeys}, "at first, without keys")
-		p.set(first, nil)
-		after(59*time.Second, 1, [2]Kind{NoKeys, NoKeys}, "before it is tried again")
-		after(time.Second, 2, [2]Kind{accepted, UnknownKey}, "once there is a key") // and one is missed
-		p.set(both, nil)
-		after(59*time.Second, 2, [2]Kind{accepted, UnknownKey}, "a key is missed, but not so fast")
-		after(time.Second, 3, [2]Kind{accepted, accepted}, "the missed key came")
-		after(59*time.Minute, 3, [2]Kind{accepted, accepted}, "before the hour is over")
-		p.set(second, nil)
-		after(time.Minute, 4, [2]Kind{UnknownKey, Mismatch}, "one key is withdrawn") // the test keys change places
-		p.set(nil, errors.New("the line is dead"))
-		after(time.Minute, 5, [2]Kind{UnknownKey, Mismatch}, "a failure keeps the keys")
-		p.set([]byte(`{"keys":[]}`), nil)
-		after(time.Minute, 6, [2]Kind{NoKeys, NoKeys}, "an empty set counts")
-		p.set(both, nil)
-		after(time.Minute, 7, [2]Kind{accepted, accepted}, "the keys are back")
-		p.set(nil, errors.New("the line is dead"))
-		time.Sleep(3 * time.Hour)
-		synctest.Wait()
-		outcome(t, "keys that are old", s, newer, time.Now(), "new", accepted)
-		outcome(t, "keys that are too old", s, newer, time.Now().Add(time.Second), "", NoKeys)
-		if count, loaded := k.Keys(); count != 2 || time.Since(loaded) != 3*time.Hour {
-			t.Errorf("has %d keys since %v", count, loaded)
-		}
-		cancel()
-		<-done
-		for i, text := range []string{"dead", "", "", "", "dead", "no RSA key", "", "dead"} {
-			if i >= len(reports) || (reports[i] == nil) != (text == "") || reports[i] != nil && !strings.Contains(reports[i].Error(), text) {
-				t.Errorf("report %d of %v is not %q", i, reports, text)
-			}
-		}
-	})
-}
-
-func TestKeySourceStops(t *testing.T) {
+func TestSourceStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		k, err := NewKeySource(KeySourceConfig{
+		k, err := NewSource(Config{
 			Load:  func(ctx context.Context) ([]byte, error) { <-ctx.Done(); return nil, ctx.Err() },
 			Every: time.Hour, Retry: time.Minute, MaxAge: 3 * time.Hour, Now: time.Now,
 		})
@@ -132,14 +52,14 @@ func TestKeySourceStops(t *testing.T) {
 	})
 }
 
-// TestKeySourceRenews loads keys before their time because somebody asks for it, but
+// TestSourceRenews loads keys before their time because somebody asks for it, but
 // not again within Retry.
-func TestKeySourceRenews(t *testing.T) {
+func TestSourceRenews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		loads := 0
-		k, err := NewKeySource(KeySourceConfig{
-			Load:  func(context.Context) ([]byte, error) { loads++; return jwks("new"), nil },
+		k, err := NewSource(Config{
+			Load:  func(context.Context) ([]byte, error) { loads++; return document("new"), nil },
 			Every: time.Hour, Retry: time.Minute, MaxAge: 3 * time.Hour, Now: time.Now,
 		})
 		if err != nil {
@@ -166,10 +86,10 @@ func TestKeySourceRenews(t *testing.T) {
 	})
 }
 
-func TestNewKeySourceRefuses(t *testing.T) {
+func TestNewSourceRefuses(t *testing.T) {
 	t.Parallel()
 	load := func(context.Context) ([]byte, error) { return nil, nil }
-	for _, c := range []KeySourceConfig{
+	for _, c := range []Config{
 		{},
 		{Load: load, Every: 2, Retry: 1, MaxAge: 3},
 		{Now: time.Now, Every: 2, Retry: 1, MaxAge: 3},
@@ -177,7 +97,7 @@ func TestNewKeySourceRefuses(t *testing.T) {
 		{Load: load, Now: time.Now, Every: 2, Retry: 3, MaxAge: 4},
 		{Load: load, Now: time.Now, Every: 2, Retry: 1, MaxAge: 2},
 	} {
-		if _, err := NewKeySource(c); err == nil {
+		if _, err := NewSource(c); err == nil {
 			t.Errorf("%+v is accepted", c)
 		}
 	}
@@ -188,10 +108,10 @@ func ones(bits int) string {
 	return base64.RawURLEncoding.EncodeToString(bytes.Repeat([]byte{0xff}, bits/8))
 }
 
-func TestParseJWKS(t *testing.T) {
+func TestParse(t *testing.T) {
 	t.Parallel()
 	var good struct{ Keys []map[string]any }
-	if err := json.Unmarshal(jwks("a"), &good); err != nil {
+	if err := json.Unmarshal(document("a"), &good); err != nil {
 		t.Fatal(err)
 	}
 	with := func(name string, value any) string {
@@ -212,8 +132,8 @@ func TestParseJWKS(t *testing.T) {
 		name, document string
 		want           string // ids of the keys, or what the error says
 	}{
-		{"one key", string(jwks("a")), "[a]"},
-		{"two keys of one id", string(jwks("a", "a")), "[a a]"},
+		{"one key", string(document("a")), "[a]"},
+		{"two keys of one id", string(document("a", "a")), "[a a]"},
 		{"no keys", `{"keys":[]}`, "[]"},
 		{"nothing else said", with("use", nil), "[a]"},
 		{"no algorithm", with("alg", nil), "[a]"},
@@ -242,12 +162,12 @@ func TestParseJWKS(t *testing.T) {
 		{"no member keys", `{"Key":[]}`, "no member keys"},
 		{"too many keys", `{"keys":[` + strings.Repeat("{},", maxKeys) + `{}]}`, "17 keys, at most 16"},
 	} {
-		set, err := parseJWKS([]byte(tc.document))
+		set, err := parse([]byte(tc.document))
 		got := fmt.Sprint(err)
 		if err == nil {
 			ids := []string{}
 			for _, k := range set.all {
-				ids = append(ids, k.id)
+				ids = append(ids, k.ID)
 			}
 			got = fmt.Sprint(ids)
 		}
@@ -260,15 +180,15 @@ func TestParseJWKS(t *testing.T) {
 func TestLoader(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()
-	document := jwks("a")
-	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(document) })
+	set := document("a")
+	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(set) })
 	mux.HandleFunc("GET /moved", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/keys", http.StatusFound) })
-	mux.HandleFunc("GET /huge", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, maxJWKSBytes+1)) })
-	mux.HandleFunc("GET /full", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, maxJWKSBytes)) })
+	mux.HandleFunc("GET /huge", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, maxBytes+1)) })
+	mux.HandleFunc("GET /full", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, maxBytes)) })
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	file := filepath.Join(t.TempDir(), "keys.json")
-	if err := os.WriteFile(file, document, 0o600); err != nil {
+	if err := os.WriteFile(file, set, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
@@ -300,7 +220,7 @@ func TestLoader(t *testing.T) {
 		if err == nil {
 			got, err = load(t.Context())
 		}
-		if tc.want == "" && (err != nil || string(got) != string(document)) || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+		if tc.want == "" && (err != nil || string(got) != string(set)) || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
 			t.Errorf("%s: got %d bytes, %v; want %q", tc.address, len(got), err, tc.want)
 		}
 		if err != nil && strings.Contains(err.Error(), "s3cret") {
@@ -311,7 +231,7 @@ func TestLoader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := load(t.Context()); err != nil || len(got) != maxJWKSBytes {
+	if got, err := load(t.Context()); err != nil || len(got) != maxBytes {
 		t.Errorf("got %d bytes, %v, want as many as are possible", len(got), err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

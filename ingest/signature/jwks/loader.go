@@ -1,4 +1,4 @@
-package signature
+package jwks
 
 import (
 	"context"
@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// maxJWKSBytes bounds a JWKS.
-	maxJWKSBytes = 256 << 10
+	// maxBytes bounds a JWKS.
+	maxBytes = 256 << 10
 	// loadTimeout bounds how long one load takes, all in all.
 	loadTimeout = 10 * time.Second
 )
@@ -36,7 +36,7 @@ func Loader(address string) (func(context.Context) ([]byte, error), error) {
 		return nil, fmt.Errorf("%q is neither file:PATH nor a https address", address)
 	}
 	if u.Scheme == "http" && !loopback(u.Hostname()) {
-		return nil, errors.New("keys come by https only, or anybody on the way could change them")
+		return nil, errors.New("keys come by https only, or they could be changed on the way")
 	}
 	return func(ctx context.Context) ([]byte, error) { return loadAddress(ctx, u) }, nil
 }
@@ -80,9 +80,9 @@ func loadAddress(ctx context.Context, u *url.URL) ([]byte, error) {
 }
 
 func readBounded(r io.Reader) ([]byte, error) {
-	document, err := io.ReadAll(io.LimitReader(r, maxJWKSBytes+1))
-	if err == nil && len(document) > maxJWKSBytes {
-		err = fmt.Errorf("it has more than %d bytes", maxJWKSBytes)
+	document, err := io.ReadAll(io.LimitReader(r, maxBytes+1))
+	if err == nil && len(document) > maxBytes {
+		err = fmt.Errorf("it has more than %d bytes", maxBytes)
 	}
 	return document, err
 }

@@ -1,4 +1,8 @@
-package signature
+// Package jwks keeps the public RSA keys of a sender: a JSON Web Key Set (RFC 7517) comes in
+// from a file or an address, out come the keys that a signature may be by. A [Source] holds
+// them in memory and [Source.Run] keeps them fresh, so that verifying waits for nothing.
+// Package signature looks keys up; whoever configures a sender makes and runs its source.
+package jwks
 
 import (
 	"crypto/rsa"
@@ -22,10 +26,16 @@ const (
 	maxModulus = 8192
 )
 
-// keySet is a JWKS (RFC 7517) ready to verify with; it never changes.
+// Public is one key of a JWKS.
+type Public struct {
+	ID  string // fit to print, see [ValidID]
+	Key *rsa.PublicKey
+}
+
+// keySet is a JWKS ready to verify with; it never changes.
 type keySet struct {
-	all    []*key
-	byID   map[string][]*key
+	all    []*Public
+	byID   map[string][]*Public
 	loaded time.Time
 }
 
@@ -40,9 +50,9 @@ type jwk struct {
 	Exponent   string   `json:"e"`
 }
 
-// parseJWKS reads a key set. Keys that are not for RSA signatures, or whose size
+// parse reads a key set. Keys that are not for RSA signatures, or whose size
 // is out of bounds, are passed over, as the RFC demands.
-func parseJWKS(document []byte) (*keySet, error) {
+func parse(document []byte) (*keySet, error) {
 	var doc struct {
 		Keys *[]jwk `json:"keys"`
 	}
@@ -55,10 +65,10 @@ func parseJWKS(document []byte) (*keySet, error) {
 	if len(*doc.Keys) > maxKeys {
 		return nil, fmt.Errorf("it has %d keys, at most %d are possible", len(*doc.Keys), maxKeys)
 	}
-	set := &keySet{byID: map[string][]*key{}}
+	set := &keySet{byID: map[string][]*Public{}}
 	for _, j := range *doc.Keys {
 		if public := j.rsa(); public != nil {
-			k := &key{id: publicID(j.ID), verifier: &rsaKey{public}}
+			k := &Public{ID: publicID(j.ID), Key: public}
 			set.all = append(set.all, k)
 			set.byID[j.ID] = append(set.byID[j.ID], k)
 		}
@@ -85,9 +95,16 @@ func (j *jwk) rsa() *rsa.PublicKey {
 // publicID returns the name by which envelopes and logs call a public key: its
 // own id when that is fit to print, and a digest of it when not.
 func publicID(id string) string {
-	if validID(id) {
+	if ValidID(id) {
 		return id
 	}
 	sum := sha256.Sum256([]byte(id))
 	return "jwk-" + hex.EncodeToString(sum[:8])
+}
+
+// ValidID reports whether id is safe as a header value and a metrics label: 1 to 64
+// characters of a-z, A-Z, 0-9, ".", "-" and "_".
+func ValidID(id string) bool {
+	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
+	return id != "" && len(id) <= 64 && strings.Trim(id, allowed) == ""
 }

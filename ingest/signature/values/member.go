@@ -1,4 +1,7 @@
-package signature
+// Package values reads and writes the texts of which signed requests are made: members of
+// JSON, query parameters and times. In come raw bytes, out comes a value that shares their
+// memory where it can, so that reading does not allocate. Package signature calls it.
+package values
 
 import (
 	"bytes"
@@ -9,11 +12,11 @@ import (
 )
 
 // Whether a body is accepted is decided elsewhere, by stricter rules. Here all that
-// encoding/json takes is JSON, so that a sender who proved itself hears of the
+// encoding/json takes is JSON, so that a sender whose signature is valid learns of the
 // body's fault and not of its signature.
 
-// isObject reports whether text is a JSON object.
-func isObject(text []byte) bool {
+// IsObject reports whether text is a JSON object.
+func IsObject(text []byte) bool {
 	s := jsontext.NewLenientScanner(text)
 	s.Space()
 	object := s.Peek() == '{'
@@ -22,9 +25,9 @@ func isObject(text []byte) bool {
 	return object && !s.Failed()
 }
 
-// member returns the raw value of an object's member, and how often the member
+// Member returns the raw value of an object's member, and how often the member
 // is there. Whatever is no object has none. The value shares memory with object.
-func member(object []byte, name string) (value []byte, count int) {
+func Member(object []byte, name string) (value []byte, count int) {
 	start, stop, count := locate(object, name)
 	return object[start:stop], count
 }
@@ -52,29 +55,30 @@ func locate(object []byte, name string) (start, stop, count int) {
 	return start, stop, count
 }
 
-// descend is member along a path.
-func descend(object []byte, path []string) (value []byte, count int) {
+// Descend is [Member] along a path.
+func Descend(object []byte, path []string) (value []byte, count int) {
 	value = object
 	for _, name := range path {
-		if value, count = member(value, name); count != 1 {
+		if value, count = Member(value, name); count != 1 {
 			return value, count
 		}
 	}
 	return value, count
 }
 
-// inside returns what is between the quotes of a string; not ok when raw is
+// Inside returns what is between the quotes of a string; not ok when raw is
 // another value.
-func inside(raw []byte) (text []byte, ok bool) {
+func Inside(raw []byte) (text []byte, ok bool) {
 	if len(raw) < 2 || raw[0] != '"' {
 		return nil, false
 	}
 	return raw[1 : len(raw)-1], true
 }
 
-// appendText appends what the inside of a JSON string means; not ok unless all
-// of it is ASCII. Without an escape it returns raw itself as text.
-func appendText(dst, raw []byte) (out, text []byte, ok bool) {
+// AppendText appends what the inside of a JSON string means; not ok unless all
+// of it is ASCII. Without an escape text is raw
+// itself; out is always dst with what was appended.
+func AppendText(dst, raw []byte) (out, text []byte, ok bool) {
 	if bytes.IndexByte(raw, '\\') < 0 {
 		return dst, raw, true
 	}
@@ -86,10 +90,10 @@ func appendText(dst, raw []byte) (out, text []byte, ok bool) {
 	return out, text, true
 }
 
-// setMember returns object with the member at path set to value, which is raw
+// SetMember returns object with the member at path set to value, which is raw
 // JSON: in place of what is there, or else in front of all others.
-func setMember(object []byte, path []string, value []byte) ([]byte, error) {
-	if !isObject(object) {
+func SetMember(object []byte, path []string, value []byte) ([]byte, error) {
+	if !IsObject(object) {
 		return nil, fmt.Errorf("the body is no JSON object, so member %s can't be set", strings.Join(path, "."))
 	}
 	from, to, count := locate(object, path[0])
@@ -102,7 +106,7 @@ func setMember(object []byte, path []string, value []byte) ([]byte, error) {
 			inner = []byte("{}")
 		}
 		var err error
-		if value, err = setMember(inner, path[1:], value); err != nil {
+		if value, err = SetMember(inner, path[1:], value); err != nil {
 			return nil, err
 		}
 	}

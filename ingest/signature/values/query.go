@@ -1,31 +1,31 @@
-package signature
+package values
 
 import (
 	"bytes"
 	"encoding/hex"
 )
 
-// parameter finds a parameter in a raw query and appends its decoded value to
-// room. It returns the value, or nil and not ok for one that can't be decoded,
+// Parameter finds a parameter in a raw query and appends its decoded value to
+// dst. It returns the value, or nil and not ok for one that can't be decoded,
 // and how often the parameter is there.
-func parameter(room, query []byte, name string) (out, value []byte, count int, ok bool) {
+func Parameter(dst, query []byte, name string) (out, value []byte, count int, ok bool) {
 	ok = true
 	for len(query) > 0 {
 		var pair []byte
 		pair, query, _ = bytes.Cut(query, []byte("&"))
 		key, raw, _ := bytes.Cut(pair, []byte("="))
-		start := len(room)
-		room, key, _ = appendUnquoted(room, key)
+		start := len(dst)
+		dst, key, _ = appendUnquoted(dst, key)
 		same := string(key) == name
-		room = room[:start]
+		dst = dst[:start]
 		if !same {
 			continue
 		}
 		if count++; count == 1 {
-			room, value, ok = appendUnquoted(room, raw)
+			dst, value, ok = appendUnquoted(dst, raw)
 		}
 	}
-	return room, value, count, ok
+	return dst, value, count, ok
 }
 
 // appendUnquoted appends text with its percent signs and plus signs resolved.

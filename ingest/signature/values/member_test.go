@@ -1,4 +1,4 @@
-package signature
+package values
 
 import (
 	"bytes"
@@ -35,7 +35,7 @@ func TestMember(t *testing.T) {
 		if !json.Valid([]byte(tc.object)) {
 			t.Fatalf("%s is no JSON", tc.object)
 		}
-		got, count := descend([]byte(tc.object), strings.Split(tc.path, "."))
+		got, count := Descend([]byte(tc.object), strings.Split(tc.path, "."))
 		if string(got) != tc.want || count != tc.count {
 			t.Errorf("%s in %s is %q, %d times; want %q, %d times", tc.path, tc.object, got, count, tc.want, tc.count)
 		}
@@ -58,7 +58,7 @@ func TestSetMember(t *testing.T) {
 		{``, "a", ``},
 	} {
 		before := strings.Clone(tc.object)
-		got, err := setMember([]byte(tc.object), strings.Split(tc.path, "."), []byte("7"))
+		got, err := SetMember([]byte(tc.object), strings.Split(tc.path, "."), []byte("7"))
 		if string(got) != tc.want || (err != nil) != (tc.want == "") {
 			t.Errorf("%s with %s is %s, %v; want %s", tc.object, tc.path, got, err, tc.want)
 		}
@@ -76,7 +76,7 @@ func FuzzMember(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, object []byte) {
-		value, count := member(object, "data") // must not panic, whatever it is
+		value, count := Member(object, "data") // must not panic, whatever it is
 		if !json.Valid(object) {
 			return
 		}
@@ -119,12 +119,12 @@ func membersOf(t *testing.T, object []byte, name string) (first []byte, count in
 // checkText compares the text of a string in ASCII.
 func checkText(t *testing.T, raw []byte) {
 	t.Helper()
-	text, ok := inside(raw)
+	text, ok := Inside(raw)
 	var want string
 	if isString := json.Unmarshal(raw, &want) == nil && raw[0] == '"'; ok != isString {
 		t.Fatalf("%s is a string: %v, want %v", raw, ok, isString)
 	}
-	_, got, isASCII := appendText(nil, text)
+	_, got, isASCII := AppendText(nil, text)
 	if bytes.IndexByte(text, '\\') < 0 {
 		return // taken as it stands
 	}
