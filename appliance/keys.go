@@ -12,7 +12,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/stamp"
 )
 
 // Files that the first start makes in the data directory, readable by their owner
@@ -25,20 +25,20 @@ const (
 
 // stamper returns the stamper of the configured keys, or of the data directory's
 // own key.
-func (c Config) stamper() (*event.Stamper, error) {
+func (c Config) stamper() (*stamp.Stamper, error) {
 	if len(c.JetStream.StampKeys) > 0 {
 		var f faults
 		keys := resolveAll(&f, "jetstream.stamp_keys", c.JetStream.StampKeys)
 		if err := f.err(); err != nil {
 			return nil, err
 		}
-		return event.NewStamper(keys...)
+		return stamp.New(keys...)
 	}
 	key, err := randomFile(filepath.Join(c.DataDir, stampKeyFile))
 	if err != nil {
 		return nil, fmt.Errorf("the key that signs queued events: %w", err)
 	}
-	return event.NewStamper(key)
+	return stamp.New(key)
 }
 
 // refuseNewStampKey returns an error when stamp.key would be made although the queue

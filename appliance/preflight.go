@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/stamp"
 )
 
 // check reports everything that is wrong with a configuration, in one error: keys
@@ -47,7 +47,7 @@ func (l Loaded) checkSecrets(f *faults) {
 	}
 	keys := resolveAll(f, "jetstream.stamp_keys", l.JetStream.StampKeys)
 	if len(keys) > 0 && len(keys) == len(l.JetStream.StampKeys) {
-		if _, err := event.NewStamper(keys...); err != nil {
+		if _, err := stamp.New(keys...); err != nil {
 			f.add("jetstream.stamp_keys", "%v", err)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/stamp"
 	"github.com/fincart/courier-gateway/jetstream"
 	"github.com/fincart/courier-gateway/ops"
 	"github.com/fincart/courier-gateway/persistence"
@@ -40,7 +40,7 @@ type workforce struct {
 
 func newWorkforce(
 	cfg Config, broker *jetstream.Broker, store persistence.Store, cache persistence.Cache,
-	stamper *event.Stamper, read process.Reader, registry prometheus.Registerer, deps Deps,
+	stamper *stamp.Stamper, read process.Reader, registry prometheus.Registerer, deps Deps,
 ) *workforce {
 	log := deps.Log.With("package", "process")
 	figures := process.NewMetrics(registry)

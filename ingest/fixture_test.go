@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/stamp"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
@@ -170,7 +171,7 @@ func prepare(t testing.TB, change func(*Config)) *fixture {
 		demo: scheme(t, "gateway", "demo-secret"), plain: scheme(t, "gateway-body", "plain-secret"),
 	}
 	f.health.Store(200)
-	stamper, err := event.NewStamper([]byte("0123456789abcdef"))
+	stamper, err := stamp.New([]byte("0123456789abcdef"))
 	if err != nil {
 		t.Fatal(err)
 	}

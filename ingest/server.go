@@ -31,6 +31,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/address"
 	"github.com/fincart/courier-gateway/ingest/connlimit"
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/stamp"
 	"github.com/fincart/courier-gateway/ingest/framing"
 )
 
@@ -119,7 +120,7 @@ type Publisher interface {
 type Deps struct {
 	Publisher  Publisher
 	Couriers   Couriers
-	Stamper    *event.Stamper
+	Stamper    *stamp.Stamper
 	Health     func() (status int, body []byte) // the JSON answer of GET /health
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer

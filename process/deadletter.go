@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/stamp"
 )
 
 // newDeadLetter describes a delivery that will not be tried again.
@@ -60,7 +61,7 @@ type DeadLetterer struct {
 	Queue   Advisories
 	Store   Store
 	Handler *Handler // for the events that are tried once more, see [DeadLetterer.retryIsolated]
-	Stamper *event.Stamper
+	Stamper *stamp.Stamper
 	Read    Reader
 	Log     *slog.Logger
 	Metrics *Metrics

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/stamp"
 	"github.com/fincart/courier-gateway/ingest/payload"
 )
 
@@ -238,9 +239,9 @@ type fixture struct {
 	seq   uint64
 }
 
-func newStamper(t testing.TB) *event.Stamper {
+func newStamper(t testing.TB) *stamp.Stamper {
 	t.Helper()
-	s, err := event.NewStamper([]byte("a stamp key of enough bytes"))
+	s, err := stamp.New([]byte("a stamp key of enough bytes"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/stamp"
 )
 
 // idleRounds bounds how often in a row a batch is read and written anew without
@@ -25,7 +26,7 @@ const contention = 5 * time.Millisecond
 type Handler struct {
 	Store   Store
 	Cache   Cache
-	Stamper *event.Stamper
+	Stamper *stamp.Stamper
 	Read    Reader
 	Policy  Policy
 	Log     *slog.Logger

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/stamp"
 )
 
 // Settled is the part of the stream in which every event should have its outcome.
@@ -53,7 +54,7 @@ type Reconciler struct {
 	DeadLetters DeadLetterIndex
 	Publisher   Publisher
 	Handler     *Handler // for what the queue does not take back
-	Stamper     *event.Stamper
+	Stamper     *stamp.Stamper
 	Every       time.Duration // between two looks
 	Grace       time.Duration // how long an event may lack an outcome, for the mover to end it
 	Log         *slog.Logger

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/stamp"
 )
 
 // DeadLetters are the dead letters, as far as a replay needs them.
@@ -23,7 +24,7 @@ type DeadLetters interface {
 type Replayer struct {
 	DeadLetters DeadLetters
 	Publisher   Publisher
-	Stamper     *event.Stamper
+	Stamper     *stamp.Stamper
 	Log         *slog.Logger
 	Now         func() time.Time
 }

@@ -1,6 +1,6 @@
 //go:build !race
 
-package event
+package stamp
 
 import "testing"
 
