@@ -30,7 +30,6 @@ var arrows = map[string][]string{
 	"ingest":                  {"ingest/address", "ingest/connlimit", "ingest/event", "ingest/framing", "ingest/jsontext", "ingest/payload", "ingest/signature", "ingest/signature/jwks"},
 	"jetstream":               {"ingest/event", "ingest/jsontext"},
 	"process":                 {"ingest/event", "ingest/jsontext"},
-	"persistence":             {"ingest/event", "ingest/jsontext"},
 	"ops":                     {"ingest/event"},
 	"ops/admin":               {"ingest/event", "ops"},
 	"ops/client":              {"ingest/event", "ops"},
@@ -42,10 +41,16 @@ var arrows = map[string][]string{
 	"bench/load":              {"bench", "bench/proof", "ingest/event", "ingest/jsontext", "ingest/signature"},
 	"bench/compare":           {"ingest/jsontext", "ingest/signature"}, // a program of its own: nothing imports it
 	"appliance": {"bench", "bench/load", "bench/proof", "ingest", "ingest/event", "ingest/jsontext", "ingest/payload", "ingest/signature", "ingest/signature/jwks",
-		"jetstream", "ops", "ops/admin", "ops/cli", "ops/client", "ops/terminal", "persistence", "process"},
+		"jetstream", "ops", "ops/admin", "ops/cli", "ops/client", "ops/terminal", "persistence", "persistence/mongo", "persistence/redis", "persistence/sqlite", "process"},
 
 	// Parts of the vocabulary. Who may import ingest/event may import them.
 	"ingest/event/stamp": {"ingest/event"},
+
+	"persistence":           {"ingest/event"},
+	"persistence/sqlite":    {"ingest/event", "ingest/jsontext", "persistence"},
+	"persistence/mongo":     {"ingest/event", "ingest/jsontext", "persistence"},
+	"persistence/redis":     {"ingest/event", "ingest/jsontext", "persistence"},
+	"persistence/storetest": {"ingest/event", "persistence"},
 }
 
 // testArrows says what the tests of a package may import besides: what they feed it,
@@ -57,6 +62,11 @@ var testArrows = map[string][]string{
 	"process":     {"ingest/payload"},
 	"bench/load":  {"ingest/payload"},
 	"bench/proof": {"ingest/payload"},
+
+	"persistence":        {"persistence/storetest"},
+	"persistence/sqlite": {"persistence/storetest"},
+	"persistence/mongo":  {"persistence/storetest"},
+	"persistence/redis":  {"persistence/storetest"},
 }
 
 // territory says where a library may be imported. The longest prefix counts, and
@@ -66,12 +76,12 @@ var territory = map[string][]string{
 	"github.com/nats-io":               {"jetstream"},
 	"github.com/minio/highwayhash":     {"jetstream"},
 	"github.com/gofrs/flock":           {"jetstream"},
-	"go.mongodb.org":                   {"persistence"},
-	"github.com/redis":                 {"persistence", "bench/compare"},
-	"zombiezen.com/go/sqlite":          {"persistence"},
-	"modernc.org":                      {"persistence"},
+	"go.mongodb.org":                   {"persistence/mongo"},
+	"github.com/redis":                 {"persistence/redis", "bench/compare"},
+	"zombiezen.com/go/sqlite":          {"persistence/sqlite"},
+	"modernc.org":                      {"persistence/sqlite"},
 	"github.com/hashicorp/golang-lru":  {"persistence"},
-	"github.com/FerretDB":              {"persistence", "appliance"}, // in tests
+	"github.com/FerretDB":              {"persistence/mongo", "appliance"}, // in tests
 	"github.com/tsenart/vegeta":        {"bench/load"},
 	"github.com/knadh/koanf":           {"appliance"},
 	"github.com/go-viper/mapstructure": {"appliance"},
@@ -79,8 +89,8 @@ var territory = map[string][]string{
 	"github.com/coreos/go-systemd":     {"appliance"},
 	"github.com/spf13/cobra":           {"appliance", "ops/cli", "bench", "bench/load"},
 	"github.com/spf13/pflag":           {"bench/load"},
-	"github.com/prometheus":            {"appliance", "ingest", "jetstream", "process", "persistence", "ops/admin", "ops/admintest"},
-	"golang.org/x/sys":                 {"appliance", "jetstream", "persistence", "bench/load"},
+	"github.com/prometheus":            {"appliance", "ingest", "jetstream", "process", "persistence", "persistence/mongo", "persistence/redis", "persistence/sqlite", "ops/admin", "ops/admintest"},
+	"golang.org/x/sys":                 {"appliance", "jetstream", "persistence/sqlite", "bench/load"},
 	"golang.org/x/term":                {"appliance"},
 	"golang.org/x/time":                {"ingest"},
 	"golang.org/x/text":                {"ingest/signature"},

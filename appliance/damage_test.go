@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fincart/courier-gateway/ingest/event"
-	"github.com/fincart/courier-gateway/persistence"
+	"github.com/fincart/courier-gateway/persistence/sqlite"
 )
 
 // Events that wait when their queue is damaged, and the record that is damaged.
@@ -164,7 +164,7 @@ func waitingEvents(t *testing.T, stopped, killed string) (keys []string) {
 // ledgerRows returns the ledger rows of events in a data directory that is not in use.
 func ledgerRows(t *testing.T, dir string, keys []string) []event.Record {
 	t.Helper()
-	store, err := persistence.OpenSQLite(t.Context(), persistence.SQLiteConfig{
+	store, err := sqlite.Open(t.Context(), sqlite.Config{
 		Path: filepath.Join(dir, sqliteFile), Readers: 1, CacheBytes: 1 << 20, BusyTimeout: time.Second, Registerer: prometheus.NewRegistry(),
 	})
 	if err != nil {

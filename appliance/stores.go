@@ -11,6 +11,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fincart/courier-gateway/persistence"
+	"github.com/fincart/courier-gateway/persistence/mongo"
+	"github.com/fincart/courier-gateway/persistence/redis"
+	"github.com/fincart/courier-gateway/persistence/sqlite"
 )
 
 // Settings of the stores that nobody has needed to change.
@@ -52,27 +55,27 @@ func makeStore(ctx context.Context, cfg Config, log *slog.Logger, registry prome
 		if err != nil {
 			return nil, fmt.Errorf("persistence.mongo_uri: %w", err)
 		}
-		return persistence.OpenMongo(ctx, persistence.MongoConfig{
+		return mongo.Open(ctx, mongo.Config{
 			URI: string(uri), Database: p.MongoDatabase, MaxConns: p.MongoPool, MinConns: 1,
 			ConnectTimeout: p.MongoTimeout, SelectTimeout: p.MongoTimeout / 2, OperationTimeout: p.MongoTimeout,
 			Writes: rowsWritten(cfg.Role), ShortenTTL: p.MongoShortenTTL, Retention: retention, Log: log, Registerer: registry,
 		})
 	}
-	return persistence.OpenSQLite(ctx, persistence.SQLiteConfig{
+	return sqlite.Open(ctx, sqlite.Config{
 		Path: filepath.Join(cfg.DataDir, sqliteFile), Readers: sqliteReaders, CacheBytes: sqliteCacheBytes,
 		BusyTimeout: sqliteBusyTimeout, Reopen: true, Retention: retention, Log: log, Registerer: registry,
 	})
 }
 
 // rowsWritten returns which rows a process of that role writes.
-func rowsWritten(role string) persistence.MongoRows {
+func rowsWritten(role string) mongo.Rows {
 	switch role {
 	case roleIngest:
-		return persistence.MongoIngestions
+		return mongo.IngestionRecords
 	case roleProcess:
-		return persistence.MongoEvents
+		return mongo.Events
 	default:
-		return persistence.MongoEvents | persistence.MongoIngestions
+		return mongo.Events | mongo.IngestionRecords
 	}
 }
 
@@ -95,7 +98,7 @@ func makeCache(ctx context.Context, p PersistenceConfig, log *slog.Logger, regis
 	if err != nil {
 		return nil, fmt.Errorf("persistence.redis_url: %w", err)
 	}
-	return persistence.NewRedisCache(ctx, persistence.RedisConfig{
+	return redis.New(ctx, redis.Config{
 		URL: string(address), Prefix: p.RedisPrefix, TTL: p.RedisTTL, MaxConns: p.RedisPool,
 		ConnectTimeout: redisConnectTimeout, OperationTimeout: p.RedisTimeout,
 		MaxFailures: redisMaxFailures, ProbeEvery: redisProbeEvery, Log: log, Registerer: registry,

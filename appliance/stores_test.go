@@ -9,15 +9,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fincart/courier-gateway/ingest/event"
-	"github.com/fincart/courier-gateway/persistence"
+	"github.com/fincart/courier-gateway/persistence/mongo"
 )
 
 // TestEachRoleWritesRowsOfItsOwn: a service that only receives must not have a say in
 // how long the others keep events.
 func TestEachRoleWritesRowsOfItsOwn(t *testing.T) {
-	for role, want := range map[string]persistence.MongoRows{
-		roleIngest: persistence.MongoIngestions, roleProcess: persistence.MongoEvents,
-		roleAll: persistence.MongoIngestions | persistence.MongoEvents,
+	for role, want := range map[string]mongo.Rows{
+		roleIngest: mongo.IngestionRecords, roleProcess: mongo.Events,
+		roleAll: mongo.IngestionRecords | mongo.Events,
 	} {
 		if got := rowsWritten(role); got != want {
 			t.Errorf("role %s writes %b, want %b", role, got, want)

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
-	"github.com/fincart/courier-gateway/persistence"
+	"github.com/fincart/courier-gateway/persistence/sqlite"
 )
 
 // reports waits until the operators' health has this status and, for each of words, a
@@ -46,7 +46,7 @@ func (a *testApp) reports(status string, words ...string) {
 func storeFile(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "new.db")
-	s, err := persistence.OpenSQLite(t.Context(), persistence.SQLiteConfig{Path: path, Readers: 1, CacheBytes: 1 << 20, BusyTimeout: time.Second})
+	s, err := sqlite.Open(t.Context(), sqlite.Config{Path: path, Readers: 1, CacheBytes: 1 << 20, BusyTimeout: time.Second})
 	if err == nil {
 		err = s.Close()
 	}

@@ -3,9 +3,9 @@
 // the ledger a cache of identities.
 //
 // Rows of package event come in and go out; how they are kept stays in here.
-// There is one [Store] contract with two implementations, [SQLite] and [Mongo],
-// and one [Cache] contract with two, [MemoryCache] and [RedisCache]; each pair
-// passes the same suite of tests. The main package opens them; the other
+// There is one [Store] contract with two implementations, packages sqlite and mongo,
+// and one [Cache] contract with two, [MemoryCache] and package redis; each pair
+// passes the same suite of tests, package storetest. The main package opens them; the other
 // packages see them through narrower interfaces of their own.
 //
 // Foreign errors are mapped here, once, to an [event.Error]:
@@ -26,17 +26,10 @@ package persistence
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
 )
-
-// MaxRowBytes is the most that the variable parts of one row may take in
-// encoded form: a dead letter's body, a shipment's history, a captured request. A
-// larger row is refused as [event.DomainInvalid]. It is what MongoDB can hold in a
-// document, less a margin, and every store keeps to it.
-const MaxRowBytes = 15 << 20
 
 // Store is the contract of a store. Every method is safe for concurrent use,
 // copies what it is given and returns memory that belongs to the caller.
@@ -123,46 +116,6 @@ type Store interface {
 	Name() string
 }
 
-// Retention says how long rows are kept. Zero keeps them for ever.
-type Retention struct {
-	// LedgerTTL counts from the end of an event. Events under way never expire.
-	LedgerTTL time.Duration
-	// DeadLetterTTL counts from the event's death, whatever its review says.
-	DeadLetterTTL time.Duration
-	// ShipmentTTL counts from the last change of a shipment.
-	ShipmentTTL time.Duration
-	// IngestionTTL counts from the first of the requests that an ingestion record
-	// stands for.
-	IngestionTTL time.Duration
-	// IngestionsPerCourier is how many ingestion records of single requests are
-	// kept for each courier, and apart from them how many sums. Requests that name no
-	// courier count as one courier's. So a flood in one name pushes out no records but
-	// that name's; and of those each sender's network, an address or an IPv6 site, has
-	// an equal share at least, in which the newest by ID stay. Records are cut back when
-	// more than a tenth of that has come on top, from each process that puts some.
-	IngestionsPerCourier int
-}
-
-// ttls returns the times of r.
-func (r Retention) ttls() []time.Duration {
-	return []time.Duration{r.LedgerTTL, r.DeadLetterTTL, r.ShipmentTTL, r.IngestionTTL}
-}
-
-func (r Retention) check(faults *event.Faults) {
-	faults.Check(slices.Min(r.ttls()) >= 0 && r.IngestionsPerCourier >= 0, "Retention", "%+v has a negative time or number", r)
-}
-
-// Swept is how many rows a sweep deleted, shipments left out.
-type Swept struct{ Records, DeadLetters, Ingestions int64 }
-
-// conflict is the error of a row that is not at the version it was given with.
-func conflict(op, table, id string, given int64) *event.Error {
-	return event.Errorf(event.VersionConflict, op,
-		"%s %q is not at version %d any more: read it anew and decide again", table, id, given)
-}
-
-// tooLarge is the error of a row that no store takes.
-func tooLarge(op, table, id string, bytes int) *event.Error {
-	return event.Errorf(event.DomainInvalid, op,
-		"%s %q takes %d bytes, a row may take %d", table, id, bytes, MaxRowBytes)
-}
+// Gap is a range of sequences of a queue whose outcomes went to another store; zero for
+// none.
+type Gap struct{ From, To uint64 }

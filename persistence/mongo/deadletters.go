@@ -1,0 +1,155 @@
+package mongo
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/persistence"
+)
+
+// DeadLetters implements [persistence.Store].
+func (m *Store) DeadLetters(ctx context.Context, f event.DeadLetterFilter) (found []event.DeadLetter, err error) {
+	err = m.do(ctx, "dead_letters", func(ctx context.Context) error {
+		filter := letterFilter(f)
+		if f.After != "" {
+			after, err := m.findLetter(ctx, f.After)
+			if err != nil {
+				return err
+			}
+			filter = append(filter, behind(after)...)
+		}
+		newest := options.Find().SetSort(bson.D{{Key: "deadAt", Value: -1}, {Key: "_id", Value: -1}}).SetLimit(int64(persistence.PageSize(f.Limit)))
+		docs, err := find[letterDocument](ctx, m, m.letters, filter, newest, persistence.PageSize(f.Limit))
+		if err != nil {
+			return err
+		}
+		found, err = rows(docs, (*letterDocument).letter)
+		return err
+	})
+	return found, err
+}
+
+// letterFilter is the filter f, but for where to continue.
+func letterFilter(f event.DeadLetterFilter) bson.D {
+	filter := bson.D{}
+	for _, e := range []struct{ name, value string }{
+		{"courier", f.Courier}, {"errorCode", string(f.Code)}, {"reviewStatus", string(f.Status)}, {"idempotencyKey", f.Key},
+	} {
+		if e.value != "" {
+			filter = append(filter, bson.E{Key: e.name, Value: persistence.CleanText(e.value)})
+		}
+	}
+	return filter
+}
+
+// behind is the filter for the letters that a listing has after d.
+func behind(d letterDocument) bson.D {
+	return bson.D{{Key: "$or", Value: bson.A{
+		bson.D{{Key: "deadAt", Value: bson.D{{Key: "$lt", Value: d.DeadAt}}}},
+		bson.D{{Key: "deadAt", Value: d.DeadAt}, {Key: "_id", Value: bson.D{{Key: "$lt", Value: d.ID}}}},
+	}}}
+}
+
+// DeadLetter implements [persistence.Store].
+func (m *Store) DeadLetter(ctx context.Context, id string) (d event.DeadLetter, err error) {
+	err = m.do(ctx, "dead_letter", func(ctx context.Context) error {
+		doc, err := m.findLetter(ctx, id)
+		if err != nil {
+			return err
+		}
+		d, err = oneLetter(doc)
+		return err
+	})
+	return d, err
+}
+
+func (m *Store) findLetter(ctx context.Context, id string) (doc letterDocument, err error) {
+	err = m.retried(ctx, func(ctx context.Context) error {
+		return decode(m.letters.FindOne(ctx, bson.D{{Key: "_id", Value: persistence.CleanText(id)}}), &doc)
+	})
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		return doc, persistence.NoDeadLetter("mongodb dead_letter", id)
+	}
+	return doc, err
+}
+
+func oneLetter(doc letterDocument) (event.DeadLetter, error) {
+	list, err := rows([]letterDocument{doc}, (*letterDocument).letter)
+	if err != nil {
+		return event.DeadLetter{}, err
+	}
+	return list[0], nil
+}
+
+// Review implements [persistence.Store].
+func (m *Store) Review(ctx context.Context, id string, status event.ReviewStatus, note string, link *event.ReplayLink) (d event.DeadLetter, err error) {
+	if err := persistence.CheckReview("mongodb review", status); err != nil {
+		return d, err
+	}
+	set := bson.D{{Key: "reviewStatus", Value: string(status)}, {Key: "reviewedAt", Value: persistence.TimeText(time.Now())}}
+	if note != "" {
+		set = append(set, bson.E{Key: "note", Value: persistence.CleanText(note)})
+	}
+	err = m.do(ctx, "review", func(ctx context.Context) error {
+		doc, err := m.review(ctx, id, set, link)
+		if errors.Is(err, mongo.ErrNoDocuments) {
+			return persistence.NoDeadLetter("mongodb review", id)
+		}
+		if err != nil {
+			return err
+		}
+		d, err = oneLetter(doc)
+		return err
+	})
+	return d, err
+}
+
+// review changes a letter and returns it; a link only where none has its nonce.
+func (m *Store) review(ctx context.Context, id string, set bson.D, link *event.ReplayLink) (doc letterDocument, err error) {
+	which, change := bson.D{{Key: "_id", Value: persistence.CleanText(id)}}, bson.D{{Key: "$set", Value: set}}
+	if link != nil {
+		replay := newReplayDocument(*link)
+		doc, err = m.changeLetter(ctx,
+			append(which, bson.E{Key: "$nor", Value: bson.A{bson.D{{Key: "replays.nonce", Value: replay.Nonce}}}}),
+			append(change, bson.E{Key: "$push", Value: bson.D{{Key: "replays", Value: replay}}}))
+		if !errors.Is(err, mongo.ErrNoDocuments) {
+			return doc, err
+		}
+	}
+	return m.changeLetter(ctx, which, change)
+}
+
+func (m *Store) changeLetter(ctx context.Context, which, change bson.D) (doc letterDocument, err error) {
+	err = m.retried(ctx, func(ctx context.Context) error {
+		return decode(m.letters.FindOneAndUpdate(ctx, which, change, options.FindOneAndUpdate().SetReturnDocument(options.After)), &doc)
+	})
+	return doc, err
+}
+
+// DeadSequences implements [persistence.Store].
+func (m *Store) DeadSequences(ctx context.Context, seqs []uint64) (map[uint64]bool, error) {
+	dead := map[uint64]bool{}
+	err := m.do(ctx, "dead_sequences", func(ctx context.Context) error {
+		if len(seqs) == 0 {
+			return nil
+		}
+		type position struct {
+			Sequence int64 `bson:"sequence"`
+		}
+		wanted := mapList(seqs, func(seq uint64) int64 { return int64(seq) })
+		found, err := find[position](ctx, m, m.letters,
+			bson.D{{Key: "sequence", Value: bson.D{{Key: "$in", Value: wanted}}}},
+			options.Find().SetProjection(bson.D{{Key: "_id", Value: 0}, {Key: "sequence", Value: 1}}), len(seqs))
+		for _, p := range found {
+			dead[uint64(p.Sequence)] = true
+		}
+		return err
+	})
+	return dead, err
+}

@@ -1,0 +1,329 @@
+package mongo
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+)
+
+// index is an index that the store needs.
+type index struct {
+	name    string
+	key     bson.D
+	expires bool          // it is a TTL index,
+	ttl     time.Duration // whose rows live so long; 0 for no such index
+}
+
+// unwanted reports whether there should be no such index.
+func (w index) unwanted() bool { return w.expires && w.ttl == 0 }
+
+func ascending(fields ...string) bson.D { return keys(1, fields) }
+
+func descending(fields ...string) bson.D { return keys(-1, fields) }
+
+func keys(order int32, fields []string) (key bson.D) {
+	for _, f := range fields {
+		key = append(key, bson.E{Key: f, Value: order})
+	}
+	return key
+}
+
+func expiryIndex(ttl time.Duration) index {
+	return index{name: "expiry", key: ascending("expiresFrom"), expires: true, ttl: ttl}
+}
+
+// ensureIndexes makes the indexes that are missing for the rows that this process
+// writes. An index of ours that has another retention is changed to the configured
+// one, if that is longer or may be shorter. Indexes that an operator has made stay: one
+// that fits serves, one that does not has ours made beside it.
+func (m *Store) ensureIndexes(ctx context.Context) error {
+	keep := m.config.Retention
+	for _, c := range []struct {
+		of     Rows
+		in     *mongo.Collection
+		wanted []index
+	}{
+		{Events, m.records, []index{
+			{name: "by_key", key: ascending("idempotencyKey")},
+			{name: "by_status", key: ascending("status")},
+			expiryIndex(keep.LedgerTTL),
+		}},
+		{Events, m.shipments, []index{
+			{name: "by_id", key: ascending("shipmentId")},
+			expiryIndex(keep.ShipmentTTL),
+		}},
+		{Events, m.letters, []index{
+			{name: "by_time", key: descending("deadAt", "_id")},
+			{name: "by_review", key: append(ascending("reviewStatus"), descending("deadAt", "_id")...)},
+			{name: "by_courier", key: append(ascending("courier"), descending("deadAt", "_id")...)},
+			{name: "by_key", key: ascending("idempotencyKey")},
+			{name: "by_sequence", key: ascending("sequence")},
+			expiryIndex(keep.DeadLetterTTL),
+		}},
+		{IngestionRecords, m.ingestions, []index{
+			{name: "by_courier", key: append(ascending("courier"), descending("_id", "single")...)},
+			{name: "by_outcome", key: append(ascending("outcome"), descending("_id")...)},
+			{name: "by_code", key: append(ascending("errorCode"), descending("_id")...)},
+			expiryIndex(keep.IngestionTTL),
+		}},
+	} {
+		if m.config.Writes&c.of == 0 {
+			continue
+		}
+		if err := m.ensure(ctx, c.in, c.wanted); err != nil {
+			return fmt.Errorf("indexes of %s.%s: %w", m.config.Database, c.in.Name(), err)
+		}
+	}
+	return nil
+}
+
+// ensure brings the indexes of one collection to what is wanted, as far as the server
+// lets it: what it refuses is noted as advice, and rows that no TTL index can expire
+// are deleted by [Store.Sweep].
+func (m *Store) ensure(ctx context.Context, in *mongo.Collection, wanted []index) error {
+	existing, err := m.listIndexes(ctx, in)
+	if err != nil {
+		return err
+	}
+	m.warnOfUnique(in, existing)
+	var missing []index
+	inUse := false // made before, if without an expiry then for rows that stay forever
+	for _, w := range wanted {
+		found := w.among(existing)
+		switch {
+		case found == nil && w.unwanted():
+			m.resolve(in, w)
+		case found == nil:
+			if !w.expires || !inUse || m.mayShorten(in, 0, w.ttl) {
+				w.name = freeName(w.name, existing)
+				missing = append(missing, w)
+			}
+		case w.expires && found.Expires == nil && !w.unwanted():
+			if inUse && !m.mayShorten(in, 0, w.ttl) {
+				break
+			}
+			if err := m.convert(ctx, in, found, w); err != nil {
+				return err
+			}
+		case w.expires && found.ttl() != w.ttl:
+			if err := m.retain(ctx, in, found, w); err != nil {
+				return err
+			}
+			m.resolve(in, w)
+		default:
+			m.resolve(in, w)
+		}
+		inUse = inUse || found != nil
+	}
+	return m.makeIndexes(ctx, in, missing)
+}
+
+// makeIndexes makes indexes in one pass over the rows or, if the server refuses one of
+// them, one by one.
+func (m *Store) makeIndexes(ctx context.Context, in *mongo.Collection, missing []index) error {
+	if len(missing) == 0 {
+		return nil
+	}
+	m.config.Log.Info("making indexes, which takes its time when there are many rows", "collection", in.Name(), "indexes", len(missing))
+	m.explain(fmt.Errorf("%d indexes of %s are being made, nothing is processed until they are", len(missing), in.Name()))
+	err := m.createIndexes(ctx, in, missing)
+	together := err == nil
+	if !together && !serverFailed(err, indexRefusals...) {
+		return err
+	}
+	for _, w := range missing {
+		if !together {
+			err = m.createIndexes(ctx, in, []index{w})
+		}
+		switch {
+		case err == nil:
+			m.resolve(in, w)
+		case !serverFailed(err, indexRefusals...):
+			return err
+		case w.expires:
+			m.sweepInstead(in, w, fmt.Errorf("index %q can't be made: %w", w.name, err))
+		default:
+			m.advise(in, w, fmt.Errorf("index %q on %s can't be made, and listings that need it are slow: drop what is in its place (dropIndex) and restart: %w",
+				w.name, keyText(w.key), err))
+		}
+	}
+	return nil
+}
+
+// indexRefusals are the numbers by which a server refuses an index because of another
+// one: CannotCreateIndex, IndexAlreadyExists, IndexOptionsConflict,
+// IndexKeySpecsConflict, InvalidIndexSpecificationOption.
+var indexRefusals = []int{67, 68, 85, 86, indexesBadName}
+
+// quorumRefusals are those by which one that is no MongoDB, or has no replicas, refuses
+// a commit quorum: BadValue, FailedToParse, InvalidOptions, CommandNotSupported,
+// NotImplemented, 303 of Amazon DocumentDB, IDLUnknownField.
+var quorumRefusals = []int{2, 9, 72, 115, 238, 303, 40415}
+
+// createIndexes makes indexes in one command. On a replica set it waits for a majority
+// of the members, as writes do; the server's own default is all of them, so that one
+// member that is down would hold up the first start until it is back.
+func (m *Store) createIndexes(ctx context.Context, in *mongo.Collection, list []index) error {
+	ctx, cancel := context.WithTimeout(ctx, indexTimeout)
+	defer cancel()
+	models := mapList(list, index.model)
+	if !m.replicated() {
+		_, err := in.Indexes().CreateMany(ctx, models)
+		return err
+	}
+	_, err := in.Indexes().CreateMany(ctx, models, options.CreateIndexes().SetCommitQuorumMajority())
+	if serverFailed(err, quorumRefusals...) {
+		_, err = in.Indexes().CreateMany(ctx, models)
+	}
+	return err
+}
+
+func (m *Store) replicated() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.server.replicated()
+}
+
+// freeName returns a name that no existing index has.
+func freeName(name string, existing []existingIndex) string {
+	free := name
+	for n := 2; slices.ContainsFunc(existing, func(x existingIndex) bool { return x.Name == free }); n++ {
+		free = fmt.Sprintf("%s_%d", name, n)
+	}
+	return free
+}
+
+// warnOfUnique warns of indexes that may refuse rows.
+func (m *Store) warnOfUnique(in *mongo.Collection, existing []existingIndex) {
+	for _, x := range existing {
+		if x.Options["unique"] == true && x.Name != "_id_" && m.first(in.Name()+"."+x.Name) {
+			m.config.Log.Warn("a unique index that is not the appliance's may refuse rows, and events then wait until it is gone",
+				"collection", in.Name(), "index", x.Name, "key", keyText(x.Key))
+		}
+	}
+}
+
+// indexTimeout bounds the making of a collection's indexes, which takes its time
+// when there are many rows already.
+const indexTimeout = time.Hour
+
+// existingIndex is an index as the server lists it.
+type existingIndex struct {
+	Name    string         `bson:"name"`
+	Key     bson.D         `bson:"key"`
+	Expires *float64       `bson:"expireAfterSeconds"`
+	Options map[string]any `bson:",inline"`
+}
+
+func (x existingIndex) ttl() time.Duration {
+	if x.Expires == nil {
+		return 0
+	}
+	return time.Duration(math.Round(*x.Expires)) * time.Second
+}
+
+func (m *Store) listIndexes(ctx context.Context, in *mongo.Collection) (list []existingIndex, err error) {
+	ctx, cancel := m.trip(ctx)
+	defer cancel()
+	cursor, err := in.Indexes().List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return list, cursor.All(ctx, &list)
+}
+
+// among returns the existing index that serves as w, under whatever name, nil when
+// there is none. A TTL index serves as any other does, because the appliance keeps no
+// dates but those that expire; of an operator's own without a TTL one can be made.
+func (w index) among(existing []existingIndex) (found *existingIndex) {
+	for i := range existing {
+		x := &existing[i]
+		if keyText(x.Key) != keyText(w.key) || w.unfit(*x) {
+			continue
+		}
+		if found == nil || found.Expires == nil && x.Expires != nil {
+			found = x
+		}
+	}
+	return found
+}
+
+// keyText writes a key down, with its orders as whole numbers.
+func keyText(key bson.D) string {
+	var parts []string
+	for _, e := range key {
+		switch v := e.Value.(type) {
+		case float64:
+			parts = append(parts, fmt.Sprintf("%s: %d", e.Key, int64(v)))
+		default:
+			parts = append(parts, fmt.Sprintf("%s: %v", e.Key, v))
+		}
+	}
+	return "{" + strings.Join(parts, ", ") + "}"
+}
+
+// unfit reports whether an index of the same key has an option that keeps it from
+// serving every row. Rows expire by one that is sparse, hidden or has a collation, too.
+func (w index) unfit(x existingIndex) bool {
+	options := []string{"partialFilterExpression"}
+	if !w.expires {
+		options = append(options, "unique", "sparse", "collation", "hidden")
+	}
+	return slices.ContainsFunc(options, func(name string) bool {
+		v, ok := x.Options[name]
+		return ok && v != false
+	})
+}
+
+func (w index) model() mongo.IndexModel {
+	how := options.Index().SetName(w.name)
+	if w.expires {
+		how.SetExpireAfterSeconds(int32(w.ttl / time.Second))
+	}
+	return mongo.IndexModel{Keys: w.key, Options: how}
+}
+
+// mayShorten reports whether rows that are kept for so long, 0 forever, may be kept
+// for as short as ttl, and tells of it where they may not. Which one is meant can't be
+// known from here: the new one, or the one that another service has set.
+func (m *Store) mayShorten(in *mongo.Collection, kept, ttl time.Duration) bool {
+	if !m.config.ShortenTTL && m.first("retention of "+in.Name()) {
+		m.config.Log.Warn("the database keeps rows longer than configured and goes on to, because a shorter retention deletes them; it has to be allowed (persistence.mongo_shorten_ttl)",
+			"collection", in.Name(), "kept", forEver(kept), "configured", forEver(ttl))
+	}
+	return m.config.ShortenTTL
+}
+
+// forEver words a retention.
+func forEver(ttl time.Duration) string {
+	if ttl == 0 {
+		return "forever"
+	}
+	return ttl.String()
+}
+
+// retain changes how long rows are kept, forever when the index is unwanted, unless
+// that is shorter and may not be.
+func (m *Store) retain(ctx context.Context, in *mongo.Collection, index *existingIndex, w index) error {
+	if !w.unwanted() && w.ttl < index.ttl() && !m.mayShorten(in, index.ttl(), w.ttl) {
+		return nil
+	}
+	ctx, cancel := m.trip(ctx)
+	defer cancel()
+	m.config.Log.Warn("retention changes with the configuration",
+		"collection", in.Name(), "kept", forEver(index.ttl()), "configured", forEver(w.ttl))
+	if w.unwanted() {
+		return in.Indexes().DropOne(ctx, index.Name)
+	}
+	if err := m.setTTL(ctx, in, index.Name, w.ttl); err != nil {
+		return fmt.Errorf("change the retention of index %q to %s, which takes the role dbAdmin: %w", index.Name, w.ttl, err)
+	}
+	return nil
+}

@@ -1,0 +1,281 @@
+package mongo
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/persistence"
+)
+
+type ingestionDocument struct {
+	ID          string           `bson:"_id"`
+	Courier     string           `bson:"courier"` // "" when the request named none
+	Single      bool             `bson:"single"`  // it has a request
+	Outcome     string           `bson:"outcome"`
+	Count       int64            `bson:"count"`
+	Bytes       int64            `bson:"bytes"`
+	At          string           `bson:"at"`
+	Until       string           `bson:"until,omitempty"`
+	Code        string           `bson:"errorCode,omitempty"`
+	Reason      string           `bson:"reason,omitempty"`
+	Detail      string           `bson:"detail,omitempty"`
+	Status      int              `bson:"status,omitempty"`
+	Address     string           `bson:"address,omitempty"`
+	TraceID     string           `bson:"traceId,omitempty"`
+	TakenAt     string           `bson:"takenAt,omitempty"`
+	TakenKey    string           `bson:"takenKey,omitempty"`
+	TakenBy     string           `bson:"takenBy,omitempty"`
+	Request     *requestDocument `bson:"request,omitempty"`
+	ExpiresFrom bson.DateTime    `bson:"expiresFrom"` // at
+}
+
+type requestDocument struct {
+	Method    string           `bson:"method,omitempty"`
+	Path      string           `bson:"path,omitempty"`
+	Query     string           `bson:"query,omitempty"`
+	Headers   []headerDocument `bson:"headers,omitempty"`
+	Body      []byte           `bson:"body"`
+	BodyBytes int              `bson:"bodyBytes"`
+	Redacted  bool             `bson:"redacted,omitempty"`
+}
+
+func newIngestionDocument(r *event.IngestionRecord) ingestionDocument {
+	doc := ingestionDocument{
+		ID: persistence.CleanText(r.ID), Courier: persistence.CleanText(r.Courier), Single: r.Request != nil, Outcome: persistence.CleanText(string(r.Outcome)),
+		Count: r.Count, Bytes: r.Bytes, At: persistence.TimeKey(r.At), Until: persistence.TimeText(r.Until), Code: persistence.CleanText(string(r.Code)),
+		Reason: persistence.CleanText(r.Reason), Detail: persistence.CleanText(r.Detail), Status: r.Status, Address: persistence.CleanText(r.Address),
+		TraceID: persistence.CleanText(r.TraceID), TakenAt: persistence.TimeText(r.TakenAt), TakenKey: persistence.CleanText(r.TakenKey), TakenBy: persistence.CleanText(r.TakenBy),
+		ExpiresFrom: bson.NewDateTimeFromTime(r.At),
+	}
+	if q := r.Request; q != nil {
+		doc.Request = &requestDocument{
+			Method: persistence.CleanText(q.Method), Path: persistence.CleanText(q.Path), Query: persistence.CleanText(q.Query),
+			Headers: mapList(q.Headers, func(h event.CapturedHeader) headerDocument {
+				return headerDocument{persistence.CleanText(h.Name), persistence.CleanText(h.Value)}
+			}),
+			Body: q.Body, BodyBytes: q.BodyBytes, Redacted: q.Redacted,
+		}
+	}
+	return doc
+}
+
+func (d *ingestionDocument) record(t *times) event.IngestionRecord {
+	t.document = d.ID
+	r := event.IngestionRecord{
+		ID: d.ID, Courier: d.Courier, Outcome: event.IntakeOutcome(d.Outcome), Count: d.Count, Bytes: d.Bytes,
+		At: t.parse(d.At), Until: t.parse(d.Until), Code: event.Code(d.Code), Reason: d.Reason, Detail: d.Detail,
+		Status: d.Status, Address: d.Address, TraceID: d.TraceID, TakenAt: t.parse(d.TakenAt), TakenKey: d.TakenKey, TakenBy: d.TakenBy,
+	}
+	if q := d.Request; q != nil {
+		r.Request = &event.CapturedRequest{
+			Method: q.Method, Path: q.Path, Query: q.Query,
+			Headers: mapList(q.Headers, func(h headerDocument) event.CapturedHeader { return event.CapturedHeader(h) }),
+			Body:    append([]byte{}, q.Body...), BodyBytes: q.BodyBytes, Redacted: q.Redacted,
+		}
+	}
+	return r
+}
+
+// PutIngestions implements [persistence.Store] in one round trip, and two more for each kind
+// of record that has to be cut back.
+func (m *Store) PutIngestions(ctx context.Context, records []event.IngestionRecord) error {
+	return m.do(ctx, "put_ingestions", func(ctx context.Context) error {
+		if len(records) == 0 {
+			return nil
+		}
+		return m.bound.Apply(records,
+			func() error { return m.insertIngestions(ctx, records) },
+			func(kind persistence.IngestionKind) error { return m.cutBack(ctx, kind) })
+	})
+}
+
+func (m *Store) insertIngestions(ctx context.Context, records []event.IngestionRecord) error {
+	type row struct {
+		id  string
+		raw bson.Raw
+	}
+	rows := make([]row, len(records))
+	for i := range records {
+		doc := newIngestionDocument(&records[i])
+		raw, err := bson.Marshal(doc)
+		if err != nil {
+			return err
+		}
+		if len(raw) > persistence.MaxRowBytes {
+			return persistence.TooLarge("mongodb put_ingestions", "ingestion record", records[i].ID, len(raw))
+		}
+		rows[i] = row{doc.ID, raw}
+	}
+	for _, piece := range pieces(rows, m.limits(), func(r row) string { return r.id }, func(r row) int { return len(r.raw) }) {
+		raws := mapList(piece, func(r row) bson.Raw { return r.raw })
+		err := m.retried(ctx, func(ctx context.Context) error { return m.insertRows(ctx, m.ingestions, raws) })
+		if err == nil {
+			continue
+		}
+		_, failed, err := m.sortErrors(ctx, m.ingestions, func(i int) string { return piece[i].id }, err)
+		if err != nil {
+			return err
+		}
+		if len(failed) > 0 {
+			code, first := bulkCode(mongo.BulkWriteException{WriteErrors: failed}), failed[0]
+			cause := refusedRow(m.ingestions.Name(), "ingestion record", piece[first.Index].id, first.WriteError)
+			return event.Errorf(code, "mongodb put_ingestions", "%d records are not stored, such as: %w", len(failed), cause.Err)
+		}
+	}
+	return nil
+}
+
+// cutBack leaves of a kind as many records as may stay, see [surplus]. When it runs
+// out of time, what is deleted by then stays deleted, and the next records of the kind
+// go on with it.
+func (m *Store) cutBack(ctx context.Context, kind persistence.IngestionKind) error {
+	which := bson.D{{Key: "courier", Value: kind.Courier}, {Key: "single", Value: kind.Single}}
+	type document struct {
+		ID      string `bson:"_id"`
+		Address string `bson:"address"`
+		Code    string `bson:"errorCode"`
+		Reason  string `bson:"reason"`
+	}
+	choice := m.bound.Choice()
+	found, err := find[document](ctx, m, m.ingestions, which, options.Find().SetSort(newestFirst).SetLimit(int64(choice)+1).
+		SetProjection(bson.D{{Key: "_id", Value: 1}, {Key: "address", Value: 1}, {Key: "errorCode", Value: 1}, {Key: "reason", Value: 1}}), choice+1)
+	if err != nil {
+		return err
+	}
+	if len(found) > choice {
+		if err := m.dropUpTo(ctx, which, found[choice].ID); err != nil {
+			return err
+		}
+		found = found[:choice]
+	}
+	ids := persistence.Surplus(mapList(found, func(d document) persistence.IngestionOrigin {
+		return persistence.IngestionOrigin{ID: d.ID, Address: d.Address, Refusal: d.Code + " " + d.Reason}
+	}), m.bound.Keep())
+	return m.deleteRows(ctx, m.ingestions, ids)
+}
+
+// dropUpTo deletes the records of a kind up to an id, the oldest first.
+func (m *Store) dropUpTo(ctx context.Context, kind bson.D, id string) error {
+	older := append(slices.Clone(kind), bson.E{Key: "_id", Value: bson.D{{Key: "$lte", Value: id}}})
+	oldestFirst := bson.D{{Key: "_id", Value: 1}}
+	for {
+		ids, err := m.idsThat(ctx, m.ingestions, older, options.Find().SetSort(oldestFirst))
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		if err := m.deleteRows(ctx, m.ingestions, ids); err != nil {
+			return err
+		}
+		if len(ids) < maxDeletes {
+			return nil
+		}
+	}
+}
+
+// newestFirst is the order of ingestion records.
+var newestFirst = bson.D{{Key: "_id", Value: -1}}
+
+// Ingestions implements [persistence.Store].
+func (m *Store) Ingestions(ctx context.Context, f event.IngestionFilter) (found []event.IngestionRecord, err error) {
+	err = m.do(ctx, "ingestions", func(ctx context.Context) error {
+		page := persistence.PageSize(f.Limit)
+		docs, err := find[ingestionDocument](ctx, m, m.ingestions, ingestionFilter(f),
+			options.Find().SetSort(newestFirst).SetLimit(int64(page)), page)
+		if err != nil {
+			return err
+		}
+		found, err = rows(docs, (*ingestionDocument).record)
+		return err
+	})
+	return found, err
+}
+
+// ingestionFilter is the filter f.
+func ingestionFilter(f event.IngestionFilter) bson.D {
+	filter := bson.D{}
+	condition := func(set bool, name string, value any) {
+		if set {
+			filter = append(filter, bson.E{Key: name, Value: value})
+		}
+	}
+	condition(f.Courier != "", "courier", persistence.CleanText(f.Courier))
+	condition(f.Code != "", "errorCode", persistence.CleanText(string(f.Code)))
+	outcomes := mapList(f.Outcomes, func(o event.IntakeOutcome) string { return persistence.CleanText(string(o)) })
+	condition(len(outcomes) > 0, "outcome", bson.D{{Key: "$in", Value: outcomes}})
+	condition(f.Open, "single", true)
+	condition(f.Open, "takenAt", bson.D{{Key: "$exists", Value: false}})
+	condition(f.After != "", "_id", bson.D{{Key: "$lt", Value: persistence.CleanText(f.After)}})
+	return filter
+}
+
+// Ingestion implements [persistence.Store].
+func (m *Store) Ingestion(ctx context.Context, id string) (r event.IngestionRecord, err error) {
+	err = m.do(ctx, "ingestion", func(ctx context.Context) error {
+		r, err = m.findIngestion(ctx, "mongodb ingestion", id)
+		return err
+	})
+	return r, err
+}
+
+func (m *Store) findIngestion(ctx context.Context, op, id string) (r event.IngestionRecord, err error) {
+	err = m.retried(ctx, func(ctx context.Context) error {
+		r, err = oneIngestion(m.ingestions.FindOne(ctx, bson.D{{Key: "_id", Value: persistence.CleanText(id)}}))
+		return err
+	})
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		return r, persistence.NoIngestion(op, id)
+	}
+	return r, err
+}
+
+func oneIngestion(result *mongo.SingleResult) (event.IngestionRecord, error) {
+	docs := make([]ingestionDocument, 1)
+	if err := decode(result, &docs[0]); err != nil {
+		return event.IngestionRecord{}, err
+	}
+	list, err := rows(docs, (*ingestionDocument).record)
+	if err != nil {
+		return event.IngestionRecord{}, err
+	}
+	return list[0], nil
+}
+
+// TakeIngestion implements [persistence.Store]. A record that can't be found untaken has been
+// taken, or is not there.
+func (m *Store) TakeIngestion(ctx context.Context, id, key, keyID string, at time.Time) (r event.IngestionRecord, err error) {
+	const op = "mongodb take_ingestion"
+	if err := persistence.CheckTaken(op, at); err != nil {
+		return r, err
+	}
+	set := bson.D{{Key: "takenAt", Value: persistence.TimeText(at)}}
+	for name, value := range map[string]string{"takenKey": key, "takenBy": keyID} {
+		if value != "" {
+			set = append(set, bson.E{Key: name, Value: persistence.CleanText(value)})
+		}
+	}
+	err = m.do(ctx, "take_ingestion", func(ctx context.Context) error {
+		r, err = m.takeIngestion(ctx, id, set)
+		if errors.Is(err, mongo.ErrNoDocuments) {
+			r, err = m.findIngestion(ctx, op, id)
+		}
+		return err
+	})
+	return r, err
+}
+
+func (m *Store) takeIngestion(ctx context.Context, id string, set bson.D) (r event.IngestionRecord, err error) {
+	err = m.retried(ctx, func(ctx context.Context) error {
+		r, err = oneIngestion(m.ingestions.FindOneAndUpdate(ctx,
+			bson.D{{Key: "_id", Value: persistence.CleanText(id)}, {Key: "takenAt", Value: bson.D{{Key: "$exists", Value: false}}}},
+			bson.D{{Key: "$set", Value: set}}, options.FindOneAndUpdate().SetReturnDocument(options.After)))
+		return err
+	})
+	return r, err
+}

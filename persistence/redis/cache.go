@@ -1,0 +1,268 @@
+// Package redis is the cache in a Redis, which several workers share. [New] takes its
+// settings, identities come in and the hashes of their bodies go out. The main package
+// opens it.
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/persistence"
+)
+
+// Config says how to reach a Redis, version 6 or later, or what speaks its
+// protocol. It has to be one server: a cluster spreads a batch over several.
+type Config struct {
+	// URL is redis://user:password@host:port/db, rediss:// for TLS, or unix://.
+	// What is set below can't be changed by it.
+	URL string
+	// Prefix stands before every key.
+	Prefix string
+	// TTL is how long an identity is remembered, in whole seconds. It should not
+	// be longer than the ledger keeps the event.
+	TTL      time.Duration
+	MaxConns int
+	// ConnectTimeout bounds the making of a connection, which goes on in the
+	// background when the operation that wants it has given up.
+	ConnectTimeout time.Duration
+	// OperationTimeout bounds every call, the wait for a connection included; a
+	// few milliseconds, because the ledger has the answer too.
+	OperationTimeout time.Duration
+	// MaxFailures in a row open the breaker.
+	MaxFailures int
+	// ProbeEvery is how often an open breaker looks whether Redis is back.
+	ProbeEvery time.Duration
+	Log        *slog.Logger
+	Registerer prometheus.Registerer // may be nil
+}
+
+func (c Config) check() error {
+	var faults event.Faults
+	faults.Check(c.TTL >= time.Second && c.TTL%time.Second == 0, "TTL", "is %s, must be whole seconds, at least 1", c.TTL)
+	faults.Check(c.MaxConns >= 1, "MaxConns", "is %d, must be at least 1", c.MaxConns)
+	faults.Check(c.ConnectTimeout > 0, "ConnectTimeout", "is %s, must be more than 0", c.ConnectTimeout)
+	faults.Check(c.OperationTimeout > 0, "OperationTimeout", "is %s, must be more than 0", c.OperationTimeout)
+	faults.Check(c.MaxFailures >= 1, "MaxFailures", "is %d, must be at least 1", c.MaxFailures)
+	faults.Check(c.ProbeEvery > 0, "ProbeEvery", "is %s, must be more than 0", c.ProbeEvery)
+	faults.Check(c.Log != nil, "Log", "is not set")
+	return faults.Err()
+}
+
+// options returns the client's settings. It neither retries nor waits: a breaker
+// does that for all calls at once.
+func (c Config) options() (*redis.Options, error) {
+	o, err := redis.ParseURL(c.URL)
+	if err != nil {
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			err = e.Err // without the URL, which holds the password
+		}
+		return nil, fmt.Errorf("the URL can't be read: %w", err)
+	}
+	o.PoolSize, o.MaxActiveConns, o.PipelinePoolSize = c.MaxConns, c.MaxConns, -1
+	o.DialTimeout, o.DialerRetries, o.MaxRetries = c.ConnectTimeout, 1, -1
+	o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = c.OperationTimeout, c.OperationTimeout, c.OperationTimeout
+	o.ContextTimeoutEnabled, o.DisableIdentity = true, true
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	return o, nil
+}
+
+// RedisCache is the cache in a Redis, which several workers share.
+//
+// A breaker keeps a Redis that is slow or gone from slowing anything else: after
+// some failures in a row every call fails at once, without asking, while the
+// background asks, and closes the breaker when there is an answer.
+type Cache struct {
+	config  Config
+	client  *redis.Client
+	metrics *metrics
+	close   func() error
+
+	failures atomic.Int64 // in a row
+	open     atomic.Bool
+	opened   chan struct{} // tells the background
+}
+
+var _ persistence.Cache = (*Cache)(nil)
+
+// New returns a cache that has asked Redis once, and whose breaker is
+// open when there was no answer. It fails for a configuration that can't work;
+// ctx bounds the asking.
+func New(ctx context.Context, c Config) (*Cache, error) {
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("redis cache: %w", err)
+	}
+	o, err := c.options()
+	if err != nil {
+		return nil, fmt.Errorf("redis cache: %w", err)
+	}
+	metrics, err := newMetrics(c.Registerer)
+	if err != nil {
+		return nil, fmt.Errorf("redis cache: %w", err)
+	}
+	redis.SetLogger(silence{})
+	r := &Cache{config: c, client: redis.NewClient(o), metrics: metrics, opened: make(chan struct{}, 1)}
+	if err := r.probe(ctx); err != nil {
+		r.trip(err)
+	} else {
+		metrics.healthy.Set(1)
+	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	running.Go(func() { r.watch(background) })
+	r.close = sync.OnceValue(func() error {
+		stop()
+		running.Wait()
+		return r.client.Close()
+	})
+	return r, nil
+}
+
+// silence is a logger for the client, which has one for the whole process. What
+// it would say about failing connections comes back as errors too.
+type silence struct{}
+
+func (silence) Printf(context.Context, string, ...any) {}
+
+// Lookup implements [persistence.Cache] with one MGET. While Redis can't be asked, everything
+// is unknown, and the error says so.
+func (r *Cache) Lookup(ctx context.Context, ids []event.Identity) ([]string, error) {
+	hashes := make([]string, len(ids))
+	if len(ids) == 0 {
+		return hashes, nil
+	}
+	keys := make([]string, len(ids))
+	for i, id := range ids {
+		keys[i] = r.key(id)
+	}
+	err := r.do(ctx, "lookup", func(ctx context.Context) error {
+		values, err := r.client.MGet(ctx, keys...).Result()
+		for i := range values {
+			hashes[i], _ = values[i].(string)
+		}
+		return err
+	})
+	return hashes, err
+}
+
+// Store implements [persistence.Cache] with one pipeline of SETs.
+func (r *Cache) Store(ctx context.Context, ids []event.Identity, bodyHashes []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	return r.do(ctx, "store", func(ctx context.Context) error {
+		pipe := r.client.Pipeline()
+		for i, id := range ids {
+			pipe.Set(ctx, r.key(id), bodyHashes[i], r.config.TTL)
+		}
+		_, err := pipe.Exec(ctx)
+		return err
+	})
+}
+
+func (r *Cache) key(id event.Identity) string {
+	return r.config.Prefix + id.Courier + ":" + id.Key
+}
+
+// Ping implements [persistence.Cache].
+func (r *Cache) Ping(ctx context.Context) error {
+	return r.do(ctx, "ping", func(ctx context.Context) error { return r.client.Ping(ctx).Err() })
+}
+
+// Healthy reports whether the breaker is closed.
+func (r *Cache) Healthy() bool { return !r.open.Load() }
+
+// Close implements [persistence.Cache].
+func (r *Cache) Close() error {
+	r.open.Store(true)
+	return r.close()
+}
+
+// Name implements [persistence.Cache].
+func (r *Cache) Name() string { return "redis" }
+
+var errAway = errors.New("the breaker is open, the background looks whether Redis is back")
+
+// do runs an operation in its time, unless the breaker is open.
+func (r *Cache) do(ctx context.Context, op string, fn func(context.Context) error) error {
+	if r.open.Load() {
+		return &event.Error{Code: event.DependencyDown, Op: "redis " + op, Err: errAway}
+	}
+	limited, cancel := context.WithTimeout(ctx, r.config.OperationTimeout)
+	defer cancel()
+	err := fn(limited)
+	switch {
+	case err == nil:
+		r.failures.Store(0)
+		return nil
+	case errors.Is(ctx.Err(), context.Canceled):
+		return &event.Error{Code: event.Interrupted, Op: "redis " + op, Err: err}
+	}
+	r.metrics.failures.WithLabelValues(op).Inc()
+	if r.failures.Add(1) >= int64(r.config.MaxFailures) {
+		r.trip(err)
+	}
+	return &event.Error{Code: event.DependencyDown, Op: "redis " + op, Err: err}
+}
+
+// trip opens the breaker.
+func (r *Cache) trip(because error) {
+	if r.open.CompareAndSwap(false, true) {
+		r.metrics.healthy.Set(0)
+		r.config.Log.Warn("cache is out of reach, the ledger answers instead", "cache", r.Name(), "error", because)
+		r.opened <- struct{}{}
+	}
+}
+
+// watch closes the breaker whenever it was opened and Redis has come back.
+func (r *Cache) watch(ctx context.Context) {
+	tick := time.NewTicker(r.config.ProbeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.opened:
+		}
+		for answered := false; !answered; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				answered = r.probe(ctx) == nil
+			}
+		}
+		r.failures.Store(0)
+		r.open.Store(false)
+		r.metrics.healthy.Set(1)
+		r.config.Log.Info("cache is back", "cache", r.Name())
+	}
+}
+
+// probe asks Redis for what operations ask it for, in their time, once there is a
+// connection. A Redis that answers pings, but later than that or no writes, would
+// close the breaker and be found wanting by the next calls, again and again.
+func (r *Cache) probe(ctx context.Context) error {
+	connecting, cancel := context.WithTimeout(ctx, r.config.ConnectTimeout+r.config.OperationTimeout)
+	defer cancel()
+	if err := r.client.Ping(connecting).Err(); err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, r.config.OperationTimeout)
+	defer cancel()
+	pipe, key := r.client.Pipeline(), r.config.Prefix+"probe" // an identity's key has a colon
+	pipe.Set(limited, key, "", r.config.TTL)
+	pipe.MGet(limited, key)
+	_, err := pipe.Exec(limited)
+	return err
+}

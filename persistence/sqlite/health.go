@@ -1,0 +1,227 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+const (
+	// provedFor is how long a write that succeeded shows that the store can be
+	// written; a Ping later than that writes.
+	provedFor = 10 * time.Second
+	// probeBytes is what is written after a write has failed. On a disk that is all
+	// but full a few bytes go through where a batch does not.
+	probeBytes = 64 << 10
+	// checkTime bounds the search for damage in the file, which keeps the log from
+	// being used again from its beginning. It is enough for half a gigabyte
+	// (go test ./persistence/sqlite -run '^$' -bench Check).
+	checkTime = 5 * time.Second
+)
+
+// health is what is known of how the store is.
+type health struct {
+	// doubt is set by a write that failed, until one succeeds: a full disk can be
+	// read all day, so Ping has to write then.
+	doubt   atomic.Bool
+	written atomic.Int64 // when a write last succeeded, Unix nanoseconds
+	damage  atomic.Pointer[string]
+	fault   atomic.Pointer[memoryFault]
+	disk    diskProbe
+}
+
+// proved reports whether a write has succeeded lately.
+func (h *health) proved() bool {
+	return time.Since(time.Unix(0, h.written.Load())) < provedFor
+}
+
+// faulted reports whether a connection met a fault of memory.
+func (h *health) faulted() bool { return h.fault.Load() != nil }
+
+// wrote takes note of how a write ended.
+func (h *health) wrote(err error) {
+	switch {
+	case err == nil:
+		h.doubt.Store(false)
+		h.written.Store(time.Now().UnixNano())
+	case event.CodeOf(err) == event.DependencyDown:
+		h.doubt.Store(true)
+	}
+}
+
+// Ping implements [persistence.Store]. It writes after a write that failed, and when there was
+// none for a while.
+func (s *Store) Ping(ctx context.Context) error {
+	switch {
+	case s.health.doubt.Load():
+		return s.write(ctx, "ping", func(conn *sqlite.Conn) error {
+			return sqlitex.Execute(conn, "INSERT OR REPLACE INTO store_probe (id, bytes) VALUES (1, randomblob(?))",
+				&sqlitex.ExecOptions{Args: []any{probeBytes}})
+		})
+	case !s.health.proved():
+		return s.write(ctx, "ping", func(conn *sqlite.Conn) error {
+			return sqlitex.ExecuteTransient(conn, fmt.Sprintf("PRAGMA user_version = %d", len(migrations)), nil)
+		})
+	}
+	return s.read(ctx, "ping", func(conn *sqlite.Conn) error {
+		if err := s.files.Load().inPlace(); err != nil {
+			return &event.Error{Code: event.DependencyDown, Op: "sqlite ping", Err: err}
+		}
+		return sqlitex.Execute(conn, "SELECT n FROM row_counts LIMIT 1", nil)
+	})
+}
+
+// Problems returns what is wrong with the store although it answers, with what to do.
+func (s *Store) Problems() (problems []string) {
+	if damage := s.health.damage.Load(); damage != nil {
+		problems = append(problems, *damage)
+	}
+	return problems
+}
+
+// learn takes from an error what it says of the store as a whole, and returns it with
+// its cause.
+func (s *Store) learn(err error) error {
+	if err == nil {
+		return nil
+	}
+	if fault, ok := errors.AsType[*memoryFault](err); ok && s.health.fault.CompareAndSwap(nil, fault) {
+		s.log.Error("the store can't be used any more by this process", "path", s.config.Path, "error", fault)
+	}
+	err = s.withCause(err)
+	if isDamage(err) && !isDiskError(err) {
+		s.damaged(err.Error())
+	}
+	return err
+}
+
+// damaged keeps the first damage that was met, until the file is opened again.
+func (s *Store) damaged(what string) {
+	problem := fmt.Sprintf("%s is damaged (%s): stop the appliance, move the file away together with its -wal and -shm, "+
+		"put a copy from the backup in its place, or what `sqlite3 store.db .recover` makes of it, and start again", s.config.Path, what)
+	if s.health.damage.CompareAndSwap(nil, &problem) {
+		s.log.Error("the store's file is damaged", "path", s.config.Path, "found", what)
+	}
+}
+
+// isDamage reports whether SQLite says that the file holds what it did not write.
+func isDamage(err error) bool {
+	primary := sqlite.ErrCode(err).ToPrimary()
+	return primary == sqlite.ResultCorrupt || primary == sqlite.ResultNotADB
+}
+
+// checkDamage looks through the file once, table by table, so that no reading holds
+// up a checkpoint for long. It finds pages and rows that don't fit together; a value
+// that was changed in place looks like any other.
+func (s *Store) checkDamage(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	var tables []string
+	err := s.read(ctx, "check", func(conn *sqlite.Conn) (err error) {
+		stmt, err := conn.Prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")
+		if err == nil {
+			tables, err = collect(tables, stmt, (*columns).text)
+		}
+		return err
+	})
+	for i := 0; err == nil && i < len(tables) && s.health.damage.Load() == nil; i++ {
+		err = s.checkTable(ctx, tables[i])
+	}
+	switch {
+	case err == nil || s.isClosed():
+	case ctx.Err() != nil:
+		s.log.Info("the store's file is too large to be checked for damage at a start", "path", s.config.Path, "checked_for", checkTime)
+	default:
+		s.log.Warn("the store's file can't be checked for damage", "path", s.config.Path, "error", err)
+	}
+}
+
+func (s *Store) checkTable(ctx context.Context, table string) error {
+	return s.read(ctx, "check", func(conn *sqlite.Conn) error {
+		stmt, _, err := conn.PrepareTransient(`PRAGMA quick_check("` + table + `")`)
+		if err != nil {
+			return err
+		}
+		found, err := collect(nil, stmt, (*columns).text)
+		if err = errors.Join(err, stmt.Finalize()); err != nil {
+			return fmt.Errorf("table %s: %w", table, err)
+		}
+		if len(found) != 1 || found[0] != "ok" {
+			s.damaged("table " + table + ": " + strings.Join(found[:min(len(found), 3)], "; "))
+		}
+		return nil
+	})
+}
+
+// diskError is what the operating system says about writing beside the store's file.
+// SQLite has one message for all of it, "disk I/O error".
+type diskError struct{ cause error }
+
+func (e *diskError) Error() string { return e.cause.Error() }
+func (e *diskError) Unwrap() error { return e.cause }
+
+func isDiskError(err error) bool {
+	_, disk := errors.AsType[*diskError](err)
+	return disk
+}
+
+// withCause puts in front of an error that may be the disk's what the disk says.
+func (s *Store) withCause(err error) error {
+	switch sqlite.ErrCode(err).ToPrimary() {
+	case sqlite.ResultFull, sqlite.ResultIOErr, sqlite.ResultCantOpen, sqlite.ResultReadOnly, sqlite.ResultCorrupt, sqlite.ResultNotADB:
+	default:
+		return err
+	}
+	disk := s.health.disk.write(filepath.Dir(withoutLinks(s.config.Path)))
+	if disk == nil {
+		return err
+	}
+	return fmt.Errorf("the disk of the store can't be written: %w (%w)", &diskError{disk}, err)
+}
+
+// diskProbe writes a file beside the store's, at most once a second.
+type diskProbe struct {
+	mu  sync.Mutex
+	at  time.Time
+	err error
+}
+
+// write returns why a file in dir can't be written, nil when it can.
+func (p *diskProbe) write(dir string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if time.Since(p.at) >= time.Second {
+		p.err = tryWriting(dir)
+		p.at = time.Now()
+	}
+	return p.err
+}
+
+func tryWriting(dir string) error {
+	f, err := os.CreateTemp(dir, ".store-write-test-*")
+	if err != nil {
+		return inDirectory(dir, err)
+	}
+	_, err = f.Write(make([]byte, probeBytes))
+	return inDirectory(dir, errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name())))
+}
+
+// inDirectory names the directory in an error of a file in it, whose name says nothing.
+func inDirectory(dir string, err error) error {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		return &fs.PathError{Op: path.Op, Path: dir, Err: path.Err}
+	}
+	return err
+}

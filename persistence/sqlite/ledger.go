@@ -1,0 +1,198 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/persistence"
+)
+
+const recordColumns = `courier, idempotency_key, version, status, event_id, event_type, occurred_at, shipment_id,
+	trace_id, received_at, sequence, body_hash, attempts, conflicts, replay, error_code, message,
+	updated_at, ended_at`
+
+const shipmentColumns = `courier, shipment_id, version, order_id, state, raw_status, event_time, last_event, leg,
+	history, history_dropped, created_at, updated_at`
+
+// Records implements [persistence.Store]. There is no trip to a server to save, so each row
+// is a look-up of its own, which is faster than one statement over all of them.
+func (s *Store) Records(ctx context.Context, ids []event.Identity) (found []event.Record, err error) {
+	err = s.look(ctx, "records", func(conn *sqlite.Conn) error {
+		stmt, err := conn.Prepare("SELECT " + recordColumns + ` FROM processed_events
+			WHERE key_hash = ? AND idempotency_key = ? AND courier = ?`)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			giveWay()
+			bindKey(stmt, id.Key, id.Courier)
+			if found, err = collect(found, stmt, readRecord); err != nil {
+				return fmt.Errorf("event %s: %w", id, err)
+			}
+		}
+		return nil
+	})
+	return found, err
+}
+
+// Shipments implements [persistence.Store], as Records does.
+func (s *Store) Shipments(ctx context.Context, refs []event.ShipmentRef) (found []event.Shipment, err error) {
+	err = s.look(ctx, "shipments", func(conn *sqlite.Conn) error {
+		stmt, err := conn.Prepare("SELECT " + shipmentColumns + ` FROM active_shipments
+			WHERE key_hash = ? AND shipment_id = ? AND courier = ?`)
+		if err != nil {
+			return err
+		}
+		for _, ref := range refs {
+			giveWay()
+			bindKey(stmt, ref.ID, ref.Courier)
+			if found, err = collect(found, stmt, readShipment); err != nil {
+				return fmt.Errorf("shipment %s: %w", ref, err)
+			}
+		}
+		return nil
+	})
+	return found, err
+}
+
+// RecordsByKey implements [persistence.Store].
+func (s *Store) RecordsByKey(ctx context.Context, key string) (found []event.Record, err error) {
+	err = s.read(ctx, "records_by_key", func(conn *sqlite.Conn) error {
+		stmt, err := conn.Prepare("SELECT " + recordColumns + ` FROM processed_events
+			WHERE key_hash = ? AND idempotency_key = ? ORDER BY courier`)
+		if err != nil {
+			return err
+		}
+		bindKey(stmt, key)
+		found, err = collect(found, stmt, readRecord)
+		return err
+	})
+	return found, err
+}
+
+// ShipmentsByID implements [persistence.Store].
+func (s *Store) ShipmentsByID(ctx context.Context, id string) (found []event.Shipment, err error) {
+	err = s.read(ctx, "shipments_by_id", func(conn *sqlite.Conn) error {
+		stmt, err := conn.Prepare("SELECT " + shipmentColumns + ` FROM active_shipments
+			WHERE key_hash = ? AND shipment_id = ? ORDER BY courier`)
+		if err != nil {
+			return err
+		}
+		bindKey(stmt, id)
+		found, err = collect(found, stmt, readShipment)
+		return err
+	})
+	return found, err
+}
+
+// EndedSequences implements [persistence.Store] by the index over the end of rows: none over
+// their sequences is worth its writes, as it is needed after damage only.
+func (s *Store) EndedSequences(ctx context.Context, m event.MissingEvents) (ended []uint64, err error) {
+	err = s.read(ctx, "ended_sequences", func(conn *sqlite.Conn) error {
+		stmt, err := conn.Prepare(`SELECT sequence FROM processed_events
+			WHERE ended_at >= ? AND sequence BETWEEN ? AND ? AND (? OR received_at <= ?)`)
+		if err != nil {
+			return err
+		}
+		b := binder{stmt: stmt}
+		b.key(persistence.TimeKey(m.EndedAfter))
+		b.int(int64(m.Sequence.First))
+		b.int(int64(m.Sequence.Last))
+		b.flag(m.ReceivedBefore.IsZero())
+		b.key(persistence.TimeKey(m.ReceivedBefore))
+		for {
+			found, err := stmt.Step()
+			if err != nil || !found {
+				return err
+			}
+			ended = append(ended, uint64(stmt.ColumnInt64(0)))
+		}
+	})
+	return ended, err
+}
+
+// Counts implements [persistence.Store] with the figures that every write keeps up to date.
+func (s *Store) Counts(ctx context.Context) (event.StoreCounts, error) {
+	counts := persistence.EmptyCounts()
+	err := s.read(ctx, "counts", func(conn *sqlite.Conn) error {
+		return sqlitex.Execute(conn, "SELECT table_name, status, n FROM row_counts WHERE n <> 0", &sqlitex.ExecOptions{
+			ResultFunc: func(stmt *sqlite.Stmt) error {
+				table, status, n := stmt.ColumnText(0), stmt.ColumnText(1), stmt.ColumnInt64(2)
+				switch table {
+				case "processed_events":
+					counts.Records[event.Status(status)] = n
+				case "dead_letter_events":
+					counts.DeadLetters[event.ReviewStatus(status)] = n
+				case "active_shipments":
+					counts.Shipments = n
+				case "ingestion_records":
+					counts.Ingestions[event.IntakeOutcome(status)] = n
+				}
+				return nil
+			},
+		})
+	})
+	return counts, err
+}
+
+// bindKey binds the hash of key, and key and more as they are, to a statement
+// that is about to run again.
+func bindKey(stmt *sqlite.Stmt, key string, more ...string) {
+	key = persistence.CleanText(key)
+	b := binder{stmt: stmt}
+	b.int(keyHash(key))
+	b.key(key)
+	for _, s := range more {
+		b.key(s)
+	}
+}
+
+// collect runs stmt to its end, appending its rows to found, and resets it.
+func collect[T any](found []T, stmt *sqlite.Stmt, read func(*columns) T) ([]T, error) {
+	for {
+		more, err := stmt.Step()
+		if err != nil {
+			return found, err
+		}
+		if !more {
+			return found, stmt.Reset()
+		}
+		c := columns{stmt: stmt}
+		row := read(&c)
+		if c.err != nil {
+			_ = stmt.Reset() // repeats the error of the last step, there was none
+			return found, c.err
+		}
+		found = append(found, row)
+	}
+}
+
+// readRecord reads the recordColumns.
+func readRecord(c *columns) event.Record {
+	r := event.Record{
+		Identity: event.Identity{Courier: c.text(), Key: c.text()}, Version: c.int(), Status: event.Status(c.text()),
+		EventID: c.text(), EventType: c.text(), OccurredAt: c.time(), ShipmentID: c.text(),
+		TraceID: c.text(), ReceivedAt: c.time(), Sequence: uint64(c.int()), BodyHash: c.text(),
+		Attempts: list(c, decodeAttempts),
+	}
+	r.Conflicts = int(c.int())
+	r.Replay, r.Code, r.Message = c.text(), event.Code(c.text()), c.text()
+	r.UpdatedAt, r.EndedAt = c.time(), c.time()
+	return r
+}
+
+// readShipment reads the shipmentColumns.
+func readShipment(c *columns) event.Shipment {
+	s := event.Shipment{
+		ShipmentRef: event.ShipmentRef{Courier: c.text(), ID: c.text()}, Version: c.int(), OrderID: c.text(),
+		State: event.State(c.text()), RawStatus: c.text(), EventTime: c.time(), LastEvent: c.text(), Leg: int(c.int()),
+		History: list(c, decodeHistory),
+	}
+	s.Dropped = int(c.int())
+	s.CreatedAt, s.UpdatedAt = c.time(), c.time()
+	return s
+}

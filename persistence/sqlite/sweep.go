@@ -1,0 +1,127 @@
+package sqlite
+
+import (
+	"context"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/fincart/courier-gateway/persistence"
+)
+
+const (
+	// sweepChunk is how many rows a sweep deletes before it lets commits pass:
+	// some milliseconds.
+	sweepChunk = 500
+	// sweepWalk is how many shipments one sweep looks at. They have no index by
+	// age, which every event would have to move them in; so they are walked
+	// through, a bounded part each time.
+	sweepWalk = 50_000
+)
+
+// Sweep implements [persistence.Store]. It deletes in transactions of their own, a chunk of
+// rows each, between which waiting commits have their turn. The file does not
+// shrink, the space is used again.
+func (s *Store) Sweep(ctx context.Context, now time.Time) (swept persistence.Swept, err error) {
+	keep := s.config.Retention
+	if keep.LedgerTTL > 0 {
+		swept.Records, err = s.sweepTable(ctx, "processed_events", "row_id", "status", "ended_at", now.Add(-keep.LedgerTTL))
+	}
+	if err == nil && keep.DeadLetterTTL > 0 {
+		swept.DeadLetters, err = s.sweepTable(ctx, "dead_letter_events", "id", "review_status", "dead_at", now.Add(-keep.DeadLetterTTL))
+	}
+	if err == nil && keep.IngestionTTL > 0 {
+		swept.Ingestions, err = s.sweepTable(ctx, "ingestion_records", "id", "outcome", "at", now.Add(-keep.IngestionTTL))
+	}
+	if err == nil && keep.ShipmentTTL > 0 {
+		err = s.sweepShipments(ctx, now.Add(-keep.ShipmentTTL))
+	}
+	return swept, err
+}
+
+// sweepTable deletes the rows of a table whose time, an indexed column, is
+// before limit.
+func (s *Store) sweepTable(ctx context.Context, table, id, status, column string, limit time.Time) (total int64, err error) {
+	query := "DELETE FROM " + table + " WHERE " + id + " IN (SELECT " + id + " FROM " + table +
+		" WHERE " + column + " < ? ORDER BY " + column + " LIMIT ?) RETURNING " + status
+	for {
+		n, err := s.sweepOnce(ctx, table, query, func(b *binder) {
+			b.key(persistence.TimeKey(limit))
+			b.int(sweepChunk)
+		})
+		total += n
+		if err != nil || n < sweepChunk {
+			return total, err
+		}
+	}
+}
+
+// sweepShipments deletes shipments untouched since limit among the next
+// sweepWalk places, from where the last sweep ended, round and round.
+func (s *Store) sweepShipments(ctx context.Context, limit time.Time) error {
+	first, last, err := s.shipmentRange(ctx)
+	if err != nil {
+		return err
+	}
+	from := max(s.swept.Load(), first)
+	for end := from + sweepWalk; from < end && from <= last; from += sweepChunk {
+		_, err := s.sweepOnce(ctx, "active_shipments",
+			"DELETE FROM active_shipments WHERE row_id >= ? AND row_id < ? AND updated_at < ? RETURNING ''",
+			func(b *binder) {
+				b.int(from)
+				b.int(from + sweepChunk)
+				b.key(persistence.TimeKey(limit))
+			})
+		if err != nil {
+			return err
+		}
+	}
+	if from > last {
+		from = 0
+	}
+	s.swept.Store(from)
+	return nil
+}
+
+// shipmentRange returns the first and the last place of a shipment.
+func (s *Store) shipmentRange(ctx context.Context) (first, last int64, err error) {
+	err = s.read(ctx, "sweep", func(conn *sqlite.Conn) error {
+		stmt, err := conn.Prepare("SELECT min(row_id), max(row_id) FROM active_shipments")
+		if err != nil {
+			return err
+		}
+		if _, err := stmt.Step(); err != nil {
+			return err
+		}
+		first, last = stmt.ColumnInt64(0), stmt.ColumnInt64(1)
+		return stmt.Reset()
+	})
+	return first, last, err
+}
+
+// sweepOnce runs a DELETE that returns the statuses of the rows it deleted, and
+// counts them.
+func (s *Store) sweepOnce(ctx context.Context, table, query string, bind func(*binder)) (n int64, err error) {
+	err = s.write(ctx, "sweep", func(conn *sqlite.Conn) error {
+		stmt, err := conn.Prepare(query)
+		if err != nil {
+			return err
+		}
+		bind(&binder{stmt: stmt})
+		gone, err := collect(nil, stmt, (*columns).text)
+		if err != nil {
+			return err
+		}
+		change := counts{}
+		for _, status := range gone {
+			change.add(table, status, -1)
+		}
+		n = int64(len(gone))
+		return change.store(conn)
+	})
+	if err != nil {
+		return 0, err
+	}
+	s.metrics.Swept(table, n)
+	return n, nil
+}

@@ -1,0 +1,204 @@
+package storetest
+
+import (
+	"fmt"
+	"maps"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/persistence"
+)
+
+func contractIngestionNoBound(t *testing.T, s persistence.Store) {
+	var all []event.IngestionRecord
+	for i := range 300 {
+		all = append(all, Single(2*i, "demo", event.IntakeRefused), Sum(2*i+1, "demo", event.IntakeAccepted))
+	}
+	PutIngestions(t, s, all...)
+	if got := len(ingestionIDs(t, s, event.IngestionFilter{Limit: 1000})); got != len(all) {
+		t.Errorf("%d records, %d were put", got, len(all))
+	}
+}
+
+// contractIngestionBound floods a store that keeps three of a kind.
+func contractIngestionBound(t *testing.T, s persistence.Store) {
+	quiet := []event.IngestionRecord{
+		Single(0, "quiet", event.IntakeRefused), Sum(1, "quiet", event.IntakeAccepted),
+		Single(2, "", event.IntakeRefused), Sum(3, "flood", event.IntakeAccepted), // of the flooding courier, but a sum
+	}
+	PutIngestions(t, s, quiet...)
+	for i := 10; i < 50; i += 4 {
+		PutIngestions(t, s, Single(i, "flood", event.IntakeRefused), Single(i+2, "flood", event.IntakeObserved),
+			Single(i+1, "flood", event.IntakeRefused), Single(i+3, "flood", event.IntakeRefused))
+	}
+	WantIngestions(t, s, event.IngestionFilter{}, 49, 48, 47, 3, 2, 1, 0)
+
+	// One that is older than those that stay does not.
+	PutIngestions(t, s, Single(20, "flood", event.IntakeRefused))
+	WantIngestions(t, s, event.IngestionFilter{}, 49, 48, 47, 3, 2, 1, 0)
+
+	// Sums push out sums, and requests that name no courier each other.
+	for i := 50; i < 60; i++ {
+		PutIngestions(t, s, Sum(2*i, "flood", event.IntakeRefused), Single(2*i+1, "", event.IntakeRefused))
+	}
+	WantIngestions(t, s, event.IngestionFilter{}, 119, 118, 117, 116, 115, 114, 49, 48, 47, 1, 0)
+
+	// All of it in one batch, of more than a sweep deletes at once.
+	const n, first = 2*LargestChunk + 100, 200
+	var batch []event.IngestionRecord
+	for i := range n {
+		batch = append(batch, Single(first+2*i, "quiet", event.IntakeRefused), Sum(first+2*i+1, "quiet", event.IntakeAccepted))
+	}
+	PutIngestions(t, s, batch...)
+	const last = first + 2*n - 1
+	WantIngestions(t, s, event.IngestionFilter{Courier: "quiet"}, last, last-1, last-2, last-3, last-4, last-5)
+}
+
+// contractIngestionShares floods a store that keeps six, from one address and from
+// many of one IPv6 site.
+func contractIngestionShares(t *testing.T, s persistence.Store) {
+	from := func(n int, address string) event.IngestionRecord {
+		r := Single(n, "demo", event.IntakeRefused)
+		r.Address = address
+		return r
+	}
+	for n := range 5 {
+		PutIngestions(t, s, from(n, "192.0.2.1"))
+	}
+	for n := 10; n < 40; n++ {
+		PutIngestions(t, s, from(n, "192.0.2.2"))
+	}
+	WantIngestions(t, s, event.IngestionFilter{}, 39, 38, 37, 4, 3, 2)
+	for n := 40; n < 70; n++ {
+		PutIngestions(t, s, from(n, fmt.Sprintf("2001:db8:0:1::%x", n)))
+	}
+	WantIngestions(t, s, event.IngestionFilter{}, 69, 68, 39, 38, 4, 3)
+	// What is not needed goes to the others.
+	PutIngestions(t, s, from(70, "2001:db8:0:2::1"))
+	WantIngestions(t, s, event.IngestionFilter{}, 70, 69, 68, 39, 38, 4)
+}
+
+// contractIngestionKinds floods a store that keeps six from the address from which a few
+// requests came that were refused for another reason.
+func contractIngestionKinds(t *testing.T, s persistence.Store) {
+	refused := func(n int, code event.Code, reason string) event.IngestionRecord {
+		r := Single(n, "demo", event.IntakeRefused)
+		r.Address, r.Code, r.Reason = "192.0.2.1", code, reason
+		return r
+	}
+	for n := range 5 {
+		PutIngestions(t, s, refused(n, event.InvalidSignature, "mismatch"))
+	}
+	for n := 10; n < 40; n++ {
+		PutIngestions(t, s, refused(n, event.InvalidSignature, "missing"))
+	}
+	WantIngestions(t, s, event.IngestionFilter{}, 39, 38, 37, 4, 3, 2)
+	for n := 40; n < 70; n++ { // a third kind, with a third of the places
+		PutIngestions(t, s, refused(n, event.InvalidPayload, ""))
+	}
+	WantIngestions(t, s, event.IngestionFilter{}, 69, 68, 39, 38, 4, 3)
+	other := refused(70, event.InvalidPayload, "") // kinds do not add to the share of a network
+	other.Address = "192.0.2.2"
+	PutIngestions(t, s, other)
+	WantIngestions(t, s, event.IngestionFilter{}, 70, 69, 68, 39, 38, 4)
+}
+
+// contractIngestionSlack looks at a store that keeps forty, and a tenth more.
+func contractIngestionSlack(t *testing.T, s persistence.Store) {
+	most := 0
+	for i := range 200 {
+		PutIngestions(t, s, Single(i, "demo", event.IntakeRefused))
+		got := ingestionIDs(t, s, event.IngestionFilter{Limit: 1000})
+		most = max(most, len(got))
+		for j, n := range got {
+			if n != i-j {
+				t.Fatalf("after %d the store has %v", i, got)
+			}
+		}
+		if len(got) < min(i+1, 40) || len(got) > 44 {
+			t.Fatalf("after %d there are %d", i, len(got))
+		}
+	}
+	if most != 44 {
+		t.Errorf("never more than %d stood at the same time, so each call cuts back", most)
+	}
+}
+
+// contractIngestionWriters has several put records at the same time.
+func contractIngestionWriters(t *testing.T, s persistence.Store) {
+	const writers, each = 4, 15
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := range each {
+				n := 2 * (i*writers + w)
+				if err := s.PutIngestions(t.Context(), []event.IngestionRecord{
+					Single(n, "demo", event.IntakeRefused), Single(n+1, "demo", event.IntakeRefused),
+				}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	// Nothing that they put was lost sight of: three more have all cut back.
+	const n = 2 * writers * each
+	PutIngestions(t, s, Single(n, "demo", event.IntakeRefused), Single(n+1, "demo", event.IntakeRefused), Single(n+2, "demo", event.IntakeRefused))
+	if got := ingestionIDs(t, s, event.IngestionFilter{Limit: 1000}); len(got) != 20 || got[0] != n+2 || got[19] != n-17 {
+		t.Errorf("the store has %v", got)
+	}
+}
+
+// wantIngestionCounts fails the test unless the store counts as given.
+func wantIngestionCounts(t *testing.T, s persistence.Store, want map[event.IntakeOutcome]int64) {
+	t.Helper()
+	got := Must(s.Counts(t.Context())).Ingestions
+	maps.DeleteFunc(got, func(_ event.IntakeOutcome, n int64) bool { return n == 0 })
+	Same(t, got, want)
+}
+
+func contractIngestionCounts(t *testing.T, s persistence.Store) {
+	type outcomes = map[event.IntakeOutcome]int64
+	wantIngestionCounts(t, s, outcomes{})
+	PutIngestions(t, s,
+		Single(0, "a", event.IntakeRefused), Single(1, "a", event.IntakeObserved), Single(2, "b", event.IntakeRefused),
+		Sum(3, "a", event.IntakeAccepted), Sum(4, "a", event.IntakeDuplicate))
+	PutIngestions(t, s, Single(0, "a", event.IntakeRefused), Sum(5, "b", event.IntakeAccepted))
+	Must(s.TakeIngestion(t.Context(), ingestionID(0), "key", "k", Noon))
+	wantIngestionCounts(t, s, outcomes{event.IntakeRefused: 2, event.IntakeObserved: 1, event.IntakeAccepted: 2, event.IntakeDuplicate: 1})
+	// Three refused ones push out one that was refused and one that was observed.
+	PutIngestions(t, s, Single(6, "a", event.IntakeRefused), Single(7, "a", event.IntakeRefused), Single(8, "a", event.IntakeRefused))
+	wantIngestionCounts(t, s, outcomes{event.IntakeRefused: 4, event.IntakeAccepted: 2, event.IntakeDuplicate: 1})
+}
+
+// sweepIngestions is the part of the Sweep with ingestion records.
+func sweepIngestions(t *testing.T, open func(t *testing.T, keep persistence.Retention) persistence.Store) {
+	t.Run("sweep ingestion records", func(t *testing.T) {
+		t.Parallel()
+		s := open(t, persistence.Retention{IngestionTTL: time.Hour, IngestionsPerCourier: 3000})
+		old, fresh, late := Single(0, "a", event.IntakeRefused), Sum(1, "a", event.IntakeAccepted), Sum(2, "b", event.IntakeAccepted)
+		old.At, fresh.At, late.At, late.Until = Noon.Add(-time.Hour-1), Noon.Add(-time.Hour), Noon.Add(-2*time.Hour), Noon
+		PutIngestions(t, s, fresh, old, late)
+		Must(s.TakeIngestion(t.Context(), old.ID, "key", "k", Noon))
+		for _, want := range []int64{2, 0} {
+			if got := Must(s.Sweep(t.Context(), Noon)); got != (persistence.Swept{Ingestions: want}) {
+				t.Errorf("swept %+v, want %d", got, want)
+			}
+		}
+		WantIngestions(t, s, event.IngestionFilter{}, 1)
+		wantIngestionCounts(t, s, map[event.IntakeOutcome]int64{event.IntakeAccepted: 1})
+
+		var many []event.IngestionRecord
+		for i := range 2*LargestChunk + 3 {
+			many = append(many, Single(10+i, "a", event.IntakeRefused))
+		}
+		PutIngestions(t, s, many...)
+		if got, want := Must(s.Sweep(t.Context(), Noon.Add(2*time.Hour))), int64(len(many)+1); got.Ingestions != want {
+			t.Errorf("swept %+v, want %d", got, want)
+		}
+		WantIngestions(t, s, event.IngestionFilter{})
+		wantIngestionCounts(t, s, map[event.IntakeOutcome]int64{})
+	})
+}

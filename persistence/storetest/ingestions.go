@@ -1,0 +1,341 @@
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/persistence"
+)
+
+// ingestionContract is what every store has to pass with ingestion records. It is
+// part of the Store.
+func ingestionContract(t *testing.T, open func(t *testing.T, keep persistence.Retention) persistence.Store) {
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, persistence.Store)
+		keep persistence.Retention
+	}{
+		{"come back as they went in", contractIngestionRoundTrip, persistence.Retention{}},
+		{"text of every kind", contractIngestionText, persistence.Retention{}},
+		{"are never overwritten", contractIngestionOnce, persistence.Retention{}},
+		{"too large", contractIngestionTooLarge, persistence.Retention{}},
+		{"listing", contractIngestionListing, persistence.Retention{}},
+		{"pages", contractIngestionPages, persistence.Retention{}},
+		{"taken once", contractIngestionTaken, persistence.Retention{}},
+		{"taken at the same time", contractIngestionTakenAtOnce, persistence.Retention{}},
+		{"memory is not shared", contractIngestionMemory, persistence.Retention{}},
+		{"cancelled and closed", contractIngestionEnds, persistence.Retention{}},
+		{"without a bound", contractIngestionNoBound, persistence.Retention{}},
+		{"a bound for each courier and kind", contractIngestionBound, persistence.Retention{IngestionsPerCourier: 3}},
+		{"a bound that networks share", contractIngestionShares, persistence.Retention{IngestionsPerCourier: 6}},
+		{"a bound that kinds of refusal share", contractIngestionKinds, persistence.Retention{IngestionsPerCourier: 6}},
+		{"a bound with some slack", contractIngestionSlack, persistence.Retention{IngestionsPerCourier: 40}},
+		{"a bound with many writers", contractIngestionWriters, persistence.Retention{IngestionsPerCourier: 20}},
+		{"counts", contractIngestionCounts, persistence.Retention{IngestionsPerCourier: 3}},
+	} {
+		t.Run("ingestion records/"+test.name, func(t *testing.T) {
+			t.Parallel()
+			test.run(t, open(t, test.keep))
+		})
+	}
+}
+
+// recordID names an ingestion record as the intake does: a later one has a greater
+// id.
+func recordID(at time.Time, n uint64) string { return fmt.Sprintf("%012x-%016x", at.UnixMilli(), n) }
+
+// ingestionID returns the id of the nth record; ids of greater n are greater.
+func ingestionID(n int) string {
+	return recordID(Noon.Add(time.Duration(n/3)*time.Second), uint64(n))
+}
+
+func FullIngestion(n int) event.IngestionRecord {
+	return event.IngestionRecord{
+		ID: ingestionID(n), Courier: "demo", Outcome: event.IntakeRefused, Count: 1, Bytes: 12, At: Noon, Until: Noon.Add(1),
+		Code: event.InvalidSignature, Reason: "mismatch", Detail: "the signature does not match", Status: 401,
+		Address: "2001:db8::1", TraceID: "req_1",
+		Request: &event.CapturedRequest{
+			Method: "POST", Path: "/v1/events/courier/demo", Query: "a=1&a=2",
+			Headers: []event.CapturedHeader{
+				{Name: "Content-Type", Value: "application/json"}, {Name: "X-B", Value: "2"}, {Name: "X-A", Value: ""},
+				{Name: "X-B", Value: "1"}, {Name: "$odd.name", Value: "\x00\x7f"}, {Name: "", Value: "no name"},
+			},
+			Body: []byte("{\"a\":1}\n\x00\xff"), BodyBytes: 12, Redacted: true,
+		},
+	}
+}
+
+// sum returns a record of many requests.
+func Sum(n int, courier string, outcome event.IntakeOutcome) event.IngestionRecord {
+	return event.IngestionRecord{ID: ingestionID(n), Courier: courier, Outcome: outcome, Count: 1 << 40, Bytes: 1 << 50, At: Noon, Until: Noon.Add(time.Minute)}
+}
+
+// single returns a record of one request.
+func Single(n int, courier string, outcome event.IntakeOutcome) event.IngestionRecord {
+	return event.IngestionRecord{ID: ingestionID(n), Courier: courier, Outcome: outcome, Count: 1, At: Noon,
+		Request: &event.CapturedRequest{Method: "POST", Headers: []event.CapturedHeader{}, Body: []byte{}}}
+}
+
+func PutIngestions(t *testing.T, s persistence.Store, records ...event.IngestionRecord) {
+	t.Helper()
+	if err := s.PutIngestions(t.Context(), records); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ingestionIDs returns which of the test's records a listing has, in its order.
+func ingestionIDs(t *testing.T, s persistence.Store, f event.IngestionFilter) []int {
+	t.Helper()
+	list := []int{}
+	for _, r := range Must(s.Ingestions(t.Context(), f)) {
+		n := -1
+		if _, err := fmt.Sscanf(r.ID[strings.IndexByte(r.ID, '-')+1:], "%x", &n); err != nil {
+			t.Fatalf("the id %q: %v", r.ID, err)
+		}
+		list = append(list, n)
+	}
+	return list
+}
+
+// WantIngestions fails the test unless a listing has these records.
+func WantIngestions(t *testing.T, s persistence.Store, f event.IngestionFilter, want ...int) {
+	t.Helper()
+	if got := ingestionIDs(t, s, f); !slices.Equal(got, want) {
+		t.Errorf("%+v: %v, want %v", f, got, want)
+	}
+}
+
+func contractIngestionRoundTrip(t *testing.T, s persistence.Store) {
+	taken := FullIngestion(1)
+	taken.TakenAt, taken.TakenKey, taken.TakenBy, taken.Request.Redacted = Noon.Add(time.Hour), "key", "k", false
+	full := Sum(2, "", event.IntakeDuplicate)
+	full.Code, full.Reason, full.Detail, full.Status = event.RateLimited, "reason", "detail", 429
+	odd := event.IngestionRecord{ID: ingestionID(5), Outcome: "odd", Count: -1, At: Noon.In(time.FixedZone("", 3600)), Until: lastTime.Add(time.Hour)}
+	want := []event.IngestionRecord{
+		FullIngestion(0), taken, full,
+		{ID: ingestionID(3), Outcome: event.IntakeAccepted},
+		{ID: ingestionID(4), Request: &event.CapturedRequest{}},
+		odd,
+	}
+	PutIngestions(t, s, want...)
+	want[4].Request.Headers, want[4].Request.Body = []event.CapturedHeader{}, []byte{}
+	want[5].At, want[5].Until = Noon, lastTime
+	for _, r := range want {
+		Same(t, Must(s.Ingestion(t.Context(), r.ID)), r)
+	}
+	slices.Reverse(want)
+	Same(t, Must(s.Ingestions(t.Context(), event.IngestionFilter{})), want)
+
+	PutIngestions(t, s)
+	if got := Must(s.Ingestions(t.Context(), event.IngestionFilter{Courier: "none"})); len(got) != 0 {
+		t.Errorf("records of a courier that has none: %v", got)
+	}
+	if _, err := s.Ingestion(t.Context(), "none"); event.CodeOf(err) != event.NotFound {
+		t.Errorf("a record that does not exist: %v", err)
+	}
+}
+
+func contractIngestionText(t *testing.T, s persistence.Store) {
+	for i, text := range []string{"plain", "ümläut 日本語", "🚚\u200d📦", "quote\"back\\slash/", "line\nfeed\x01\x7f", "nul\x00inside", "%_*?[]$.", " ", "\u2028\uFFFD"} {
+		r := event.IngestionRecord{
+			ID: text, Courier: text, Outcome: event.IntakeOutcome(text), Code: event.Code(text), Reason: text, Detail: text,
+			Address: text, TraceID: text, TakenAt: Noon, TakenKey: text, TakenBy: text, Status: i,
+			Request: &event.CapturedRequest{
+				Method: text, Path: text, Query: text, Headers: []event.CapturedHeader{{Name: text, Value: text}}, Body: []byte(text), BodyBytes: i,
+			},
+		}
+		PutIngestions(t, s, r)
+		Same(t, Must(s.Ingestion(t.Context(), text)), r)
+		Same(t, Must(s.TakeIngestion(t.Context(), text, "other", "k", Noon)), r)
+		Same(t, Must(s.Ingestions(t.Context(), event.IngestionFilter{
+			Courier: text, Outcomes: []event.IntakeOutcome{r.Outcome}, Code: r.Code,
+		})), []event.IngestionRecord{r})
+	}
+
+	bad, clean := "bad\xffbytes", "bad\uFFFDbytes"
+	PutIngestions(t, s, event.IngestionRecord{
+		ID: bad, Courier: bad, Outcome: event.IntakeRefused, Code: event.Code(bad), Reason: bad, Detail: bad, Address: bad, TraceID: bad,
+		Request: &event.CapturedRequest{Method: bad, Path: bad, Query: bad, Headers: []event.CapturedHeader{{Name: bad, Value: bad}}, Body: []byte(bad)},
+	})
+	want := event.IngestionRecord{
+		ID: clean, Courier: clean, Outcome: event.IntakeRefused, Code: event.Code(clean), Reason: clean, Detail: clean, Address: clean, TraceID: clean,
+		Request: &event.CapturedRequest{Method: clean, Path: clean, Query: clean, Headers: []event.CapturedHeader{{Name: clean, Value: clean}}, Body: []byte(bad)},
+	}
+	Same(t, Must(s.Ingestion(t.Context(), bad)), want)
+	want.TakenAt, want.TakenKey, want.TakenBy = Noon, clean, clean
+	Same(t, Must(s.TakeIngestion(t.Context(), bad, bad, bad, Noon)), want)
+	Same(t, Must(s.Ingestions(t.Context(), event.IngestionFilter{Courier: bad, Code: event.Code(bad)})), []event.IngestionRecord{want})
+}
+
+func contractIngestionOnce(t *testing.T, s persistence.Store) {
+	again := Sum(1, "other", event.IntakeObserved)
+	PutIngestions(t, s, FullIngestion(1), again)
+	PutIngestions(t, s, again, FullIngestion(2), again, FullIngestion(0))
+	PutIngestions(t, s, again)
+	WantIngestions(t, s, event.IngestionFilter{}, 2, 1, 0)
+	Same(t, Must(s.Ingestion(t.Context(), ingestionID(1))), FullIngestion(1))
+}
+
+func contractIngestionTooLarge(t *testing.T, s persistence.Store) {
+	huge := FullIngestion(1)
+	huge.Request.Body = make([]byte, persistence.MaxRowBytes)
+	if err := s.PutIngestions(t.Context(), []event.IngestionRecord{FullIngestion(0), huge, FullIngestion(2)}); event.CodeOf(err) != event.DomainInvalid {
+		t.Errorf("a record that is too large: %v", err)
+	}
+	WantIngestions(t, s, event.IngestionFilter{})
+}
+
+func contractIngestionListing(t *testing.T, s persistence.Store) {
+	refused := func(n int, courier string, code event.Code) event.IngestionRecord {
+		r := Single(n, courier, event.IntakeRefused)
+		r.Code = code
+		return r
+	}
+	manyRefused := Sum(7, "a", event.IntakeRefused)
+	manyRefused.Code = event.InvalidPayload
+	PutIngestions(t, s, // in no order
+		refused(5, "a", event.InvalidSignature), Sum(2, "a", event.IntakeAccepted), refused(6, "a", event.InvalidPayload),
+		Single(1, "a", event.IntakeObserved), refused(4, "b", event.InvalidSignature), Sum(3, "b", event.IntakeDuplicate),
+		refused(8, "", event.UnknownCourier), manyRefused)
+	Must(s.TakeIngestion(t.Context(), ingestionID(5), "key", "k", Noon))
+	type filter = event.IngestionFilter
+	type outcomes = []event.IntakeOutcome
+	for _, test := range []struct {
+		filter filter
+		want   []int
+	}{
+		{filter{}, []int{8, 7, 6, 5, 4, 3, 2, 1}},
+		{filter{Courier: "a"}, []int{7, 6, 5, 2, 1}},
+		{filter{Courier: "c"}, []int{}},
+		{filter{Outcomes: outcomes{event.IntakeRefused}}, []int{8, 7, 6, 5, 4}},
+		{filter{Outcomes: outcomes{event.IntakeAccepted, event.IntakeObserved, event.IntakeAccepted}}, []int{2, 1}},
+		{filter{Outcomes: outcomes{"none"}}, []int{}},
+		{filter{Code: event.InvalidSignature}, []int{5, 4}},
+		{filter{Open: true}, []int{8, 6, 4, 1}},
+		{filter{Open: true, Courier: "a"}, []int{6, 1}},
+		{filter{Open: true, Courier: "a", Outcomes: outcomes{event.IntakeRefused, event.IntakeDuplicate}, Code: event.InvalidPayload, After: ingestionID(7)}, []int{6}},
+		{filter{Limit: 3}, []int{8, 7, 6}},
+		{filter{After: ingestionID(5)}, []int{4, 3, 2, 1}},
+		{filter{After: ingestionID(7), Courier: "a", Limit: 2}, []int{6, 5}},
+		{filter{After: ingestionID(1)}, []int{}},
+		// Behind a record that never was, as behind one that is gone.
+		{filter{After: ingestionID(6) + "0"}, []int{6, 5, 4, 3, 2, 1}},
+		{filter{After: ingestionID(99), Limit: 1}, []int{8}},
+	} {
+		WantIngestions(t, s, test.filter, test.want...)
+	}
+}
+
+func contractIngestionPages(t *testing.T, s persistence.Store) {
+	const n = persistence.DefaultPage + 50
+	var want []int
+	var all []event.IngestionRecord
+	for i := range n {
+		want, all = append(want, n-1-i), append(all, Single(i, "demo", event.IntakeRefused))
+	}
+	PutIngestions(t, s, all...)
+	for _, limit := range []int{0, 61} {
+		var got []int
+		for f := (event.IngestionFilter{Limit: limit}); ; {
+			page := ingestionIDs(t, s, f)
+			if len(page) > persistence.PageSize(limit) {
+				t.Fatalf("a page of %d, asked for %d", len(page), persistence.PageSize(limit))
+			}
+			if got = append(got, page...); len(page) < persistence.PageSize(limit) {
+				break
+			}
+			f.After = ingestionID(page[len(page)-1])
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("limit %d: %v, want %v", limit, got, want)
+		}
+	}
+}
+
+func contractIngestionTaken(t *testing.T, s persistence.Store) {
+	PutIngestions(t, s, FullIngestion(0), FullIngestion(1), FullIngestion(2))
+	want := FullIngestion(1)
+	want.TakenAt, want.TakenKey, want.TakenBy = Noon.Add(42), "demo:evt_1", event.KeyIDOperator
+	Same(t, Must(s.TakeIngestion(t.Context(), want.ID, "demo:evt_1", event.KeyIDOperator, Noon.Add(42).In(time.FixedZone("", 3600)))), want)
+	Same(t, Must(s.TakeIngestion(t.Context(), want.ID, "another", "k", Noon.Add(time.Hour))), want)
+	Same(t, Must(s.Ingestion(t.Context(), want.ID)), want)
+	PutIngestions(t, s, FullIngestion(1))
+	Same(t, Must(s.Ingestion(t.Context(), want.ID)), want)
+
+	nameless := FullIngestion(2)
+	nameless.TakenAt = Noon
+	Same(t, Must(s.TakeIngestion(t.Context(), nameless.ID, "", "", Noon)), nameless)
+	Same(t, Must(s.TakeIngestion(t.Context(), nameless.ID, "too late", "k", Noon)), nameless)
+
+	Same(t, Must(s.Ingestion(t.Context(), ingestionID(0))), FullIngestion(0))
+	if _, err := s.TakeIngestion(t.Context(), "none", "key", "k", Noon); event.CodeOf(err) != event.NotFound {
+		t.Errorf("a record that does not exist was taken: %v", err)
+	}
+	if _, err := s.TakeIngestion(t.Context(), ingestionID(0), "key", "k", time.Time{}); event.CodeOf(err) != event.DomainInvalid {
+		t.Errorf("a record was taken at no time: %v", err)
+	}
+}
+
+func contractIngestionTakenAtOnce(t *testing.T, s persistence.Store) {
+	PutIngestions(t, s, FullIngestion(1))
+	const n = 8
+	keys := make([]string, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			r, err := s.TakeIngestion(t.Context(), ingestionID(1), fmt.Sprint(i), "k", Noon.Add(time.Duration(i)))
+			if err != nil {
+				t.Error(err)
+			}
+			keys[i] = r.TakenKey
+		})
+	}
+	wg.Wait()
+	r := Must(s.Ingestion(t.Context(), ingestionID(1)))
+	if slices.Sort(keys); keys[0] != r.TakenKey || keys[n-1] != r.TakenKey || r.TakenKey == "" {
+		t.Errorf("taken as %q, told %q", r.TakenKey, keys)
+	}
+	if want := Noon.Add(time.Duration(r.TakenKey[0] - '0')); !r.TakenAt.Equal(want) {
+		t.Errorf("taken as %q at %s", r.TakenKey, r.TakenAt)
+	}
+}
+
+func contractIngestionMemory(t *testing.T, s persistence.Store) {
+	scribble := func(r event.IngestionRecord) { r.Request.Body[0], r.Request.Headers[0].Name = 'X', "scribbled" }
+	r := FullIngestion(1)
+	PutIngestions(t, s, r)
+	scribble(r)
+	for range 2 {
+		one, listed := Must(s.Ingestion(t.Context(), r.ID)), Must(s.Ingestions(t.Context(), event.IngestionFilter{}))[0]
+		Same(t, one, FullIngestion(1))
+		Same(t, listed, FullIngestion(1))
+		scribble(one)
+		scribble(listed)
+	}
+}
+
+func contractIngestionEnds(t *testing.T, s persistence.Store) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.PutIngestions(ctx, []event.IngestionRecord{FullIngestion(1)}); event.CodeOf(err) != event.Interrupted {
+		t.Errorf("cancelled: %v", err)
+	}
+	WantIngestions(t, s, event.IngestionFilter{})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, listErr := s.Ingestions(t.Context(), event.IngestionFilter{})
+	_, findErr := s.Ingestion(t.Context(), "id")
+	_, takeErr := s.TakeIngestion(t.Context(), "id", "key", "k", Noon)
+	for _, err := range []error{s.PutIngestions(t.Context(), []event.IngestionRecord{FullIngestion(1)}), listErr, findErr, takeErr} {
+		if event.CodeOf(err) != event.DependencyDown {
+			t.Errorf("after Close: %v", err)
+		}
+	}
+}
