@@ -17,6 +17,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fincart/courier-gateway/appliance/app"
+	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
@@ -27,7 +29,7 @@ import (
 // broker is not run without) it shows the intake alone, with them both at once.
 func BenchmarkAccept(b *testing.B) {
 	for _, c := range []struct{ sync, role string }{
-		{"group", roleIngest}, {"interval", roleIngest}, {"group", roleAll}, {"interval", roleAll}, {"always", roleAll},
+		{"group", config.RoleIngest}, {"interval", config.RoleIngest}, {"group", config.RoleAll}, {"interval", config.RoleAll}, {"always", config.RoleAll},
 	} {
 		for _, conns := range []int{10, 100} {
 			b.Run(fmt.Sprintf("%s/role=%s/connections=%d", c.sync, c.role, conns), func(b *testing.B) {
@@ -58,26 +60,28 @@ type benchApp struct {
 
 func startBench(b *testing.B, sync, role string) *benchApp {
 	b.Helper()
-	cfg := defaults()
+	cfg := config.Defaults()
 	cfg.DataDir, cfg.Role, cfg.JetStream.Sync = b.TempDir(), role, sync
 	cfg.Ingest.Listen, cfg.Admin.Listen = "127.0.0.1:0", "127.0.0.1:0"
 	cfg.JetStream.DiskReserveBytes = 0
-	app, err := start(b.Context(), cfg, Deps{Log: slog.New(slog.DiscardHandler), Version: "bench"})
+	addProcessor(cfg.JetStream)
+	app, err := app.Start(b.Context(), cfg, app.Deps{Log: slog.New(slog.DiscardHandler), Version: "bench"})
 	if err != nil {
 		b.Fatal(err)
 	}
+	b.Cleanup(tune())
 	b.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), cfg.ShutdownTimeout)
 		defer cancel()
-		if err := app.stop(ctx); err != nil {
+		if err := app.Stop(ctx); err != nil {
 			b.Error(err)
 		}
 	})
-	schemes, err := cfg.withDemo().schemes(newKeySource)
+	schemes, err := cfg.WithDemo().Schemes(config.NewKeySource)
 	if err != nil {
 		b.Fatal(err)
 	}
-	return &benchApp{b: b, addr: app.public.String(), admin: app.admin.String(), scheme: schemes[demoCourier]}
+	return &benchApp{b: b, addr: app.Public().String(), admin: app.Admin().String(), scheme: schemes[config.DemoCourier]}
 }
 
 // requests returns n signed requests for events of some 330 bytes, ready to be

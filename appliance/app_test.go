@@ -18,16 +18,19 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fincart/courier-gateway/appliance/app"
+	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/signature"
+	"github.com/fincart/courier-gateway/ops"
 	"github.com/fincart/courier-gateway/process"
 )
 
 // quick returns a configuration for tests: a directory of its own, free ports,
 // and waits short enough to wait for.
-func quick(t *testing.T) Config {
+func quick(t *testing.T) config.Config {
 	t.Helper()
-	c := defaults()
+	c := config.Defaults()
 	c.DataDir = t.TempDir()
 	c.Ingest.Listen, c.Admin.Listen = "127.0.0.1:0", "127.0.0.1:0"
 	c.JetStream.DiskReserveBytes = 0
@@ -40,12 +43,13 @@ func quick(t *testing.T) Config {
 
 // testApp is a running appliance and a client of it.
 type testApp struct {
-	*App
+	*app.App
 	t       *testing.T
-	cfg     Config
+	cfg     config.Config
 	scheme  *signature.Scheme
 	logs    *bytes.Buffer
 	stopped bool
+	reread  func() (config.Config, []string, error)
 }
 
 // syncBuffer is a buffer that many may write to.
@@ -61,20 +65,22 @@ func (s *syncWriter) Write(p []byte) (int, error) {
 }
 
 // startApp starts an appliance that stops with the test.
-func startApp(t *testing.T, cfg Config, wrap func(process.Store) process.Store) *testApp {
+func startApp(t *testing.T, cfg config.Config, wrap func(process.Store) process.Store) *testApp {
 	t.Helper()
+	deps := app.Deps{WrapStore: wrap}
 	a := &testApp{t: t, cfg: cfg, logs: &bytes.Buffer{}}
-	log := slog.New(slog.NewTextHandler(&syncWriter{w: a.logs}, nil))
+	deps.Log, deps.Version = slog.New(slog.NewTextHandler(&syncWriter{w: a.logs}, nil)), "test"
+	deps.Reread = func() (config.Config, []string, error) { return a.reread() }
 	var err error
-	if a.App, err = start(t.Context(), cfg, Deps{Log: log, Version: "test", WrapStore: wrap}); err != nil {
+	if a.App, err = app.Start(t.Context(), cfg, deps); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(a.halt)
-	schemes, err := cfg.withDemo().schemes(newKeySource)
+	schemes, err := cfg.WithDemo().Schemes(config.NewKeySource)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.scheme = schemes[demoCourier]
+	a.scheme = schemes[config.DemoCourier]
 	return a
 }
 
@@ -86,7 +92,7 @@ func (a *testApp) halt() {
 	a.stopped = true
 	ctx, cancel := context.WithTimeout(context.Background(), a.cfg.ShutdownTimeout)
 	defer cancel()
-	if err := a.stop(ctx); err != nil {
+	if err := a.Stop(ctx); err != nil {
 		a.t.Errorf("stop: %v\n%s", err, a.logs)
 	}
 }
@@ -113,7 +119,7 @@ func (a *testApp) post(body []byte) (answer, error) {
 	return post(a.publicURL(), a.scheme, body)
 }
 
-func (a *testApp) publicURL() string { return "http://" + a.public.String() }
+func (a *testApp) publicURL() string { return "http://" + a.Public().String() }
 
 var client = &http.Client{
 	Timeout:   30 * time.Second,
@@ -155,7 +161,7 @@ func (a *testApp) accept(body []byte) answer {
 // get reads a document of the operators' API; found is false for a 404.
 func (a *testApp) get(path string, into any) (found bool) {
 	a.t.Helper()
-	resp, err := client.Get("http://" + a.admin.String() + path)
+	resp, err := client.Get("http://" + a.Admin().String() + path)
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -173,22 +179,35 @@ func (a *testApp) get(path string, into any) (found bool) {
 	return true
 }
 
+// publicKeys returns how many public keys of a courier are loaded.
+func (a *testApp) publicKeys(courier string) int {
+	a.t.Helper()
+	var list struct{ Couriers []ops.CourierInfo }
+	a.get("/api/v1/couriers", &list)
+	for _, c := range list.Couriers {
+		if c.Name == courier && c.PublicKeys != nil {
+			return c.PublicKeys.Count
+		}
+	}
+	return 0
+}
+
 // cli runs a command against the appliance and returns what it prints.
 func (a *testApp) cli(args ...string) (code int, out string) {
 	var stdout, stderr bytes.Buffer
-	args = append(args, "--admin-listen", a.admin.String(), "--data-dir", a.cfg.DataDir)
+	args = append(args, "--admin-listen", a.Admin().String(), "--data-dir", a.cfg.DataDir)
 	code = run(context.Background(), args, strings.NewReader(""), &stdout, &stderr)
 	return code, stdout.String() + stderr.String()
 }
 
 // secretFile keeps a secret in a file and returns the reference to it.
-func secretFile(t *testing.T, value string) Secret {
+func secretFile(t *testing.T, value string) config.Secret {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(path, []byte(value), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return Secret("file:" + path)
+	return config.Secret("file:" + path)
 }
 
 // asJSON renders a value for a failure message.
@@ -247,11 +266,11 @@ func (a *testApp) deadLetters(key string) []event.DeadLetter {
 func TestFirstRun(t *testing.T) {
 	t.Parallel()
 	a := startApp(t, quick(t), nil)
-	info, err := os.Stat(filepath.Join(a.cfg.DataDir, demoSecretFile))
+	info, err := os.Stat(filepath.Join(a.cfg.DataDir, config.DemoSecretFile))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the demo secret is %v, %v; want a file of mode 0600", info, err)
 	}
-	line, key, shipment, err := demoLine(a.publicURL(), a.cfg.withDemo())
+	line, key, shipment, err := demoLine(a.publicURL(), a.cfg.WithDemo())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -413,7 +432,7 @@ func TestTransientFailureSucceedsAtTheThirdAttempt(t *testing.T) {
 		faults.set(key, event.Throttled, 2)
 		a.accept(eventBody(key, "shp-"+key, "in_transit", time.Now()))
 	}
-	policy := a.cfg.policy()
+	policy := a.cfg.RetryPolicy()
 	soonest := [3]time.Duration{1: time.Hour, 2: time.Hour} // by the attempt that failed
 	for _, key := range keys {
 		r := a.ends(key, event.Processed)
@@ -542,7 +561,7 @@ func (f *forgetful) Commit(ctx context.Context, changes []event.Change) ([]error
 func TestFullQueueGetsOverAnEventWithoutOutcome(t *testing.T) {
 	t.Parallel()
 	cfg := quick(t)
-	cfg.JetStream.MaxBytes, cfg.JetStream.HighWaterBytes, cfg.JetStream.LowWaterBytes = 16*mebi, 8*mebi, 4*mebi
+	cfg.JetStream.MaxBytes, cfg.JetStream.HighWaterBytes, cfg.JetStream.LowWaterBytes = 16<<20, 8<<20, 4<<20
 	shut, store := &gate{}, &forgetful{key: "lost"}
 	shut.shut.Store(true)
 	a := startApp(t, cfg, func(inner process.Store) process.Store {
@@ -573,31 +592,6 @@ func TestFullQueueGetsOverAnEventWithoutOutcome(t *testing.T) {
 	eventually(t, "the queue to be empty", a.idle)
 }
 
-func TestTwoAppliancesInOneProcess(t *testing.T) {
-	t.Parallel()
-	a, b := startApp(t, quick(t), nil), startApp(t, quick(t), nil)
-	a.accept(eventBody("same", "shp-a", "in_transit", time.Now()))
-	if got := b.accept(eventBody("same", "shp-b", "delivered", time.Now())); got.Duplicate {
-		t.Error("the second appliance takes the first one's event for its own")
-	}
-	a.ends("same", event.Processed)
-	b.ends("same", event.Processed)
-	var s event.Shipment
-	if a.get("/api/v1/shipments/shp-b", &s) {
-		t.Errorf("the first appliance knows the second one's shipment: %+v", s)
-	}
-}
-
-func TestOneDirectoryOneAppliance(t *testing.T) {
-	t.Parallel()
-	a := startApp(t, quick(t), nil)
-	_, err := start(t.Context(), a.cfg, Deps{Log: slog.New(slog.DiscardHandler), Version: "test"})
-	if err == nil || !strings.Contains(err.Error(), a.cfg.DataDir) {
-		t.Errorf("a second appliance on the same directory: error is %v, want one that names it", err)
-	}
-	a.accept(eventBody("alive", "shp-alive", "in_transit", time.Now()))
-}
-
 func TestReloadChangesCouriers(t *testing.T) {
 	t.Parallel()
 	cfg := quick(t)
@@ -605,15 +599,15 @@ func TestReloadChangesCouriers(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("first secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg.Couriers = map[string]Courier{demoCourier: courierDefaults(Courier{Secrets: []CourierSecret{{Secret: Secret("file:" + secret)}}})}
+	cfg.Couriers = map[string]config.Courier{config.DemoCourier: config.CourierDefaults(config.Courier{Secrets: []config.CourierSecret{{Secret: config.Secret("file:" + secret)}}})}
 	a := startApp(t, cfg, nil)
 	a.accept(eventBody("r1", "shp-r", "in_transit", time.Now()))
 
 	wrong := cfg
-	wrong.Couriers = map[string]Courier{demoCourier: courierDefaults(Courier{Secrets: []CourierSecret{{Secret: "env:NO_SUCH_VARIABLE"}}})}
-	reload := func(c Config) error {
-		a.reread = func() (Config, []string, error) { return c, nil, nil }
-		_, err := a.reload()
+	wrong.Couriers = map[string]config.Courier{config.DemoCourier: config.CourierDefaults(config.Courier{Secrets: []config.CourierSecret{{Secret: "env:NO_SUCH_VARIABLE"}}})}
+	reload := func(c config.Config) error {
+		a.reread = func() (config.Config, []string, error) { return c, nil, nil }
+		_, err := a.Reload()
 		return err
 	}
 	if err := reload(wrong); err == nil {

@@ -40,8 +40,11 @@ var arrows = map[string][]string{
 	"bench/proof":             {"bench", "ingest/event", "ingest/jsontext"},
 	"bench/load":              {"bench", "bench/proof", "ingest/event", "ingest/jsontext", "ingest/signature"},
 	"bench/compare":           {"ingest/jsontext", "ingest/signature"}, // a program of its own: nothing imports it
-	"appliance": {"bench", "bench/load", "bench/proof", "ingest", "ingest/event", "ingest/jsontext", "ingest/payload", "ingest/signature", "ingest/signature/jwks",
-		"jetstream", "ops", "ops/admin", "ops/cli", "ops/client", "ops/terminal", "persistence", "persistence/mongo", "persistence/redis", "persistence/sqlite", "process"},
+	"appliance": {"appliance/app", "appliance/config", "bench", "bench/load", "ingest", "ingest/event", "ingest/payload", "ingest/signature", "ingest/signature/jwks",
+		"ops/cli", "ops/terminal", "process"},
+	"appliance/app": {"appliance/config", "bench/proof", "ingest", "ingest/event", "ingest/payload", "ingest/signature", "ingest/signature/jwks",
+		"jetstream", "ops", "ops/admin", "ops/client", "persistence", "persistence/mongo", "persistence/redis", "persistence/sqlite", "process"},
+	"appliance/config": {"ingest", "ingest/event", "ingest/payload", "ingest/signature", "ingest/signature/jwks", "jetstream", "ops/admin", "process"},
 
 	// Parts of the vocabulary. Who may import ingest/event may import them.
 	"ingest/event/stamp": {"ingest/event"},
@@ -62,6 +65,7 @@ var testArrows = map[string][]string{
 	"process":     {"ingest/payload"},
 	"bench/load":  {"ingest/payload"},
 	"bench/proof": {"ingest/payload"},
+	"appliance":   {"ops", "persistence/sqlite"},
 
 	"persistence":        {"persistence/storetest"},
 	"persistence/sqlite": {"persistence/storetest"},
@@ -83,13 +87,13 @@ var territory = map[string][]string{
 	"github.com/hashicorp/golang-lru":  {"persistence"},
 	"github.com/FerretDB":              {"persistence/mongo", "appliance"}, // in tests
 	"github.com/tsenart/vegeta":        {"bench/load"},
-	"github.com/knadh/koanf":           {"appliance"},
-	"github.com/go-viper/mapstructure": {"appliance"},
-	"github.com/pelletier/go-toml":     {"appliance"},
-	"github.com/coreos/go-systemd":     {"appliance"},
+	"github.com/knadh/koanf":           {"appliance/config"},
+	"github.com/go-viper/mapstructure": {"appliance/config"},
+	"github.com/pelletier/go-toml":     {"appliance/config"},
+	"github.com/coreos/go-systemd":     {"appliance", "appliance/app"},
 	"github.com/spf13/cobra":           {"appliance", "ops/cli", "bench", "bench/load"},
 	"github.com/spf13/pflag":           {"bench/load"},
-	"github.com/prometheus":            {"appliance", "ingest", "jetstream", "process", "persistence", "persistence/mongo", "persistence/redis", "persistence/sqlite", "ops/admin", "ops/admintest"},
+	"github.com/prometheus":            {"appliance", "appliance/app", "ingest", "jetstream", "process", "persistence", "persistence/mongo", "persistence/redis", "persistence/sqlite", "ops/admin", "ops/admintest"},
 	"golang.org/x/sys":                 {"appliance", "jetstream", "persistence/sqlite", "bench/load"},
 	"golang.org/x/term":                {"appliance"},
 	"golang.org/x/time":                {"ingest"},

@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fincart/courier-gateway/appliance/app"
+	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/bench"
 	loadtest "github.com/fincart/courier-gateway/bench/load"
 	"github.com/fincart/courier-gateway/ingest/event"
@@ -34,7 +36,7 @@ func (c *cli) benchServe() *cobra.Command {
 			"real one. It prints one line of JSON when it serves: url, admin, dataDir, pid.",
 		Args: cobra.NoArgs,
 	}
-	courier := cmd.Flags().String("courier", demoCourier, "name of its courier")
+	courier := cmd.Flags().String("courier", config.DemoCourier, "name of its courier")
 	var faults bench.Faults
 	cmd.Flags().Var(&faults.Transient, "transient", "share of events whose first attempts fail")
 	cmd.Flags().Var(&faults.Permanent, "permanent", "share of events that can't be applied")
@@ -63,47 +65,50 @@ func (c *cli) runBenchServe(cmd *cobra.Command, courier string, faults bench.Fau
 	if err != nil {
 		return err
 	}
-	app, err := start(cmd.Context(), l.Config, Deps{
-		Log: newLogger(c.err, l.Log), Version: c.version,
+	log := newLogger(c.err, l.Log)
+	addProcessor(l.JetStream)
+	app, err := app.Start(cmd.Context(), l.Config, app.Deps{
+		Log: log, Version: c.version,
 		WrapStore: func(s process.Store) process.Store { return &faultyStore{Store: s, faults: faults} },
 	})
 	if err != nil {
 		return err
 	}
+	defer tune()()
 	ready := loadtest.Ready{
-		URL: publicURL(l.Ingest, app.public), Admin: "http://" + app.admin.String(), DataDir: absolute(l.DataDir), PID: os.Getpid(),
+		URL: publicURL(l.Ingest, app.Public()), Admin: "http://" + app.Admin().String(), DataDir: absolute(l.DataDir), PID: os.Getpid(),
 	}
 	failure := json.NewEncoder(c.out).Encode(ready)
 	if failure == nil {
-		failure = c.stay(cmd.Context(), app, signals)
+		failure = c.stay(cmd.Context(), app, log, signals)
 	}
 	return errors.Join(failure, c.leave(app, l.ShutdownTimeout, signals))
 }
 
 // benchConfig returns the configuration of an appliance that is there to be
 // tested: defaults, the file that was asked for, the flags, and one courier.
-func (c *cli) benchConfig(cmd *cobra.Command, courier string) (Loaded, error) {
+func (c *cli) benchConfig(cmd *cobra.Command, courier string) (config.Loaded, error) {
 	for _, v := range os.Environ() {
-		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, envPrefix) {
-			return Loaded{}, usage{errors.New(name + " is set: bench serve takes no settings from the environment, so that a load test never reaches a real appliance's stores; unset it")}
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, config.EnvPrefix) {
+			return config.Loaded{}, usage{errors.New(name + " is set: bench serve takes no settings from the environment, so that a load test never reaches a real appliance's stores; unset it")}
 		}
 	}
 	if !cmd.Flags().Changed("config") {
 		if err := cmd.Flags().Set("config", os.DevNull); err != nil { // not the file that lies here
-			return Loaded{}, err
+			return config.Loaded{}, err
 		}
 	}
 	l, err := c.load(cmd)
 	if err != nil {
-		return Loaded{}, err
+		return config.Loaded{}, err
 	}
 	if sync, err := cmd.Flags().GetString("sync"); err == nil && sync != "" {
 		l.JetStream.Sync = sync
 	}
-	l.Couriers = map[string]Courier{courier: courierDefaults(Courier{Secrets: []CourierSecret{{Secret: "env:" + loadtest.SecretVariable}}})}
+	l.Couriers = map[string]config.Courier{courier: config.CourierDefaults(config.Courier{Secrets: []config.CourierSecret{{Secret: "env:" + loadtest.SecretVariable}}})}
 	l.Ingest.DefaultCourier = courier
 	l.Ingest.MaxConnsPerIP = l.Ingest.MaxConns // all of them come from here
-	return l, l.check()
+	return l, l.Check()
 }
 
 // faultyStore fails the changes that apply events with a fault. It keeps nothing:

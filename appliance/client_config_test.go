@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/fincart/courier-gateway/appliance/config"
 )
 
 // brokenFiles are configuration files that no serve would start with, by what is wrong
@@ -40,8 +42,8 @@ func TestClientsSurviveABrokenFile(t *testing.T) {
 	t.Parallel()
 	a := startApp(t, quick(t), nil)
 	for what, content := range brokenFiles {
-		path := configFile(t, fmt.Sprintf(content, a.admin))
-		if l, err := load(path, nil); err == nil && l.check() == nil {
+		path := configFile(t, fmt.Sprintf(content, a.Admin()))
+		if l, err := config.Load(path, nil); err == nil && l.Check() == nil {
 			t.Errorf("%s: the file is not broken", what)
 		}
 		code, out, errOut := healthCheck("--config", path)
@@ -64,7 +66,7 @@ func TestClientsAreToldOfABrokenFile(t *testing.T) {
 		"a secret itself":  {"[admin]\ntoken = \"hunter2\"\n", "admin.token can't be read"},
 	} {
 		path := configFile(t, test.content)
-		code, out, errOut := healthCheck("--config", path, "--admin-listen", a.admin.String())
+		code, out, errOut := healthCheck("--config", path, "--admin-listen", a.Admin().String())
 		if code != 0 || !strings.Contains(errOut, test.want) || strings.Contains(errOut, "hunter2") {
 			t.Errorf("%s: exit %d: %s%s", what, code, out, errOut)
 		}
@@ -72,12 +74,12 @@ func TestClientsAreToldOfABrokenFile(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing.toml")
 	unreadable := t.TempDir()
 	for _, path := range []string{missing, unreadable} {
-		code, out, errOut := healthCheck("--config", path, "--admin-listen", a.admin.String())
+		code, out, errOut := healthCheck("--config", path, "--admin-listen", a.Admin().String())
 		if code != 0 || !strings.Contains(errOut, path) {
 			t.Errorf("%s: exit %d: %s%s", path, code, out, errOut)
 		}
 	}
-	good := configFile(t, fmt.Sprintf("[admin]\nlisten = %q\n", a.admin))
+	good := configFile(t, fmt.Sprintf("[admin]\nlisten = %q\n", a.Admin()))
 	if code, out, errOut := healthCheck("--config", good); code != 0 || errOut != "" {
 		t.Errorf("a good file: exit %d: %s%s", code, out, errOut)
 	}
@@ -88,8 +90,8 @@ func TestClientsAreToldOfABrokenFile(t *testing.T) {
 func TestClientsOrderOfSources(t *testing.T) {
 	token := secretFile(t, "of the environment")
 	file := configFile(t, "[admin]\nlisten = \"127.0.0.1:1001\"\ntoken = \"file:/of/the/file\"\n")
-	t.Setenv(envConfig, file)
-	client := func(args ...string) clientConfig {
+	t.Setenv(config.EnvConfig, file)
+	client := func(args ...string) config.Client {
 		t.Helper()
 		c := &cli{}
 		root := c.root()
@@ -100,15 +102,15 @@ func TestClientsOrderOfSources(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cfg, err := c.client(cmd)
+		cfg, err := clientOf(cmd)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return cfg
 	}
-	want := func(cfg clientConfig, listen string, token Secret) {
+	want := func(cfg config.Client, listen string, token config.Secret) {
 		t.Helper()
-		if cfg.listen != listen || cfg.token != token || len(cfg.warnings) > 0 {
+		if cfg.Listen != listen || cfg.Token != token || len(cfg.Warnings) > 0 {
 			t.Errorf("got %+v, want %s and %s", cfg, listen, token)
 		}
 	}

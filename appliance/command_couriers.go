@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/payload"
@@ -107,9 +108,10 @@ func (c *cli) judge(cmd *cobra.Command, courier, file, at string) (v verdict, er
 	if err != nil {
 		return v, err
 	}
-	settings, ok := l.withDemo().Couriers[courier]
+	cfg := l.WithDemo()
+	settings, ok := cfg.Couriers[courier]
 	if !ok {
-		return v, usage{fmt.Errorf("there is no courier %q: there are %s", courier, strings.Join(l.withDemo().courierNames(), ", "))}
+		return v, usage{fmt.Errorf("there is no courier %q: there are %s", courier, strings.Join(cfg.CourierNames(), ", "))}
 	}
 	r, when, err := c.openCapture(file)
 	if err != nil {
@@ -118,16 +120,13 @@ func (c *cli) judge(cmd *cobra.Command, courier, file, at string) (v verdict, er
 	if when, err = judgedAt(at, when); err != nil {
 		return v, err
 	}
-	settings.namer = l.namer()
-	var f faults
 	var source *jwks.Source
-	key := "couriers." + courier
-	scheme := settings.scheme(&f, key, func(address string) (_ *jwks.Source, err error) {
-		source, err = newKeySource(address)
+	scheme, unverifiable := cfg.Scheme(courier, func(address string) (_ *jwks.Source, err error) {
+		source, err = config.NewKeySource(address)
 		return source, err
 	})
-	decoder := settings.decoder(&f, key)
-	if err := f.err(); err != nil {
+	decoder, unreadable := cfg.Decoder(courier)
+	if err := errors.Join(unverifiable, unreadable); err != nil {
 		return v, err
 	}
 	if source != nil {
@@ -143,7 +142,7 @@ func (c *cli) judge(cmd *cobra.Command, courier, file, at string) (v verdict, er
 		v.Event = tell(e)
 		unread = decoder.DecodeQueued(&event.Envelope{EventID: e.ID, Key: e.Key, Body: r.Body, ReceivedAt: when}, &e, nil)
 	}
-	observed := settings.Mode == modeObserve
+	observed := settings.Mode == config.ModeObserve
 	v.Refusals = refusals(captured, cmp.Or(settings.MaxBodyBytes, l.Ingest.MaxBodyBytes), observed)
 	good := v.Event != nil && v.Proof.Accepted
 	v.Accepted = len(v.Refusals) == 0 && (good || observed)

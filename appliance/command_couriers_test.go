@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fincart/courier-gateway/appliance/config"
 )
 
 // TestCouriersTestSaysWhatTheIntakeWould judges requests as files have them, each
@@ -14,7 +16,10 @@ import (
 func TestCouriersTestSaysWhatTheIntakeWould(t *testing.T) {
 	t.Parallel()
 	document := fmt.Sprintf("[couriers.parcels]\npreset = \"easypost\"\nsecrets = [%q]\nmax_body_bytes = 2000\n", secretFile(t, "a secret"))
-	scheme := loaded(t, document).Couriers["parcels"].scheme(&faults{}, "couriers.parcels", newKeySource)
+	scheme, err := loaded(t, document).Scheme("parcels", config.NewKeySource)
+	if err != nil {
+		t.Fatal(err)
+	}
 	wire := func(method, headers string, body []byte) string {
 		for _, h := range scheme.Sign(body, time.Now()) {
 			headers += h.Name + ": " + h.Value + "\r\n"

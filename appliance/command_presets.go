@@ -2,36 +2,13 @@ package main
 
 import (
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 
-	"github.com/knadh/koanf/providers/confmap"
-	"github.com/knadh/koanf/v2"
 	"github.com/spf13/cobra"
 
-	"github.com/fincart/courier-gateway/ingest/signature"
+	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ops/terminal"
 )
-
-// presetInfo is what `couriers presets` tells of a sender that is known. What it
-// shares with a courier in force has the same names.
-type presetInfo struct {
-	Name        string   `json:"name"`
-	About       string   `json:"about"`
-	Docs        string   `json:"docs"`
-	Scheme      string   `json:"scheme"`
-	Unverified  bool     `json:"unverified"`
-	Binding     string   `json:"binding"`          // what of a request its proof covers, for people
-	BindsBody   bool     `json:"bindsBody"`        // all of the body
-	Fresh       bool     `json:"fresh"`            // an old request is refused when it comes again
-	Secret      string   `json:"secret,omitempty"` // what secrets has to hold; absent where it needs none
-	Setup       string   `json:"setup"`
-	Manners     string   `json:"manners"`
-	Addresses   []string `json:"addresses,omitempty"`
-	CourierName string   `json:"courierName,omitempty"` // where the preset's own will not do
-	TOML        string   `json:"toml,omitempty"`        // of one alone: all its settings
-}
 
 // courierPresets is `couriers presets`: it needs no running appliance, nor any
 // configuration.
@@ -49,21 +26,21 @@ func (c *cli) courierPresets() *cobra.Command {
 	}
 	asJSON := cmd.Flags().Bool("json", false, "print as JSON")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		infos, err := presetInfos()
+		infos, err := config.PresetInfos()
 		if err != nil {
 			return err
 		}
 		if len(args) == 0 {
 			if *asJSON {
-				return terminal.PrintJSON(c.out, map[string][]presetInfo{"presets": infos})
+				return terminal.PrintJSON(c.out, map[string][]config.PresetInfo{"presets": infos})
 			}
 			return c.printPresets(infos)
 		}
-		i := slices.IndexFunc(infos, func(p presetInfo) bool { return p.Name == args[0] })
+		i := slices.IndexFunc(infos, func(p config.PresetInfo) bool { return p.Name == args[0] })
 		if i < 0 {
 			return usage{fmt.Errorf("there is no preset %q: `appliance couriers presets` lists those there are", args[0])}
 		}
-		infos[i].TOML = infos[i].toml()
+		infos[i].TOML = infos[i].Document()
 		if *asJSON {
 			return terminal.PrintJSON(c.out, infos[i])
 		}
@@ -73,7 +50,7 @@ func (c *cli) courierPresets() *cobra.Command {
 	return cmd
 }
 
-func (c *cli) printPresets(infos []presetInfo) error {
+func (c *cli) printPresets(infos []config.PresetInfo) error {
 	table := terminal.NewTable(c.out)
 	table.Row("PRESET", "VERIFIED", "SCHEME", "VERIFICATION COVERS", "SENDER", "SECRET")
 	for _, p := range infos {
@@ -87,86 +64,4 @@ func (c *cli) printPresets(infos []presetInfo) error {
 		table.Row(p.Name, verified, p.Scheme, p.Binding, p.About, secret)
 	}
 	return table.Flush()
-}
-
-// presetInfos returns what there is to tell of every preset, by name.
-func presetInfos() ([]presetInfo, error) {
-	all, err := presets()
-	if err != nil {
-		return nil, err
-	}
-	couriers, err := presetCouriers(all)
-	if err != nil {
-		return nil, err
-	}
-	infos := make([]presetInfo, 0, len(all))
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		p := all[name]
-		binding := signature.BindingOf(couriers[name].settings())
-		infos = append(infos, presetInfo{
-			Name: name, About: p.About, Docs: p.Docs, Scheme: couriers[name].Scheme, Unverified: p.Unverified,
-			Binding: binding.String(), BindsBody: binding.Body, Fresh: binding.Fresh, Secret: p.Secret, Setup: p.Setup,
-			Manners: p.Manners, Addresses: p.Addresses, CourierName: p.CourierName,
-		})
-	}
-	return infos, nil
-}
-
-// presetCouriers returns the courier that each preset makes, but for its secrets.
-func presetCouriers(all map[string]preset) (map[string]Courier, error) {
-	tables := map[string]any{}
-	for name, p := range all {
-		tables[name] = p.Courier
-	}
-	k := koanf.New(".")
-	if err := k.Load(confmap.Provider(map[string]any{"couriers": tables}, ""), nil); err != nil {
-		return nil, fmt.Errorf("read the presets: %w", err)
-	}
-	l := Loaded{origins: map[string]string{}}
-	l.decode(k, &l.faults)
-	return l.Couriers, l.faults.err()
-}
-
-// toml returns the courier that the preset makes, spelt out. Its settings are the
-// very lines of the presets' file, with the comments in them.
-func (p *presetInfo) toml() string {
-	courier := p.Name
-	if p.CourierName != "" {
-		courier = p.CourierName
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "# %s\n# Source: %s\n# Set up: %s\n# Expects: %s\n", p.About, p.Docs, p.Setup, p.Manners)
-	if p.Unverified {
-		b.WriteString("# Not verified: it follows somebody else's description.\n")
-	}
-	if len(p.Addresses) > 0 {
-		fmt.Fprintf(&b, "# Sends from: %s\n", strings.Join(p.Addresses, ", "))
-	}
-	ours := false
-	for line := range strings.Lines(string(presetsFile)) {
-		if table, ok := strings.CutPrefix(line, "["); ok { // a table's name; items of lists are indented
-			below, under := strings.CutPrefix(table, p.Name+".courier")
-			if ours = under; under {
-				b.WriteString("[couriers." + courier + below)
-			}
-			if under && strings.HasPrefix(below, "]") {
-				b.WriteString(p.additions(courier))
-			}
-		} else if ours {
-			b.WriteString(line)
-		}
-	}
-	return strings.TrimRight(b.String(), "\n") + "\n"
-}
-
-// additions are the settings that a preset leaves to the operator.
-func (p *presetInfo) additions(courier string) (lines string) {
-	if p.Secret != "" {
-		variable := strings.ToUpper(strings.ReplaceAll(courier, "-", "_")) + "_SECRET"
-		lines = fmt.Sprintf("secrets = [\"env:%s\"] # %s\n", variable, p.Secret)
-	}
-	if p.Unverified {
-		lines += "mode = \"observe\" # until its requests are seen to pass\n"
-	}
-	return lines
 }

@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/fincart/courier-gateway/appliance/config"
 )
 
 // presetsCommand runs `couriers presets` and returns what it prints.
@@ -24,7 +26,7 @@ func presetsCommand(t *testing.T, wantCode int, args ...string) string {
 func TestPresetsAreListed(t *testing.T) {
 	t.Parallel()
 	var list struct {
-		Presets []presetInfo `json:"presets"`
+		Presets []config.PresetInfo `json:"presets"`
 	}
 	if err := json.Unmarshal([]byte(presetsCommand(t, 0, "--json")), &list); err != nil {
 		t.Fatal(err)
@@ -60,12 +62,11 @@ func TestPresetsAreSpeltOut(t *testing.T) {
 			courier = p.CourierName
 		}
 		l := loaded(t, text)
-		l.validate(&l.faults)
-		if err := l.faults.err(); err != nil {
-			t.Errorf("%s: %v\n%s", name, err, text)
+		if faults := l.Invalid(); len(faults) > 0 {
+			t.Errorf("%s: %v\n%s", name, faults, text)
 		}
 		got, want := l.Couriers[courier], p.Courier
-		if len(l.Couriers) != 1 || (len(got.Secrets) == 1) != (p.Secret != "") || (got.Mode == modeObserve) != p.Unverified {
+		if len(l.Couriers) != 1 || (len(got.Secrets) == 1) != (p.Secret != "") || (got.Mode == config.ModeObserve) != p.Unverified {
 			t.Errorf("%s is shown as\n%s", name, text)
 		}
 		got.Preset, got.Secrets, got.Mode = want.Preset, want.Secrets, want.Mode
@@ -77,7 +78,7 @@ func TestPresetsAreSpeltOut(t *testing.T) {
 				t.Errorf("%s is shown without %q", name, part)
 			}
 		}
-		var one presetInfo
+		var one config.PresetInfo
 		if err := json.Unmarshal([]byte(presetsCommand(t, 0, name, "--json")), &one); err != nil || one.Name != name || one.TOML != text {
 			t.Errorf("%s: %v, as JSON %+v", name, err, one)
 		}

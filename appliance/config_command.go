@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ops/terminal"
 )
 
@@ -20,30 +21,30 @@ var flagKeys = map[string]string{
 
 // load reads the configuration that a command line asks for. Keys that do not
 // exist and values that do not fit are errors.
-func (c *cli) load(cmd *cobra.Command) (Loaded, error) {
+func (c *cli) load(cmd *cobra.Command) (config.Loaded, error) {
 	l, err := c.read(cmd, "")
 	if err == nil {
-		err = l.faults.err()
+		err = l.Err()
 	}
 	return l, err
 }
 
 // loadParts reads the configuration for a command that needs only what is below these
 // keys: mistakes elsewhere do not keep it from its work.
-func (c *cli) loadParts(cmd *cobra.Command, keys ...string) (Loaded, error) {
+func (c *cli) loadParts(cmd *cobra.Command, keys ...string) (config.Loaded, error) {
 	l, err := c.read(cmd, "")
 	if err != nil {
 		return l, err
 	}
-	return l, l.faults.of(keys...).err()
+	return l, l.Err(keys...)
 }
 
 // read reads the configuration that a command line asks for, with its faults in
 // it. A file that was found where none was named is named by used.
-func (c *cli) read(cmd *cobra.Command, used string) (Loaded, error) {
+func (c *cli) read(cmd *cobra.Command, used string) (config.Loaded, error) {
 	path, err := cmd.Flags().GetString("config")
 	if err != nil {
-		return Loaded{}, err
+		return config.Loaded{}, err
 	}
 	set := map[string]any{}
 	for name, key := range flagKeys {
@@ -51,7 +52,7 @@ func (c *cli) read(cmd *cobra.Command, used string) (Loaded, error) {
 			set[key] = f.Value.String()
 		}
 	}
-	return load(cmp.Or(path, used), set)
+	return config.Load(cmp.Or(path, used), set)
 }
 
 func (c *cli) config() *cobra.Command {
@@ -70,7 +71,7 @@ func (c *cli) configShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			settings, err := l.settings()
+			settings, err := l.Settings()
 			if err != nil {
 				return err
 			}
@@ -98,7 +99,7 @@ func (c *cli) configCheck() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := c.read(cmd, "")
 			if err == nil {
-				err = l.check()
+				err = l.Check()
 			}
 			asJSON, _ := cmd.Flags().GetBool("json")
 			if asJSON {

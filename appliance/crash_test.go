@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
@@ -354,13 +355,13 @@ func (c *child) applied(shipments map[string]bool) map[string]int {
 // demoScheme is the scheme of a data directory's demo courier.
 func demoScheme(t *testing.T, dir string) *signature.Scheme {
 	t.Helper()
-	cfg := defaults()
+	cfg := config.Defaults()
 	cfg.DataDir = dir
-	schemes, err := cfg.withDemo().schemes(newKeySource)
+	schemes, err := cfg.WithDemo().Schemes(config.NewKeySource)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return schemes[demoCourier]
+	return schemes[config.DemoCourier]
 }
 
 func TestKilledUnderLoadAndStartedAgain(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/persistence/sqlite"
 )
@@ -165,7 +166,7 @@ func waitingEvents(t *testing.T, stopped, killed string) (keys []string) {
 func ledgerRows(t *testing.T, dir string, keys []string) []event.Record {
 	t.Helper()
 	store, err := sqlite.Open(t.Context(), sqlite.Config{
-		Path: filepath.Join(dir, sqliteFile), Readers: 1, CacheBytes: 1 << 20, BusyTimeout: time.Second, Registerer: prometheus.NewRegistry(),
+		Path: filepath.Join(dir, "store.db"), Readers: 1, CacheBytes: 1 << 20, BusyTimeout: time.Second, Registerer: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -173,7 +174,7 @@ func ledgerRows(t *testing.T, dir string, keys []string) []event.Record {
 	defer store.Close()
 	ids := make([]event.Identity, len(keys))
 	for i, key := range keys {
-		ids[i] = event.Identity{Courier: demoCourier, Key: key}
+		ids[i] = event.Identity{Courier: config.DemoCourier, Key: key}
 	}
 	rows, err := store.Records(t.Context(), ids)
 	if err != nil {

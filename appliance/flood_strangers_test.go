@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
@@ -137,8 +138,9 @@ func startStrangers(t *testing.T) *attacked {
 	if err := os.WriteFile(settings, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, c := range loaded(t, text).Couriers {
-		b.schemes[name] = c.scheme(&faults{}, "couriers."+name, newKeySource)
+	var err error
+	if b.schemes, err = loaded(t, text).Schemes(config.NewKeySource); err != nil {
+		t.Fatal(err)
 	}
 	b.child = spawn(t, filepath.Join(dir, "data"), "APPLIANCE_CONFIG="+settings)
 	return b

@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
@@ -62,7 +63,10 @@ func besiege(t *testing.T) *besieged {
 	if err := os.WriteFile(b.settings, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	b.scheme = loaded(t, text).Couriers["good"].scheme(&faults{}, "couriers.good", newKeySource)
+	var err error
+	if b.scheme, err = loaded(t, text).Scheme("good", config.NewKeySource); err != nil {
+		t.Fatal(err)
+	}
 	b.child = spawn(t, b.data, "APPLIANCE_CONFIG="+b.settings)
 	steady(b.child, b.scheme, "first", *flood/6)
 	before := b.footprint(b.data)
@@ -114,7 +118,7 @@ func (b *besieged) unhurt(under latency) {
 func TestFloodOfBadRequests(t *testing.T) {
 	b := besiege(t)
 	f := startFlood(t, b.child)
-	under := b.endures(2*sqliteCacheBytes, 8<<20) // the store's page cache fills meanwhile
+	under := b.endures(2*16<<20, 8<<20) // the store's page cache fills meanwhile
 	refused := f.stop()
 	b.unhurt(under)
 	rate := float64(refused) / f.took.Seconds()

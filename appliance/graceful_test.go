@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
@@ -44,24 +45,24 @@ func TestGracefulStopsUnderLoad(t *testing.T) {
 func TestGracefulStopsOfEachRole(t *testing.T) {
 	f := newFleet(t, startNATS(t))
 	intakeDir, workerDir := t.TempDir(), t.TempDir()
-	intake, worker := f.start(roleIngest, intakeDir), f.start(roleProcess, workerDir)
+	intake, worker := f.start(config.RoleIngest, intakeDir), f.start(config.RoleProcess, workerDir)
 	var acked []string
-	log := newStopLog(t, roleIngest)
+	log := newStopLog(t, config.RoleIngest)
 	for i := range stops() {
 		load := startLoad(intake, f.scheme, fmt.Sprintf("intake-%d", i), 0)
 		eventually(t, "events to be acknowledged", func() bool { return load.count.Load() > 200 })
 		log.stop(intake, load)
 		acked = append(acked, load.acked...)
-		intake = f.start(roleIngest, intakeDir)
+		intake = f.start(config.RoleIngest, intakeDir)
 	}
 	log.summary()
-	log = newStopLog(t, roleProcess)
+	log = newStopLog(t, config.RoleProcess)
 	load := startLoad(intake, f.scheme, "worker", 2*time.Millisecond)
 	for range stops() {
 		before := load.count.Load()
 		eventually(t, "events to be acknowledged", func() bool { return load.count.Load() > before+200 })
 		log.stop(worker, nil)
-		worker = f.start(roleProcess, workerDir)
+		worker = f.start(config.RoleProcess, workerDir)
 	}
 	load.stop()
 	if len(load.broken) > 0 {

@@ -1,9 +1,8 @@
 // The appliance receives couriers' signed webhooks, queues them on disk, and
 // applies each to the merchant's shipments exactly once.
 //
-// This package reads the command line and the configuration, wires the parts
-// together (wire.go), and starts and stops them. What the parts do stands in
-// their own packages.
+// This package holds the commands and handles signals. Package config reads the
+// settings, package app runs an appliance.
 package main
 
 import (
@@ -21,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/fincart/courier-gateway/appliance/config"
 	loadtest "github.com/fincart/courier-gateway/bench/load"
 	operators "github.com/fincart/courier-gateway/ops/cli"
 	"github.com/fincart/courier-gateway/ops/terminal"
@@ -100,7 +100,7 @@ func (c *cli) root() *cobra.Command {
 		},
 	}
 	flags := root.PersistentFlags()
-	flags.String("config", "", "configuration file (default: "+defaultFile+" if it is there)")
+	flags.String("config", "", "configuration file (default: "+config.DefaultFile+" if it is there)")
 	flags.String("data-dir", "", "where everything is kept (data_dir)")
 	flags.String("admin-listen", "", "address of the operators' listener (admin.listen)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage{err} })

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/process"
 )
@@ -24,7 +25,7 @@ var outage = flag.Duration("outage", 3*time.Second, "how long the drills keep a 
 // patient returns a configuration for a drill: the outage is longer than the
 // broker's ack wait, so that what is held has to be kept alive, and the ack wait
 // is longer than a busy machine may pause a process.
-func patient(t *testing.T) Config {
+func patient(t *testing.T) config.Config {
 	t.Helper()
 	cfg := quick(t)
 	cfg.JetStream.AckWait = min(*outage*2/3, 6*time.Second)

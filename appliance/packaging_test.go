@@ -85,7 +85,7 @@ func TestImageRuns(t *testing.T) {
 		if p.Courier.JWKS == "" {
 			variable := "SECRET_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 			settings += fmt.Sprintf("secrets = [\"env:%s\"]\n", variable)
-			variables = append(variables, variable+"="+string(completed(t, p.Courier.settings(), 0).Secrets[0].Key))
+			variables = append(variables, variable+"="+string(completed(t, p.Courier.SignatureSettings(), 0).Secrets[0].Key))
 		}
 	}
 	if err := os.WriteFile(filepath.Join(root, "presets.toml"), []byte(settings), 0o644); err != nil {

@@ -2,7 +2,9 @@
 
 package main
 
-import "testing"
+import (
+	"testing"
+)
 
 // The race detector makes pools forget at random, so this test runs without it.
 

@@ -37,10 +37,13 @@ func (w *wired) Header(name string) (value []byte, count int) {
 	return nil, 0
 }
 
-func (w *wired) Body() []byte   { return w.body }
+func (w *wired) Body() []byte { return w.body }
+
 func (w *wired) Method() []byte { return w.method }
-func (w *wired) Path() []byte   { return w.path }
-func (w *wired) Query() []byte  { return w.query }
+
+func (w *wired) Path() []byte { return w.path }
+
+func (w *wired) Query() []byte { return w.query }
 
 // verification is one request of a preset's sender, and one like it by somebody who
 // does not have the secret.

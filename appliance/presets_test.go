@@ -20,10 +20,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/knadh/koanf/parsers/toml/v2"
-	"github.com/knadh/koanf/providers/confmap"
-	"github.com/knadh/koanf/v2"
-
+	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
@@ -32,14 +29,14 @@ import (
 
 // presetTable is a preset with the courier that it makes.
 type presetTable struct {
-	preset
-	Courier Courier
+	config.Preset
+	Courier config.Courier
 }
 
 // presetTables returns every preset, as a configuration gets it.
 func presetTables(t testing.TB) map[string]presetTable {
 	t.Helper()
-	all, err := presets()
+	all, err := config.Presets()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,34 +45,14 @@ func presetTables(t testing.TB) map[string]presetTable {
 		document += fmt.Sprintf("[couriers.%s]\npreset = %q\n", name, name)
 	}
 	l := loaded(t, document)
-	if err := l.faults.err(); err != nil {
+	if err := l.Err(); err != nil {
 		t.Fatal(err)
 	}
 	tables := map[string]presetTable{}
 	for name, p := range all {
-		tables[name] = presetTable{preset: p, Courier: l.Couriers[name]}
+		tables[name] = presetTable{Preset: p, Courier: l.Couriers[name]}
 	}
 	return tables
-}
-
-// TestPresetsHaveNoOtherKeys finds what is mistyped in presets.toml.
-func TestPresetsHaveNoOtherKeys(t *testing.T) {
-	values, err := toml.Parser().Unmarshal(presetsFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, value := range values {
-		k := koanf.New(".")
-		if err := k.Load(confmap.Provider(value.(map[string]any), "."), nil); err != nil {
-			t.Fatal(err)
-		}
-		for _, key := range k.Keys() {
-			ok := strings.HasPrefix(key, "courier.")
-			if ok && !exists(append([]string{"couriers", name}, k.KeyMap()[key][1:]...)) || !ok && !slices.Contains(configKeys(reflect.TypeFor[preset](), ""), "."+key) {
-				t.Errorf("preset %s has an unknown key %s", name, key)
-			}
-		}
-	}
 }
 
 // presetRSA makes the key pair of those who sign by RSA, and another one.
@@ -141,9 +118,9 @@ func keysOf(t testing.TB, key *rsa.PrivateKey) *jwks.Source {
 var signedAt = time.Date(2026, 3, 3, 10, 0, 0, 0, time.UTC)
 
 // compiled compiles a preset that has got a secret.
-func compiled(t testing.TB, c *Courier, n int) (*signature.Scheme, *payload.Decoder) {
+func compiled(t testing.TB, c *config.Courier, n int) (*signature.Scheme, *payload.Decoder) {
 	t.Helper()
-	scheme, err := signature.New(completed(t, c.settings(), n))
+	scheme, err := signature.New(completed(t, c.SignatureSettings(), n))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,7 +274,7 @@ func TestUnsignedIDs(t *testing.T) {
 		scheme, _ := compiled(t, &p.Courier, 0)
 		p.Courier.Event.Key = []string{"{id}", id}
 		want := map[string]string{"github": "x-event"}[name]
-		if got := p.Courier.unsignedID(scheme); got != want {
+		if got := p.Courier.UnsignedID(scheme); got != want {
 			t.Errorf("%s named by %s: %q is not signed, want %q", name, id, got, want)
 		}
 	}

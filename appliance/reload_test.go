@@ -2,64 +2,28 @@ package main
 
 import (
 	"fmt"
-	"math"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
+	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ops"
 )
 
 // reloadable starts an appliance whose one courier is parcels, and returns what
 // reloads it with other couriers.
-func reloadable(t *testing.T) (*testApp, Courier, func(map[string]Courier) error) {
+func reloadable(t *testing.T) (*testApp, config.Courier, func(map[string]config.Courier) error) {
 	t.Helper()
 	parcels := loaded(t, fmt.Sprintf("[couriers.parcels]\npreset = \"easypost\"\nsecrets = [%q]\n", secretFile(t, "a secret"))).Couriers["parcels"]
 	cfg := quick(t)
-	cfg.Couriers = map[string]Courier{"parcels": parcels}
+	cfg.Couriers = map[string]config.Courier{"parcels": parcels}
 	a := startApp(t, cfg, nil)
-	return a, parcels, func(couriers map[string]Courier) error {
+	return a, parcels, func(couriers map[string]config.Courier) error {
 		next := cfg
 		next.Couriers = couriers
-		a.reread = func() (Config, []string, error) { return next, nil, nil }
-		_, err := a.reload()
+		a.reread = func() (config.Config, []string, error) { return next, nil, nil }
+		_, err := a.Reload()
 		return err
-	}
-}
-
-// readBy reports which couriers' payloads the workers can read.
-func (a *testApp) readBy(courier string) bool { return (*a.readers.byCourier.Load())[courier] != nil }
-
-// TestRefusedReloadLeavesNothing: what is wrong only in the appliance that runs is
-// found while its couriers are being replaced.
-func TestRefusedReloadLeavesNothing(t *testing.T) {
-	t.Parallel()
-	a, parcels, reload := reloadable(t)
-	keys := loaded(t, fmt.Sprintf("[couriers.keys]\npreset = \"shipengine\"\njwks = %q\n", "file:"+filepath.Join(t.TempDir(), "keys.json"))).Couriers["keys"]
-
-	large := parcels
-	large.MaxBodyBytes = a.cfg.Ingest.MaxBodyBytes + 1
-	if err := reload(map[string]Courier{"large": large, "keys": keys}); err == nil || !strings.Contains(err.Error(), "couriers.large.max_body_bytes: ") ||
-		!strings.Contains(err.Error(), "restart") {
-		t.Errorf("a courier with larger bodies than the listener: %v", err)
-	}
-	fast := parcels
-	fast.RatePerSecond = math.Inf(1) // which only the intake finds
-	if err := reload(map[string]Courier{"fast": fast, "keys": keys}); err == nil {
-		t.Error("a courier without a possible rate was taken over")
-	}
-	if len(a.keys.held) > 0 {
-		t.Errorf("keys are kept fresh that nobody needs: %v", a.keys.held)
-	}
-	if !a.readBy("parcels") || a.readBy("fast") {
-		t.Error("the workers read by the couriers that were refused")
-	}
-	if err := reload(nil); err == nil || !strings.Contains(err.Error(), "there are none") {
-		t.Errorf("a configuration without couriers: %v", err)
-	}
-	if err := reload(map[string]Courier{"keys": keys}); err != nil || len(a.keys.held) != 1 || a.readBy("parcels") {
-		t.Errorf("afterwards: %v, keys %v", err, a.keys.held)
 	}
 }
 
@@ -68,11 +32,11 @@ func TestRefusedReloadLeavesNothing(t *testing.T) {
 func TestReloadsAtOnce(t *testing.T) {
 	t.Parallel()
 	a, parcels, reload := reloadable(t)
-	more := map[string]Courier{"parcels": parcels, "other": parcels}
+	more := map[string]config.Courier{"parcels": parcels, "other": parcels}
 	if err := reload(more); err != nil {
 		t.Fatal(err)
 	}
-	schemes, err := Config{Couriers: more}.schemes(newKeySource)
+	schemes, err := config.Config{Couriers: more}.Schemes(config.NewKeySource)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,10 +45,11 @@ func TestReloadsAtOnce(t *testing.T) {
 	for range cap(done) {
 		go func() {
 			for range rounds {
-				if _, err := a.reload(); err != nil {
+				if _, err := a.Reload(); err != nil {
 					t.Error(err)
 				}
-				a.courierInfos()
+				var all ops.CourierList
+				a.get("/api/v1/couriers", &all)
 			}
 			done <- struct{}{}
 		}()

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
@@ -33,13 +34,13 @@ func newFleet(t *testing.T, nats *server) *fleet {
 			t.Fatal(err)
 		}
 	}
-	cfg := defaults()
-	cfg.Couriers = map[string]Courier{demoCourier: courierDefaults(Courier{Secrets: []CourierSecret{{Secret: Secret("file:" + filepath.Join(dir, "demo"))}}})}
-	schemes, err := cfg.schemes(newKeySource)
+	cfg := config.Defaults()
+	cfg.Couriers = map[string]config.Courier{config.DemoCourier: config.CourierDefaults(config.Courier{Secrets: []config.CourierSecret{{Secret: config.Secret("file:" + filepath.Join(dir, "demo"))}}})}
+	schemes, err := cfg.Schemes(config.NewKeySource)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fleet{t: t, dir: dir, scheme: schemes[demoCourier]}
+	f := &fleet{t: t, dir: dir, scheme: schemes[config.DemoCourier]}
 	f.env = []string{
 		"APPLIANCE_JETSTREAM__MODE=external", "APPLIANCE_JETSTREAM__URLS=nats://" + nats.addr,
 		f.stampKeys("stamp"),
@@ -51,7 +52,7 @@ func newFleet(t *testing.T, nats *server) *fleet {
 
 func (f *fleet) shareDatabase() {
 	f.t.Helper()
-	cfg := defaults()
+	cfg := config.Defaults()
 	startDatabase(f.t).use(f.t, &cfg)
 	f.env = append(f.env,
 		"APPLIANCE_PERSISTENCE__MONGO_URI="+string(cfg.Persistence.MongoURI),
@@ -81,8 +82,8 @@ func (f *fleet) stampKeys(names ...string) string {
 func TestServicesOfEachRoleAreKilledUnderLoad(t *testing.T) {
 	f := newFleet(t, startNATS(t))
 	f.shareDatabase()
-	ingest := []*child{f.start(roleIngest, t.TempDir()), f.start(roleIngest, t.TempDir())}
-	workers := []*child{f.start(roleProcess, t.TempDir()), f.start(roleProcess, t.TempDir())}
+	ingest := []*child{f.start(config.RoleIngest, t.TempDir()), f.start(config.RoleIngest, t.TempDir())}
+	workers := []*child{f.start(config.RoleProcess, t.TempDir()), f.start(config.RoleProcess, t.TempDir())}
 	var loads []*traffic
 	for i, c := range ingest {
 		loads = append(loads, startLoad(c, f.scheme, fmt.Sprintf("fleet-%d", i), 20*time.Millisecond))
@@ -114,19 +115,19 @@ func TestServicesOfEachRoleAreKilledUnderLoad(t *testing.T) {
 func TestStampKeyIsRotatedServiceByService(t *testing.T) {
 	f := newFleet(t, startNATS(t))
 	intakeDir, workerDir := t.TempDir(), t.TempDir()
-	intake, worker := f.start(roleIngest, intakeDir), f.start(roleProcess, workerDir)
+	intake, worker := f.start(config.RoleIngest, intakeDir), f.start(config.RoleProcess, workerDir)
 	post := func(tag string) *traffic { return startLoad(intake, f.scheme, tag, 50*time.Millisecond) }
 	load, acked := post("before"), []string(nil)
 	restartIntake := func(keys string) {
 		load.stop() // its address changes; what it posted is still being processed
 		acked = append(acked, load.acked...)
 		intake.ends()
-		intake = f.start(roleIngest, intakeDir, keys)
+		intake = f.start(config.RoleIngest, intakeDir, keys)
 		load = post(fmt.Sprint("after-", len(acked)))
 	}
 	restartWorker := func(keys string) {
 		worker.ends()
-		worker = f.start(roleProcess, workerDir, keys)
+		worker = f.start(config.RoleProcess, workerDir, keys)
 	}
 	for pass, names := range [][]string{{"stamp", "next-stamp"}, {"next-stamp", "stamp"}, {"next-stamp"}} {
 		worker.hasProcessed(load)
@@ -186,8 +187,8 @@ func (c *child) ends() {
 func TestBrokerOutageIsRefusedAtOnce(t *testing.T) {
 	nats := startNATS(t)
 	cfg := quick(t)
-	cfg.JetStream.Mode, cfg.JetStream.URLs = modeExternal, []string{"nats://" + nats.addr}
-	cfg.JetStream.StampKeys = []Secret{secretFile(t, "a stamp key of enough bytes")}
+	cfg.JetStream.Mode, cfg.JetStream.URLs = config.ModeExternal, []string{"nats://" + nats.addr}
+	cfg.JetStream.StampKeys = []config.Secret{secretFile(t, "a stamp key of enough bytes")}
 	cfg.Ingest.RetryAfter = 7 * time.Second
 	a := startApp(t, cfg, nil)
 	a.accept(eventBody("before", "shp", "in_transit", time.Now()))

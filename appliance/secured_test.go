@@ -17,6 +17,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fincart/courier-gateway/appliance/app"
+	"github.com/fincart/courier-gateway/appliance/config"
 )
 
 // certificate names the files of one for 127.0.0.1 that is its own authority, and of
@@ -63,7 +66,7 @@ func startSecuredNATS(t *testing.T, c certificate) *server {
 // TestEveryConnectionIsSecured runs an appliance in a process of its own, because
 // whom Redis' client trusts is the process's affair.
 func TestEveryConnectionIsSecured(t *testing.T) {
-	c, dir, cfg := newCertificate(t), t.TempDir(), defaults()
+	c, dir, cfg := newCertificate(t), t.TempDir(), config.Defaults()
 	db := startDatabase(t)
 	db.secure(t, c)
 	db.use(t, &cfg)
@@ -83,7 +86,7 @@ func TestEveryConnectionIsSecured(t *testing.T) {
 		t.Fatalf("posting: %+v, %v\n%s", got, err, a.log)
 	}
 	a.provesAll([]string{"secured"})
-	var h healthReport
+	var h app.HealthReport
 	eventually(t, "all to be connected", func() bool {
 		a.get("/health", &h)
 		return h.Status == "healthy" && h.JetStream == "connected" && h.Mongo == "connected" && h.Redis == "connected"
@@ -98,29 +101,29 @@ func TestEveryConnectionIsSecured(t *testing.T) {
 func TestBrokerThatIsNotTrusted(t *testing.T) {
 	c := newCertificate(t)
 	nats := startSecuredNATS(t, c)
-	secured := JetStreamConfig{URLs: []string{"tls://u:p@" + nats.addr}, TLSCAFile: c.cert, TLSCertFile: c.cert, TLSKeyFile: c.key}
-	for name, change := range map[string]func(*JetStreamConfig){
-		"":                            func(*JetStreamConfig) {},
-		"signed by unknown authority": func(j *JetStreamConfig) { j.TLSCAFile = newCertificate(t).cert },
+	secured := config.JetStreamConfig{URLs: []string{"tls://u:p@" + nats.addr}, TLSCAFile: c.cert, TLSCertFile: c.cert, TLSKeyFile: c.key}
+	for name, change := range map[string]func(*config.JetStreamConfig){
+		"":                            func(*config.JetStreamConfig) {},
+		"signed by unknown authority": func(j *config.JetStreamConfig) { j.TLSCAFile = newCertificate(t).cert },
 		// The server's word for it may be lost when it hangs up at once.
-		"certificate required|TLS handshake|broken pipe|reset by peer": func(j *JetStreamConfig) { j.TLSCertFile = "" },
-		"Authorization Violation":                                      func(j *JetStreamConfig) { j.URLs = []string{"tls://u:wrong@" + nats.addr} },
-		"secure connection not available":                              func(j *JetStreamConfig) { j.URLs = []string{"tls://" + startNATS(t).addr} },
+		"certificate required|TLS handshake|broken pipe|reset by peer": func(j *config.JetStreamConfig) { j.TLSCertFile = "" },
+		"Authorization Violation":                                      func(j *config.JetStreamConfig) { j.URLs = []string{"tls://u:wrong@" + nats.addr} },
+		"secure connection not available":                              func(j *config.JetStreamConfig) { j.URLs = []string{"tls://" + startNATS(t).addr} },
 	} {
 		cfg := quick(t)
 		j := secured
 		change(&j)
-		cfg.JetStream.Mode, cfg.JetStream.StampKeys = modeExternal, []Secret{secretFile(t, "a stamp key of enough bytes")}
+		cfg.JetStream.Mode, cfg.JetStream.StampKeys = config.ModeExternal, []config.Secret{secretFile(t, "a stamp key of enough bytes")}
 		cfg.JetStream.URLs, cfg.JetStream.TLSCAFile, cfg.JetStream.TLSCertFile, cfg.JetStream.TLSKeyFile = j.URLs, j.TLSCAFile, j.TLSCertFile, j.TLSKeyFile
 		patience := 2 * time.Second
 		if name == "" {
 			patience = 30 * time.Second
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		app, err := start(ctx, cfg, Deps{Log: slog.New(slog.DiscardHandler), Version: "test"})
+		app, err := app.Start(ctx, cfg, app.Deps{Log: slog.New(slog.DiscardHandler), Version: "test"})
 		cancel()
 		if err == nil {
-			err = app.stop(t.Context())
+			err = app.Stop(t.Context())
 		}
 		if name == "" && err != nil || name != "" && (err == nil || !regexp.MustCompile(name).MatchString(err.Error())) {
 			t.Errorf("start: %v, want %q", err, name)

@@ -42,8 +42,10 @@ func (c *counter) Step(ok bool) {
 		c.failed++
 	}
 }
+
 func (c *counter) Print(line string) { c.said = append(c.said, line) }
-func (c *counter) Clear()            {}
+
+func (c *counter) Clear() {}
 
 // courierCLI runs the commands of a courier, and the load tests, as a shell would.
 type courierCLI struct {

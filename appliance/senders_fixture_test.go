@@ -123,10 +123,13 @@ func (r *sentRequest) Header(name string) (value []byte, count int) {
 	return value, count
 }
 
-func (r *sentRequest) Body() []byte   { return r.body }
+func (r *sentRequest) Body() []byte { return r.body }
+
 func (r *sentRequest) Method() []byte { return []byte(r.draft.Method) }
-func (r *sentRequest) Path() []byte   { return []byte(r.draft.Path) }
-func (r *sentRequest) Query() []byte  { return []byte(r.query) }
+
+func (r *sentRequest) Path() []byte { return []byte(r.draft.Path) }
+
+func (r *sentRequest) Query() []byte { return []byte(r.query) }
 
 // checkEvent compares the event that a body told at a moment with the wanted one.
 func checkEvent(t testing.TB, e event.Event, body []byte, at time.Time, want wantedEvent) {

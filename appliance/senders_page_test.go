@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
@@ -18,7 +19,7 @@ import (
 
 const (
 	sendersPage   = "../docs/senders.md"
-	presetsBegin  = "<!-- written from appliance/presets.toml by: go test ./appliance -run TestSendersPage -args -update -->\n"
+	presetsBegin  = "<!-- written from appliance/config/presets.toml by: go test ./appliance -run TestSendersPage -args -update -->\n"
 	presetsEnd    = "<!-- end of the presets -->\n"
 	exampleHeader = "## A sender that has none"
 )
@@ -122,10 +123,9 @@ func TestSendersPageExamples(t *testing.T) {
 }
 
 // pageCouriers reads a configuration that has no faults, secrets apart.
-func pageCouriers(t *testing.T, document string) map[string]Courier {
+func pageCouriers(t *testing.T, document string) map[string]config.Courier {
 	l := loaded(t, document)
-	l.validate(&l.faults)
-	for _, fault := range l.faults {
+	for _, fault := range l.Invalid() {
 		if fault.Path != "ingest.default_courier" {
 			t.Errorf("%s\n%s: %s", document, fault.Path, fault.Message)
 		}

@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
@@ -52,23 +53,23 @@ func startSenders(t *testing.T) (*testApp, map[string]*signature.Scheme) {
 			document += fmt.Sprintf("jwks = %q\nprivate_key = %q\nprivate_key_id = \"key-1\"\n", public, pair)
 			continue
 		}
-		secret := completed(t, p.Courier.settings(), 0).Secrets[0].Key
+		secret := completed(t, p.Courier.SignatureSettings(), 0).Secrets[0].Key
 		document += fmt.Sprintf("secrets = [%q]\n", file(name, secret))
 	}
 	l := loaded(t, document)
-	if err := l.check(); err != nil {
+	if err := l.Check(); err != nil {
 		t.Fatal(err)
 	}
 	cfg := quick(t)
 	cfg.Couriers = l.Couriers
 	a := startApp(t, cfg, nil)
-	schemes, err := cfg.schemes(newKeySource)
+	schemes, err := cfg.Schemes(config.NewKeySource)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, c := range cfg.Couriers {
 		if c.JWKS != "" {
-			eventually(t, "the public keys of "+name, func() bool { n, _, _ := a.keys.state(c.JWKS); return n == 1 })
+			eventually(t, "the public keys of "+name, func() bool { return a.publicKeys(name) == 1 })
 		}
 	}
 	return a, schemes
@@ -413,7 +414,7 @@ func TestPushesOfSeveralParcels(t *testing.T) {
 		c := single.Couriers[name]
 		c.Event.Single = nil
 		single.Couriers[name] = c
-		a.reread = func() (Config, []string, error) { return single, nil, nil }
+		a.reread = func() (config.Config, []string, error) { return single, nil, nil }
 		if code, out := a.cli("couriers", "reload"); code != 0 {
 			t.Fatalf("couriers reload: exit %d: %s", code, out)
 		}
@@ -440,17 +441,17 @@ func TestCorrectedSecretTakesInWhatWasRefused(t *testing.T) {
 		}
 	}
 	write("not the secret")
-	l, err := load(settings, nil)
+	l, err := config.Load(settings, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg := quick(t)
 	cfg.Couriers = l.Couriers
 	a := startApp(t, cfg, nil)
-	a.reread = func() (Config, []string, error) { return cfg, nil, nil }
+	a.reread = func() (config.Config, []string, error) { return cfg, nil, nil }
 
 	write("the secret")
-	schemes, err := cfg.schemes(newKeySource)
+	schemes, err := cfg.Schemes(config.NewKeySource)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -500,7 +501,7 @@ func TestCorrectedSecretTakesInWhatWasRefused(t *testing.T) {
 func TestObservedCourier(t *testing.T) {
 	t.Parallel()
 	settings := configFile(t, "[couriers.guess]\npreset = \"easypost\"\nmode = \"observe\"\nsecrets = [\""+string(secretFile(t, "a guess"))+"\"]\n")
-	l, err := load(settings, nil)
+	l, err := config.Load(settings, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -543,13 +544,13 @@ func TestObservedCourier(t *testing.T) {
 func TestUnreadablePayloadWaitsForItsMapping(t *testing.T) {
 	t.Parallel()
 	secret := string(secretFile(t, "a secret"))
-	courier := func(status string) map[string]Courier {
+	courier := func(status string) map[string]config.Courier {
 		return loaded(t, fmt.Sprintf("[couriers.guess]\npreset = \"easypost\"\nmode = \"observe\"\nsecrets = [%q]\nevent.shipment_id = [%q]\n", secret, status)).Couriers
 	}
 	cfg := quick(t)
 	cfg.Couriers = courier("{result.code}") // which is not there
 	a := startApp(t, cfg, nil)
-	schemes, err := cfg.schemes(newKeySource)
+	schemes, err := cfg.Schemes(config.NewKeySource)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -565,7 +566,7 @@ func TestUnreadablePayloadWaitsForItsMapping(t *testing.T) {
 	}
 	right := cfg
 	right.Couriers = courier("{result.tracking_code}")
-	a.reread = func() (Config, []string, error) { return right, nil, nil }
+	a.reread = func() (config.Config, []string, error) { return right, nil, nil }
 	if code, out := a.cli("couriers", "reload"); code != 0 {
 		t.Fatalf("couriers reload: exit %d: %s", code, out)
 	}

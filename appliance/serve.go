@@ -16,6 +16,9 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
+
+	"github.com/fincart/courier-gateway/appliance/app"
+	"github.com/fincart/courier-gateway/appliance/config"
 )
 
 // errSecondSignal ends a stop that somebody did not want to wait for.
@@ -48,26 +51,28 @@ func (c *cli) runServe(cmd *cobra.Command, signals <-chan os.Signal) error {
 	if err != nil {
 		return err
 	}
-	if err := l.check(); err != nil {
+	if err := l.Check(); err != nil {
 		return err
 	}
 	log := newLogger(c.err, l.Log)
 	if l.File != "" {
 		log.Info("configuration read", "file", l.File)
 	}
-	app, err := c.start(cmd.Context(), l.Config, Deps{Log: log, Version: c.version, Reread: c.rereader(cmd, l), WrapStore: c.wrapStore}, signals)
+	addProcessor(l.JetStream)
+	running, err := c.start(cmd.Context(), l.Config, app.Deps{Log: log, Version: c.version, Reread: c.rereader(cmd, l), WrapStore: c.wrapStore}, signals)
 	if err != nil {
 		return err
 	}
-	c.welcome(app, &l)
-	notify(log, daemon.SdNotifyReady)
-	failure := c.stay(cmd.Context(), app, signals)
-	notify(log, daemon.SdNotifyStopping)
-	return errors.Join(failure, c.leave(app, l.ShutdownTimeout, signals))
+	defer tune()()
+	c.welcome(running, &l)
+	app.Notify(log, daemon.SdNotifyReady)
+	failure := c.stay(cmd.Context(), running, log, signals)
+	app.Notify(log, daemon.SdNotifyStopping)
+	return errors.Join(failure, c.leave(running, l.ShutdownTimeout, signals))
 }
 
 // start starts an appliance; a signal before that is done gives it up.
-func (c *cli) start(ctx context.Context, cfg Config, deps Deps, signals <-chan os.Signal) (*App, error) {
+func (c *cli) start(ctx context.Context, cfg config.Config, deps app.Deps, signals <-chan os.Signal) (*app.App, error) {
 	ctx, giveUp := context.WithCancelCause(ctx)
 	started, watched := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -83,7 +88,7 @@ func (c *cli) start(ctx context.Context, cfg Config, deps Deps, signals <-chan o
 			}
 		}
 	}()
-	app, err := start(ctx, cfg, deps)
+	app, err := app.Start(ctx, cfg, deps)
 	close(started)
 	<-watched
 	if err != nil && ctx.Err() != nil {
@@ -93,16 +98,16 @@ func (c *cli) start(ctx context.Context, cfg Config, deps Deps, signals <-chan o
 }
 
 // stay serves until it is told to stop, or a part fails.
-func (c *cli) stay(ctx context.Context, app *App, signals <-chan os.Signal) error {
+func (c *cli) stay(ctx context.Context, app *app.App, log *slog.Logger, signals <-chan os.Signal) error {
 	for {
 		select {
 		case s := <-signals:
 			if s != syscall.SIGHUP {
-				app.log.Info("stopping", "signal", s.String())
+				log.Info("stopping", "signal", s.String())
 				return nil
 			}
-			app.reloadBySignal()
-		case err := <-app.failed:
+			reloadBySignal(app, log)
+		case err := <-app.Failed():
 			return err
 		case <-ctx.Done():
 			return nil
@@ -112,39 +117,39 @@ func (c *cli) stay(ctx context.Context, app *App, signals <-chan os.Signal) erro
 
 // rereader returns what reads the configuration anew: from the file that was
 // found at the start, also when it is gone now.
-func (c *cli) rereader(cmd *cobra.Command, before Loaded) func() (Config, []string, error) {
-	return func() (Config, []string, error) {
+func (c *cli) rereader(cmd *cobra.Command, before config.Loaded) func() (config.Config, []string, error) {
+	return func() (config.Config, []string, error) {
 		l, err := c.read(cmd, before.File)
 		if err == nil {
-			err = l.check()
+			err = l.Check()
 		}
 		if err != nil {
-			return Config{}, nil, err
+			return config.Config{}, nil, err
 		}
-		changed, err := before.restartNeeded(l)
+		changed, err := before.RestartNeeded(l)
 		return l.Config, changed, err
 	}
 }
 
 // reloadBySignal takes over the couriers; a wrong configuration changes nothing.
-func (a *App) reloadBySignal() {
-	report, err := a.reload()
+func reloadBySignal(app *app.App, log *slog.Logger) {
+	report, err := app.Reload()
 	if err != nil {
-		a.log.Error("the new configuration is wrong, the old couriers stay in force", "error", err)
+		log.Error("the new configuration is wrong, the old couriers stay in force", "error", err)
 		return
 	}
-	a.log.Info("couriers reloaded", "couriers", report.Couriers)
+	log.Info("couriers reloaded", "couriers", report.Couriers)
 	if len(report.Changed) > 0 {
-		a.log.Warn("other settings have changed and need a restart", "keys", strings.Join(report.Changed, " "))
+		log.Warn("other settings have changed and need a restart", "keys", strings.Join(report.Changed, " "))
 	}
 }
 
 // leave stops the appliance within the bound, or at once on another signal.
-func (c *cli) leave(app *App, bound time.Duration, signals <-chan os.Signal) error {
+func (c *cli) leave(app *app.App, bound time.Duration, signals <-chan os.Signal) error {
 	ctx, cancel := context.WithTimeout(context.Background(), bound)
 	defer cancel()
 	stopped := make(chan error, 1)
-	go func() { stopped <- app.stop(ctx) }()
+	go func() { stopped <- app.Stop(ctx) }()
 	for {
 		select {
 		case err := <-stopped:
@@ -158,45 +163,45 @@ func (c *cli) leave(app *App, bound time.Duration, signals <-chan os.Signal) err
 }
 
 // welcome tells where everything is and, on a first start, how to try it.
-func (c *cli) welcome(app *App, l *Loaded) {
+func (c *cli) welcome(app *app.App, l *config.Loaded) {
 	cfg := l.Config
-	base := publicURL(cfg.Ingest, app.public)
+	base := publicURL(cfg.Ingest, app.Public())
 	fmt.Fprintf(c.out, "\nThe Courier Gateway appliance %s is running.\n\n", c.version)
-	if app.public != nil {
+	if app.Public() != nil {
 		path := "/v1/events/courier"
-		if cfg.withDemo().defaultCourier() == "" {
+		if cfg.WithDemo().DefaultCourier() == "" {
 			path += "/{courier}"
 		}
 		fmt.Fprintf(c.out, "  couriers post to  %s%s\n", base, path)
 		fmt.Fprintf(c.out, "  health            %s/health\n", base)
 	}
-	fmt.Fprintf(c.out, "  operators         http://%s (metrics, status, API)\n", app.admin)
+	fmt.Fprintf(c.out, "  operators         http://%s (metrics, status, API)\n", app.Admin())
 	fmt.Fprintf(c.out, "  data              %s\n\n", absolute(cfg.DataDir))
-	for _, courier := range app.observed() {
+	for _, courier := range app.Observed() {
 		fmt.Fprintf(c.out, "  WARNING           courier %s is in observe mode: its requests are accepted without proof\n\n", courier)
 	}
-	if demo := cfg.withDemo(); app.public != nil && demo.isDemo() {
+	if demo := cfg.WithDemo(); app.Public() != nil && demo.IsDemo() {
 		executable, _ := os.Executable() // unknown: then as installed
-		c.demonstrate(base, l.invocation(executable, app.admin), demo)
+		c.demonstrate(base, invocation(l, executable, app.Admin()), demo)
 	}
 }
 
 // demonstrate prints a signed request that works when pasted, and the commands
 // that show what becomes of it.
-func (c *cli) demonstrate(base, invocation string, cfg Config) {
+func (c *cli) demonstrate(base, invocation string, cfg config.Config) {
 	line, key, shipment, err := demoLine(base, cfg)
 	if err != nil {
 		fmt.Fprintf(c.err, "can't print a request to try: %v\n", err)
 		return
 	}
 	fmt.Fprintf(c.out, "No couriers are configured, so there is one called %q; its secret is in\n%s. Try it within %s:\n\n%s\n\n",
-		demoCourier, filepath.Join(cfg.DataDir, demoSecretFile), cfg.Couriers[demoCourier].Tolerance, line)
+		config.DemoCourier, filepath.Join(cfg.DataDir, config.DemoSecretFile), cfg.Couriers[config.DemoCourier].Tolerance, line)
 	fmt.Fprintf(c.out, "Then look at what became of it:\n\n  %s events show %s\n  %s shipments show %s\n\n",
 		invocation, key, invocation, shipment)
 }
 
 // publicURL is where couriers reach the listener, as far as this machine knows.
-func publicURL(cfg IngestConfig, bound net.Addr) string {
+func publicURL(cfg config.IngestConfig, bound net.Addr) string {
 	if cfg.PublicURL != "" {
 		return strings.TrimSuffix(cfg.PublicURL, "/")
 	}
@@ -227,7 +232,7 @@ func absolute(path string) string {
 
 // newLogger returns a logger with the configured level and format, both of which
 // have been validated.
-func newLogger(w io.Writer, cfg LogConfig) *slog.Logger {
+func newLogger(w io.Writer, cfg config.LogConfig) *slog.Logger {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(cfg.Level)); err != nil {
 		level = slog.LevelInfo

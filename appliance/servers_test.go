@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"github.com/FerretDB/FerretDB/ferretdb"
+
+	"github.com/fincart/courier-gateway/appliance/config"
 )
 
 // database is a MongoDB behind a proxy that can cut it off or let it hang: the one
@@ -58,7 +60,7 @@ func (d *database) rate() int {
 // use fits a configuration to the database. FerretDB has no TTL indexes and never
 // answers a command with a hundred updates or more; under the race detector, on a
 // busy machine, each update takes its time.
-func (d *database) use(t *testing.T, cfg *Config) {
+func (d *database) use(t *testing.T, cfg *config.Config) {
 	t.Helper()
 	cfg.Persistence.MongoURI = secretFile(t, d.uri)
 	cfg.Persistence.MongoDatabase = "drill_" + strings.ToLower(rand.Text())

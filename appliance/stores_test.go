@@ -2,28 +2,16 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
-	"github.com/fincart/courier-gateway/persistence/mongo"
+	"github.com/fincart/courier-gateway/persistence/sqlite"
 )
-
-// TestEachRoleWritesRowsOfItsOwn: a service that only receives must not have a say in
-// how long the others keep events.
-func TestEachRoleWritesRowsOfItsOwn(t *testing.T) {
-	for role, want := range map[string]mongo.Rows{
-		roleIngest: mongo.IngestionRecords, roleProcess: mongo.Events,
-		roleAll: mongo.IngestionRecords | mongo.Events,
-	} {
-		if got := rowsWritten(role); got != want {
-			t.Errorf("role %s writes %b, want %b", role, got, want)
-		}
-	}
-}
 
 // TestRetentionOfTheStore starts on a store with rows a day older and a day younger
 // than each kind is kept by default, and again with shipments that expire.
@@ -63,10 +51,11 @@ func aged(kind string, days int) string { return fmt.Sprintf("%s-%d", kind, days
 
 // fillStore puts two rows of each kind into a configuration's store, a day younger
 // and a day older than so many days.
-func fillStore(t *testing.T, cfg Config, days map[string]int) {
+func fillStore(t *testing.T, cfg config.Config, days map[string]int) {
 	t.Helper()
-	cfg.Persistence.LedgerTTL, cfg.Persistence.DeadLetterTTL, cfg.Persistence.IngestionTTL = 0, 0, 0
-	store, err := makeStore(t.Context(), cfg, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	store, err := sqlite.Open(t.Context(), sqlite.Config{
+		Path: filepath.Join(cfg.DataDir, "store.db"), Readers: 1, CacheBytes: 1 << 20, BusyTimeout: time.Second, Registerer: prometheus.NewRegistry(),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,8 +69,8 @@ func fillStore(t *testing.T, cfg Config, days map[string]int) {
 		letter, died := row("letter")
 		changes := []event.Change{
 			{
-				Records:  []event.Record{{Identity: event.Identity{Courier: demoCourier, Key: key}, Status: event.Processed, EndedAt: ended}},
-				Shipment: &event.Shipment{ShipmentRef: event.ShipmentRef{Courier: demoCourier, ID: id}, UpdatedAt: changed},
+				Records:  []event.Record{{Identity: event.Identity{Courier: config.DemoCourier, Key: key}, Status: event.Processed, EndedAt: ended}},
+				Shipment: &event.Shipment{ShipmentRef: event.ShipmentRef{Courier: config.DemoCourier, ID: id}, UpdatedAt: changed},
 			},
 			{DeadLetters: []event.DeadLetter{{ID: letter, DeadAt: died, ReviewStatus: event.ReviewPending}}},
 		}

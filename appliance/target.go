@@ -10,12 +10,38 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fincart/courier-gateway/appliance/app"
+	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/bench"
 	loadtest "github.com/fincart/courier-gateway/bench/load"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ops/terminal"
 )
+
+// admin finds the running appliance for the operators' commands. A token that can't be
+// read is left out: the probes need none.
+func (c *cli) admin(cmd *cobra.Command) (address, token string, err error) {
+	cfg, err := clientOf(cmd)
+	if err != nil {
+		return "", "", err
+	}
+	token = cfg.Bearer()
+	for _, warning := range cfg.Warnings {
+		fmt.Fprintf(c.err, "appliance: warning: %s\n", warning)
+	}
+	return cfg.Listen, token, nil
+}
+
+// clientOf reads what a command line says of the appliance that runs.
+func clientOf(cmd *cobra.Command) (config.Client, error) {
+	path, err := cmd.Flags().GetString("config")
+	if err != nil {
+		return config.Client{}, err
+	}
+	listen, err := cmd.Flags().GetString("admin-listen")
+	return config.ReadClient(path, listen), err
+}
 
 // courierCommands returns the commands that act as a courier: sign and send.
 func (c *cli) courierCommands() *courierCommands {
@@ -33,7 +59,7 @@ func (c *cli) progress(verb string, total int) *terminal.Progress {
 // benchDeps is what the load tests need of this process.
 func (c *cli) benchDeps() loadtest.Deps {
 	return loadtest.Deps{
-		Target: c.target, Admin: c.admin, Ledger: newLedger, Serve: c.benchServe(), Progress: c.progress("sent", 0),
+		Target: c.target, Admin: c.admin, Ledger: app.NewLedger, Serve: c.benchServe(), Progress: c.progress("sent", 0),
 		In: c.in, Out: c.out, Now: time.Now,
 	}
 }
@@ -45,38 +71,37 @@ func (c *cli) target(cmd *cobra.Command, name string) (bench.Target, error) {
 	if err != nil {
 		return bench.Target{}, err
 	}
-	cfg := l.withDemo()
+	cfg := l.WithDemo()
 	if name == "" {
-		name = cfg.defaultCourier()
+		name = cfg.DefaultCourier()
 	}
 	courier, ok := cfg.Couriers[name]
 	if !ok && name == "" {
-		return bench.Target{}, usage{fmt.Errorf("there is no default courier; give --courier with one of %v", cfg.courierNames())}
+		return bench.Target{}, usage{fmt.Errorf("there is no default courier; give --courier with one of %v", cfg.CourierNames())}
 	}
 	if !ok {
-		return bench.Target{}, usage{fmt.Errorf("there is no courier %q; give --courier with one of %v", name, cfg.courierNames())}
+		return bench.Target{}, usage{fmt.Errorf("there is no courier %q; give --courier with one of %v", name, cfg.CourierNames())}
 	}
-	var f faults
-	settings := courier.signing(&f, "couriers."+name, newKeySource)
-	if err := f.err(); err != nil {
-		if cfg.isDemo() {
+	settings, err := cfg.Signing(name, config.NewKeySource)
+	if err != nil {
+		if cfg.IsDemo() {
 			err = fmt.Errorf("%w\nno couriers are configured, and the demo courier's secret is made by the first `appliance serve`", err)
 		}
 		return bench.Target{}, err
 	}
-	return bench.Target{Courier: name, URL: publicURL(cfg.Ingest, nil), Signature: settings, Mapped: !courier.canonical()}, nil
+	return bench.Target{Courier: name, URL: publicURL(cfg.Ingest, nil), Signature: settings, Mapped: !courier.Canonical()}, nil
 }
 
 // demoLine returns a curl line that posts one signed event of the default
 // courier, and the event's key and shipment.
-func demoLine(base string, cfg Config) (line, key, shipment string, err error) {
-	schemes, err := cfg.schemes(newKeySource)
+func demoLine(base string, cfg config.Config) (line, key, shipment string, err error) {
+	schemes, err := cfg.Schemes(config.NewKeySource)
 	if err != nil {
 		return "", "", "", err
 	}
 	var seed [8]byte
 	rand.Read(seed[:]) // never fails, see crypto/rand
-	name := cfg.defaultCourier()
+	name := cfg.DefaultCourier()
 	events, err := bench.NewGenerator(bench.GeneratorConfig{
 		Seed: binary.BigEndian.Uint64(seed[:]), Source: name, Start: time.Now().UTC().Truncate(time.Second), Step: time.Second, Interleave: 1,
 	})
@@ -107,19 +132,19 @@ var builtToRun = regexp.MustCompile(`[/\\]go-build\d+[/\\].+[/\\]exe[/\\]`)
 // flags for what the command would not know by itself, because the file was
 // named, or the address was given to this process alone. executable is this
 // process's file, bound is where the operators' listener is.
-func (l *Loaded) invocation(executable string, bound net.Addr) string {
+func invocation(l *config.Loaded, executable string, bound net.Addr) string {
 	line := "appliance"
 	if builtToRun.MatchString(executable) {
 		line = "go run ./appliance"
 	}
-	if l.File != "" && l.File != defaultFile {
+	if l.File != "" && l.File != config.DefaultFile {
 		line += " --config " + bench.ShellWord(absolute(l.File))
 	}
 	_, port, _ := net.SplitHostPort(l.Admin.Listen) // was validated
-	switch origin := l.origin("admin.listen"); {
+	switch origin := l.Origin("admin.listen"); {
 	case port == "0":
 		line += " --admin-listen " + bench.ShellWord(bound.String())
-	case origin == originFlag || origin == originEnvironment:
+	case origin == config.OriginFlag || origin == config.OriginEnvironment:
 		line += " --admin-listen " + bench.ShellWord(l.Admin.Listen)
 	}
 	return line

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
@@ -143,15 +144,15 @@ func TestInvocation(t *testing.T) {
 		want                 string
 	}{
 		{"", "127.0.0.1:8081", "default", "appliance"},
-		{defaultFile, "127.0.0.1:9000", "file " + defaultFile, "appliance"},
+		{config.DefaultFile, "127.0.0.1:9000", "file " + config.DefaultFile, "appliance"},
 		{"/etc/a b.toml", "127.0.0.1:9000", "file /etc/a b.toml", "appliance --config '/etc/a b.toml'"},
-		{"", "127.0.0.1:9000", originFlag, "appliance --admin-listen 127.0.0.1:9000"},
-		{"", ":9000", originEnvironment, "appliance --admin-listen :9000"},
+		{"", "127.0.0.1:9000", config.OriginFlag, "appliance --admin-listen 127.0.0.1:9000"},
+		{"", ":9000", config.OriginEnvironment, "appliance --admin-listen :9000"},
 		{"/etc/a.toml", "127.0.0.1:0", "file /etc/a.toml", "appliance --config /etc/a.toml --admin-listen 127.0.0.1:9081"},
 	} {
-		l := Loaded{File: tc.file, origins: map[string]string{"admin.listen": tc.origin}}
+		l := config.Loaded{File: tc.file, Origins: map[string]string{"admin.listen": tc.origin}}
 		l.Admin.Listen = tc.listen
-		if got := l.invocation("/usr/bin/appliance", bound); got != tc.want {
+		if got := invocation(&l, "/usr/bin/appliance", bound); got != tc.want {
 			t.Errorf("%+v: %s, want %s", tc, got, tc.want)
 		}
 	}
@@ -162,9 +163,9 @@ func TestInvocation(t *testing.T) {
 		"":                                            "appliance",
 		`C:\Temp\go-build23\b001\exe\appliance.exe`:   "go run ./appliance",
 	} {
-		l := Loaded{origins: map[string]string{"admin.listen": "default"}}
+		l := config.Loaded{Origins: map[string]string{"admin.listen": "default"}}
 		l.Admin.Listen = "127.0.0.1:8081"
-		if got := l.invocation(executable, bound); got != want {
+		if got := invocation(&l, executable, bound); got != want {
 			t.Errorf("%s: %s, want %s", executable, got, want)
 		}
 	}

@@ -45,7 +45,7 @@ func TestFullStoreDoesNotStopIntake(t *testing.T) {
 	t.Parallel()
 	cfg := quick(t)
 	disk, fill := smallDisk(t, "4m")
-	must(t, os.Symlink(filepath.Join(disk, "store.db"), filepath.Join(cfg.DataDir, sqliteFile)))
+	must(t, os.Symlink(filepath.Join(disk, "store.db"), filepath.Join(cfg.DataDir, "store.db")))
 	free := fill()
 	a := startApp(t, cfg, nil)
 	a.accept(eventBody("first", "shp", "in_transit", time.Now()))

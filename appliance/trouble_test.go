@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fincart/courier-gateway/appliance/app"
+	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/persistence/sqlite"
 )
@@ -21,9 +23,9 @@ import (
 // problem that says it. The couriers' own health has the same status and no problems.
 func (a *testApp) reports(status string, words ...string) {
 	a.t.Helper()
-	var report healthReport
+	var report app.HealthReport
 	missing := func() string {
-		report = healthReport{}
+		report = app.HealthReport{}
 		a.get("/health", &report)
 		if report.Status != status {
 			return status
@@ -68,7 +70,7 @@ func must(t *testing.T, err error) {
 func TestDamagedStoreDoesNotStopIntake(t *testing.T) {
 	t.Parallel()
 	cfg := quick(t)
-	path := filepath.Join(cfg.DataDir, sqliteFile)
+	path := filepath.Join(cfg.DataDir, "store.db")
 	must(t, os.WriteFile(path, []byte(strings.Repeat("no database ", 1000)), 0o600))
 	a := startApp(t, cfg, nil)
 	a.accept(eventBody("early", "shp-early", "in_transit", time.Now()))
@@ -90,7 +92,7 @@ func TestStoreThatGoesAwayIsNotHealthy(t *testing.T) {
 	a := startApp(t, quick(t), nil)
 	a.accept(eventBody("before", "shp", "in_transit", time.Now()))
 	a.ends("before", event.Processed)
-	path := filepath.Join(a.cfg.DataDir, sqliteFile)
+	path := filepath.Join(a.cfg.DataDir, "store.db")
 	must(t, os.Rename(path, path+".away"))
 	a.accept(eventBody("during", "shp", "delivered", time.Now()))
 	a.reports("degraded", "was moved or deleted", "workers hold events that they can't handle since")
@@ -111,9 +113,9 @@ func TestStampKeyIsNotMadeAgain(t *testing.T) {
 	a := startApp(t, cfg, held.wrap)
 	a.accept(eventBody("waits", "shp", "in_transit", time.Now()))
 	a.halt()
-	key := filepath.Join(cfg.DataDir, stampKeyFile)
+	key := filepath.Join(cfg.DataDir, config.StampKeyFile)
 	must(t, os.Rename(key, key+".away"))
-	_, err := start(t.Context(), cfg, Deps{Log: slog.New(slog.DiscardHandler), Version: "test"})
+	_, err := app.Start(t.Context(), cfg, app.Deps{Log: slog.New(slog.DiscardHandler), Version: "test"})
 	if err == nil || !strings.Contains(err.Error(), key+" is gone, and the queue holds 1 events") || !strings.Contains(err.Error(), "1 of them unprocessed") {
 		t.Fatalf("start without the key: %v", err)
 	}
@@ -145,7 +147,7 @@ func TestStampKeyIsNotMadeAgain(t *testing.T) {
 func TestStoreOlderThanTheQueue(t *testing.T) {
 	t.Parallel()
 	cfg := quick(t)
-	path := filepath.Join(cfg.DataDir, sqliteFile)
+	path := filepath.Join(cfg.DataDir, "store.db")
 	process := func(key string, nth uint64) {
 		t.Helper()
 		a := startApp(t, cfg, nil)
@@ -209,13 +211,15 @@ func TestStoreThatLostRowsToRetentionIsNotOlder(t *testing.T) {
 func TestReloadThatFailedIsNotHealthy(t *testing.T) {
 	t.Parallel()
 	a := startApp(t, quick(t), nil)
-	a.reread = func() (Config, []string, error) { return Config{}, nil, errors.New("couriers.acme.scheme: is wrong") }
-	if _, err := a.reload(); err == nil {
+	a.reread = func() (config.Config, []string, error) {
+		return config.Config{}, nil, errors.New("couriers.acme.scheme: is wrong")
+	}
+	if _, err := a.Reload(); err == nil {
 		t.Fatal("a wrong configuration was taken over")
 	}
 	a.reports("degraded", "not in force", "couriers.acme.scheme: is wrong", "couriers reload")
-	a.reread = func() (Config, []string, error) { return a.cfg, nil, nil }
-	if _, err := a.reload(); err != nil {
+	a.reread = func() (config.Config, []string, error) { return a.cfg, nil, nil }
+	if _, err := a.Reload(); err != nil {
 		t.Fatal(err)
 	}
 	a.reports("healthy")
@@ -226,6 +230,7 @@ func TestReloadThatFailedIsNotHealthy(t *testing.T) {
 func TestCourierAllRefusedIsNotHealthy(t *testing.T) {
 	t.Parallel()
 	a := startApp(t, quick(t), nil)
+	const allRefused = 10 // from so many on
 	for range allRefused {
 		resp, err := client.Post(a.publicURL()+"/v1/events/courier", "application/json", strings.NewReader("{}"))
 		must(t, err)

@@ -217,9 +217,12 @@ func (a *arrived) Header(name string) (value []byte, count int) {
 	return value, len(values)
 }
 
-func (a *arrived) Body() []byte   { return a.body }
+func (a *arrived) Body() []byte { return a.body }
+
 func (a *arrived) Method() []byte { return []byte(a.Request.Method) }
-func (a *arrived) Query() []byte  { return []byte(a.URL.RawQuery) }
+
+func (a *arrived) Query() []byte { return []byte(a.URL.RawQuery) }
+
 func (a *arrived) Path() []byte {
 	path, _, _ := strings.Cut(a.RequestURI, "?")
 	return []byte(path)

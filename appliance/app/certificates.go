@@ -1,0 +1,32 @@
+package app
+
+import (
+	"crypto/tls"
+	"fmt"
+	"time"
+)
+
+// nearExpiry is how long before its end a certificate is a problem, or a tenth of its
+// lifetime where that is less: those that live for days are renewed late.
+const nearExpiry = 7 * 24 * time.Hour
+
+// certificateProblems returns what is wrong with a certificate in files, or soon will
+// be. key is the setting that names it, taken says when a new one is taken over.
+func certificateProblems(key, certFile, keyFile, taken string, now time.Time) []string {
+	if certFile == "" {
+		return nil
+	}
+	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		return []string{fmt.Sprintf("%s: the certificate %s can't be loaded, what runs keeps the one before and a restart fails: %v", key, certFile, err)}
+	}
+	left, lifetime := pair.Leaf.NotAfter.Sub(now), pair.Leaf.NotAfter.Sub(pair.Leaf.NotBefore)
+	switch {
+	case left <= 0:
+		return []string{fmt.Sprintf("%s: the certificate %s expired at %s: replace the file, which is taken over %s", key, certFile, pair.Leaf.NotAfter.UTC().Format(time.RFC3339), taken)}
+	case left < min(nearExpiry, lifetime/10):
+		return []string{fmt.Sprintf("%s: the certificate %s expires at %s: renew it, the file is taken over %s", key, certFile, pair.Leaf.NotAfter.UTC().Format(time.RFC3339), taken)}
+	default:
+		return nil
+	}
+}

@@ -1,0 +1,55 @@
+package app
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/fincart/courier-gateway/appliance/config"
+	"github.com/fincart/courier-gateway/ingest/event"
+)
+
+// healthLimits returns from where on figures are problems.
+func limitsOf(c config.Config) healthLimits {
+	limits := healthLimits{deadLetters: c.Process.DeadLetterAlarm}
+	if c.JetStream.Mode == config.ModeEmbedded {
+		limits.diskReserve = c.JetStream.DiskReserveBytes
+	}
+	return limits
+}
+
+// healthLimits are from where on figures are problems.
+type healthLimits struct {
+	deadLetters int   // that wait for review, 0 for any number
+	diskReserve int64 // free bytes below which intake is shut
+}
+
+// unverifiedFor is for how long settled events may be unverified: longer than any
+// grace that is given to one event, and its second try.
+const unverifiedFor = 10 * time.Minute
+
+// queueWatch finds what will shut the intake unless it ends, or what stands still.
+type queueWatch struct {
+	verified uint64
+	since    time.Time // verified is what it is
+}
+
+// problems returns what is wrong with a queue that accepts events.
+func (w *queueWatch) problems(s event.QueueState, limits healthLimits, now time.Time) (problems []string) {
+	if s.MaxBytes > 0 && s.Bytes > uint64(s.MaxBytes)/10*9 {
+		problems = append(problems, fmt.Sprintf("the queue holds %d of %d bytes (jetstream.max_bytes), and intake is shut when it is full: "+
+			"%d events are unprocessed, and history is removed only behind events that are processed and verified; "+
+			"let the backlog drain (process.workers), or raise the limit", s.Bytes, s.MaxBytes, s.Unprocessed()))
+	}
+	if reserve := limits.diskReserve; reserve > 0 && s.DiskFree >= reserve && s.DiskFree < reserve/4*5 {
+		problems = append(problems, fmt.Sprintf("the disk of the queue has %d bytes free, and intake is shut below %d (jetstream.disk_reserve_bytes): free space",
+			s.DiskFree, reserve))
+	}
+	if s.Verified != w.verified || s.Verified >= s.AckFloor || w.since.IsZero() {
+		w.verified, w.since = s.Verified, now
+	}
+	if now.Sub(w.since) > unverifiedFor {
+		problems = append(problems, fmt.Sprintf("the reconciler stands still at sequence %d since %s, and history grows behind it (%d are settled): "+
+			"the log says why, and `appliance status` how many advisories wait for the dead-letter mover", w.verified, w.since.UTC().Format(time.RFC3339), s.AckFloor))
+	}
+	return problems
+}

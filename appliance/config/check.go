@@ -1,0 +1,87 @@
+package config
+
+import (
+	"crypto/tls"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/stamp"
+)
+
+// Check reports everything that is wrong with a configuration, in one error: keys
+// that do not exist, values that do not fit or make no sense, secrets and
+// certificates that can't be read. It makes and starts nothing.
+func (l Loaded) Check() error {
+	f := faults(l.Invalid())
+	l.checkSecrets(&f)
+	l.checkFiles(&f)
+	if len(f) == 0 {
+		settings, err := l.Broker()
+		if err == nil {
+			err = settings.Validate()
+		}
+		if err != nil {
+			f.add("jetstream", "%v", err)
+		}
+	}
+	return f.err()
+}
+
+// Invalid returns everything that is wrong with the values, unread secrets and files
+// apart.
+func (l Loaded) Invalid() event.Faults {
+	f := append(faults{}, l.faults...)
+	l.validate(&f)
+	return event.Faults(f)
+}
+
+// Err returns what could not be read of these keys and of those below them, as one
+// error; without keys, of all.
+func (l Loaded) Err(keys ...string) error {
+	if len(keys) == 0 {
+		return l.faults.err()
+	}
+	return l.faults.of(keys...).err()
+}
+
+// checkSecrets reads every secret, but for those that the first start makes.
+func (l Loaded) checkSecrets(f *faults) {
+	for _, s := range []struct {
+		key    string
+		secret Secret
+	}{
+		{"admin.token", l.Admin.Token},
+		{"persistence.mongo_uri", l.Persistence.MongoURI},
+		{"persistence.redis_url", l.Persistence.RedisURL},
+	} {
+		if !s.secret.IsSet() {
+			continue
+		}
+		if _, err := s.secret.Resolve(); err != nil {
+			f.add(s.key, "%v", err)
+		}
+	}
+	keys := resolveAll(f, "jetstream.stamp_keys", l.JetStream.StampKeys)
+	if len(keys) > 0 && len(keys) == len(l.JetStream.StampKeys) {
+		if _, err := stamp.New(keys...); err != nil {
+			f.add("jetstream.stamp_keys", "%v", err)
+		}
+	}
+	if l.Role == RoleProcess {
+		return // it proves nobody
+	}
+	for _, name := range l.CourierNames() {
+		l.Couriers[name].scheme(f, "couriers."+name, NewKeySource)
+	}
+}
+
+// checkFiles reads the certificates.
+func (l Loaded) checkFiles(f *faults) {
+	if l.Ingest.TLSCertFile != "" && l.Ingest.TLSKeyFile != "" {
+		if _, err := tls.LoadX509KeyPair(l.Ingest.TLSCertFile, l.Ingest.TLSKeyFile); err != nil {
+			f.add("ingest.tls_cert_file", "%v", err)
+		}
+	}
+	if _, err := l.JetStream.tls(); err != nil {
+		f.add("jetstream", "%v", err)
+	}
+}

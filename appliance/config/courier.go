@@ -1,0 +1,273 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/payload"
+	"github.com/fincart/courier-gateway/ingest/signature"
+	"github.com/fincart/courier-gateway/ingest/signature/jwks"
+)
+
+// Courier is one sender, as the configuration describes it: how it proves itself,
+// what its payload looks like, and its manners. What a preset says of it is
+// filled in when the configuration is loaded.
+type Courier struct {
+	Preset string `koanf:"preset"`
+	Mode   string `koanf:"mode"`
+
+	// How it proves itself. Keys of the configuration stand beside the others.
+	signature.Config `koanf:",squash,flatten"`
+	Tolerance        time.Duration   `koanf:"tolerance"` // both tolerances, where they are not set
+	Secrets          []CourierSecret `koanf:"secrets,omitnested"`
+	PrivateKey       Secret          `koanf:"private_key"` // for sign and send
+	PrivateKeyID     string          `koanf:"private_key_id"`
+
+	Event payload.Mapping `koanf:"event"` // its payload; none is the canonical body
+
+	SuccessStatus      int             `koanf:"success_status"`
+	SuccessBody        string          `koanf:"success_body"`
+	SuccessContentType string          `koanf:"success_content_type"`
+	Handshake          HandshakeConfig `koanf:"handshake"`
+	Networks           []string        `koanf:"networks"`
+	MaxBodyBytes       int             `koanf:"max_body_bytes"`
+	RatePerSecond      float64         `koanf:"rate_per_second"`
+	RateBurst          int             `koanf:"rate_burst"`
+	MaxConcurrent      int             `koanf:"max_concurrent"`
+
+	namer secretNamer // of its secrets, see [Config.namer]
+}
+
+// HandshakeConfig says which questions of a sender are answered before it sends.
+type HandshakeConfig struct {
+	EchoQuery   string `koanf:"echo_query"`
+	CloudEvents bool   `koanf:"cloudevents"`
+}
+
+// The modes of a courier.
+const (
+	modeEnforce = "enforce"
+	ModeObserve = "observe"
+)
+
+// CourierDefaults fills what a courier leaves unsaid.
+func CourierDefaults(c Courier) Courier {
+	if c.Scheme == "" {
+		c.Scheme = "gateway"
+	}
+	if c.Mode == "" {
+		c.Mode = modeEnforce
+	}
+	if c.SuccessStatus == 0 {
+		c.SuccessStatus = 202
+	}
+	if c.dated() && c.Tolerance == 0 && c.TolerancePast == 0 && c.ToleranceFuture == 0 {
+		c.Tolerance = signature.DefaultTolerance
+	}
+	return c
+}
+
+// dated reports whether what the courier signs has a time in it.
+func (c Courier) dated() bool {
+	named := slices.Contains([]string{"gateway", "gateway-body", "standard-webhooks"}, c.Scheme)
+	return named || c.Timestamp.From != "" && c.Timestamp.From != "none"
+}
+
+// Canonical reports whether the courier speaks our own format.
+func (c Courier) Canonical() bool { return reflect.DeepEqual(c.Event, payload.Mapping{}) }
+
+// validate adds what is wrong with a courier, its secrets apart. Without proofs
+// its signature is not looked at.
+func (c Courier) validate(f *faults, key, name string, proofs bool) {
+	f.check(event.ValidCourier(name), key, "the name is not 1 to 63 characters of a-z, 0-9, - and _, starting with a letter or digit")
+	f.oneOf(key+".mode", c.Mode, modeEnforce, ModeObserve)
+	if proofs {
+		c.validateProof(f, key)
+	}
+	c.decoder(f, key)
+	c.prefixes(f, key)
+	f.check(c.SuccessStatus >= 200 && c.SuccessStatus <= 204, key+".success_status", "%d is not between 200 and 204", c.SuccessStatus)
+	f.check(c.SuccessStatus != 204 || c.SuccessBody == "", key+".success_body", "can't go with success_status 204, which has no body")
+	f.check(c.SuccessContentType == "" || c.SuccessBody != "", key+".success_content_type", "is set, but there is no success_body")
+	unprintable := strings.ContainsFunc(c.SuccessContentType, func(r rune) bool { return r < ' ' || r > '~' })
+	f.check(!unprintable, key+".success_content_type", "%q can't stand in a header", c.SuccessContentType)
+	f.check(c.MaxBodyBytes >= 0, key+".max_body_bytes", "%d is negative", c.MaxBodyBytes)
+	f.check(c.RatePerSecond >= 0 && !math.IsInf(c.RatePerSecond, 1), key+".rate_per_second", "%g is no number from 0 up", c.RatePerSecond)
+	f.check(c.RateBurst >= 0, key+".rate_burst", "%d is negative", c.RateBurst)
+	f.check(c.RateBurst == 0 || c.RatePerSecond > 0, key+".rate_burst", "is set, but there is no rate_per_second")
+	f.check(c.MaxConcurrent >= 0, key+".max_concurrent", "%d is negative", c.MaxConcurrent)
+}
+
+// validateProof compiles the signature's settings with secrets that stand for
+// the real ones.
+func (c Courier) validateProof(f *faults, key string) {
+	settings := c.SignatureSettings()
+	for i := range c.Secrets {
+		settings.Secrets = append(settings.Secrets, signature.Secret{ID: fmt.Sprint(i), Key: []byte("?")})
+	}
+	settings.Keys = c.publicKeys(f, key, NewKeySource)
+	_, err := signature.New(settings)
+	c.addInvalid(f, key, err, func(path string) bool { return strings.HasPrefix(path, "secrets[") })
+}
+
+// SignatureSettings returns the signature's settings but for what has to be read or made:
+// secrets and keys.
+func (c Courier) SignatureSettings() signature.Config {
+	s := c.Config
+	if s.TolerancePast == 0 {
+		s.TolerancePast = c.Tolerance
+	}
+	if s.ToleranceFuture == 0 {
+		s.ToleranceFuture = c.Tolerance
+	}
+	return s
+}
+
+// addInvalid adds the faults of the signature's settings, but for those to skip.
+func (c Courier) addInvalid(f *faults, key string, err error, skip func(path string) bool) {
+	invalid, ok := errors.AsType[event.Faults](err)
+	if err != nil && !ok {
+		f.add(key, "%v", err)
+	}
+	for _, fault := range invalid {
+		if skip(fault.Path) {
+			continue
+		}
+		path := fault.Path
+		if strings.HasPrefix(path, "secrets[") { // what it is there, is the secret itself here
+			path = strings.TrimSuffix(path, ".key")
+		}
+		if c.Tolerance != 0 && strings.HasPrefix(path, "tolerance_") {
+			path = "tolerance"
+		}
+		f.add(key+"."+path, "%s", fault.Message)
+	}
+}
+
+// scheme compiles a courier's scheme with its secrets read; nil when it adds
+// faults. Public keys come from keys.
+func (c Courier) scheme(f *faults, key string, keys keyMaker) *signature.Scheme {
+	before := len(*f)
+	settings := c.signing(f, key, keys)
+	unread := len(*f) > before
+	scheme, err := signature.New(settings)
+	c.addInvalid(f, key, err, func(path string) bool { return unread && strings.HasPrefix(path, "secrets[") })
+	if len(*f) > before {
+		return nil
+	}
+	return scheme
+}
+
+// signing returns a courier's settings with its secrets and its private key read.
+func (c Courier) signing(f *faults, key string, keys keyMaker) signature.Config {
+	s := c.SignatureSettings()
+	for i, secret := range c.Secrets {
+		value, err := secret.Secret.Resolve()
+		if err != nil {
+			f.add(fmt.Sprintf("%s.secrets[%d]", key, i), "%v", err)
+			value = fmt.Appendf(nil, "unread %d", i)
+		}
+		if twin := slices.IndexFunc(s.Secrets, func(o signature.Secret) bool { return bytes.Equal(o.Key, value) }); twin >= 0 {
+			f.add(fmt.Sprintf("%s.secrets[%d]", key, i), "is the same secret as secrets[%d]", twin)
+		}
+		s.Secrets = append(s.Secrets, signature.Secret{
+			ID: c.namer.id(i, value), Key: value, NotBefore: secret.NotBefore, NotAfter: secret.NotAfter,
+		})
+	}
+	s.Keys = c.publicKeys(f, key, keys)
+	if c.PrivateKey.IsSet() {
+		private, err := c.readPrivateKey()
+		if err != nil {
+			f.add(key+".private_key", "%v", err)
+		}
+		s.PrivateKey = private
+	}
+	return s
+}
+
+func (c Courier) readPrivateKey() (*signature.PrivateKey, error) {
+	text, err := c.PrivateKey.Resolve()
+	if err != nil {
+		return nil, err
+	}
+	signer, err := signature.ParsePrivateKey(text)
+	return &signature.PrivateKey{ID: c.PrivateKeyID, Key: signer}, err
+}
+
+// keyMaker returns the source of the public keys at an address.
+type keyMaker func(address string) (*jwks.Source, error)
+
+// publicKeys returns the courier's public keys, nil when it has none.
+func (c Courier) publicKeys(f *faults, key string, keys keyMaker) *jwks.Source {
+	if c.JWKS == "" {
+		return nil
+	}
+	source, err := keys(c.JWKS)
+	if err != nil {
+		f.add(key+".jwks", "%v", err)
+	}
+	return source
+}
+
+// decoder compiles what reads the courier's payload; nil when it adds faults.
+func (c Courier) decoder(f *faults, key string) *payload.Decoder {
+	d, err := payload.NewDecoder(c.Event)
+	faults, ok := errors.AsType[event.Faults](err)
+	if err != nil && !ok {
+		f.add(key+".event", "%v", err)
+	}
+	for _, fault := range faults {
+		path := strings.TrimSuffix(key+".event."+fault.Path, ".$")
+		f.add(path, "%s", fault.Message)
+	}
+	return d
+}
+
+// prefixes returns the networks from which the courier may post.
+func (c Courier) prefixes(f *faults, key string) []netip.Prefix {
+	return parseNetworks(f, key+".networks", c.Networks)
+}
+
+// parseNetworks reads networks and single addresses.
+func parseNetworks(f *faults, key string, texts []string) []netip.Prefix {
+	var all []netip.Prefix
+	for i, text := range texts {
+		p, err := netip.ParsePrefix(text)
+		if a, single := netip.ParseAddr(text); single == nil {
+			p, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		if err != nil {
+			f.add(fmt.Sprintf("%s[%d]", key, i), "%q is neither an address nor a network such as 192.0.2.0/24", text)
+			continue
+		}
+		all = append(all, p.Masked())
+	}
+	return all
+}
+
+// headerIn finds the headers that a template looks at.
+var headerIn = regexp.MustCompile(`\{header:([^}]+)\}`)
+
+// UnsignedID returns a header that tells the courier's events apart although its
+// requests are not verified by it; "" for none.
+func (c Courier) UnsignedID(scheme *signature.Scheme) string {
+	key := c.Event.Key
+	if len(key) == 0 {
+		key = c.Event.EventID
+	}
+	for _, m := range headerIn.FindAllStringSubmatch(strings.Join(key, " "), -1) {
+		if name := strings.ToLower(m[1]); !slices.Contains(scheme.Headers(), name) {
+			return name
+		}
+	}
+	return ""
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestSecretsAreReferencesAndStayHidden(t *testing.T) {
+	t.Setenv("ACME_SECRET", "hunter2")
+	path := configFile(t, "[couriers.acme]\nsecrets = [\"env:ACME_SECRET\", \"oops-a-literal\"]\n")
+	var out, errOut bytes.Buffer
+	if code := run(t.Context(), []string{"config", "show", "--config", path}, nil, &out, &errOut); code != 0 {
+		t.Fatalf("config show: exit %d: %s", code, errOut.String())
+	}
+	if code := run(t.Context(), []string{"config", "check", "--config", path}, nil, &out, &errOut); code != 1 {
+		t.Errorf("config check: exit %d, want 1", code)
+	}
+	all := out.String() + errOut.String()
+	for _, secret := range []string{"hunter2", "oops-a-literal"} {
+		if strings.Contains(all, secret) {
+			t.Errorf("a secret is shown:\n%s", all)
+		}
+	}
+	if !strings.Contains(all, "env:ACME_SECRET") || !strings.Contains(errOut.String(), "couriers.acme.secrets[1]: ") {
+		t.Errorf("the reference or the fault is missing:\n%s", all)
+	}
+}
+
+// TestAddressesAreShownWithoutCredentials has the broker's token in its address,
+// where a password's user would be.
+func TestAddressesAreShownWithoutCredentials(t *testing.T) {
+	t.Setenv("APPLIANCE_JETSTREAM__URLS", "nats://s3cr3t@a:4222,nats://s3cr3t:s3cr3t@b:4222,s3cr3t@c:4222,nats://d:4222")
+	var out, errOut bytes.Buffer
+	if code := run(t.Context(), []string{"config", "show", "--config", os.DevNull}, nil, &out, &errOut); code != 0 {
+		t.Fatalf("config show: exit %d: %s", code, errOut.String())
+	}
+	for _, host := range []string{"nats://xxxxx@a:4222", "nats://xxxxx@b:4222", "xxxxx@c:4222", "nats://d:4222"} {
+		if !strings.Contains(out.String(), host) {
+			t.Errorf("there is no %s in\n%s", host, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "s3cr3t") {
+		t.Errorf("a credential is shown:\n%s", out.String())
+	}
+}
+
+func TestConfigCheckTellsMissingSecrets(t *testing.T) {
+	path := configFile(t, "[couriers.a]\nsecrets = [\"env:NO_SUCH_VARIABLE\"]\n[couriers.b]\nsecrets = [\"file:/no/such/file\"]\n[ingest]\ndefault_courier = \"a\"\n")
+	var out, errOut bytes.Buffer
+	if code := run(t.Context(), []string{"config", "check", "--config", path}, nil, &out, &errOut); code != 1 {
+		t.Errorf("exit %d, want 1", code)
+	}
+	for _, key := range []string{"couriers.a.secrets[0]: ", "couriers.b.secrets[0]: "} {
+		if !strings.Contains(errOut.String(), key) {
+			t.Errorf("the error does not name %q:\n%s", key, errOut.String())
+		}
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	tests := []struct {
+		args string
+		code int
+	}{
+		{"version", 0}, {"--help", 0}, {"completion bash", 0}, {"completion zsh", 0}, {"completion fish", 0},
+		{"nonsense", 2}, {"version extra", 2}, {"serve --nonsense", 2}, {"events show", 2},
+		{"config check --config /no/such/file", 1},
+		{"status --admin-listen 127.0.0.1:1", 1},
+		{"health --admin-listen 127.0.0.1:1", 1},
+	}
+	for _, tt := range tests {
+		var out, errOut bytes.Buffer
+		if code := run(t.Context(), strings.Fields(tt.args), nil, &out, &errOut); code != tt.code {
+			t.Errorf("appliance %s: exit %d, want %d\n%s", tt.args, code, tt.code, errOut.String())
+		}
+	}
+}
