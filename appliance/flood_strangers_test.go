@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -86,10 +87,11 @@ func TestFloodOfStrangers(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			ctx, quit := context.WithCancel(t.Context())
 			var senders sync.WaitGroup
+			before := b.seen()
 			for i := range max(s.conns, strangersConns) {
 				senders.Go(func() { b.harass(ctx, s, s.from[i%len(s.from)]) })
 			}
-			b.untilThere(t)
+			b.untilThere(t, before)
 			short, long := b.probe(t, "good", s.long)
 			quit()
 			senders.Wait()
@@ -203,16 +205,34 @@ func (b *attacked) harass(ctx context.Context, s stranger, from string) {
 	}
 }
 
-// untilThere waits until the attack has begun: until many connections are open.
-func (b *attacked) untilThere(t *testing.T) {
+// untilThere waits until the attack has begun, before which seen counted so many: until as
+// many connections as it has are open, or were answered, refused or given up.
+func (b *attacked) untilThere(t *testing.T, before float64) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); pause(t.Context(), 50*time.Millisecond) {
-		if metric(t, b.fetch("/metrics"), "courier_gateway_ingest_connections") >= strangersConns/2 {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); pause(t.Context(), 50*time.Millisecond) {
+		if b.seen() >= before+strangersConns {
 			pause(t.Context(), time.Second) // until what it holds is slow
 			return
 		}
 	}
 	t.Error("there is no attack")
+}
+
+// seen counts the connections that are open, those that were refused, and the requests
+// that were answered.
+func (b *attacked) seen() (count float64) {
+	for line := range strings.Lines(string(b.fetch("/metrics"))) {
+		for _, name := range []string{"connections ", "connections_refused_total", "requests_total"} {
+			if strings.HasPrefix(line, "courier_gateway_ingest_"+name) {
+				value, err := strconv.ParseFloat(line[strings.LastIndex(line, " ")+1:len(line)-1], 64)
+				if err != nil {
+					b.t.Fatal(err)
+				}
+				count += value
+			}
+		}
+	}
+	return count
 }
 
 // probed is what became of a courier's events of one size.
