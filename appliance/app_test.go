@@ -21,6 +21,7 @@ import (
 	"github.com/fincart/courier-gateway/appliance/app"
 	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/ingest/signature"
 	"github.com/fincart/courier-gateway/ops"
 	"github.com/fincart/courier-gateway/process"
@@ -336,7 +337,7 @@ func TestTheSameEventAHundredTimesIsOneOutcome(t *testing.T) {
 	if got := a.accept(body); !got.Duplicate {
 		t.Errorf("after a restart the answer is %+v, want a duplicate", got)
 	}
-	var s event.Shipment
+	var s shipment.Shipment
 	if !a.get("/api/v1/shipments/shp-once", &s) || len(s.History) != 1 {
 		t.Errorf("shipment is %+v, want one checkpoint", s)
 	}
@@ -357,8 +358,8 @@ func TestTheSameKeyWithAnotherBodyIsAVisibleConflict(t *testing.T) {
 		var r event.Record
 		return a.get("/api/v1/events/twin", &r) && r.Conflicts == 1 && r.Status == event.Processed
 	})
-	var s event.Shipment
-	if !a.get("/api/v1/shipments/shp-twin", &s) || s.State != event.StateInTransit || len(s.History) != 1 {
+	var s shipment.Shipment
+	if !a.get("/api/v1/shipments/shp-twin", &s) || s.State != shipment.InTransit || len(s.History) != 1 {
 		t.Errorf("shipment is %+v, want the first body's state", s)
 	}
 }
@@ -505,7 +506,7 @@ func TestExhaustedEventIsReplayedTwice(t *testing.T) {
 		a.ends("broken", event.Processed)
 	}
 	eventually(t, "the queue to be empty", a.idle)
-	var s event.Shipment
+	var s shipment.Shipment
 	if !a.get("/api/v1/shipments/shp-broken", &s) || len(s.History) != 1 {
 		t.Errorf("shipment is %+v, want one checkpoint", s)
 	}

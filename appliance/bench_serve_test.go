@@ -14,6 +14,7 @@ import (
 	"github.com/fincart/courier-gateway/bench"
 	loadtest "github.com/fincart/courier-gateway/bench/load"
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/process"
 )
 
@@ -133,7 +134,7 @@ func TestFaultyStoreFailsThoseItShould(t *testing.T) {
 	again.Attempts = []event.Attempt{{Number: 1, Outcome: event.WillRetry}, {Number: 2}}
 	moved := well
 	moved.Version = 7
-	apply := func(r ...event.Record) event.Change { return event.Change{Shipment: &event.Shipment{}, Records: r} }
+	apply := func(r ...event.Record) event.Change { return event.Change{Shipment: &shipment.Shipment{}, Records: r} }
 	changes := []event.Change{
 		apply(well), apply(once), apply(never), apply(again), apply(moved), apply(well, once),
 		{Records: []event.Record{never}}, // the record of its failure

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 )
 
 // maxCaptureBytes bounds a captured request.
@@ -22,7 +22,7 @@ const maxCaptureBytes = 64 << 20
 // wire (a request line, headers, an empty line, the body; lines may end in LF
 // alone), the JSON of `rejections show --json`, or the JSON of a request alone.
 // When is the time at which it came, zero when the form does not tell.
-func readCapture(in io.Reader) (r *event.CapturedRequest, when time.Time, err error) {
+func readCapture(in io.Reader) (r *ingestion.Request, when time.Time, err error) {
 	text, err := io.ReadAll(io.LimitReader(in, maxCaptureBytes+1))
 	switch {
 	case err != nil:
@@ -37,12 +37,12 @@ func readCapture(in io.Reader) (r *event.CapturedRequest, when time.Time, err er
 	}
 }
 
-func captureOfJSON(text []byte) (*event.CapturedRequest, time.Time, error) {
-	var record event.IngestionRecord
+func captureOfJSON(text []byte) (*ingestion.Request, time.Time, error) {
+	var record ingestion.Record
 	if err := json.Unmarshal(text, &record); err == nil && record.Request != nil {
 		return record.Request, record.At, nil
 	}
-	var r event.CapturedRequest
+	var r ingestion.Request
 	if err := json.Unmarshal(text, &r); err != nil || r.Method == "" {
 		return nil, time.Time{}, errors.New("the file is JSON, but neither that of `rejections show --json` nor a request with method, path, headers and body")
 	}
@@ -52,7 +52,7 @@ func captureOfJSON(text []byte) (*event.CapturedRequest, time.Time, error) {
 
 // captureOfWire reads a request as HTTP/1.1 has it. The body is all that follows
 // the headers, up to the content-length when there is one, or the chunks in it.
-func captureOfWire(text []byte) (*event.CapturedRequest, error) {
+func captureOfWire(text []byte) (*ingestion.Request, error) {
 	lines := bufio.NewReader(bytes.NewReader(text))
 	first, err := textproto.NewReader(lines).ReadLine()
 	if err != nil {
@@ -63,7 +63,7 @@ func captureOfWire(text []byte) (*event.CapturedRequest, error) {
 	if !ok || !strings.HasPrefix(version, "HTTP/") || !strings.HasPrefix(target, "/") {
 		return nil, fmt.Errorf("the captured request starts with %q, not with a line such as POST /v1/events/courier/acme HTTP/1.1", clip(first))
 	}
-	r := &event.CapturedRequest{Method: method, Headers: []event.CapturedHeader{}}
+	r := &ingestion.Request{Method: method, Headers: []ingestion.Header{}}
 	r.Path, r.Query, _ = strings.Cut(target, "?")
 	if err := readHeaders(lines, r); err != nil {
 		return nil, err
@@ -96,7 +96,7 @@ func joined(body []byte) []byte {
 }
 
 // readHeaders reads headers up to the empty line behind them, or the end.
-func readHeaders(lines *bufio.Reader, r *event.CapturedRequest) error {
+func readHeaders(lines *bufio.Reader, r *ingestion.Request) error {
 	for {
 		line, end := lines.ReadString('\n') // which is an error at the end only
 		if line = strings.TrimRight(line, "\r\n"); line == "" {
@@ -106,7 +106,7 @@ func readHeaders(lines *bufio.Reader, r *event.CapturedRequest) error {
 		if !ok {
 			return fmt.Errorf("%q in the captured request is no header; an empty line has to stand before the body", clip(line))
 		}
-		r.Headers = append(r.Headers, event.CapturedHeader{Name: strings.TrimSpace(name), Value: strings.TrimSpace(value)})
+		r.Headers = append(r.Headers, ingestion.Header{Name: strings.TrimSpace(name), Value: strings.TrimSpace(value)})
 		if end != nil {
 			return nil //nolint:nilerr // a request without a body
 		}

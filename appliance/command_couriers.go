@@ -14,6 +14,8 @@ import (
 	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest"
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
 	"github.com/fincart/courier-gateway/ingest/signature/jwks"
@@ -34,22 +36,22 @@ type verdict struct {
 
 // told is an event as it was read from a payload.
 type told struct {
-	EventID     string       `json:"eventId"`
-	Key         string       `json:"idempotencyKey"`
-	Type        string       `json:"eventType"`
-	OccurredAt  time.Time    `json:"occurredAt"`
-	Source      string       `json:"source,omitempty"`
-	ShipmentID  string       `json:"shipmentId"`
-	OrderID     string       `json:"orderId,omitempty"`
-	Status      string       `json:"status,omitempty"`
-	State       event.State  `json:"state,omitempty"`
-	Checkpoints []toldMoment `json:"checkpoints,omitempty"`
+	EventID     string         `json:"eventId"`
+	Key         string         `json:"idempotencyKey"`
+	Type        string         `json:"eventType"`
+	OccurredAt  time.Time      `json:"occurredAt"`
+	Source      string         `json:"source,omitempty"`
+	ShipmentID  string         `json:"shipmentId"`
+	OrderID     string         `json:"orderId,omitempty"`
+	Status      string         `json:"status,omitempty"`
+	State       shipment.State `json:"state,omitempty"`
+	Checkpoints []toldMoment   `json:"checkpoints,omitempty"`
 }
 
 type toldMoment struct {
-	At     time.Time   `json:"occurredAt"`
-	State  event.State `json:"state,omitempty"`
-	Status string      `json:"status,omitempty"`
+	At     time.Time      `json:"occurredAt"`
+	State  shipment.State `json:"state,omitempty"`
+	Status string         `json:"status,omitempty"`
 }
 
 func tell(e event.Event) *told {
@@ -58,7 +60,7 @@ func tell(e event.Event) *told {
 		ShipmentID: e.ShipmentID, OrderID: e.OrderID, Status: e.Status, State: e.State,
 	}
 	if t.State == "" && t.Status != "" {
-		t.State = event.ParseState(t.Status)
+		t.State = shipment.ParseState(t.Status)
 	}
 	for _, m := range e.Checkpoints {
 		t.Checkpoints = append(t.Checkpoints, toldMoment(m))
@@ -134,7 +136,7 @@ func (c *cli) judge(cmd *cobra.Command, courier, file, at string) (v verdict, er
 			return v, err
 		}
 	}
-	captured := &ingest.Captured{CapturedRequest: r}
+	captured := &ingest.Captured{Request: r}
 	v = verdict{Courier: courier, At: when.UTC(), Proof: scheme.Explain(captured, when)}
 	var e event.Event
 	var unread event.Faults // by the worker
@@ -173,7 +175,7 @@ func refusals(r *ingest.Captured, maxBodyBytes int, observed bool) (all []string
 	return all
 }
 
-func (c *cli) openCapture(file string) (*event.CapturedRequest, time.Time, error) {
+func (c *cli) openCapture(file string) (*ingestion.Request, time.Time, error) {
 	if file == "-" {
 		return readCapture(c.in)
 	}
@@ -205,7 +207,7 @@ func judgedAt(asked string, came time.Time) (time.Time, error) {
 }
 
 // notes tells what a verdict on a request does not show by itself.
-func notes(r *event.CapturedRequest) (all []string) {
+func notes(r *ingestion.Request) (all []string) {
 	if !r.Whole() {
 		all = append(all, fmt.Sprintf("only %d of the body's %d bytes are here, so a signature of it can't match", len(r.Body), r.BodyBytes))
 	}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
@@ -340,7 +341,7 @@ func (c *child) applied(shipments map[string]bool) map[string]int {
 	c.t.Helper()
 	times := map[string]int{}
 	for id := range shipments {
-		var s event.Shipment
+		var s shipment.Shipment
 		c.get("/api/v1/shipments/"+id, &s)
 		if s.Dropped > 0 {
 			c.t.Errorf("the history of %s is too long to prove anything: %d are gone", id, s.Dropped)

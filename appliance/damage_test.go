@@ -15,6 +15,7 @@ import (
 
 	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/loss"
 	"github.com/fincart/courier-gateway/persistence/sqlite"
 )
 
@@ -228,10 +229,10 @@ func withoutOutcome(t *testing.T, dir string, sequences map[string]uint64) (lost
 }
 
 // losses asks what the queue has lost.
-func (c *child) losses() []event.Loss {
+func (c *child) losses() []loss.Loss {
 	c.t.Helper()
 	var list struct {
-		Losses []event.Loss `json:"losses"`
+		Losses []loss.Loss `json:"losses"`
 	}
 	if out := c.cli("queue", "losses", "--json"); json.Unmarshal(out, &list) != nil {
 		c.t.Fatalf("queue losses: %s", out)

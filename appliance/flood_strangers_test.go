@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/appliance/config"
-	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
@@ -393,12 +393,12 @@ func (b *attacked) recordedWith(t *testing.T, word string) (n int) {
 	after := ""
 	for {
 		var page struct {
-			Records []event.IngestionRecord `json:"records"`
-			Next    string                  `json:"next"`
+			Records []ingestion.Record `json:"records"`
+			Next    string             `json:"next"`
 		}
 		b.get("/api/v1/rejections?limit=500&courier=good&after="+after, &page)
 		for _, r := range page.Records {
-			var one event.IngestionRecord
+			var one ingestion.Record
 			b.get("/api/v1/rejections/"+r.ID, &one)
 			if one.Request != nil && bytes.Contains(one.Request.Body, []byte(word)) {
 				n++

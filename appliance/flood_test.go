@@ -22,7 +22,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/appliance/config"
-	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
@@ -362,8 +362,8 @@ func (c *child) recorded(courier string) (n int64) {
 	after := ""
 	for {
 		var page struct {
-			Records []event.IngestionRecord `json:"records"`
-			Next    string                  `json:"next"`
+			Records []ingestion.Record `json:"records"`
+			Next    string             `json:"next"`
 		}
 		c.get("/api/v1/rejections?limit=500&outcome=all&courier="+courier+"&after="+after, &page)
 		for _, r := range page.Records {

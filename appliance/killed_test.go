@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/process"
 )
 
@@ -50,7 +51,7 @@ func (s *sticking) Records(ctx context.Context, ids []event.Identity) ([]event.R
 	return s.Store.Records(ctx, ids)
 }
 
-func (s *sticking) Shipments(ctx context.Context, refs []event.ShipmentRef) ([]event.Shipment, error) {
+func (s *sticking) Shipments(ctx context.Context, refs []shipment.Ref) ([]shipment.Shipment, error) {
 	s.calls.RLock()
 	defer s.calls.RUnlock()
 	return s.Store.Shipments(ctx, refs)
@@ -186,7 +187,7 @@ func TestWorkerKilledInMidBatch(t *testing.T) {
 
 	c = spawn(t, dir)
 	c.provesAll(keys)
-	var s event.Shipment
+	var s shipment.Shipment
 	if out := c.cli("shipments", "show", "shp-mid", "--json"); json.Unmarshal(out, &s) != nil {
 		t.Fatalf("shipments show: %s", out)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/process"
 )
 
@@ -468,7 +469,7 @@ func (a *testApp) postAgain(once map[string]posted) {
 
 // changedNothing waits until all copies are settled and checks that every event has
 // the one outcome that it had before.
-func (a *testApp) changedNothing(shipment string, once map[string]posted) {
+func (a *testApp) changedNothing(id string, once map[string]posted) {
 	a.t.Helper()
 	now := time.Now()
 	eventually(a.t, "the copies to be settled", func() bool {
@@ -481,8 +482,8 @@ func (a *testApp) changedNothing(shipment string, once map[string]posted) {
 			a.t.Errorf("the copy of %s changed its row from %+v to %+v", key, p.row, r)
 		}
 	}
-	var s event.Shipment
-	if a.get("/api/v1/shipments/"+shipment, &s); len(s.History) != len(once) {
+	var s shipment.Shipment
+	if a.get("/api/v1/shipments/"+id, &s); len(s.History) != len(once) {
 		a.t.Errorf("%d events and their copies made a history of %d", len(once), len(s.History))
 	}
 }

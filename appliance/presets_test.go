@@ -22,6 +22,7 @@ import (
 
 	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
 	"github.com/fincart/courier-gateway/ingest/signature/jwks"
@@ -220,7 +221,7 @@ func TestPresetsAreComplete(t *testing.T) {
 			}
 			states := map[bool]int{}
 			for _, c := range senderCases(t, name) {
-				states[c.Want.State == event.StateUnknown]++
+				states[c.Want.State == shipment.Unknown]++
 			}
 			if states[true] == 0 || states[false] == 0 {
 				t.Errorf("%d requests with an unknown state and %d others, want some of each", states[true], states[false])

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
@@ -34,15 +35,15 @@ type wantedEvent struct {
 	ShipmentID  string         `json:"shipmentId"`
 	OrderID     string         `json:"orderId"`
 	Status      string         `json:"status"`
-	State       event.State    `json:"state"`
+	State       shipment.State `json:"state"`
 	OccurredAt  time.Time      `json:"occurredAt"` // when absent: the moment at which it was signed and received
 	Checkpoints []wantedMoment `json:"checkpoints"`
 }
 
 type wantedMoment struct {
-	OccurredAt time.Time   `json:"occurredAt"`
-	State      event.State `json:"state"`
-	Status     string      `json:"status"`
+	OccurredAt time.Time      `json:"occurredAt"`
+	State      shipment.State `json:"state"`
+	Status     string         `json:"status"`
 }
 
 const senderFixtures = "testdata/senders"
@@ -147,7 +148,7 @@ func checkEvent(t testing.TB, e event.Event, body []byte, at time.Time, want wan
 		Status: e.Status, State: e.State, OccurredAt: e.OccurredAt,
 	}
 	if e.State == "" && e.Status != "" { // the canonical body leaves it to the worker
-		got.State = event.ParseState(e.Status)
+		got.State = shipment.ParseState(e.Status)
 	}
 	for _, c := range e.Checkpoints {
 		got.Checkpoints = append(got.Checkpoints, wantedMoment{OccurredAt: c.At, State: c.State, Status: c.Status})

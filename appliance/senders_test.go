@@ -23,6 +23,8 @@ import (
 
 	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
@@ -197,7 +199,7 @@ func (a *testApp) onTheWire(courier string, r *sentRequest, headers []signature.
 
 // wantedShipment is what the cases that were sent so far tell of a shipment.
 type wantedShipment struct {
-	state         event.State
+	state         shipment.State
 	status, order string
 	at            time.Time
 }
@@ -207,7 +209,7 @@ type wantedShipment struct {
 // nothing.
 func (s *wantedShipment) learn(e wantedEvent, now time.Time) {
 	if s.state == "" {
-		s.state = event.StateUnknown
+		s.state = shipment.Unknown
 	}
 	if s.order == "" {
 		s.order = e.OrderID
@@ -222,7 +224,7 @@ func (s *wantedShipment) learn(e wantedEvent, now time.Time) {
 		if e.OrderID != "" && !older {
 			s.order = e.OrderID
 		}
-		stays := s.state.Terminal() && (m.State == s.state || m.State == event.StateUnknown)
+		stays := s.state.Terminal() && (m.State == s.state || m.State == shipment.Unknown)
 		if m.State == "" || older || stays {
 			continue
 		}
@@ -253,7 +255,7 @@ func (a *testApp) leadsTo(courier string, c senderCase, body []byte, want wanted
 	if r.Status != event.Processed || r.ShipmentID != c.Want.ShipmentID {
 		a.t.Errorf("%s, %s: the ledger has %s", courier, c.Name, asJSON(r))
 	}
-	var s event.Shipment
+	var s shipment.Shipment
 	if !a.get("/api/v1/shipments/"+url.PathEscape(c.Want.ShipmentID)+"?courier="+courier, &s) {
 		a.t.Fatalf("%s, %s: there is no shipment %s", courier, c.Name, c.Want.ShipmentID)
 	}
@@ -262,7 +264,7 @@ func (a *testApp) leadsTo(courier string, c senderCase, body []byte, want wanted
 			courier, c.Name, s.State, s.RawStatus, s.OrderID, want.state, want.status, want.order)
 	}
 	for _, m := range c.Want.moments() {
-		if !slices.ContainsFunc(s.History, func(h event.Checkpoint) bool {
+		if !slices.ContainsFunc(s.History, func(h shipment.Checkpoint) bool {
 			return h.State == m.State && h.Status == m.Status && (m.OccurredAt.IsZero() || h.At.Equal(m.OccurredAt))
 		}) {
 			a.t.Errorf("%s, %s: the history lacks %+v: %s", courier, c.Name, m, asJSON(s))
@@ -296,26 +298,26 @@ func TestOrderDoesNotMatter(t *testing.T) {
 	for _, step := range []struct {
 		push    senderCase
 		id      string
-		state   event.State
+		state   shipment.State
 		leg     int
 		history string
 	}{
-		{trackerUpdate("e1", "delivered", "2026-03-02T10:00:00Z"), "e1", event.StateDelivered, 1, "delivered"},
-		{trackerUpdate("e2", "in_transit", "2026-03-01T10:00:00Z"), "e2", event.StateDelivered, 1, "in_transit delivered"},
+		{trackerUpdate("e1", "delivered", "2026-03-02T10:00:00Z"), "e1", shipment.Delivered, 1, "delivered"},
+		{trackerUpdate("e2", "in_transit", "2026-03-01T10:00:00Z"), "e2", shipment.Delivered, 1, "in_transit delivered"},
 		// At the instant of the delivery.
-		{trackerUpdate("e3", "out_for_delivery", "2026-03-02T10:00:00Z"), "e3", event.StateDelivered, 1, "in_transit out_for_delivery delivered"},
+		{trackerUpdate("e3", "out_for_delivery", "2026-03-02T10:00:00Z"), "e3", shipment.Delivered, 1, "in_transit out_for_delivery delivered"},
 		// On its way back.
-		{trackerUpdate("e4", "in_transit", "2026-03-05T10:00:00Z"), "e4", event.StateInTransit, 2, "in_transit out_for_delivery delivered in_transit"},
-		{trackerUpdate("e5", "return_to_sender", "2026-03-06T10:00:00Z", whole...), "e5", event.StateReturned, 2, returned},
-		{trackerUpdate("e6", "return_to_sender", "2026-03-06T10:00:00Z", whole...), "e6", event.StateReturned, 2, returned},
+		{trackerUpdate("e4", "in_transit", "2026-03-05T10:00:00Z"), "e4", shipment.InTransit, 2, "in_transit out_for_delivery delivered in_transit"},
+		{trackerUpdate("e5", "return_to_sender", "2026-03-06T10:00:00Z", whole...), "e5", shipment.Returned, 2, returned},
+		{trackerUpdate("e6", "return_to_sender", "2026-03-06T10:00:00Z", whole...), "e6", shipment.Returned, 2, returned},
 		// Late, and older than all but the first.
-		{trackerUpdate("e7", "failure", "2026-02-28T20:00:00Z"), "e7", event.StateReturned, 2, "info_received exception in_transit out_for_delivery delivered in_transit returned"},
+		{trackerUpdate("e7", "failure", "2026-02-28T20:00:00Z"), "e7", shipment.Returned, 2, "info_received exception in_transit out_for_delivery delivered in_transit returned"},
 	} {
 		if status, answer, _ := a.postAs("easypost", schemes["easypost"], step.push, time.Now()); status != http.StatusOK {
 			t.Fatalf("%s: %d %s", step.id, status, answer)
 		}
 		a.ends(step.id, event.Processed)
-		var s event.Shipment
+		var s shipment.Shipment
 		a.get("/api/v1/shipments/T1", &s)
 		var told []string
 		for _, h := range s.History {
@@ -342,35 +344,35 @@ func TestNewsInAPushOfTheSameTime(t *testing.T) {
 	const dhl = `{"packages":[{"package":{"dhlPackageId":"P1"},"events":[{"date":"2026-03-02","time":"05:00:00","primaryEventDescription":"EN ROUTE"}%s]}]}`
 	for name, c := range map[string]struct {
 		first, second string
-		history       []event.State
+		history       []shipment.State
 	}{
 		"shippo": {
 			fmt.Sprintf(shippo, "", "", ""), fmt.Sprintf(shippo, shippoDetail, shippoLate, shippoDetail),
-			[]event.State{event.StateInfoReceived, event.StateInTransit, event.StateOutForDelivery},
+			[]shipment.State{shipment.InfoReceived, shipment.InTransit, shipment.OutForDelivery},
 		},
 		"shippo-token": {
 			fmt.Sprintf(shippo, "", "", ""), fmt.Sprintf(shippo, shippoDetail, shippoLate, shippoDetail),
-			[]event.State{event.StateInfoReceived, event.StateInTransit, event.StateOutForDelivery},
+			[]shipment.State{shipment.InfoReceived, shipment.InTransit, shipment.OutForDelivery},
 		},
-		"shipengine":  {fmt.Sprintf(engine, ""), fmt.Sprintf(engine, engineNews), []event.State{event.StateInfoReceived, event.StateInTransit, event.StateAttemptFailed}},
-		"shipstation": {fmt.Sprintf(engine, ""), fmt.Sprintf(engine, engineNews), []event.State{event.StateInfoReceived, event.StateInTransit, event.StateAttemptFailed}},
+		"shipengine":  {fmt.Sprintf(engine, ""), fmt.Sprintf(engine, engineNews), []shipment.State{shipment.InfoReceived, shipment.InTransit, shipment.AttemptFailed}},
+		"shipstation": {fmt.Sprintf(engine, ""), fmt.Sprintf(engine, engineNews), []shipment.State{shipment.InfoReceived, shipment.InTransit, shipment.AttemptFailed}},
 		"aymakan": {
 			`{"tracking_number":"P1","status":"AY-0003","date_time":"2026-03-02T10:00:00Z","tracking_info":[{"status_code":"AY-0003","created_at":"2026-03-02 13:00:00"}]}`,
 			`{"tracking_number":"P1","status":"AY-0003","date_time":"2026-03-02T10:00:00Z","tracking_info":[{"status_code":"AY-0003","created_at":"2026-03-02 13:00:00"},{"status_code":"AY-0004","created_at":"2026-03-02 13:00:00"},{"status_code":"AY-0001","created_at":"2026-03-01 13:00:00"}]}`,
-			[]event.State{event.StateInfoReceived, event.StateInTransit, event.StateOutForDelivery},
+			[]shipment.State{shipment.InfoReceived, shipment.InTransit, shipment.OutForDelivery},
 		},
 		"shiprocket": {
 			`{"awb":"P1","courier_name":"D","current_status":"SHIPPED","current_timestamp":"02 03 2026 10:00:00","scans":[{"date":"2026-03-02 10:00:00","sr-status-label":"SHIPPED"}]}`,
 			`{"awb":"P1","courier_name":"D","current_status":"SHIPPED","current_timestamp":"02 03 2026 10:00:00","scans":[{"date":"2026-03-02 10:00:00","sr-status-label":"SHIPPED"},{"date":"2026-03-02 10:00:00","sr-status-label":"OUT FOR DELIVERY"},{"date":"2026-03-01 10:00:00","sr-status-label":"PICKUP SCHEDULED"}]}`,
-			[]event.State{event.StateInfoReceived, event.StateInTransit, event.StateOutForDelivery},
+			[]shipment.State{shipment.InfoReceived, shipment.InTransit, shipment.OutForDelivery},
 		},
 		"fedex": {
 			fmt.Sprintf(fedex, ""), fmt.Sprintf(fedex, `,{"date":"2026-03-02T10:00:00+00:00","derivedStatusCode":"OD"},{"date":"2026-03-01T10:00:00+00:00","derivedStatusCode":"OC"}`),
-			[]event.State{event.StateInfoReceived, event.StateInTransit, event.StateOutForDelivery},
+			[]shipment.State{shipment.InfoReceived, shipment.InTransit, shipment.OutForDelivery},
 		},
 		"dhl-ecommerce": {
 			fmt.Sprintf(dhl, ""), fmt.Sprintf(dhl, `,{"date":"2026-03-02","time":"05:00:00","primaryEventDescription":"OUT FOR DELIVERY"},{"date":"2026-03-01","time":"05:00:00","primaryEventDescription":"LABEL CREATED"}`),
-			[]event.State{event.StateInfoReceived, event.StateInTransit, event.StateOutForDelivery},
+			[]shipment.State{shipment.InfoReceived, shipment.InTransit, shipment.OutForDelivery},
 		},
 	} {
 		for _, body := range []string{c.first, c.second} {
@@ -379,8 +381,8 @@ func TestNewsInAPushOfTheSameTime(t *testing.T) {
 			}
 		}
 		eventually(t, name+"'s second push in the history", func() bool {
-			var s event.Shipment
-			var told []event.State
+			var s shipment.Shipment
+			var told []shipment.State
 			a.get("/api/v1/shipments/P1?courier="+name, &s)
 			for _, h := range s.History {
 				told = append(told, h.State)
@@ -422,8 +424,8 @@ func TestPushesOfSeveralParcels(t *testing.T) {
 			t.Fatalf("dlq replay: exit %d: %s", code, out)
 		}
 		a.ends(key, event.Processed)
-		var s event.Shipment
-		if !a.get("/api/v1/shipments/P1?courier="+name, &s) || s.State != event.StateInTransit {
+		var s shipment.Shipment
+		if !a.get("/api/v1/shipments/P1?courier="+name, &s) || s.State != shipment.InTransit {
 			t.Errorf("%s: the first parcel's shipment is %s", name, asJSON(s))
 		}
 	}
@@ -460,7 +462,7 @@ func TestCorrectedSecretTakesInWhatWasRefused(t *testing.T) {
 		t.Fatalf("with the wrong secret the answer is %d", status)
 	}
 	var page struct {
-		Records []event.IngestionRecord `json:"records"`
+		Records []ingestion.Record `json:"records"`
 	}
 	eventually(t, "the refusal to be on record", func() bool {
 		_, out := a.cli("rejections", "list", "--courier", "parcels", "--json")
@@ -574,8 +576,8 @@ func TestUnreadablePayloadWaitsForItsMapping(t *testing.T) {
 		t.Fatalf("dlq replay: exit %d: %s", code, out)
 	}
 	a.ends(key, event.Processed)
-	var s event.Shipment
-	if !a.get("/api/v1/shipments/T1", &s) || s.State != event.StateDelivered {
+	var s shipment.Shipment
+	if !a.get("/api/v1/shipments/T1", &s) || s.State != shipment.Delivered {
 		t.Errorf("the shipment is %s", asJSON(s))
 	}
 }

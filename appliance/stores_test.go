@@ -10,6 +10,8 @@ import (
 
 	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/persistence/sqlite"
 )
 
@@ -70,7 +72,7 @@ func fillStore(t *testing.T, cfg config.Config, days map[string]int) {
 		changes := []event.Change{
 			{
 				Records:  []event.Record{{Identity: event.Identity{Courier: config.DemoCourier, Key: key}, Status: event.Processed, EndedAt: ended}},
-				Shipment: &event.Shipment{ShipmentRef: event.ShipmentRef{Courier: config.DemoCourier, ID: id}, UpdatedAt: changed},
+				Shipment: &shipment.Shipment{Ref: shipment.Ref{Courier: config.DemoCourier, ID: id}, UpdatedAt: changed},
 			},
 			{DeadLetters: []event.DeadLetter{{ID: letter, DeadAt: died, ReviewStatus: event.ReviewPending}}},
 		}
@@ -81,7 +83,7 @@ func fillStore(t *testing.T, cfg config.Config, days map[string]int) {
 			}
 		}
 		request, at := row("request")
-		if err := store.PutIngestions(t.Context(), []event.IngestionRecord{{ID: request, Outcome: event.IntakeRefused, Count: 1, At: at, Until: at}}); err != nil {
+		if err := store.PutIngestions(t.Context(), []ingestion.Record{{ID: request, Outcome: ingestion.Refused, Count: 1, At: at, Until: at}}); err != nil {
 			t.Fatal(err)
 		}
 	}

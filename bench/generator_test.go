@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 )
 
 var noon = time.Date(2026, 2, 26, 12, 0, 0, 0, time.UTC)
@@ -61,10 +61,10 @@ func TestEventsAreUniqueAndPlausible(t *testing.T) {
 		}
 		seen[c.EventID], seen[c.IdempotencyKey] = true, true
 		before, known := last[c.Payload.ShipmentID]
-		if known && (!c.OccurredAt.After(before.OccurredAt) || c.Payload.OrderID != before.Payload.OrderID || event.State(before.Payload.Status).Terminal()) {
+		if known && (!c.OccurredAt.After(before.OccurredAt) || c.Payload.OrderID != before.Payload.OrderID || shipment.State(before.Payload.Status).Terminal()) {
 			t.Fatalf("event %d does not follow %+v: %s", i, before, body)
 		}
-		if event.ParseState(c.Payload.Status) == event.StateUnknown {
+		if shipment.ParseState(c.Payload.Status) == shipment.Unknown {
 			t.Fatalf("status %q is none of ours", c.Payload.Status)
 		}
 		last[c.Payload.ShipmentID] = c
@@ -74,10 +74,10 @@ func TestEventsAreUniqueAndPlausible(t *testing.T) {
 		t.Errorf("%d shipments", len(last))
 	}
 	ends := map[string]int{}
-	for shipment, c := range last {
+	for id, c := range last {
 		ends[c.Payload.Status]++
-		if steps[shipment] != JourneySteps || !event.State(c.Payload.Status).Terminal() {
-			t.Fatalf("shipment %s ends after %d steps as %s", shipment, steps[shipment], c.Payload.Status)
+		if steps[id] != JourneySteps || !shipment.State(c.Payload.Status).Terminal() {
+			t.Fatalf("shipment %s ends after %d steps as %s", id, steps[id], c.Payload.Status)
 		}
 	}
 	if ends["delivered"] <= ends["returned"] || ends["returned"] == 0 {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fincart/courier-gateway/ingest/connlimit"
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ingest/jsontext"
 )
 
@@ -71,7 +72,7 @@ func (s *Server) refuse(c *call, no refusal) {
 	s.logRefusal(c, no)
 	s.answerProblem(c, no)
 	if c.posted {
-		s.note(c, event.IntakeRefused, no, no.status)
+		s.note(c, ingestion.Refused, no, no.status)
 	}
 }
 
@@ -141,7 +142,7 @@ func (s *Server) refuseConn(c net.Conn, tls bool, reason connlimit.Reason) {
 		why = tooManyFromOne
 	}
 	s.metrics.turned.WithLabelValues(string(why.code)).Inc()
-	s.records.sum(sumKey{outcome: event.IntakeRefused, code: why.code}).add(s.deps.Now(), 0)
+	s.records.sum(sumKey{outcome: ingestion.Refused, code: why.code}).add(s.deps.Now(), 0)
 	s.refusals.warn("connection refused", "code", why.code, "detail", why.title, "remote", c.RemoteAddr().String())
 	if tls {
 		return

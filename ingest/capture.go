@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
@@ -30,7 +31,7 @@ func showsSecret(name string) bool {
 
 // note records what became of a request: by itself when it was refused or
 // observed for what is in it, as far as the bounds allow, and in a sum otherwise.
-func (s *Server) note(c *call, outcome event.IntakeOutcome, no refusal, status int) {
+func (s *Server) note(c *call, outcome ingestion.Outcome, no refusal, status int) {
 	if s.records == nil {
 		return
 	}
@@ -64,7 +65,7 @@ func (s *Server) keep(c *call, key sumKey, places *shares, no refusal, status in
 	}
 	if !s.records.full(class) {
 		request, traceID := s.capture(c)
-		if s.records.put(event.IngestionRecord{
+		if s.records.put(ingestion.Record{
 			ID: newRecordID(c.started), Courier: key.courier, Outcome: key.outcome, Count: 1,
 			Bytes: int64(request.BodyBytes), At: c.started.UTC(), Until: c.started.UTC(),
 			Code: no.code, Reason: no.reason, Detail: no.told(),
@@ -97,17 +98,17 @@ func (no *refusal) told() string {
 // secrets of the courier (of every courier when it is none of ours), and wherever else
 // a secret stands. Signatures stay, because they show nothing and the request is
 // verified by them.
-func (s *Server) capture(c *call) (request *event.CapturedRequest, traceID string) {
+func (s *Server) capture(c *call) (request *ingestion.Request, traceID string) {
 	r := &redaction{own: c.table.schemes, all: c.table.schemes, places: c.table.credentials}
 	if c.sender != nil {
 		r.own, r.verifying, r.parameter = []*signature.Scheme{c.sender.scheme}, c.sender.scheme.Headers(), c.sender.scheme.Parameter()
 	}
-	request = &event.CapturedRequest{
-		Method: text(c.Method()), Path: r.path(c.Path()), Query: r.query(c.Query()), Headers: []event.CapturedHeader{},
+	request = &ingestion.Request{
+		Method: text(c.Method()), Path: r.path(c.Path()), Query: r.query(c.Query()), Headers: []ingestion.Header{},
 		Body: r.body(c.body, s.config.Records.BodyBytes), BodyBytes: c.bodyBytes,
 	}
 	for name, value := range c.ctx.Request.Header.AllInOrder() {
-		request.Headers = append(request.Headers, event.CapturedHeader{Name: text(name), Value: r.header(strings.ToLower(string(name)), value)})
+		request.Headers = append(request.Headers, ingestion.Header{Name: text(name), Value: r.header(strings.ToLower(string(name)), value)})
 	}
 	traceID = r.value([]byte(c.traceID))
 	request.Redacted = r.done

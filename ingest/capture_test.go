@@ -10,6 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
@@ -27,7 +28,7 @@ func named(names ...string) signature.Place { return signature.Place{Names: name
 
 // captureOf returns what is kept of a request that is refused, because its body is
 // no event. Every secret of these tests has "s3cret" in it.
-func (f *fixture) captureOf(t testing.TB, courier, query, body string, headers ...string) *event.IngestionRecord {
+func (f *fixture) captureOf(t testing.TB, courier, query, body string, headers ...string) *ingestion.Record {
 	t.Helper()
 	var raw strings.Builder
 	raw.WriteString("POST /v1/events/courier/" + courier + query + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
@@ -47,7 +48,7 @@ func jsonText(v any) string {
 	return string(text)
 }
 
-func headersIn(r *event.CapturedRequest) string {
+func headersIn(r *ingestion.Request) string {
 	var lines []string
 	for _, h := range r.Headers {
 		if h.Name != "Host" && h.Name != "Content-Type" && h.Name != "Content-Length" {

@@ -10,6 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
@@ -143,12 +144,12 @@ func (s *Server) newSender(c *Courier, before *sender) (*sender, error) {
 // count gives a courier that comes into force its counters, which show in the metrics
 // from then on.
 func (s *Server) count(one *sender) {
-	one.accepted = s.tally(one.name, codeAccepted, event.IntakeAccepted)
-	one.duplicate = s.tally(one.name, codeDuplicate, event.IntakeDuplicate)
-	one.conflict = s.tally(one.name, codeConflict, event.IntakeDuplicate)
+	one.accepted = s.tally(one.name, codeAccepted, ingestion.Accepted)
+	one.duplicate = s.tally(one.name, codeDuplicate, ingestion.Duplicate)
+	one.conflict = s.tally(one.name, codeConflict, ingestion.Duplicate)
 }
 
-func (s *Server) tally(courier, code string, outcome event.IntakeOutcome) tally {
+func (s *Server) tally(courier, code string, outcome ingestion.Outcome) tally {
 	return tally{s.metrics.requests.WithLabelValues(courier, code), s.records.sum(sumKey{courier: courier, outcome: outcome})}
 }
 

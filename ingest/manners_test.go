@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
@@ -15,7 +16,7 @@ func mapped(t testing.TB) *payload.Decoder {
 	d, err := payload.NewDecoder(payload.Mapping{
 		EventID: []string{"{header:x-event-id}", "{id}"}, Key: []string{"{dedupe}"}, Time: payload.TimeMapping{From: []string{"{at}"}, Formats: []string{"unix_ms"}},
 		ShipmentID: []string{"{parcels[-1].number}"}, Status: []string{"{state}"},
-		States: map[event.State][]string{event.StateDelivered: {"Delivered"}},
+		States: map[shipment.State][]string{shipment.Delivered: {"Delivered"}},
 	})
 	if err != nil {
 		t.Fatal(err)

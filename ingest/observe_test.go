@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 )
 
 func TestObserveMode(t *testing.T) {
@@ -75,7 +76,7 @@ func TestObserveMode(t *testing.T) {
 		t.Fatalf("%d records of single requests, want 7", len(singles))
 	}
 	r := singles[0]
-	if r.Outcome != event.IntakeObserved || r.Status != 202 || r.TraceID != "trace-wrong-secret" || r.Address != "127.0.0.1" || r.Courier != "new" ||
+	if r.Outcome != ingestion.Observed || r.Status != 202 || r.TraceID != "trace-wrong-secret" || r.Address != "127.0.0.1" || r.Courier != "new" ||
 		!strings.Contains(r.Detail, "does not match") || !r.At.Equal(noon) || r.Bytes != int64(len(bodyWithKey("k2"))) || string(r.Request.Body) != bodyWithKey("k2") {
 		t.Errorf("recorded is %+v %+v", r, r.Request)
 	}
@@ -121,7 +122,7 @@ func TestObserveModeKeepsTheLimits(t *testing.T) {
 		t.Errorf("%d and then %d events kept", kept, n)
 	}
 	counts := f.recorded(t).counts()
-	if counts["new refused INTAKE_UNAVAILABLE"] != 1 || slices.ContainsFunc(f.book.singles(), func(r event.IngestionRecord) bool { return r.Outcome != event.IntakeRefused }) {
+	if counts["new refused INTAKE_UNAVAILABLE"] != 1 || slices.ContainsFunc(f.book.singles(), func(r ingestion.Record) bool { return r.Outcome != ingestion.Refused }) {
 		t.Errorf("recorded are %v", counts)
 	}
 }

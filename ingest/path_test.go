@@ -18,6 +18,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ingest/payload"
 )
 
@@ -240,7 +241,7 @@ func checkHandshake(t *testing.T, res *http.Response, ctx *fasthttp.RequestCtx, 
 
 // checkRecord checks that what is kept of a request can be stored, shows no secret
 // and proves as much as the request.
-func checkRecord(t *testing.T, f *fixture, ctx *fasthttp.RequestCtx, r *event.IngestionRecord) {
+func checkRecord(t *testing.T, f *fixture, ctx *fasthttp.RequestCtx, r *ingestion.Record) {
 	t.Helper()
 	q := r.Request
 	if q == nil || q.BodyBytes != len(ctx.Request.Body()) || !bytes.HasPrefix(ctx.Request.Body(), q.Body) || r.Status != ctx.Response.StatusCode() || r.Code == "" {

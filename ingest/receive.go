@@ -18,6 +18,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/address"
 	"github.com/fincart/courier-gateway/ingest/connlimit"
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ingest/framing"
 	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
@@ -175,7 +176,7 @@ func (s *Server) intake(c *call, courier []byte) {
 	c.answerAccepted(receipt)
 	if c.observed.code != "" {
 		s.tellObserved(c)
-		s.note(c, event.IntakeObserved, c.observed, by.success.Status)
+		s.note(c, ingestion.Observed, c.observed, by.success.Status)
 		return
 	}
 	outcome.add(c.started, len(c.env.Body))
@@ -327,7 +328,7 @@ func (s *Server) handleBroken(ctx *fasthttp.RequestCtx, err error) {
 	connlimit.Linger(ctx.Conn())
 	no := s.broken(err)
 	s.refuse(c, no)
-	s.records.sum(sumKey{outcome: event.IntakeRefused, code: no.code}).add(c.started, 0)
+	s.records.sum(sumKey{outcome: ingestion.Refused, code: no.code}).add(c.started, 0)
 }
 
 func (s *Server) broken(err error) refusal {

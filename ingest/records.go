@@ -8,14 +8,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 )
 
 // Recorder keeps what the intake has seen. One goroutine calls it, with batches.
 type Recorder interface {
 	// PutIngestions stores records. After an error the same ones may come again,
 	// with the same ids. They are the recorder's to keep.
-	PutIngestions(ctx context.Context, records []event.IngestionRecord) error
+	PutIngestions(ctx context.Context, records []ingestion.Record) error
 }
 
 // RecordsConfig bounds what is recorded of the intake. Refused and observed
@@ -56,7 +56,7 @@ type records struct {
 	unknown *shares // of requests for no courier of ours
 
 	mu      sync.Mutex
-	waiting []event.IngestionRecord
+	waiting []ingestion.Record
 	inHand  int // singles that were taken from waiting and not settled
 	begun   bool
 	ended   bool
@@ -64,9 +64,9 @@ type records struct {
 	done    chan struct{} // closed by run
 
 	// What follows is run's alone.
-	singles []event.IngestionRecord
+	singles []ingestion.Record
 	tries   int // that singles have had
-	taken   []event.IngestionRecord
+	taken   []ingestion.Record
 	failing bool
 }
 
@@ -106,7 +106,7 @@ func (r *records) isFull(class recordClass) bool {
 }
 
 // put lets a single record wait to be written; false when there is no place.
-func (r *records) put(one event.IngestionRecord, class recordClass) bool {
+func (r *records) put(one ingestion.Record, class recordClass) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.isFull(class) {
@@ -201,7 +201,7 @@ func (r *records) writeSingles(ctx context.Context, tries int) {
 }
 
 // demote sums a request up that was to have a record of its own.
-func (r *records) demote(one *event.IngestionRecord) {
+func (r *records) demote(one *ingestion.Record) {
 	r.dropped.WithLabelValues(droppedUnstored).Inc()
 	r.sum(sumKey{one.Courier, one.Outcome, one.Code, one.Reason}).add(one.At, int(one.Bytes))
 }
@@ -222,7 +222,7 @@ func (r *records) writeTaken(ctx context.Context) {
 }
 
 // write hands a batch to the recorder and reports whether it is stored.
-func (r *records) write(ctx context.Context, batch []event.IngestionRecord) bool {
+func (r *records) write(ctx context.Context, batch []ingestion.Record) bool {
 	if len(batch) == 0 {
 		return true
 	}

@@ -17,19 +17,20 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 )
 
 // book is a Recorder that keeps what it is given.
 type book struct {
 	mu     sync.Mutex
-	kept   []event.IngestionRecord
+	kept   []ingestion.Record
 	err    error         // what PutIngestions fails with
 	held   chan struct{} // when not nil, PutIngestions waits for it to be closed, whatever its context says
 	inside chan struct{} // when not nil, gets a value for each PutIngestions that began
 	calls  int
 }
 
-func (b *book) PutIngestions(_ context.Context, records []event.IngestionRecord) error {
+func (b *book) PutIngestions(_ context.Context, records []ingestion.Record) error {
 	if b.inside != nil {
 		b.inside <- struct{}{}
 	}
@@ -53,14 +54,14 @@ func (b *book) fail(err error) {
 }
 
 // all returns what is kept, and how often it was called.
-func (b *book) all() (kept []event.IngestionRecord, calls int) {
+func (b *book) all() (kept []ingestion.Record, calls int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return append([]event.IngestionRecord(nil), b.kept...), b.calls
+	return append([]ingestion.Record(nil), b.kept...), b.calls
 }
 
 // singles returns the records of single requests.
-func (b *book) singles() (out []event.IngestionRecord) {
+func (b *book) singles() (out []ingestion.Record) {
 	kept, _ := b.all()
 	for _, r := range kept {
 		if r.Request != nil {
@@ -231,7 +232,7 @@ func TestRecordsAreWrittenInTime(t *testing.T) {
 			t.Errorf("recorded are %v, want %v", got, want)
 		}
 		for _, r := range kept {
-			if r.Outcome != event.IntakeDuplicate {
+			if r.Outcome != ingestion.Duplicate {
 				continue
 			}
 			if !r.At.Equal(noon.Add(time.Second)) || !r.Until.Equal(noon.Add(2*time.Second)) || r.Bytes != int64(2*len(goodBody)) || r.Request != nil || r.Status != 0 {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 )
 
 // newRecordID names a record. Later records have greater names; the random part
@@ -22,7 +23,7 @@ func newRecordID(at time.Time) string {
 // its texts are from closed lists, the courier's name from that of the couriers.
 type sumKey struct {
 	courier string // "" for none of ours
-	outcome event.IntakeOutcome
+	outcome ingestion.Outcome
 	code    event.Code
 	reason  string
 }
@@ -49,7 +50,7 @@ func (s *sum) add(at time.Time, bytes int) {
 
 // take returns what was counted and starts again. A request that is being counted
 // meanwhile may have its bytes in the one and its count in the other record.
-func (s *sum) take(key sumKey) (r event.IngestionRecord, ok bool) {
+func (s *sum) take(key sumKey) (r ingestion.Record, ok bool) {
 	n := s.count.Swap(0)
 	if n == 0 {
 		return r, false
@@ -59,7 +60,7 @@ func (s *sum) take(key sumKey) (r event.IngestionRecord, ok bool) {
 		first = last
 	}
 	at := time.Unix(0, first).UTC()
-	return event.IngestionRecord{
+	return ingestion.Record{
 		ID: newRecordID(at), Courier: key.courier, Outcome: key.outcome, Code: key.code, Reason: key.reason,
 		Count: n, Bytes: bytes, At: at, Until: time.Unix(0, last).UTC(),
 	}, true
@@ -87,7 +88,7 @@ func (s *sums) of(key sumKey) *sum {
 }
 
 // take returns a record of each sum that has counted something, the earliest first.
-func (s *sums) take() (records []event.IngestionRecord) {
+func (s *sums) take() (records []ingestion.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key, one := range s.all {
@@ -95,6 +96,6 @@ func (s *sums) take() (records []event.IngestionRecord) {
 			records = append(records, r)
 		}
 	}
-	slices.SortFunc(records, func(a, b event.IngestionRecord) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(records, func(a, b ingestion.Record) int { return cmp.Compare(a.ID, b.ID) })
 	return records
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
@@ -21,35 +22,35 @@ import (
 // PAYLOAD_TOO_LARGE when not all of the body was kept, INVALID_SIGNATURE when it
 // would need to be vouched for, INCOMPLETE when what names its event was not kept,
 // INVALID_PAYLOAD with every fault of the body, and that of the [Publisher] otherwise.
-func (s *Server) Take(ctx context.Context, r event.IngestionRecord, vouch bool) (event.Taken, error) {
+func (s *Server) Take(ctx context.Context, r ingestion.Record, vouch bool) (ingestion.Acceptance, error) {
 	by, err := s.takeable(&r)
 	if err != nil {
-		return event.Taken{}, err
+		return ingestion.Acceptance{}, err
 	}
 	request := &Captured{r.Request}
 	keyID, err := by.prove(request, &r, vouch)
 	if err != nil {
-		return event.Taken{}, err
+		return ingestion.Acceptance{}, err
 	}
 	var told event.Event
 	headers := &kept{Captured: request}
 	faults := by.decoder.Decode(payload.Input{Body: r.Request.Body, Headers: headers, Received: r.At.UTC()}, &told, nil)
 	if headers.lost != "" {
-		return event.Taken{}, event.Errorf(event.Incomplete, takeOp, "header %s, which names the event, was not kept because of a secret in it", headers.lost)
+		return ingestion.Acceptance{}, event.Errorf(event.Incomplete, takeOp, "header %s, which names the event, was not kept because of a secret in it", headers.lost)
 	}
 	if len(faults) > 0 {
 		no := refusal{detail: "the body is still no valid event", faults: faults}
-		return event.Taken{}, event.Errorf(event.InvalidPayload, takeOp, "%s", no.told())
+		return ingestion.Acceptance{}, event.Errorf(event.InvalidPayload, takeOp, "%s", no.told())
 	}
 	env := event.Envelope{TraceID: r.TraceID, ReceivedAt: r.At.UTC(), KeyID: keyID, Body: r.Request.Body}
 	s.wrap(&env, by, &told, nil)
 	receipt, err := s.deps.Publisher.Publish(ctx, &env)
 	if err != nil {
-		return event.Taken{}, &event.Error{Code: event.CodeOf(err), Op: takeOp, Err: err}
+		return ingestion.Acceptance{}, &event.Error{Code: event.CodeOf(err), Op: takeOp, Err: err}
 	}
 	s.deps.Logger.Info("refused request taken in by hand", "courier", env.Courier, "event_id", env.EventID,
 		"trace_id", env.TraceID, "key_id", keyID, "record", r.ID)
-	return event.Taken{
+	return ingestion.Acceptance{
 		Identity: event.Identity{Courier: env.Courier, Key: strings.Clone(env.Key)}, EventID: strings.Clone(env.EventID),
 		Sequence: receipt.Sequence, Duplicate: receipt.Duplicate, Conflict: receipt.Conflict, KeyID: keyID,
 	}, nil
@@ -58,11 +59,11 @@ func (s *Server) Take(ctx context.Context, r event.IngestionRecord, vouch bool) 
 const takeOp = "take in a refused request"
 
 // takeable returns the courier of a record that can be taken in.
-func (s *Server) takeable(r *event.IngestionRecord) (*sender, error) {
+func (s *Server) takeable(r *ingestion.Record) (*sender, error) {
 	switch {
 	case r.Request == nil:
 		return nil, event.Errorf(event.BadRequest, takeOp, "the record is the sum of %d requests and holds none of them", r.Count)
-	case r.Outcome != event.IntakeRefused:
+	case r.Outcome != ingestion.Refused:
 		return nil, event.Errorf(event.BadRequest, takeOp, "the request was not refused but %s: its event is on the queue already", r.Outcome)
 	case r.Courier == "":
 		return nil, event.Errorf(event.UnknownCourier, takeOp, "the request named no courier of ours, so nothing can tell what it means")
@@ -80,13 +81,13 @@ func (s *Server) takeable(r *event.IngestionRecord) (*sender, error) {
 
 // prove returns the id of the key that proves a captured request, or of the
 // operator who vouches for it.
-func (s *sender) prove(request *Captured, r *event.IngestionRecord, vouch bool) (keyID string, err error) {
+func (s *sender) prove(request *Captured, r *ingestion.Record, vouch bool) (keyID string, err error) {
 	keyID, err = s.scheme.Verify(request, r.At)
 	switch {
 	case err == nil:
 		return keyID, nil
 	case vouch:
-		return event.KeyIDOperator, nil
+		return ingestion.KeyIDOperator, nil
 	case r.Request.Redacted:
 		return "", event.Errorf(event.InvalidSignature, takeOp, "the credential of the request was not kept, so it can't be verified again: somebody has to vouch for it")
 	}
@@ -112,7 +113,7 @@ func (k *kept) Header(name string) (value []byte, count int) {
 }
 
 // Captured is a captured request as schemes and mappings read it.
-type Captured struct{ *event.CapturedRequest }
+type Captured struct{ *ingestion.Request }
 
 // Header returns the first value of a header and how often the header occurs.
 func (c *Captured) Header(name string) (value []byte, count int) {
@@ -139,13 +140,13 @@ func (c *Captured) MediaFault() string {
 }
 
 // Body returns the body, which is whole.
-func (c *Captured) Body() []byte { return c.CapturedRequest.Body }
+func (c *Captured) Body() []byte { return c.Request.Body }
 
 // Method returns the method.
-func (c *Captured) Method() []byte { return []byte(c.CapturedRequest.Method) }
+func (c *Captured) Method() []byte { return []byte(c.Request.Method) }
 
 // Path returns the path as it was sent.
-func (c *Captured) Path() []byte { return []byte(c.CapturedRequest.Path) }
+func (c *Captured) Path() []byte { return []byte(c.Request.Path) }
 
 // Query returns the query as it was sent.
-func (c *Captured) Query() []byte { return []byte(c.CapturedRequest.Query) }
+func (c *Captured) Query() []byte { return []byte(c.Request.Query) }

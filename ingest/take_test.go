@@ -9,11 +9,12 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
 // refusedRecord posts a request that is refused and returns its record.
-func (f *fixture) refusedRecord(t testing.TB, r *http.Request) event.IngestionRecord {
+func (f *fixture) refusedRecord(t testing.TB, r *http.Request) ingestion.Record {
 	t.Helper()
 	if a := send(t, r); a.StatusCode < 400 {
 		t.Fatalf("answered %d %s", a.StatusCode, a.body)
@@ -45,7 +46,7 @@ func TestTakeOnceTheSecretIsRight(t *testing.T) {
 	f.demo = right
 	f.set(t)
 	taken, err := f.Take(t.Context(), record, false)
-	want := event.Taken{Identity: event.Identity{Courier: "demo", Key: "courier-x:evt_123"}, EventID: "evt_123", Sequence: 1, KeyID: "k1"}
+	want := ingestion.Acceptance{Identity: event.Identity{Courier: "demo", Key: "courier-x:evt_123"}, EventID: "evt_123", Sequence: 1, KeyID: "k1"}
 	if err != nil || taken != want {
 		t.Errorf("got %+v, %v, want %+v", taken, err, want)
 	}
@@ -115,19 +116,19 @@ func TestTakeIfVouchedFor(t *testing.T) {
 		t.Fatalf("redacted are %v and %v", forged.Request.Redacted, shown.Request.Redacted)
 	}
 	for _, tc := range []struct {
-		record event.IngestionRecord
+		record ingestion.Record
 		says   string
 	}{{forged, "x-signature-timestamp is missing"}, {shown, "vouch"}} {
 		if _, err := f.Take(t.Context(), tc.record, false); event.CodeOf(err) != event.InvalidSignature || !strings.Contains(err.Error(), tc.says) {
 			t.Errorf("unvouched for: %v, want %q", err, tc.says)
 		}
 		taken, err := f.Take(t.Context(), tc.record, true)
-		if err != nil || taken.KeyID != event.KeyIDOperator {
+		if err != nil || taken.KeyID != ingestion.KeyIDOperator {
 			t.Errorf("vouched for: %+v, %v", taken, err)
 		}
 	}
 	for _, e := range f.publisher.all() {
-		if e.KeyID != event.KeyIDOperator || !f.deps.Stamper.Verify(&e) {
+		if e.KeyID != ingestion.KeyIDOperator || !f.deps.Stamper.Verify(&e) {
 			t.Errorf("kept is %+v", e)
 		}
 	}
@@ -168,21 +169,21 @@ func TestTakeRefuses(t *testing.T) {
 	f.set(t, Courier{Name: "rsa", Scheme: keyless(t)})
 	for _, tc := range []struct {
 		name   string
-		change func(r *event.IngestionRecord)
+		change func(r *ingestion.Record)
 		code   event.Code
 		says   string
 	}{
-		{"a sum", func(r *event.IngestionRecord) { r.Request, r.Count = nil, 7 }, event.BadRequest, "the sum of 7 requests"},
-		{"an observed one", func(r *event.IngestionRecord) { r.Outcome = event.IntakeObserved }, event.BadRequest, "not refused but observed"},
-		{"an unknown courier", func(r *event.IngestionRecord) { r.Courier = "" }, event.UnknownCourier, "no courier of ours"},
-		{"a courier that is gone", func(r *event.IngestionRecord) { r.Courier = "gone" }, event.UnknownCourier, `"gone"`},
-		{"a cut body", func(r *event.IngestionRecord) { r.Request.BodyBytes++ }, event.PayloadTooLarge, "of the"},
-		{"public keys that are away", func(r *event.IngestionRecord) {
+		{"a sum", func(r *ingestion.Record) { r.Request, r.Count = nil, 7 }, event.BadRequest, "the sum of 7 requests"},
+		{"an observed one", func(r *ingestion.Record) { r.Outcome = ingestion.Observed }, event.BadRequest, "not refused but observed"},
+		{"an unknown courier", func(r *ingestion.Record) { r.Courier = "" }, event.UnknownCourier, "no courier of ours"},
+		{"a courier that is gone", func(r *ingestion.Record) { r.Courier = "gone" }, event.UnknownCourier, `"gone"`},
+		{"a cut body", func(r *ingestion.Record) { r.Request.BodyBytes++ }, event.PayloadTooLarge, "of the"},
+		{"public keys that are away", func(r *ingestion.Record) {
 			r.Courier = "rsa"
-			r.Request.Headers = append(r.Request.Headers, event.CapturedHeader{Name: "X-S", Value: strings.Repeat("ab", 256)})
+			r.Request.Headers = append(r.Request.Headers, ingestion.Header{Name: "X-S", Value: strings.Repeat("ab", 256)})
 		}, event.IntakeUnavailable, "public keys"},
-		{"a doubled header", func(r *event.IngestionRecord) {
-			r.Request.Headers = append(r.Request.Headers, event.CapturedHeader{Name: "x-signature", Value: "ab"})
+		{"a doubled header", func(r *ingestion.Record) {
+			r.Request.Headers = append(r.Request.Headers, ingestion.Header{Name: "x-signature", Value: "ab"})
 		}, event.InvalidSignature, "more than once"},
 	} {
 		record, request := good, *good.Request

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/loss"
 )
 
 // seen is what was seen of the stream at the last look.
@@ -115,8 +116,8 @@ func (b *Broker) checkReused(ctx context.Context, s sight) (cut bool, err error)
 
 func (b *Broker) nameReused(s sight, first, last uint64) error {
 	return b.name(missing{
-		cause: event.LossReused, birth: s.birth(), endedAfter: endedAfter(s.known), receivedBefore: unixTime(s.known.at),
-		sequences: rangesOf(event.SequenceRange{First: max(first, s.verified+1), Last: last}),
+		cause: loss.Reused, birth: s.birth(), endedAfter: endedAfter(s.known), receivedBefore: unixTime(s.known.at),
+		sequences: rangesOf(loss.Range{First: max(first, s.verified+1), Last: last}),
 	})
 }
 

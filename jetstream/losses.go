@@ -16,15 +16,16 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/loss"
 )
 
 // lossRecord is a loss as it is kept.
 type lossRecord struct {
-	ID      string          `json:"id"`
-	FoundAt time.Time       `json:"foundAt"`
-	Cause   event.LossCause `json:"cause"`
-	Birth   int64           `json:"birth"` // of the stream whose sequences these are
-	Bytes   uint64          `json:"bytes,omitempty"`
+	ID      string     `json:"id"`
+	FoundAt time.Time  `json:"foundAt"`
+	Cause   loss.Cause `json:"cause"`
+	Birth   int64      `json:"birth"` // of the stream whose sequences these are
+	Bytes   uint64     `json:"bytes,omitempty"`
 	// Examined is everything that was ever missing here, so that it isn't reported
 	// twice; Lost is the part that has no outcome, Unchecked the part that was not
 	// looked up yet.
@@ -33,7 +34,7 @@ type lossRecord struct {
 	Unchecked ranges `json:"unchecked"`
 	// More counts events beyond maxLossRanges; they are named by Examined only.
 	More uint64 `json:"more,omitempty"`
-	// Of the events, for the look-up in the ledger; see [event.MissingEvents].
+	// Of the events, for the look-up in the ledger; see [loss.Missing].
 	EndedAfter     time.Time `json:"endedAfter,omitzero"`
 	ReceivedBefore time.Time `json:"receivedBefore,omitzero"`
 	AcknowledgedAt time.Time `json:"acknowledgedAt,omitzero"`
@@ -59,12 +60,12 @@ func (r *lossRecord) dismissed() bool { return r.events() == 0 && r.Bytes == 0 }
 
 func (r *lossRecord) open() bool { return r.AcknowledgedAt.IsZero() && !r.dismissed() }
 
-func (r *lossRecord) loss() event.Loss {
+func (r *lossRecord) loss() loss.Loss {
 	sequences := r.Lost.union(r.Unchecked)
 	if sequences == nil {
 		sequences = ranges{}
 	}
-	return event.Loss{
+	return loss.Loss{
 		ID: r.ID, FoundAt: r.FoundAt, Cause: r.Cause, Events: r.events(), Bytes: r.Bytes,
 		Sequences: sequences, Truncated: r.More > 0, Unchecked: r.Unchecked.count(),
 		AcknowledgedAt: r.AcknowledgedAt, Note: r.Note,
@@ -120,7 +121,7 @@ func openLosses(dir string) (l *losses, aside string, err error) {
 
 // missing is what was found missing at one time.
 type missing struct {
-	cause          event.LossCause
+	cause          loss.Cause
 	birth          int64
 	sequences      ranges
 	bytes          uint64
@@ -163,7 +164,7 @@ func (l *losses) recordFor(m missing, now time.Time) *lossRecord {
 	if n := len(l.list); n > 0 {
 		last := l.list[n-1]
 		same := last.Cause == m.cause && last.Birth == m.birth
-		if last.open() && (same && m.cause == event.LossHole || l.full()) {
+		if last.open() && (same && m.cause == loss.Hole || l.full()) {
 			if m.endedAfter.Before(last.EndedAfter) {
 				last.EndedAfter = m.endedAfter
 			}
@@ -210,7 +211,7 @@ func (l *losses) known(birth int64, seq uint64) (last uint64, ok bool) {
 
 // notLost says that a stream has lost nothing at sequences which it has no event for:
 // none was ever acknowledged there.
-func (l *losses) notLost(birth int64, cause event.LossCause, unused ranges) error {
+func (l *losses) notLost(birth int64, cause loss.Cause, unused ranges) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if unused = unused.without(l.examined(birth)); len(unused) == 0 {
@@ -239,10 +240,10 @@ func (l *losses) forget(birth int64, first uint64) {
 }
 
 // all returns the losses, the oldest first.
-func (l *losses) all() []event.Loss {
+func (l *losses) all() []loss.Loss {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	found := []event.Loss{}
+	found := []loss.Loss{}
 	for _, r := range l.list {
 		if !r.dismissed() {
 			found = append(found, r.loss())
@@ -252,31 +253,31 @@ func (l *losses) all() []event.Loss {
 }
 
 // acknowledge marks a loss as known to an operator.
-func (l *losses) acknowledge(id, note string, now time.Time) (event.Loss, error) {
+func (l *losses) acknowledge(id, note string, now time.Time) (loss.Loss, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	i := slices.IndexFunc(l.list, func(r *lossRecord) bool { return r.ID == id && !r.dismissed() })
 	if i < 0 {
-		return event.Loss{}, event.Errorf(event.NotFound, "acknowledge loss", "no loss has the id %q: `appliance queue losses` lists them", id)
+		return loss.Loss{}, event.Errorf(event.NotFound, "acknowledge loss", "no loss has the id %q: `appliance queue losses` lists them", id)
 	}
 	r := l.list[i]
 	before := *r
 	r.AcknowledgedAt, r.Note = now.UTC(), cmp.Or(note, r.Note)
 	if err := l.store(); err != nil {
 		*r = before
-		return event.Loss{}, err
+		return loss.Loss{}, err
 	}
 	return r.loss(), nil
 }
 
 // unchecked returns some of what is to be looked up in the ledger.
-func (l *losses) unchecked() (found []event.MissingEvents) {
+func (l *losses) unchecked() (found []loss.Missing) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, r := range l.list {
 		for _, run := range r.Unchecked[:min(len(r.Unchecked), 64)] {
 			run.Last = min(run.Last, run.First+checkedAtOnce-1)
-			found = append(found, event.MissingEvents{
+			found = append(found, loss.Missing{
 				LossID: r.ID, Sequence: run, EndedAfter: r.EndedAfter, ReceivedBefore: r.ReceivedBefore,
 			})
 		}
@@ -286,7 +287,7 @@ func (l *losses) unchecked() (found []event.MissingEvents) {
 
 // checked takes over what the ledger says of one of unchecked: these have their
 // outcome, the others of it are lost.
-func (l *losses) checked(m event.MissingEvents, ended []uint64) (lost ranges, err error) {
+func (l *losses) checked(m loss.Missing, ended []uint64) (lost ranges, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	i := slices.IndexFunc(l.list, func(r *lossRecord) bool { return r.ID == m.LossID })

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/loss"
 )
 
 func lossesIn(t *testing.T, dir string) *losses {
@@ -28,7 +29,7 @@ func TestLossesAreKeptAndAcknowledged(t *testing.T) {
 	l := lossesIn(t, dir)
 	add := func(first, last uint64, want uint64) string {
 		t.Helper()
-		id, added, err := l.add(missing{cause: event.LossCut, birth: 1, sequences: runOf(first, last)}, now)
+		id, added, err := l.add(missing{cause: loss.Cut, birth: 1, sequences: runOf(first, last)}, now)
 		if err != nil || added.count() != want {
 			t.Fatalf("added %v, %v, want %d", added, err, want)
 		}
@@ -63,7 +64,7 @@ func TestMissingEventsWithAnOutcomeAreNotLost(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	l := lossesIn(t, dir)
-	if _, _, err := l.add(missing{cause: event.LossHole, birth: 1, sequences: runOf(1, 2*checkedAtOnce)}, time.Now()); err != nil {
+	if _, _, err := l.add(missing{cause: loss.Hole, birth: 1, sequences: runOf(1, 2*checkedAtOnce)}, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	asked := 0
@@ -85,7 +86,7 @@ func TestMissingEventsWithAnOutcomeAreNotLost(t *testing.T) {
 	if all := l.all(); asked != 2 || len(all) != 1 || all[0].Events != 2 || all[0].Unchecked != 0 || ranges(all[0].Sequences).String() != "7, 9" {
 		t.Errorf("after %d look-ups: %+v", asked, all)
 	}
-	m := event.MissingEvents{LossID: "1", Sequence: event.SequenceRange{First: 1, Last: 10}}
+	m := loss.Missing{LossID: "1", Sequence: loss.Range{First: 1, Last: 10}}
 	if lost, err := l.checked(m, nil); err != nil || len(lost) > 0 { // looked up already
 		t.Errorf("a second look-up finds %v lost, %v", lost, err)
 	}
@@ -99,7 +100,7 @@ func TestLossesAreBounded(t *testing.T) {
 	for i := range uint64(3 * maxLossRanges) {
 		every = append(every, 2*i+1)
 	}
-	if _, _, err := l.add(missing{cause: event.LossHole, birth: 1, sequences: sequencesOf(every)}, time.Now()); err != nil {
+	if _, _, err := l.add(missing{cause: loss.Hole, birth: 1, sequences: sequencesOf(every)}, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	all := l.all()
@@ -113,7 +114,7 @@ func TestLossesAreBounded(t *testing.T) {
 	}
 	l.list[3].AcknowledgedAt = time.Now()
 	for i := range 4 {
-		if _, _, err := l.add(missing{cause: event.LossCut, birth: int64(i + 2), sequences: runOf(1, 1)}, time.Now()); err != nil {
+		if _, _, err := l.add(missing{cause: loss.Cut, birth: int64(i + 2), sequences: runOf(1, 1)}, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/loss"
 )
 
 // How lost events are noticed. Nothing removes an event from EVENTS before it is
@@ -122,7 +123,7 @@ func (b *Broker) examineStart(ctx context.Context) error {
 		if s, err = b.openDamagedAgain(ctx, s); err != nil {
 			return err
 		}
-		if err := b.losses.notLost(s.birth(), event.LossHole, s.unacknowledged()); err != nil {
+		if err := b.losses.notLost(s.birth(), loss.Hole, s.unacknowledged()); err != nil {
 			return err
 		}
 		return b.continueAbove(ctx, s)
@@ -236,7 +237,7 @@ func (b *Broker) unreadableEnd(ctx context.Context, s sight) (end ranges, err er
 		if event.CodeOf(err) != event.NotFound {
 			return nil, err
 		}
-		end = append(end, event.SequenceRange{First: seq, Last: seq})
+		end = append(end, loss.Range{First: seq, Last: seq})
 	}
 	return rangesOf(end...), nil
 }
@@ -252,18 +253,18 @@ func (s sight) missing() (found []missing) {
 	since, until := endedAfter(known), unixTime(known.at)
 	if known.birth != 0 && known.birth != s.birth() {
 		return []missing{{
-			cause: event.LossRecreated, birth: known.birth, endedAfter: since, receivedBefore: until,
-			sequences: rangesOf(event.SequenceRange{First: known.verified + 1, Last: known.highest}),
+			cause: loss.Recreated, birth: known.birth, endedAfter: since, receivedBefore: until,
+			sequences: rangesOf(loss.Range{First: known.verified + 1, Last: known.highest}),
 		}}
 	}
 	if from := max(state.LastSeq, s.verified) + 1; known.birth != 0 && from <= known.highest {
 		found = append(found, missing{
-			cause: event.LossCut, birth: s.birth(), endedAfter: since, receivedBefore: until,
+			cause: loss.Cut, birth: s.birth(), endedAfter: since, receivedBefore: until,
 			sequences: ranges{{First: from, Last: known.highest}},
 		})
 	}
 	if holes := s.holes().without(s.unacknowledged()); len(holes) > 0 {
-		found = append(found, missing{cause: event.LossHole, birth: s.birth(), endedAfter: since, sequences: holes})
+		found = append(found, missing{cause: loss.Hole, birth: s.birth(), endedAfter: since, sequences: holes})
 	}
 	if lost := state.Lost; lost != nil && known.birth == 0 {
 		found = append(found, s.unknownEnd(lost)...)
@@ -278,11 +279,11 @@ func (s sight) holes() ranges {
 	// A position that is unknown beside a stream that was never verified says nothing
 	// of where the stream began.
 	if begins := s.verified > 0 || s.known.birth != 0; begins && state.FirstSeq > s.verified+1 {
-		found = append(found, event.SequenceRange{First: s.verified + 1, Last: min(state.FirstSeq-1, max(state.LastSeq, s.verified))})
+		found = append(found, loss.Range{First: s.verified + 1, Last: min(state.FirstSeq-1, max(state.LastSeq, s.verified))})
 	}
 	for _, seq := range state.Deleted {
 		if seq > s.verified && seq >= state.FirstSeq && seq <= state.LastSeq {
-			found = append(found, event.SequenceRange{First: seq, Last: seq})
+			found = append(found, loss.Range{First: seq, Last: seq})
 		}
 	}
 	return rangesOf(slices.Concat(found, s.end)...)
@@ -301,10 +302,10 @@ func (s sight) unacknowledged() ranges {
 // the end of the stream, as at the first start with this file. It may be a torn
 // record that was never acknowledged, too.
 func (s sight) unknownEnd(lost *natsjs.LostStreamData) []missing {
-	m := missing{cause: event.LossCut, birth: s.birth(), bytes: lost.Bytes}
+	m := missing{cause: loss.Cut, birth: s.birth(), bytes: lost.Bytes}
 	for _, seq := range lost.Msgs {
 		if seq > max(s.info.State.LastSeq, s.verified) {
-			m.sequences = append(m.sequences, event.SequenceRange{First: seq, Last: seq})
+			m.sequences = append(m.sequences, loss.Range{First: seq, Last: seq})
 		}
 	}
 	if m.sequences = rangesOf(m.sequences...); len(m.sequences) > 0 {
@@ -407,7 +408,7 @@ func (b *Broker) continueAbove(ctx context.Context, s sight) error {
 	}
 	if s.known.birth != s.birth() {
 		// It begins above highest, and has lost nothing below.
-		return b.losses.notLost(s.birth(), event.LossRecreated, ranges{{First: 1, Last: highest}})
+		return b.losses.notLost(s.birth(), loss.Recreated, ranges{{First: 1, Last: highest}})
 	}
 	return nil
 }
@@ -489,16 +490,16 @@ func (b *Broker) noteVerified(seq uint64, stored time.Time) {
 // and doesn't. The error's code is Internal when they can't be noted down.
 func (b *Broker) ReportMissing(_ context.Context, seqs []uint64) error {
 	return b.name(missing{
-		cause: event.LossHole, birth: b.birth(), sequences: sequencesOf(seqs), endedAfter: endedAfter(b.position.get()),
+		cause: loss.Hole, birth: b.birth(), sequences: sequencesOf(seqs), endedAfter: endedAfter(b.position.get()),
 	})
 }
 
 // Losses returns what the queue is known to have lost, the oldest first.
-func (b *Broker) Losses() []event.Loss { return b.losses.all() }
+func (b *Broker) Losses() []loss.Loss { return b.losses.all() }
 
 // AcknowledgeLoss marks a loss as known to an operator, for good; the note may be
 // empty. The error's code is NotFound when there is no such loss.
-func (b *Broker) AcknowledgeLoss(_ context.Context, id, note string) (event.Loss, error) {
+func (b *Broker) AcknowledgeLoss(_ context.Context, id, note string) (loss.Loss, error) {
 	l, err := b.losses.acknowledge(id, note, time.Now())
 	if err == nil {
 		b.countLosses()
@@ -509,10 +510,10 @@ func (b *Broker) AcknowledgeLoss(_ context.Context, id, note string) (event.Loss
 
 // MissingEvents returns some of the missing events that are to be looked up in the
 // ledger; none when all were.
-func (b *Broker) MissingEvents() []event.MissingEvents { return b.losses.unchecked() }
+func (b *Broker) MissingEvents() []loss.Missing { return b.losses.unchecked() }
 
 // MissingChecked takes over which of m have their outcome. The others are lost.
-func (b *Broker) MissingChecked(m event.MissingEvents, ended []uint64) error {
+func (b *Broker) MissingChecked(m loss.Missing, ended []uint64) error {
 	lost, err := b.losses.checked(m, ended)
 	if err != nil {
 		return err

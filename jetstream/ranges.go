@@ -6,16 +6,16 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/loss"
 )
 
 // ranges is a set of sequences: ascending, with a gap between each two.
-type ranges []event.SequenceRange
+type ranges []loss.Range
 
 // rangesOf returns the set of all that list has, in any order and overlapping.
-func rangesOf(list ...event.SequenceRange) ranges {
-	list = slices.DeleteFunc(slices.Clone(list), func(r event.SequenceRange) bool { return r.First > r.Last })
-	slices.SortFunc(list, func(a, b event.SequenceRange) int { return cmp.Compare(a.First, b.First) })
+func rangesOf(list ...loss.Range) ranges {
+	list = slices.DeleteFunc(slices.Clone(list), func(r loss.Range) bool { return r.First > r.Last })
+	slices.SortFunc(list, func(a, b loss.Range) int { return cmp.Compare(a.First, b.First) })
 	var set ranges
 	for _, r := range list {
 		if last := len(set) - 1; last >= 0 && r.First <= set[last].Last+1 {
@@ -29,9 +29,9 @@ func rangesOf(list ...event.SequenceRange) ranges {
 
 // sequencesOf returns the set of single sequences.
 func sequencesOf(seqs []uint64) ranges {
-	list := make([]event.SequenceRange, len(seqs))
+	list := make([]loss.Range, len(seqs))
 	for i, seq := range seqs {
-		list[i] = event.SequenceRange{First: seq, Last: seq}
+		list[i] = loss.Range{First: seq, Last: seq}
 	}
 	return rangesOf(list...)
 }
@@ -59,7 +59,7 @@ func (rs ranges) without(other ranges) (left ranges) {
 				continue
 			}
 			if other[i].First > r.First {
-				left = append(left, event.SequenceRange{First: r.First, Last: other[i].First - 1})
+				left = append(left, loss.Range{First: r.First, Last: other[i].First - 1})
 			}
 			r.First = other[i].Last + 1
 			if r.First > r.Last {
@@ -76,7 +76,7 @@ func (rs ranges) without(other ranges) (left ranges) {
 // end returns the last sequence of the run that seq is in; ok is false when it is
 // in none.
 func (rs ranges) end(seq uint64) (last uint64, ok bool) {
-	i, _ := slices.BinarySearchFunc(rs, seq, func(r event.SequenceRange, seq uint64) int { return cmp.Compare(r.Last, seq) })
+	i, _ := slices.BinarySearchFunc(rs, seq, func(r loss.Range, seq uint64) int { return cmp.Compare(r.Last, seq) })
 	if i == len(rs) || rs[i].First > seq {
 		return 0, false
 	}

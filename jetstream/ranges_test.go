@@ -5,7 +5,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/loss"
 )
 
 // TestRangesAreSets compares the operations with those on maps.
@@ -13,11 +13,11 @@ func TestRangesAreSets(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 2))
 	some := func() (ranges, map[uint64]bool) {
-		var list []event.SequenceRange
+		var list []loss.Range
 		set := map[uint64]bool{}
 		for range r.IntN(6) {
 			first := r.Uint64N(30) + 1
-			run := event.SequenceRange{First: first, Last: first + r.Uint64N(6)}
+			run := loss.Range{First: first, Last: first + r.Uint64N(6)}
 			list = append(list, run)
 			for seq := run.First; seq <= run.Last; seq++ {
 				set[seq] = true

@@ -12,6 +12,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/loss"
 )
 
 // verifiedTo waits until the events up to seq are settled, and has them verified.
@@ -319,7 +320,7 @@ func TestLostFrontIsNamedWithoutAPosition(t *testing.T) {
 		t.Fatal(err)
 	}
 	b = loses(t, open(t, cfg))
-	if got := b.Losses(); len(got) != 1 || !slices.Equal(got[0].Sequences, []event.SequenceRange{{First: 6, Last: 8}}) {
+	if got := b.Losses(); len(got) != 1 || !slices.Equal(got[0].Sequences, []loss.Range{{First: 6, Last: 8}}) {
 		t.Errorf("named as missing: %+v, want 6 to 8", got)
 	}
 }

@@ -4,11 +4,12 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 )
 
 // Rejections are the outcomes of requests that were refused, or would have been
 // if their courier were not in observe mode.
-var Rejections = []event.IntakeOutcome{event.IntakeRefused, event.IntakeObserved}
+var Rejections = []ingestion.Outcome{ingestion.Refused, ingestion.Observed}
 
 // IngestionPage is one page of a listing, newest first.
 type IngestionPage struct {
@@ -22,7 +23,7 @@ func (p IngestionPage) Rows() ([]IngestionRow, string) { return p.Records, p.Nex
 // IngestionRow is a record as listings have it: without the headers and the body
 // of its request, which can be large.
 type IngestionRow struct {
-	event.IngestionRecord
+	ingestion.Record
 	Request *RequestRow `json:"request,omitempty"` // nil for an aggregate
 }
 
@@ -31,7 +32,7 @@ func (r *IngestionRow) Single() bool { return r.Request != nil }
 
 // RequestRow is a captured request as listings have it.
 type RequestRow struct {
-	event.CapturedRequest
+	ingestion.Request
 	Cut bool `json:"cut,omitempty"` // not all of its body was kept
 	// Headers and Body hide those of the request and stay empty.
 	Headers *struct{} `json:"headers,omitempty"`
@@ -46,7 +47,7 @@ type AcceptRequest struct {
 
 // Accepted is the event of a refused request that an operator has accepted.
 type Accepted struct {
-	event.Taken
+	ingestion.Acceptance
 	// NotMarked is why its record does not show it, empty when it does. The
 	// event is on the queue nevertheless.
 	NotMarked string `json:"notMarkedBecause,omitempty"`
@@ -54,7 +55,7 @@ type Accepted struct {
 
 // CheckAcceptable returns why a record holds no request that can be accepted, nil
 // when it does.
-func CheckAcceptable(r *event.IngestionRecord) *Problem {
+func CheckAcceptable(r *ingestion.Record) *Problem {
 	switch {
 	case !r.TakenAt.IsZero():
 		p := Refuse(AlreadyTaken, "request %q was accepted already, at %s, as event %q", r.ID, r.TakenAt.UTC().Format(time.RFC3339), r.TakenKey)
@@ -62,7 +63,7 @@ func CheckAcceptable(r *event.IngestionRecord) *Problem {
 		return p
 	case r.Request == nil:
 		return Refuse(event.Incomplete, "record %q is an aggregate and holds none of the requests it counts: have the courier send them again", r.ID)
-	case r.Outcome != event.IntakeRefused:
+	case r.Outcome != ingestion.Refused:
 		return Refuse(AlreadyTaken, "request %q was not refused, it was accepted when it came", r.ID)
 	case !r.Request.Whole():
 		return Refuse(event.Incomplete, "of the body of request %q only %d of %d bytes were kept: have the courier send it again",

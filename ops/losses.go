@@ -1,8 +1,10 @@
 package ops
 
-import "github.com/fincart/courier-gateway/ingest/event"
+import (
+	"github.com/fincart/courier-gateway/ingest/event/loss"
+)
 
 // LossList is what the queue is known to have lost, the oldest first.
 type LossList struct {
-	Losses []event.Loss `json:"losses"`
+	Losses []loss.Loss `json:"losses"`
 }

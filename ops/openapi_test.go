@@ -10,6 +10,9 @@ import (
 	"testing"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
+	"github.com/fincart/courier-gateway/ingest/event/loss"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 )
 
 // document is the embedded OpenAPI document, as far as the tests look at it.
@@ -58,11 +61,11 @@ func TestOpenAPISchemasAreTheTypes(t *testing.T) {
 	for name, v := range map[string]any{
 		"Problem": Problem{}, "Status": Status{}, "Listener": Listener{}, "Health": Health{}, "QueueStatus": QueueStatus{}, "StoreCounts": event.StoreCounts{},
 		"WorkerStatus": WorkerStatus{}, "ReconcilerStatus": ReconcilerStatus{}, "Record": event.Record{}, "Attempt": event.Attempt{},
-		"Shipment": event.Shipment{}, "Checkpoint": event.Checkpoint{}, "DeadLetter": event.DeadLetter{}, "DeadLetterPage": DeadLetterPage{},
-		"ReplayLink": event.ReplayLink{}, "Note": Note{}, "IngestionPage": IngestionPage{}, "IngestionRow": IngestionRow{}, "IngestionRecord": event.IngestionRecord{},
-		"CapturedRequest": event.CapturedRequest{}, "CapturedHeader": event.CapturedHeader{}, "AcceptRequest": AcceptRequest{}, "Accepted": Accepted{},
+		"Shipment": shipment.Shipment{}, "Checkpoint": shipment.Checkpoint{}, "DeadLetter": event.DeadLetter{}, "DeadLetterPage": DeadLetterPage{},
+		"ReplayLink": event.ReplayLink{}, "Note": Note{}, "IngestionPage": IngestionPage{}, "IngestionRow": IngestionRow{}, "IngestionRecord": ingestion.Record{},
+		"CapturedRequest": ingestion.Request{}, "CapturedHeader": ingestion.Header{}, "AcceptRequest": AcceptRequest{}, "Accepted": Accepted{},
 		"CourierList": CourierList{}, "CourierInfo": CourierInfo{}, "KeyInfo": KeyInfo{}, "KeySourceInfo": KeySourceInfo{}, "ReloadReport": ReloadReport{},
-		"LossList": LossList{}, "Loss": event.Loss{}, "SequenceRange": event.SequenceRange{},
+		"LossList": LossList{}, "Loss": loss.Loss{}, "SequenceRange": loss.Range{},
 	} {
 		all, required := members(reflect.TypeOf(v))
 		s := doc.Components.Schemas[name]

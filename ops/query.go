@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 )
 
 // Bounds of a page of a listing.
@@ -46,8 +47,8 @@ func DeadLetterQuery(filter event.DeadLetterFilter) url.Values {
 
 // ParseIngestionQuery reads the query of a listing of records with these outcomes.
 // What is wrong with it is a [Problem].
-func ParseIngestionQuery(query url.Values, outcomes []event.IntakeOutcome) (event.IngestionFilter, error) {
-	filter := event.IngestionFilter{Outcomes: slices.Clone(outcomes), Limit: DefaultPage}
+func ParseIngestionQuery(query url.Values, outcomes []ingestion.Outcome) (ingestion.Filter, error) {
+	filter := ingestion.Filter{Outcomes: slices.Clone(outcomes), Limit: DefaultPage}
 	err := parseQuery(query, map[string]setter{
 		"courier": text(&filter.Courier), "code": text(&filter.Code),
 		"outcome": func(value string) (fault string) {
@@ -60,7 +61,7 @@ func ParseIngestionQuery(query url.Values, outcomes []event.IntakeOutcome) (even
 }
 
 // IngestionQuery is the inverse of [ParseIngestionQuery].
-func IngestionQuery(filter event.IngestionFilter) url.Values {
+func IngestionQuery(filter ingestion.Filter) url.Values {
 	open := ""
 	if filter.Open {
 		open = "true"
@@ -126,12 +127,12 @@ func oneOf[S ~string](to *S, words []S) setter {
 
 // ParseOutcomes reads outcomes with commas between them. Nothing, and the word all,
 // mean all of those in among. fault says what the value is not.
-func ParseOutcomes(value string, among []event.IntakeOutcome) (outcomes []event.IntakeOutcome, fault string) {
+func ParseOutcomes(value string, among []ingestion.Outcome) (outcomes []ingestion.Outcome, fault string) {
 	if value == "" || value == "all" {
 		return slices.Clone(among), ""
 	}
 	for word := range strings.SplitSeq(value, ",") {
-		outcome := event.IntakeOutcome(word)
+		outcome := ingestion.Outcome(word)
 		if !slices.Contains(among, outcome) {
 			return nil, fmt.Sprintf("is none of %v, nor several of them with commas, nor all", among)
 		}

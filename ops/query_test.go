@@ -5,7 +5,7 @@ import (
 	"net/url"
 	"testing"
 
-	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 )
 
 // FuzzListingQueries holds the parsers of both listings against their inverses:
@@ -26,7 +26,7 @@ func FuzzListingQueries(f *testing.F) {
 		if err == nil && (errAgain != nil || again != letters || letters.Limit < 1 || letters.Limit > MaxPage) {
 			t.Fatalf("%q is %+v and then %+v, %v", raw, letters, again, errAgain)
 		}
-		for _, outcomes := range [][]event.IntakeOutcome{Rejections, event.IntakeOutcomes} {
+		for _, outcomes := range [][]ingestion.Outcome{Rejections, ingestion.Outcomes} {
 			records, err := ParseIngestionQuery(query, outcomes)
 			if err != nil {
 				continue

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 )
 
 // IngestionLimit keeps the ingestion records of each kind within
@@ -102,7 +102,7 @@ func (b *IngestionLimit) Keep() int { return b.keep }
 func (b *IngestionLimit) Choice() int { return 2*b.keep + 1000 }
 
 // Apply has records stored, and afterwards each kind cut back that needs it.
-func (b *IngestionLimit) Apply(records []event.IngestionRecord, store func() error, cutBack func(IngestionKind) error) error {
+func (b *IngestionLimit) Apply(records []ingestion.Record, store func() error, cutBack func(IngestionKind) error) error {
 	due := b.count(records)
 	err := store()
 	for _, kind := range due {
@@ -118,7 +118,7 @@ func (b *IngestionLimit) Apply(records []event.IngestionRecord, store func() err
 
 // count takes note of records that are about to be stored and returns the kinds
 // that have to be cut back then. They count from zero again.
-func (b *IngestionLimit) count(records []event.IngestionRecord) (due []IngestionKind) {
+func (b *IngestionLimit) count(records []ingestion.Record) (due []IngestionKind) {
 	if b.keep == 0 {
 		return nil
 	}

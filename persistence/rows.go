@@ -73,6 +73,6 @@ func ReviewStatus(d *event.DeadLetter) event.ReviewStatus {
 // EmptyCounts returns the figures of an empty store.
 func EmptyCounts() event.StoreCounts {
 	return event.StoreCounts{
-		Records: map[event.Status]int64{}, DeadLetters: map[event.ReviewStatus]int64{}, Ingestions: map[event.IntakeOutcome]int64{},
+		Records: map[event.Status]int64{}, DeadLetters: map[event.ReviewStatus]int64{}, Ingestions: map[string]int64{},
 	}
 }

@@ -29,6 +29,9 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
+	"github.com/fincart/courier-gateway/ingest/event/loss"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 )
 
 // Store is the contract of a store. Every method is safe for concurrent use,
@@ -44,7 +47,7 @@ type Store interface {
 	Records(ctx context.Context, ids []event.Identity) ([]event.Record, error)
 	// Shipments returns the shipments that exist, in any order, in one round trip
 	// whatever the number of refs.
-	Shipments(ctx context.Context, refs []event.ShipmentRef) ([]event.Shipment, error)
+	Shipments(ctx context.Context, refs []shipment.Ref) ([]shipment.Shipment, error)
 	// Commit applies each change whole or not at all, as [event.Change] has it, in
 	// a number of round trips that does not depend on the number of changes.
 	//
@@ -63,7 +66,7 @@ type Store interface {
 	// key, by courier.
 	RecordsByKey(ctx context.Context, key string) ([]event.Record, error)
 	// ShipmentsByID returns the shipments of every courier with this id, by courier.
-	ShipmentsByID(ctx context.Context, id string) ([]event.Shipment, error)
+	ShipmentsByID(ctx context.Context, id string) ([]shipment.Shipment, error)
 	// DeadLetters returns the letters that pass the filter, newest first by
 	// DeadAt, then by ID downwards. Code NotFound when filter.After names no letter.
 	DeadLetters(ctx context.Context, filter event.DeadLetterFilter) ([]event.DeadLetter, error)
@@ -79,7 +82,7 @@ type Store interface {
 	// EndedSequences returns the stream sequences of the ledger rows that are terminal
 	// and that m asks for, in any order. It reads the rows that ended since
 	// m.EndedAfter, all of them when that is zero.
-	EndedSequences(ctx context.Context, m event.MissingEvents) ([]uint64, error)
+	EndedSequences(ctx context.Context, m loss.Missing) ([]uint64, error)
 
 	// PutIngestions stores records durably, in a number of round trips that does not
 	// depend on the number of records. One whose ID exists is left as it is. With an
@@ -88,17 +91,17 @@ type Store interface {
 	//
 	// It also keeps the table within [Retention.IngestionsPerCourier], with round
 	// trips of its own now and then for each courier.
-	PutIngestions(ctx context.Context, records []event.IngestionRecord) error
+	PutIngestions(ctx context.Context, records []ingestion.Record) error
 	// Ingestions returns the records that pass the filter, newest first, which is by
 	// ID downwards. Open selects single requests that nobody has taken in. A listing
 	// goes on behind filter.After even when that record is gone by now.
-	Ingestions(ctx context.Context, filter event.IngestionFilter) ([]event.IngestionRecord, error)
+	Ingestions(ctx context.Context, filter ingestion.Filter) ([]ingestion.Record, error)
 	// Ingestion returns one record, or an error with code NotFound.
-	Ingestion(ctx context.Context, id string) (event.IngestionRecord, error)
+	Ingestion(ctx context.Context, id string) (ingestion.Record, error)
 	// TakeIngestion notes that a request was taken in, when, and as the event with
 	// which idempotency key. A record that was taken before keeps what it says. It
 	// returns the record as it then is, or an error with code NotFound.
-	TakeIngestion(ctx context.Context, id, key, keyID string, at time.Time) (event.IngestionRecord, error)
+	TakeIngestion(ctx context.Context, id, key, keyID string, at time.Time) (ingestion.Record, error)
 
 	// Counts returns how many rows there are. It costs the same with a thousand
 	// rows as with a hundred million.

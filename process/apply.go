@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 )
 
 // group is what one change is made of: a shipment and the jobs that move it.
 type group struct {
-	shipment event.Shipment
+	shipment shipment.Shipment
 	jobs     []*job
 }
 
@@ -55,18 +56,18 @@ type failure struct {
 // other.
 func (h *Handler) fold(ctx context.Context, jobs []*job) ([]*group, []failure, error) {
 	var failed []failure
-	byRef := map[event.ShipmentRef]*group{}
+	byRef := map[shipment.Ref]*group{}
 	var groups []*group
 	for _, j := range jobs {
 		if j.invalid != "" {
 			failed = append(failed, failure{j, event.Errorf(event.DomainInvalid, "apply event", "%s", j.invalid)})
 			continue
 		}
-		ref := event.ShipmentRef{Courier: j.Courier, ID: j.event.ShipmentID}
+		ref := shipment.Ref{Courier: j.Courier, ID: j.event.ShipmentID}
 		g := byRef[ref]
 		switch {
 		case g == nil:
-			g = &group{shipment: event.Shipment{ShipmentRef: ref}}
+			g = &group{shipment: shipment.Shipment{Ref: ref}}
 			byRef[ref], groups = g, append(groups, g)
 		case j.isolated || g.jobs[0].isolated:
 			continue
@@ -88,17 +89,17 @@ func (h *Handler) fold(ctx context.Context, jobs []*job) ([]*group, []failure, e
 }
 
 // loadShipments reads the shipments that exist into their groups.
-func loadShipments(ctx context.Context, store Store, groups []*group, byRef map[event.ShipmentRef]*group) error {
-	refs := make([]event.ShipmentRef, len(groups))
+func loadShipments(ctx context.Context, store Store, groups []*group, byRef map[shipment.Ref]*group) error {
+	refs := make([]shipment.Ref, len(groups))
 	for i, g := range groups {
-		refs[i] = g.shipment.ShipmentRef
+		refs[i] = g.shipment.Ref
 	}
 	found, err := store.Shipments(ctx, refs)
 	if err != nil {
 		return batchError(ctx, store, err)
 	}
 	for _, s := range found {
-		byRef[s.ShipmentRef].shipment = s
+		byRef[s.Ref].shipment = s
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/loss"
 )
 
 // fakeBroker is the broker's side of the mover and the reconciler: the stream by
@@ -25,7 +26,7 @@ type fakeBroker struct {
 	verified   uint64
 	published  []event.Envelope
 	refuses    error // what Publish fails with
-	missing    []event.MissingEvents
+	missing    []loss.Missing
 	reported   []uint64 // missing sequences
 	ended      []uint64 // missing sequences that turned out to have their outcome
 }
@@ -77,14 +78,14 @@ func (s *fakeBroker) Verified(_ context.Context, seq uint64) error {
 func (s *fakeBroker) ReportMissing(_ context.Context, seqs []uint64) error {
 	s.reported = append(s.reported, seqs...)
 	for _, seq := range seqs {
-		s.missing = append(s.missing, event.MissingEvents{Sequence: event.SequenceRange{First: seq, Last: seq}})
+		s.missing = append(s.missing, loss.Missing{Sequence: loss.Range{First: seq, Last: seq}})
 	}
 	return nil
 }
 
-func (s *fakeBroker) MissingEvents() []event.MissingEvents { return s.missing }
+func (s *fakeBroker) MissingEvents() []loss.Missing { return s.missing }
 
-func (s *fakeBroker) MissingChecked(_ event.MissingEvents, ended []uint64) error {
+func (s *fakeBroker) MissingChecked(_ loss.Missing, ended []uint64) error {
 	s.missing = s.missing[1:]
 	s.ended = append(s.ended, ended...)
 	return nil

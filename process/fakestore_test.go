@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/loss"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/ingest/event/stamp"
 	"github.com/fincart/courier-gateway/ingest/payload"
 )
@@ -22,7 +24,7 @@ import (
 type fakeStore struct {
 	mu        sync.Mutex
 	records   map[event.Identity]event.Record
-	shipments map[event.ShipmentRef]event.Shipment
+	shipments map[shipment.Ref]shipment.Shipment
 	letters   map[string]event.DeadLetter
 	calls     map[string]int
 	applied   map[event.Identity]int // how often an identity reached a shipment
@@ -41,7 +43,7 @@ type fakeStore struct {
 
 func newFakeStore() *fakeStore {
 	return &fakeStore{
-		records: map[event.Identity]event.Record{}, shipments: map[event.ShipmentRef]event.Shipment{},
+		records: map[event.Identity]event.Record{}, shipments: map[shipment.Ref]shipment.Shipment{},
 		letters: map[string]event.DeadLetter{}, calls: map[string]int{}, applied: map[event.Identity]int{},
 	}
 }
@@ -75,10 +77,10 @@ func (m *fakeStore) Records(_ context.Context, ids []event.Identity) ([]event.Re
 	return found, err
 }
 
-func (m *fakeStore) Shipments(_ context.Context, refs []event.ShipmentRef) ([]event.Shipment, error) {
+func (m *fakeStore) Shipments(_ context.Context, refs []shipment.Ref) ([]shipment.Shipment, error) {
 	leave, err := m.enter("shipments")
 	defer leave()
-	var found []event.Shipment
+	var found []shipment.Shipment
 	for _, ref := range refs {
 		if ref.ID == m.odd {
 			return nil, event.Errorf(event.Internal, "memory", "shipment %s is odd", ref)
@@ -120,7 +122,7 @@ func (m *fakeStore) commit(c event.Change) error {
 			return err
 		}
 	}
-	moved := c.Shipment != nil && m.shipments[c.Shipment.ShipmentRef].Version != c.Shipment.Version
+	moved := c.Shipment != nil && m.shipments[c.Shipment.Ref].Version != c.Shipment.Version
 	for _, r := range c.Records {
 		moved = moved || m.records[r.Identity].Version != r.Version
 	}
@@ -137,7 +139,7 @@ func (m *fakeStore) commit(c event.Change) error {
 	if c.Shipment != nil {
 		s := *c.Shipment
 		s.Version++
-		m.shipments[s.ShipmentRef] = s
+		m.shipments[s.Ref] = s
 	}
 	for _, l := range c.DeadLetters {
 		if _, ok := m.letters[l.ID]; !ok {
@@ -181,7 +183,7 @@ func (m *fakeStore) DeadSequences(_ context.Context, seqs []uint64) (map[uint64]
 	return dead, err
 }
 
-func (m *fakeStore) EndedSequences(_ context.Context, missing event.MissingEvents) (ended []uint64, err error) {
+func (m *fakeStore) EndedSequences(_ context.Context, missing loss.Missing) (ended []uint64, err error) {
 	leave, err := m.enter("ended")
 	defer leave()
 	for _, r := range m.records {
@@ -299,11 +301,11 @@ func (d *fixture) record(t *testing.T, key string) event.Record {
 	return r
 }
 
-func (d *fixture) shipment(t *testing.T, id string) event.Shipment {
+func (d *fixture) shipment(t *testing.T, id string) shipment.Shipment {
 	t.Helper()
 	d.store.mu.Lock()
 	defer d.store.mu.Unlock()
-	s, ok := d.store.shipments[event.ShipmentRef{Courier: "demo", ID: id}]
+	s, ok := d.store.shipments[shipment.Ref{Courier: "demo", ID: id}]
 	if !ok {
 		t.Fatalf("no shipment %s", id)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 )
 
 // failOn returns a fault for changes that carry the event with this key.
@@ -81,7 +82,7 @@ func TestHandleDecidesCopies(t *testing.T) {
 				if r.Status != event.Processed || r.Conflicts != tt.conflicts || r.Sequence != 1 {
 					t.Errorf("ledger row is %+v, want processed by the first with %d conflicts", r, tt.conflicts)
 				}
-				if s := d.shipment(t, "s"); s.State != event.StateInTransit || len(s.History) != 1 {
+				if s := d.shipment(t, "s"); s.State != shipment.InTransit || len(s.History) != 1 {
 					t.Errorf("shipment is %+v, want the first body's state once", s)
 				}
 				if d.store.applied[r.Identity] != 1 {
@@ -147,7 +148,7 @@ func TestPermanentFailureIsDeadAtItsFirstAttempt(t *testing.T) {
 	if r := d.record(t, "bad"); r.Status != event.DeadLettered || r.EndedAt.IsZero() {
 		t.Errorf("ledger row is %+v", r)
 	}
-	if s := d.shipment(t, "s"); s.State != event.StateInTransit {
+	if s := d.shipment(t, "s"); s.State != shipment.InTransit {
 		t.Errorf("shipment is %+v", s)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/loss"
 )
 
 // missingOf returns the sequences of a batch at which the stream has lost an event.
@@ -40,7 +41,7 @@ func (r *Reconciler) checkMissing(ctx context.Context) error {
 
 // deadOf returns the sequences of a run that have a dead letter, which an event that
 // can't be read has without a ledger row.
-func (r *Reconciler) deadOf(ctx context.Context, m event.MissingEvents) (dead []uint64, err error) {
+func (r *Reconciler) deadOf(ctx context.Context, m loss.Missing) (dead []uint64, err error) {
 	seqs := make([]uint64, 0, m.Sequence.Count())
 	for seq := m.Sequence.First; seq <= m.Sequence.Last; seq++ {
 		seqs = append(seqs, seq)

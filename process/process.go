@@ -14,6 +14,7 @@ import (
 	"context"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 )
 
 // Store keeps the ledger, the shipments and the dead letters. Each call is one
@@ -24,7 +25,7 @@ type Store interface {
 	// Records returns the ledger rows that exist, in any order.
 	Records(ctx context.Context, ids []event.Identity) ([]event.Record, error)
 	// Shipments returns the shipments that exist, in any order.
-	Shipments(ctx context.Context, refs []event.ShipmentRef) ([]event.Shipment, error)
+	Shipments(ctx context.Context, refs []shipment.Ref) ([]shipment.Shipment, error)
 	// Commit applies each change whole or not at all and returns one error per
 	// change, nil for those applied; the second error is for the call itself.
 	Commit(ctx context.Context, changes []event.Change) ([]error, error)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/loss"
 	"github.com/fincart/courier-gateway/ingest/event/stamp"
 )
 
@@ -29,8 +30,8 @@ type Settled interface {
 	ReportMissing(ctx context.Context, seqs []uint64) error
 	// MissingEvents returns some of what is on that list and was not looked up in the
 	// ledger yet; MissingChecked takes over which of it have their outcome.
-	MissingEvents() []event.MissingEvents
-	MissingChecked(m event.MissingEvents, ended []uint64) error
+	MissingEvents() []loss.Missing
+	MissingChecked(m loss.Missing, ended []uint64) error
 }
 
 // DeadLetters tells which events are dead letters, and which have any outcome.
@@ -40,7 +41,7 @@ type DeadLetterIndex interface {
 	// DeadLetter returns one letter, or an error with the code [event.NotFound].
 	DeadLetter(ctx context.Context, id string) (event.DeadLetter, error)
 	// EndedSequences returns the sequences of the terminal ledger rows that m asks for.
-	EndedSequences(ctx context.Context, m event.MissingEvents) ([]uint64, error)
+	EndedSequences(ctx context.Context, m loss.Missing) ([]uint64, error)
 }
 
 // Reconciler proves, continuously, that every settled event has a terminal row in

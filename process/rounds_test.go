@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 )
 
 // lockstep is a store that two callers of one handler use in time with each other:
@@ -29,7 +30,7 @@ type meeting struct{ both, committed chan struct{} }
 
 type slowKey struct{}
 
-func (l *lockstep) Shipments(ctx context.Context, refs []event.ShipmentRef) ([]event.Shipment, error) {
+func (l *lockstep) Shipments(ctx context.Context, refs []shipment.Ref) ([]shipment.Shipment, error) {
 	found, err := l.Store.Shipments(ctx, refs)
 	l.mu.Lock()
 	m := l.waiting

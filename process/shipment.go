@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 )
 
 // apply folds e into s. Its result depends on the set of events applied and not
@@ -16,7 +17,7 @@ import (
 // A plain event is one checkpoint, known by its key. Of a cumulative push each
 // element is one, known by what it says: told again by another push, with another
 // key, it adds nothing.
-func apply(s *event.Shipment, e event.Event, now time.Time) {
+func apply(s *shipment.Shipment, e event.Event, now time.Time) {
 	joined, newest := false, false
 	for _, c := range checkpoints(e) {
 		if join(s, c) {
@@ -37,15 +38,15 @@ func apply(s *event.Shipment, e event.Event, now time.Time) {
 }
 
 // checkpoints returns what e tells of its shipment.
-func checkpoints(e event.Event) []event.Checkpoint {
+func checkpoints(e event.Event) []shipment.Checkpoint {
 	if len(e.Checkpoints) == 0 {
-		return []event.Checkpoint{{
+		return []shipment.Checkpoint{{
 			At: e.OccurredAt.UTC(), State: stateOf(e.State, e.Status), Status: e.Status, Key: e.Key, EventID: e.ID, Type: e.Type,
 		}}
 	}
-	told := make([]event.Checkpoint, len(e.Checkpoints))
+	told := make([]shipment.Checkpoint, len(e.Checkpoints))
 	for i, m := range e.Checkpoints {
-		told[i] = event.Checkpoint{
+		told[i] = shipment.Checkpoint{
 			At: m.At.UTC(), State: stateOf(m.State, m.Status), Status: m.Status, Key: e.Key, EventID: e.ID,
 		}
 	}
@@ -54,16 +55,16 @@ func checkpoints(e event.Event) []event.Checkpoint {
 
 // stateOf returns what a sender's mapping took a status for, or else what our
 // vocabulary takes it for.
-func stateOf(mapped event.State, status string) event.State {
+func stateOf(mapped shipment.State, status string) shipment.State {
 	if mapped == "" && status != "" {
-		return event.ParseState(status)
+		return shipment.ParseState(status)
 	}
 	return mapped
 }
 
 // cumulative reports whether c was told by a cumulative push, whose type is not
 // that of its elements.
-func cumulative(c event.Checkpoint) bool { return c.Type == "" }
+func cumulative(c shipment.Checkpoint) bool { return c.Type == "" }
 
 // join adds c to the history and reports whether it was not there before. What
 // plain events tell stays even if it is equal, what only cumulative pushes tell
@@ -71,7 +72,7 @@ func cumulative(c event.Checkpoint) bool { return c.Type == "" }
 //
 // A full history loses its oldest checkpoint for c, and counts it. When c is that
 // one itself it is not counted, because it may be known from before.
-func join(s *event.Shipment, c event.Checkpoint) bool {
+func join(s *shipment.Shipment, c shipment.Checkpoint) bool {
 	at, told := slices.BinarySearchFunc(s.History, c, compareMoments)
 	if told {
 		first := &s.History[at]
@@ -106,22 +107,22 @@ const maxHistory = 500
 // dispensable returns the place of the checkpoint that a full history can do
 // without: the oldest, but a terminal one only when there is no other, because
 // those mark the legs.
-func dispensable(history []event.Checkpoint) int {
-	return max(0, slices.IndexFunc(history, func(c event.Checkpoint) bool { return !c.State.Terminal() }))
+func dispensable(history []shipment.Checkpoint) int {
+	return max(0, slices.IndexFunc(history, func(c shipment.Checkpoint) bool { return !c.State.Terminal() }))
 }
 
 // settle derives the state and the leg from the history. A newer event after a
 // terminal one opens a new leg, with two exceptions: the same state told again,
 // and a status outside the vocabulary, say nothing about a new journey.
-func settle(s *event.Shipment) {
-	current := event.Checkpoint{State: event.StateUnknown}
+func settle(s *shipment.Shipment) {
+	current := shipment.Checkpoint{State: shipment.Unknown}
 	leg := 1
 	for _, c := range s.History {
 		if c.State == "" {
 			continue // an event without a status
 		}
 		if current.State.Terminal() {
-			if c.State == current.State || c.State == event.StateUnknown {
+			if c.State == current.State || c.State == shipment.Unknown {
 				continue
 			}
 			if c.At.After(current.At) {
@@ -135,7 +136,7 @@ func settle(s *event.Shipment) {
 }
 
 // compareMoments orders by event time, then by rank, then by the courier's words.
-func compareMoments(a, b event.Checkpoint) int {
+func compareMoments(a, b shipment.Checkpoint) int {
 	return cmp.Or(
 		a.At.Compare(b.At),
 		cmp.Compare(a.State.Rank(), b.State.Rank()),
@@ -145,6 +146,6 @@ func compareMoments(a, b event.Checkpoint) int {
 
 // compareCheckpoints orders by moment, then by what tells two plain events apart,
 // so that any order of arrival leads to the same history.
-func compareCheckpoints(a, b event.Checkpoint) int {
+func compareCheckpoints(a, b shipment.Checkpoint) int {
 	return cmp.Or(compareMoments(a, b), cmp.Compare(a.Key, b.Key))
 }

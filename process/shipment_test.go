@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 )
 
 // told is an event of a test: its status, minutes after noon.
@@ -27,25 +28,25 @@ func TestShipmentStateDoesNotDependOnTheOrderOfArrival(t *testing.T) {
 	tests := []struct {
 		name  string
 		told  []told
-		state event.State
+		state shipment.State
 		raw   string
 		leg   int
 	}{
-		{"in order", []told{{"pending", 0}, {"in_transit", 1}, {"delivered", 2}}, event.StateDelivered, "delivered", 1},
-		{"rank breaks ties", []told{{"delivered", 1}, {"in_transit", 1}}, event.StateDelivered, "delivered", 1},
-		{"two ends at one instant are one journey", []told{{"returned", 1}, {"delivered", 1}}, event.StateDelivered, "delivered", 1},
-		{"return leg", []told{{"in_transit", 0}, {"delivered", 1}, {"in_transit", 2}, {"returned", 3}}, event.StateReturned, "returned", 2},
-		{"delivered twice is one journey", []told{{"delivered", 1}, {"delivered", 5}}, event.StateDelivered, "delivered", 1},
-		{"courier's spelling", []told{{"Out-For Delivery", 1}}, event.StateOutForDelivery, "Out-For Delivery", 1},
-		{"unknown status is kept raw", []told{{"in_transit", 0}, {"teleported", 1}}, event.StateUnknown, "teleported", 1},
-		{"unknown status after the end opens no leg", []told{{"delivered", 0}, {"photo_taken", 1}}, event.StateDelivered, "delivered", 1},
-		{"no status, no change", []told{{"in_transit", 0}, {"", 1}}, event.StateInTransit, "in_transit", 1},
+		{"in order", []told{{"pending", 0}, {"in_transit", 1}, {"delivered", 2}}, shipment.Delivered, "delivered", 1},
+		{"rank breaks ties", []told{{"delivered", 1}, {"in_transit", 1}}, shipment.Delivered, "delivered", 1},
+		{"two ends at one instant are one journey", []told{{"returned", 1}, {"delivered", 1}}, shipment.Delivered, "delivered", 1},
+		{"return leg", []told{{"in_transit", 0}, {"delivered", 1}, {"in_transit", 2}, {"returned", 3}}, shipment.Returned, "returned", 2},
+		{"delivered twice is one journey", []told{{"delivered", 1}, {"delivered", 5}}, shipment.Delivered, "delivered", 1},
+		{"courier's spelling", []told{{"Out-For Delivery", 1}}, shipment.OutForDelivery, "Out-For Delivery", 1},
+		{"unknown status is kept raw", []told{{"in_transit", 0}, {"teleported", 1}}, shipment.Unknown, "teleported", 1},
+		{"unknown status after the end opens no leg", []told{{"delivered", 0}, {"photo_taken", 1}}, shipment.Delivered, "delivered", 1},
+		{"no status, no change", []told{{"in_transit", 0}, {"", 1}}, shipment.InTransit, "in_transit", 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var first *event.Shipment
+			var first *shipment.Shipment
 			for range 20 {
-				s := &event.Shipment{ShipmentRef: event.ShipmentRef{Courier: "demo", ID: "s"}}
+				s := &shipment.Shipment{Ref: shipment.Ref{Courier: "demo", ID: "s"}}
 				for _, i := range rand.Perm(len(tt.told)) {
 					apply(s, tt.told[i].event(), noon)
 					apply(s, tt.told[i].event(), noon) // told twice
@@ -71,7 +72,7 @@ func push(key string, moments ...told) event.Event {
 		Checkpoints: make([]event.Moment, len(moments)),
 	}
 	for i, m := range moments {
-		e.Checkpoints[i] = event.Moment{At: noon.Add(time.Duration(m.minute) * time.Minute), State: event.ParseState(m.status), Status: m.status}
+		e.Checkpoints[i] = event.Moment{At: noon.Add(time.Duration(m.minute) * time.Minute), State: shipment.ParseState(m.status), Status: m.status}
 		if m.status == "" {
 			e.Checkpoints[i].State = ""
 		}
@@ -87,22 +88,22 @@ func TestCumulativePushesAddOnlyWhatIsNew(t *testing.T) {
 	tests := []struct {
 		name    string
 		events  []event.Event
-		state   event.State
+		state   shipment.State
 		leg     int
 		history int
 		last    string // the key that the state's checkpoint has
 	}{
-		{"one", []event.Event{push("a", first...)}, event.StateInTransit, 1, 2, "a"},
-		{"repeated under other keys", []event.Event{push("b", first...), push("a", first...), push("c", first...)}, event.StateInTransit, 1, 2, "a"},
-		{"growing", []event.Event{push("a", first...), push("b", grown...), push("c", done...)}, event.StateDelivered, 1, 4, "c"},
-		{"return leg", []event.Event{push("a", done...), push("b", back...), push("c", back...)}, event.StateReturned, 2, 6, "b"},
-		{"one moment twice in a push", []event.Event{push("a", told{"in_transit", 1}, told{"in_transit", 1})}, event.StateInTransit, 1, 1, "a"},
-		{"equal time", []event.Event{push("a", told{"delivered", 1}, told{"in_transit", 1}), push("b", told{"out_for_delivery", 1})}, event.StateDelivered, 1, 3, "a"},
-		{"equal state and time in other words", []event.Event{push("a", told{"in transit", 1}), push("b", told{"in_transit", 1})}, event.StateInTransit, 1, 2, "b"},
-		{"without a status", []event.Event{push("a", told{"in_transit", 1}, told{"", 2}), push("b", told{"", 2})}, event.StateInTransit, 1, 2, "a"},
-		{"beside plain events", []event.Event{told{"in_transit", 1}.event(), push("a", first...), told{"delivered", 4}.event()}, event.StateDelivered, 1, 3, "delivered@4"},
+		{"one", []event.Event{push("a", first...)}, shipment.InTransit, 1, 2, "a"},
+		{"repeated under other keys", []event.Event{push("b", first...), push("a", first...), push("c", first...)}, shipment.InTransit, 1, 2, "a"},
+		{"growing", []event.Event{push("a", first...), push("b", grown...), push("c", done...)}, shipment.Delivered, 1, 4, "c"},
+		{"return leg", []event.Event{push("a", done...), push("b", back...), push("c", back...)}, shipment.Returned, 2, 6, "b"},
+		{"one moment twice in a push", []event.Event{push("a", told{"in_transit", 1}, told{"in_transit", 1})}, shipment.InTransit, 1, 1, "a"},
+		{"equal time", []event.Event{push("a", told{"delivered", 1}, told{"in_transit", 1}), push("b", told{"out_for_delivery", 1})}, shipment.Delivered, 1, 3, "a"},
+		{"equal state and time in other words", []event.Event{push("a", told{"in transit", 1}), push("b", told{"in_transit", 1})}, shipment.InTransit, 1, 2, "b"},
+		{"without a status", []event.Event{push("a", told{"in_transit", 1}, told{"", 2}), push("b", told{"", 2})}, shipment.InTransit, 1, 2, "a"},
+		{"beside plain events", []event.Event{told{"in_transit", 1}.event(), push("a", first...), told{"delivered", 4}.event()}, shipment.Delivered, 1, 3, "delivered@4"},
 		{"several plain events at a moment stay", []event.Event{named("y", told{"in_transit", 1}), push("a", first...), named("x", told{"in_transit", 1})},
-			event.StateInTransit, 1, 3, "y"},
+			shipment.InTransit, 1, 3, "y"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -124,11 +125,11 @@ func named(key string, w told) event.Event {
 
 // inAnyOrder applies events in many orders, each of them twice, and returns the
 // shipment that all of them lead to.
-func inAnyOrder(t *testing.T, events []event.Event) *event.Shipment {
+func inAnyOrder(t *testing.T, events []event.Event) *shipment.Shipment {
 	t.Helper()
-	var first *event.Shipment
+	var first *shipment.Shipment
 	for range 30 {
-		s := &event.Shipment{ShipmentRef: event.ShipmentRef{Courier: "demo", ID: "s"}}
+		s := &shipment.Shipment{Ref: shipment.Ref{Courier: "demo", ID: "s"}}
 		for _, i := range rand.Perm(2 * len(events)) {
 			apply(s, events[i/2].Clone(), noon)
 		}
@@ -172,9 +173,9 @@ func TestAnyEventsInAnyOrderLeadToOneShipment(t *testing.T) {
 
 func TestMappedStateCountsBeforeOurOwnWords(t *testing.T) {
 	e := told{"delivered", 1}.event()
-	e.State = event.StateException // what this sender means by the word
+	e.State = shipment.Exception // what this sender means by the word
 	s := inAnyOrder(t, []event.Event{e})
-	if s.State != event.StateException || s.RawStatus != "delivered" {
+	if s.State != shipment.Exception || s.RawStatus != "delivered" {
 		t.Errorf("state %q, raw %q", s.State, s.RawStatus)
 	}
 }
@@ -184,7 +185,7 @@ func TestPushLongerThanTheHistory(t *testing.T) {
 	for i := range maxHistory + 9 {
 		all = append(all, told{"in_transit", i + 1})
 	}
-	s := &event.Shipment{}
+	s := &shipment.Shipment{}
 	for i := range 3 {
 		apply(s, push(strconv.Itoa(i), all...), noon)
 		if len(s.History) != maxHistory || s.Dropped != 10 || s.Leg != 2 || !s.History[0].State.Terminal() {
@@ -194,7 +195,7 @@ func TestPushLongerThanTheHistory(t *testing.T) {
 }
 
 func TestShipmentHistoryIsBounded(t *testing.T) {
-	s := &event.Shipment{}
+	s := &shipment.Shipment{}
 	apply(s, told{"delivered", 0}.event(), noon)
 	for i := range maxHistory + 10 {
 		apply(s, told{"in_transit", i + 1}.event(), noon)
@@ -205,7 +206,7 @@ func TestShipmentHistoryIsBounded(t *testing.T) {
 }
 
 func TestOrderIDComesFromTheNewestEvent(t *testing.T) {
-	s := &event.Shipment{}
+	s := &shipment.Shipment{}
 	for _, w := range []struct {
 		minute int
 		order  string

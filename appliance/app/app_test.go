@@ -15,6 +15,7 @@ import (
 
 	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 )
 
 // started is a running appliance, and a client of both of its listeners.
@@ -125,7 +126,7 @@ func TestTwoAppliancesInOneProcess(t *testing.T) {
 	}
 	a.processed("same")
 	b.processed("same")
-	var s event.Shipment
+	var s shipment.Shipment
 	if a.get("/api/v1/shipments/shp-b", &s) {
 		t.Errorf("the first appliance knows the second one's shipment: %+v", s)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/fincart/courier-gateway/bench/proof"
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/ops"
 	operators "github.com/fincart/courier-gateway/ops/client"
 )
@@ -49,7 +50,7 @@ func (l ledger) Event(ctx context.Context, key, courier string) (event.Record, e
 	return r, coded(err)
 }
 
-func (l ledger) Shipment(ctx context.Context, id, courier string) (event.Shipment, error) {
+func (l ledger) Shipment(ctx context.Context, id, courier string) (shipment.Shipment, error) {
 	s, err := l.api.Shipment(ctx, id, courier)
 	return s, coded(err)
 }

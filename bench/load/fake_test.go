@@ -19,6 +19,7 @@ import (
 	"github.com/fincart/courier-gateway/bench"
 	"github.com/fincart/courier-gateway/bench/proof"
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
@@ -114,8 +115,8 @@ func (f *fake) Event(_ context.Context, key, _ string) (event.Record, error) {
 }
 
 // The rest of a ledger is for appliances that a load test has started itself.
-func (f *fake) Shipment(context.Context, string, string) (event.Shipment, error) {
-	return event.Shipment{}, errNotAsked
+func (f *fake) Shipment(context.Context, string, string) (shipment.Shipment, error) {
+	return shipment.Shipment{}, errNotAsked
 }
 func (f *fake) DeadLetters(context.Context, string) iter.Seq2[event.DeadLetter, error] {
 	return func(yield func(event.DeadLetter, error) bool) { yield(event.DeadLetter{}, errNotAsked) }

@@ -17,6 +17,7 @@ import (
 	"iter"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 )
 
 // Ledger reads what an appliance has stored. It is called concurrently. A row or
@@ -25,7 +26,7 @@ type Ledger interface {
 	// Figures returns the counts of queue and store.
 	Figures(ctx context.Context) (Figures, error)
 	Event(ctx context.Context, key, courier string) (event.Record, error)
-	Shipment(ctx context.Context, id, courier string) (event.Shipment, error)
+	Shipment(ctx context.Context, id, courier string) (shipment.Shipment, error)
 	// DeadLetters yields the dead letters of a courier; an error ends them.
 	DeadLetters(ctx context.Context, courier string) iter.Seq2[event.DeadLetter, error]
 	// Applied returns how often events were applied to shipments since the start.

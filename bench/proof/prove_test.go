@@ -12,6 +12,7 @@ import (
 
 	"github.com/fincart/courier-gateway/bench"
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/ingest/payload"
 )
 
@@ -22,7 +23,7 @@ type fakeLedger struct {
 	mu        sync.Mutex
 	faults    bench.Faults
 	records   map[string]*event.Record
-	shipments map[string]*event.Shipment
+	shipments map[string]*shipment.Shipment
 	letters   []event.DeadLetter
 	applied   uint64
 	queue     event.QueueState
@@ -30,7 +31,7 @@ type fakeLedger struct {
 }
 
 func newFakeLedger(faults bench.Faults) *fakeLedger {
-	return &fakeLedger{faults: faults, records: map[string]*event.Record{}, shipments: map[string]*event.Shipment{}}
+	return &fakeLedger{faults: faults, records: map[string]*event.Record{}, shipments: map[string]*shipment.Shipment{}}
 }
 
 // process applies an event, unless it is known.
@@ -53,11 +54,11 @@ func (l *fakeLedger) process(e event.Event) {
 	l.applied++
 	s := l.shipments[e.ShipmentID]
 	if s == nil {
-		s = &event.Shipment{}
+		s = &shipment.Shipment{}
 		l.shipments[e.ShipmentID] = s
 	}
-	s.History = append(s.History, event.Checkpoint{At: e.OccurredAt, Status: e.Status, Key: e.Key})
-	slices.SortFunc(s.History, func(a, b event.Checkpoint) int { return a.At.Compare(b.At) })
+	s.History = append(s.History, shipment.Checkpoint{At: e.OccurredAt, Status: e.Status, Key: e.Key})
+	slices.SortFunc(s.History, func(a, b shipment.Checkpoint) int { return a.At.Compare(b.At) })
 	s.RawStatus = s.History[len(s.History)-1].Status
 }
 
@@ -85,10 +86,10 @@ func (l *fakeLedger) Event(_ context.Context, key, courier string) (event.Record
 	return *r, nil
 }
 
-func (l *fakeLedger) Shipment(_ context.Context, id, courier string) (event.Shipment, error) {
+func (l *fakeLedger) Shipment(_ context.Context, id, courier string) (shipment.Shipment, error) {
 	s := l.shipments[id]
 	if s == nil || l.err != nil || courier != "demo" {
-		return event.Shipment{}, l.absent()
+		return shipment.Shipment{}, l.absent()
 	}
 	return *s, nil
 }

@@ -1,19 +1,21 @@
 // Package event is the vocabulary of the appliance: the courier's [Event], the
 // [Envelope] in which it travels, the [Delivery] that a worker is handed, the
-// [Verdict] on it, the rows that are kept about it ([Record], [Shipment],
-// [DeadLetter]) and about requests ([IngestionRecord]), the closed list of reasons
-// ([Code]), and the [Faults] of bodies and settings.
+// [Verdict] on it, the rows that are kept about it ([Record], [DeadLetter]), the closed list of reasons ([Code]), and the [Faults] of bodies and
+// settings. Parts of the vocabulary have packages of their own: shipment, stamp,
+// ingestion (what is recorded of requests), loss (what the queue no longer holds).
 //
 // Nothing comes in but values, and values go out: the package does no I/O, starts
-// nothing and imports the standard library only. Every package may use it. The rest
-// of the appliance meets here, because the packages that receive, queue, process
-// and store events never import each other.
+// nothing and imports package shipment and the standard library only. Every package may
+// use it, and the parts below it. The rest of the appliance meets here, because the
+// packages that receive, queue, process and store events never import each other.
 package event
 
 import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 )
 
 // Event is what a courier says happened, in the canonical vocabulary.
@@ -31,8 +33,8 @@ type Event struct {
 	OrderID    string    // payload.orderId, may be empty
 	Status     string    // payload.status as the courier wrote it, may be empty
 	// State is what Status means by the courier's mapping; empty when there is
-	// none, so that [ParseState] has to find it.
-	State State
+	// none, so that [shipment.ParseState] has to find it.
+	State shipment.State
 	// Checkpoints is the shipment's history in a cumulative push, in the sender's
 	// order. When there are any, they are all that the event says of its state.
 	// The array is the event's own, and the next decode into the same Event uses
@@ -43,8 +45,8 @@ type Event struct {
 // Moment is a shipment's state at a time: one element of a cumulative push.
 type Moment struct {
 	At     time.Time
-	State  State  // empty when the sender gave no status
-	Status string // as the courier wrote it
+	State  shipment.State // empty when the sender gave no status
+	Status string         // as the courier wrote it
 }
 
 // Clone returns a copy of e that shares no memory with e and the body.

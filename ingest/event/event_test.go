@@ -26,9 +26,6 @@ func TestIdentity(t *testing.T) {
 	if got := (Identity{Courier: "demo", Key: "demo:evt:1"}).String(); got != "demo:demo:evt:1" {
 		t.Errorf("got %s", got)
 	}
-	if got := (ShipmentRef{Courier: "demo", ID: "7"}).String(); got != "demo:7" {
-		t.Errorf("got %s", got)
-	}
 }
 
 func TestCodeOf(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 )
 
 // Status is the state of an event in the ledger.
@@ -83,7 +85,7 @@ func BodyHash(body []byte) string {
 // store without transactions may be interrupted half way; the rules of package
 // process make applying the same events again lead to the same state.
 type Change struct {
-	Shipment    *Shipment
+	Shipment    *shipment.Shipment
 	Records     []Record
 	DeadLetters []DeadLetter
 }
@@ -93,6 +95,6 @@ type StoreCounts struct {
 	Records     map[Status]int64       `json:"events"`
 	DeadLetters map[ReviewStatus]int64 `json:"deadLetters"`
 	Shipments   int64                  `json:"shipments"`
-	// Ingestions counts records, not the requests in them.
-	Ingestions map[IntakeOutcome]int64 `json:"ingestions"`
+	// Ingestions counts records, not the requests in them, by their outcome.
+	Ingestions map[string]int64 `json:"ingestions"`
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 )
 
 // likeCanonical maps a body of another shape with the same content as goodBody.
@@ -13,7 +14,7 @@ var likeCanonical = Mapping{
 	Time:   TimeMapping{From: []string{"{at}"}},
 	Source: []string{"{from}"}, ShipmentID: []string{"{data.parcel.number}"}, OrderID: []string{"{data.order}"},
 	Status: []string{"{data.state}"},
-	States: map[event.State][]string{event.StateOutForDelivery: {"OutForDelivery", "on the van"}, event.StateDelivered: {"Delivered"}},
+	States: map[shipment.State][]string{shipment.OutForDelivery: {"OutForDelivery", "on the van"}, shipment.Delivered: {"Delivered"}},
 }
 
 const likeBody = `{"id":"evt_123","kind":"shipment.status.updated","at":"2026-02-26T12:00:00Z",
@@ -24,7 +25,7 @@ const likeBody = `{"id":"evt_123","kind":"shipment.status.updated","at":"2026-02
 var unixMapping = Mapping{
 	EventID: []string{"{header:x-event-id}", "{id}"}, Time: TimeMapping{From: []string{"{time}"}, Formats: []string{"unix_ms"}},
 	ShipmentID: []string{"{tasks[-1].id}"}, Status: []string{"{code}"}, Substatus: []string{"{ok}"},
-	States: map[event.State][]string{event.StateDelivered: {"3/true"}, event.StateAttemptFailed: {"3/false"}},
+	States: map[shipment.State][]string{shipment.Delivered: {"3/true"}, shipment.AttemptFailed: {"3/false"}},
 }
 
 const unixBody = `{"id":9007199254740993,"time":1772107200123,"tasks":[{"id":"a","x":[{}]},{"id":"shp_456"}],"code":3,"ok":true,"more":{"a":[1,2,{"b":null}]}}`
@@ -33,7 +34,7 @@ const unixBody = `{"id":9007199254740993,"time":1772107200123,"tasks":[{"id":"a"
 var pushMapping = Mapping{
 	EventID: []string{"{id}"}, Time: TimeMapping{From: []string{"{date}{time}"}, Formats: []string{"20060102150405"}},
 	ShipmentID: []string{"{number}"}, Status: []string{"{tag}"},
-	States: map[event.State][]string{event.StateInTransit: {"InTransit"}, event.StateDelivered: {"Delivered"}},
+	States: map[shipment.State][]string{shipment.InTransit: {"InTransit"}, shipment.Delivered: {"Delivered"}},
 	Checkpoints: CheckpointMapping{
 		Path: "history", Time: TimeMapping{From: []string{"{at}"}, Formats: []string{"iso8601"}, Zone: "Europe/Berlin"}, Status: []string{"{tag}"},
 	},

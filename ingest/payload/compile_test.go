@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 )
 
 func TestNewDecoderReportsEveryFault(t *testing.T) {
@@ -23,7 +24,7 @@ func TestNewDecoderReportsEveryFault(t *testing.T) {
 		{"everything at once", Mapping{
 			Key: []string{"id", "{a..b}"}, ShipmentID: []string{"{header:x}"}, Type: []string{""}, Source: []string{"a\nb"}, OrderID: []string{"{sha256:body}"},
 			Time:   TimeMapping{From: []string{"{t"}, Formats: []string{"unix", "hh:mm"}, Zone: "Mars/Olympus"},
-			Status: []string{"x}y"}, States: map[event.State][]string{"lost": {"l"}, event.StateInTransit: {"T", ""}, event.StateDelivered: {"t"}},
+			Status: []string{"x}y"}, States: map[shipment.State][]string{"lost": {"l"}, shipment.InTransit: {"T", ""}, shipment.Delivered: {"t"}},
 			Checkpoints: CheckpointMapping{Path: "{log}"},
 		}, []string{
 			`idempotency_key[0]: "id" is the same for every event; a member is named as in {id}`,

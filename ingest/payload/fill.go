@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 )
 
 // fill fills the event from the values that value has recorded.
@@ -104,13 +105,13 @@ func (m *decoding) fillStatus() {
 	case len(e.Checkpoints) == 0:
 	case e.State == "" && latest != nil:
 		e.Status, e.State = latest.Status, latest.State
-	case e.State == "" || e.State == event.StateUnknown:
+	case e.State == "" || e.State == shipment.Unknown:
 	case latest == nil || latest.State != e.State:
 		e.Checkpoints = append(e.Checkpoints, event.Moment{At: e.OccurredAt, State: e.State, Status: e.Status})
 	}
 }
 
-func (m *decoding) readStatus(s *report, to *string, state *event.State) {
+func (m *decoding) readStatus(s *report, to *string, state *shipment.State) {
 	text, t, got := m.first(s.status)
 	if got == wrong {
 		m.faultParts(t, wrong)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/ingest/jsontext"
 )
 
@@ -68,8 +69,8 @@ type Mapping struct {
 	// which wins over "TRANSIT" alone; of several substatuses in a body the first
 	// counts that is listed with the status. Letter case and white space around them
 	// don't matter. With a table only the table counts, and what it does not list
-	// is kept raw as [event.StateUnknown]; without one [event.ParseState] decides.
-	States map[event.State][]string `koanf:"states"`
+	// is kept raw as [shipment.Unknown]; without one [shipment.ParseState] decides.
+	States map[shipment.State][]string `koanf:"states"`
 
 	Checkpoints CheckpointMapping `koanf:"checkpoints"`
 
@@ -110,7 +111,7 @@ type CheckpointMapping struct {
 	Status    []string    `koanf:"status"`
 	Substatus []string    `koanf:"substatus"`
 	// States is the elements' own table; none means that of the [Mapping].
-	States map[event.State][]string `koanf:"states"`
+	States map[shipment.State][]string `koanf:"states"`
 }
 
 // Headers are the headers of a request. A request that verifies its signature

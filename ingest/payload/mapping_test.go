@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 )
 
 // small returns a mapping of few members, changed by the given functions.
@@ -26,7 +27,7 @@ func TestZeroMappingIsCanonical(t *testing.T) {
 	t.Parallel()
 	var want event.Event
 	DecodeCanonical([]byte(goodBody), &want, nil)
-	for name, d := range map[string]*Decoder{"nil": nil, "zero": mustDecoder(t, Mapping{}), "empty lists": mustDecoder(t, Mapping{EventID: []string{}, States: map[event.State][]string{}})} {
+	for name, d := range map[string]*Decoder{"nil": nil, "zero": mustDecoder(t, Mapping{}), "empty lists": mustDecoder(t, Mapping{EventID: []string{}, States: map[shipment.State][]string{}})} {
 		var e event.Event
 		if faults := d.Decode(Input{Body: []byte(goodBody)}, &e, nil); len(faults) > 0 || !reflect.DeepEqual(e, want) {
 			t.Errorf("%s: got %+v and %v, want %+v", name, e, faults, want)
@@ -139,16 +140,16 @@ func TestMappedSubstatuses(t *testing.T) {
 	t.Parallel()
 	d := mustDecoder(t, small(func(m *Mapping) {
 		m.Status, m.Substatus = []string{"{s}"}, []string{"{code}", "{urgent}"}
-		m.States = map[event.State][]string{event.StateInTransit: {"T"}, event.StateAvailableForPickup: {"T/desk"}, event.StateAttemptFailed: {"T/true"}}
+		m.States = map[shipment.State][]string{shipment.InTransit: {"T"}, shipment.AvailableForPickup: {"T/desk"}, shipment.AttemptFailed: {"T/true"}}
 	}))
-	for more, want := range map[string]event.State{
-		`"s":"T"`:                                 event.StateInTransit,
-		`"s":"T","code":"desk"`:                   event.StateAvailableForPickup,
-		`"s":"T","code":"Desk","urgent":true`:     event.StateAvailableForPickup,
-		`"s":"T","code":"lost","urgent":true`:     event.StateAttemptFailed,
-		`"s":"T","code":"lost","urgent":false`:    event.StateInTransit,
-		`"s":"T","code":null,"urgent":true`:       event.StateAttemptFailed,
-		`"s":"other","code":"desk","urgent":true`: event.StateUnknown,
+	for more, want := range map[string]shipment.State{
+		`"s":"T"`:                                 shipment.InTransit,
+		`"s":"T","code":"desk"`:                   shipment.AvailableForPickup,
+		`"s":"T","code":"Desk","urgent":true`:     shipment.AvailableForPickup,
+		`"s":"T","code":"lost","urgent":true`:     shipment.AttemptFailed,
+		`"s":"T","code":"lost","urgent":false`:    shipment.InTransit,
+		`"s":"T","code":null,"urgent":true`:       shipment.AttemptFailed,
+		`"s":"other","code":"desk","urgent":true`: shipment.Unknown,
 	} {
 		var e event.Event
 		body := `{"id":"a","at":"2026-03-02T12:00:00Z","data":{"parcel":{"number":"n"}},` + more + `}`
@@ -299,33 +300,33 @@ func TestMappedStatus(t *testing.T) {
 	t.Parallel()
 	table := func(m *Mapping) {
 		m.Substatus = []string{"{data.sub}"}
-		m.States = map[event.State][]string{
-			event.StateInTransit: {"In Transit", "Größe"}, event.StateAttemptFailed: {"in transit/TRUE", "in transit/3"}, event.StateDelivered: {" 45 "}, event.StateException: {"no"},
+		m.States = map[shipment.State][]string{
+			shipment.InTransit: {"In Transit", "Größe"}, shipment.AttemptFailed: {"in transit/TRUE", "in transit/3"}, shipment.Delivered: {" 45 "}, shipment.Exception: {"no"},
 		}
 	}
 	for _, tc := range []struct {
 		members string
 		mapping Mapping
 		status  string
-		state   event.State
+		state   shipment.State
 	}{
-		{`"status":"In Transit"`, small(table), "In Transit", event.StateInTransit},
-		{`"status":" iN tRANSIT "`, small(table), " iN tRANSIT ", event.StateInTransit},
-		{`"status":"GRÖßE"`, small(table), "GRÖßE", event.StateInTransit},
-		{`"status":"in transit","sub":true`, small(table), "in transit", event.StateAttemptFailed},
-		{`"status":"in transit","sub":3`, small(table), "in transit", event.StateAttemptFailed},
-		{`"status":"in transit","sub":"unheard of"`, small(table), "in transit", event.StateInTransit},
-		{`"status":45`, small(table), "45", event.StateDelivered},
-		{`"status":"delivered"`, small(table), "delivered", event.StateUnknown}, // only the table counts
-		{`"status":"` + strings.Repeat("x", 200) + `"`, small(table), strings.Repeat("x", 200), event.StateUnknown},
-		{`"status":"In\r\nTransit\u0085"`, small(table), "In  Transit", event.StateUnknown}, // line breaks become spaces
-		{`"status":"In\tTransit"`, small(table), "In Transit", event.StateInTransit},
+		{`"status":"In Transit"`, small(table), "In Transit", shipment.InTransit},
+		{`"status":" iN tRANSIT "`, small(table), " iN tRANSIT ", shipment.InTransit},
+		{`"status":"GRÖßE"`, small(table), "GRÖßE", shipment.InTransit},
+		{`"status":"in transit","sub":true`, small(table), "in transit", shipment.AttemptFailed},
+		{`"status":"in transit","sub":3`, small(table), "in transit", shipment.AttemptFailed},
+		{`"status":"in transit","sub":"unheard of"`, small(table), "in transit", shipment.InTransit},
+		{`"status":45`, small(table), "45", shipment.Delivered},
+		{`"status":"delivered"`, small(table), "delivered", shipment.Unknown}, // only the table counts
+		{`"status":"` + strings.Repeat("x", 200) + `"`, small(table), strings.Repeat("x", 200), shipment.Unknown},
+		{`"status":"In\r\nTransit\u0085"`, small(table), "In  Transit", shipment.Unknown}, // line breaks become spaces
+		{`"status":"In\tTransit"`, small(table), "In Transit", shipment.InTransit},
 		{`"status":"\n"`, small(table), "", ""},
 		{`"status":null`, small(table), "", ""},
 		{`"status":""`, small(table), "", ""},
 		{`"x":1`, small(table), "", ""},
-		{`"status":"Out-for delivery"`, small(), "Out-for delivery", event.StateOutForDelivery}, // no table: our own words
-		{`"status":"teleported"`, small(), "teleported", event.StateUnknown},
+		{`"status":"Out-for delivery"`, small(), "Out-for delivery", shipment.OutForDelivery}, // no table: our own words
+		{`"status":"teleported"`, small(), "teleported", shipment.Unknown},
 	} {
 		var e event.Event
 		body := `{"id":"a","at":"2026-03-02T12:00:00Z","data":{"parcel":{"number":"n"},` + tc.members + `}}`
@@ -340,7 +341,7 @@ func TestCheckpointsAndTheEventsOwnStatus(t *testing.T) {
 	t.Parallel()
 	mapping := Mapping{
 		EventID: []string{"{id}"}, ShipmentID: []string{"{n}"}, Time: TimeMapping{From: []string{"{at}"}, Received: true}, Status: []string{"{status}"},
-		States:      map[event.State][]string{event.StateInTransit: {"moving"}, event.StateDelivered: {"done"}, event.StateExpired: {"gone"}},
+		States:      map[shipment.State][]string{shipment.InTransit: {"moving"}, shipment.Delivered: {"done"}, shipment.Expired: {"gone"}},
 		Checkpoints: CheckpointMapping{Path: "log", Time: TimeMapping{From: []string{"{t}"}, Formats: []string{"unix"}}, Status: []string{"{s}"}},
 	}
 	one, two, noon := at("2001-09-09T01:46:40Z"), at("2001-09-09T01:46:41Z"), at("2026-03-02T12:00:00Z")
@@ -348,19 +349,19 @@ func TestCheckpointsAndTheEventsOwnStatus(t *testing.T) {
 		name, members string
 		want          event.Event // but for id and number
 	}{
-		{"none", `"at":"2026-03-02T12:00:00Z","status":"moving","log":[]`, event.Event{OccurredAt: noon, Status: "moving", State: event.StateInTransit}},
-		{"null", `"status":"moving","log":null`, event.Event{OccurredAt: received, Status: "moving", State: event.StateInTransit}},
+		{"none", `"at":"2026-03-02T12:00:00Z","status":"moving","log":[]`, event.Event{OccurredAt: noon, Status: "moving", State: shipment.InTransit}},
+		{"null", `"status":"moving","log":null`, event.Event{OccurredAt: received, Status: "moving", State: shipment.InTransit}},
 		{"time and status are those of the newest", `"log":[{"t":1000000001,"s":"done"},{"t":1000000000,"s":"moving"},{"t":1000000001,"s":"moving"},{"t":1000000001}]`, event.Event{
-			OccurredAt: two, Status: "done", State: event.StateDelivered,
-			Checkpoints: []event.Moment{moment(two, event.StateDelivered, "done"), moment(one, event.StateInTransit, "moving"), moment(two, event.StateInTransit, "moving"), moment(two, "", "")}}},
+			OccurredAt: two, Status: "done", State: shipment.Delivered,
+			Checkpoints: []event.Moment{moment(two, shipment.Delivered, "done"), moment(one, shipment.InTransit, "moving"), moment(two, shipment.InTransit, "moving"), moment(two, "", "")}}},
 		{"the same status is not added twice", `"at":"2026-03-02T12:00:00Z","status":"moving","log":[{"t":1000000000,"s":"moving"}]`, event.Event{
-			OccurredAt: noon, Status: "moving", State: event.StateInTransit, Checkpoints: []event.Moment{moment(one, event.StateInTransit, "moving")}}},
+			OccurredAt: noon, Status: "moving", State: shipment.InTransit, Checkpoints: []event.Moment{moment(one, shipment.InTransit, "moving")}}},
 		{"another status joins", `"at":"2026-03-02T12:00:00Z","status":"gone","log":[{"t":1000000000,"s":"moving"}]`, event.Event{
-			OccurredAt: noon, Status: "gone", State: event.StateExpired, Checkpoints: []event.Moment{moment(one, event.StateInTransit, "moving"), moment(noon, event.StateExpired, "gone")}}},
+			OccurredAt: noon, Status: "gone", State: shipment.Expired, Checkpoints: []event.Moment{moment(one, shipment.InTransit, "moving"), moment(noon, shipment.Expired, "gone")}}},
 		{"an unknown status does not", `"at":"2026-03-02T12:00:00Z","status":"odd","log":[{"t":1000000000,"s":"moving"}]`, event.Event{
-			OccurredAt: noon, Status: "odd", State: event.StateUnknown, Checkpoints: []event.Moment{moment(one, event.StateInTransit, "moving")}}},
+			OccurredAt: noon, Status: "odd", State: shipment.Unknown, Checkpoints: []event.Moment{moment(one, shipment.InTransit, "moving")}}},
 		{"elements without a time are left out", `"status":"moving","log":[{"s":"done"},null,{"t":null},{"t":""}]`, event.Event{
-			OccurredAt: received, Status: "moving", State: event.StateInTransit}},
+			OccurredAt: received, Status: "moving", State: shipment.InTransit}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 )
 
 // shape is a request in the shape that several senders share, and the event that
@@ -33,7 +34,7 @@ func at(text string) time.Time {
 	return t.UTC()
 }
 
-func moment(at time.Time, state event.State, status string) event.Moment {
+func moment(at time.Time, state shipment.State, status string) event.Moment {
 	return event.Moment{At: at, State: state, Status: status}
 }
 
@@ -54,8 +55,8 @@ var halves = Mapping{
 	Type: []string{"{kind}"}, Source: []string{"{parcel.carrier}"}, Time: TimeMapping{From: []string{"{parcel.now.at}"}, Received: true},
 	ShipmentID: []string{"{parcel.number}"}, OrderID: []string{"{parcel.note}"},
 	Status: []string{"{parcel.now.status}"}, Substatus: []string{"{parcel.now.detail.code}"},
-	States: map[event.State][]string{
-		event.StatePending: {"UNKNOWN"}, event.StateInTransit: {"TRANSIT"}, event.StateOutForDelivery: {"TRANSIT/van"}, event.StateDelivered: {"DELIVERED"},
+	States: map[shipment.State][]string{
+		shipment.Pending: {"UNKNOWN"}, shipment.InTransit: {"TRANSIT"}, shipment.OutForDelivery: {"TRANSIT/van"}, shipment.Delivered: {"DELIVERED"},
 	},
 	Checkpoints: CheckpointMapping{
 		Path: "parcel.history", Time: TimeMapping{From: []string{"{at}"}}, Status: []string{"{status}"}, Substatus: []string{"{detail.code}"},
@@ -67,18 +68,18 @@ var shapes = []shape{{
 	mapping: Mapping{
 		EventID: []string{"{header:X-Event-Id}"}, Key: []string{"{id}"}, Type: []string{"parcels/update"},
 		Time: TimeMapping{From: []string{"{at}"}}, ShipmentID: []string{"{parcel_id}"}, OrderID: []string{"{order_id}"}, Status: []string{"{state}"},
-		States: map[event.State][]string{event.StateDelivered: {"45"}},
+		States: map[shipment.State][]string{shipment.Delivered: {"45"}},
 	},
 	body: `{"id":1234567,"parcel_id":255858046,"state":45,"note":null,"late":false,"at":"2026-03-02T17:00:00-05:00","order_id":450789469}`,
 	want: event.Event{
 		ID: "98880550", Key: "1234567", Type: "parcels/update", OccurredAt: at("2026-03-02T22:00:00Z"),
-		ShipmentID: "255858046", OrderID: "450789469", Status: "45", State: event.StateDelivered,
+		ShipmentID: "255858046", OrderID: "450789469", Status: "45", State: shipment.Delivered,
 	},
 }, {
 	name: "the time is in the history only, deep in arrays",
 	mapping: Mapping{
 		Key: []string{"{sha256:body}"}, ShipmentID: []string{"{out.all[0].number}"}, Status: []string{"{out.all[0].results[0].latest}"},
-		States: map[event.State][]string{event.StateInTransit: {"IT"}, event.StateDelivered: {"DL"}},
+		States: map[shipment.State][]string{shipment.InTransit: {"IT"}, shipment.Delivered: {"DL"}},
 		Checkpoints: CheckpointMapping{
 			Path: "out.all[0].results[0].scans", Time: TimeMapping{From: []string{"{date}"}, Formats: []string{"iso8601"}}, Status: []string{"{derived}", "{code}"},
 		},
@@ -86,8 +87,8 @@ var shapes = []shape{{
 	body: `{"id":"x","out":{"all":[{"number":"7946","results":[{"latest":"DL","scans":[
 		{"date":"2026-03-02T09:00:00-06:00","code":"DL","derived":null},{"date":"2026-03-01T20:15:00-06:00","code":"AR","derived":"IT"}]}]}]}}`,
 	want: event.Event{
-		ID: hashed, Key: hashed, Type: DefaultType, OccurredAt: at("2026-03-02T15:00:00Z"), ShipmentID: "7946", Status: "DL", State: event.StateDelivered,
-		Checkpoints: []event.Moment{moment(at("2026-03-02T15:00:00Z"), event.StateDelivered, "DL"), moment(at("2026-03-02T02:15:00Z"), event.StateInTransit, "IT")},
+		ID: hashed, Key: hashed, Type: DefaultType, OccurredAt: at("2026-03-02T15:00:00Z"), ShipmentID: "7946", Status: "DL", State: shipment.Delivered,
+		Checkpoints: []event.Moment{moment(at("2026-03-02T15:00:00Z"), shipment.Delivered, "DL"), moment(at("2026-03-02T02:15:00Z"), shipment.InTransit, "IT")},
 	},
 }, {
 	name: "the history has states of its own, and the event's zone",
@@ -95,16 +96,16 @@ var shapes = []shape{{
 		Key: []string{"{sha256:body}"}, Time: TimeMapping{Zone: "America/New_York"}, ShipmentID: []string{"{packages[0].id}"},
 		Checkpoints: CheckpointMapping{
 			Path: "packages[0].events", Time: TimeMapping{From: []string{"{date} {time}", "{date}"}, Formats: []string{"iso8601"}}, Status: []string{"{what}"},
-			States: map[event.State][]string{event.StateOutForDelivery: {"ON THE VAN"}, event.StateDelivered: {"DONE"}},
+			States: map[shipment.State][]string{shipment.OutForDelivery: {"ON THE VAN"}, shipment.Delivered: {"DONE"}},
 		},
 	},
 	body: `{"packages":[{"id":"GM605","events":[{"date":"2026-03-02","time":"12:30:00","what":"DONE"},
 		{"date":"2026-03-02","time":"08:00:00","what":"On the van"},{"date":"2026-02-28","time":null,"what":"CUSTOMS"}]}]}`,
 	want: event.Event{
-		ID: hashed, Key: hashed, Type: DefaultType, OccurredAt: at("2026-03-02T17:30:00Z"), ShipmentID: "GM605", Status: "DONE", State: event.StateDelivered,
+		ID: hashed, Key: hashed, Type: DefaultType, OccurredAt: at("2026-03-02T17:30:00Z"), ShipmentID: "GM605", Status: "DONE", State: shipment.Delivered,
 		Checkpoints: []event.Moment{
-			moment(at("2026-03-02T17:30:00Z"), event.StateDelivered, "DONE"), moment(at("2026-03-02T13:00:00Z"), event.StateOutForDelivery, "On the van"),
-			moment(at("2026-02-28T05:00:00Z"), event.StateUnknown, "CUSTOMS"),
+			moment(at("2026-03-02T17:30:00Z"), shipment.Delivered, "DONE"), moment(at("2026-03-02T13:00:00Z"), shipment.OutForDelivery, "On the van"),
+			moment(at("2026-02-28T05:00:00Z"), shipment.Unknown, "CUSTOMS"),
 		},
 	},
 }, {
@@ -113,8 +114,8 @@ var shapes = []shape{{
 		"history":[{"status":"TRANSIT","at":"2026-03-01T12:00:00Z","detail":null},{"status":"TRANSIT","at":"2026-03-02T06:30:00Z","detail":{"code":"van"}}]}}`,
 	want: event.Event{
 		ID: "usps:92055:TRANSIT:2026-03-02T06:30:00Z", Key: "usps:92055:TRANSIT:2026-03-02T06:30:00Z", Type: "track", Source: "usps",
-		OccurredAt: at("2026-03-02T06:30:00Z"), ShipmentID: "92055", OrderID: "Order 12", Status: "TRANSIT", State: event.StateOutForDelivery,
-		Checkpoints: []event.Moment{moment(at("2026-03-01T12:00:00Z"), event.StateInTransit, "TRANSIT"), moment(at("2026-03-02T06:30:00Z"), event.StateOutForDelivery, "TRANSIT")},
+		OccurredAt: at("2026-03-02T06:30:00Z"), ShipmentID: "92055", OrderID: "Order 12", Status: "TRANSIT", State: shipment.OutForDelivery,
+		Checkpoints: []event.Moment{moment(at("2026-03-01T12:00:00Z"), shipment.InTransit, "TRANSIT"), moment(at("2026-03-02T06:30:00Z"), shipment.OutForDelivery, "TRANSIT")},
 	},
 }, {
 	name: "nothing known yet", mapping: halves,

@@ -7,7 +7,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 )
 
 // report is where a sender's status is, and what it means.
@@ -17,10 +17,10 @@ type report struct {
 }
 
 // states maps a sender's statuses, and "status/substatus", both folded, onto ours.
-type states map[string]event.State
+type states map[string]shipment.State
 
 // report compiles a report; otherwise is the table used when it has none itself.
-func (c *compiler) report(prefix string, from, sub []string, table map[event.State][]string, otherwise states) report {
+func (c *compiler) report(prefix string, from, sub []string, table map[shipment.State][]string, otherwise states) report {
 	r := report{
 		status:    c.templates(prefix+"status", from, anyScalar),
 		substatus: c.templates(prefix+"substatus", sub, anyScalar),
@@ -35,9 +35,9 @@ func (c *compiler) report(prefix string, from, sub []string, table map[event.Sta
 	return r
 }
 
-func (c *compiler) states(key string, table map[event.State][]string) states {
+func (c *compiler) states(key string, table map[shipment.State][]string) states {
 	out := make(states, len(table))
-	for _, state := range event.States {
+	for _, state := range shipment.States {
 		for _, status := range table[state] {
 			folded := string(appendFolded(nil, status))
 			switch other, twice := out[folded]; {
@@ -52,7 +52,7 @@ func (c *compiler) states(key string, table map[event.State][]string) states {
 	}
 	for _, state := range slices.Sorted(maps.Keys(table)) {
 		if state.Rank() < 0 {
-			c.fault(key+"."+string(state), "is none of %v", event.States)
+			c.fault(key+"."+string(state), "is none of %v", shipment.States)
 		}
 	}
 	return out
@@ -67,9 +67,9 @@ func (s states) lists(status, substatus string) bool {
 
 // of returns what a sender's status means. It does not allocate for texts of
 // usual length.
-func (s states) of(status, substatus string) event.State {
+func (s states) of(status, substatus string) shipment.State {
 	if len(s) == 0 {
-		return event.ParseState(status)
+		return shipment.ParseState(status)
 	}
 	var room [128]byte
 	if substatus != "" {
@@ -80,7 +80,7 @@ func (s states) of(status, substatus string) event.State {
 	if state, ok := s[string(appendFolded(room[:0], status))]; ok {
 		return state
 	}
-	return event.StateUnknown
+	return shipment.Unknown
 }
 
 // appendPair appends status and substatus as the table has them.

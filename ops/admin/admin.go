@@ -16,6 +16,9 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
+	"github.com/fincart/courier-gateway/ingest/event/loss"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 )
 
 // Events looks up rows of the ledger.
@@ -29,7 +32,7 @@ type Events interface {
 type Shipments interface {
 	// ShipmentsByID returns the shipments of every courier that uses this
 	// number; none is not an error.
-	ShipmentsByID(ctx context.Context, id string) ([]event.Shipment, error)
+	ShipmentsByID(ctx context.Context, id string) ([]shipment.Shipment, error)
 }
 
 // DeadLetters reads and reviews dead letters. A letter that does not exist is
@@ -51,10 +54,10 @@ type Counter interface {
 type Queue interface {
 	State(ctx context.Context) (event.QueueState, error)
 	// Losses returns what it is known to have lost, the oldest first.
-	Losses() []event.Loss
+	Losses() []loss.Loss
 	// AcknowledgeLoss marks a loss as known to an operator and returns it as it then
 	// is, or an error with the code [event.NotFound].
-	AcknowledgeLoss(ctx context.Context, id, note string) (event.Loss, error)
+	AcknowledgeLoss(ctx context.Context, id, note string) (loss.Loss, error)
 }
 
 // Replayer puts a dead letter's event back on the queue, reopens its ledger row
@@ -67,11 +70,11 @@ type Replayer interface {
 // not exist is an error with the code [event.NotFound].
 type Ingestions interface {
 	// Ingestions returns the records that filter selects, newest first.
-	Ingestions(ctx context.Context, filter event.IngestionFilter) ([]event.IngestionRecord, error)
-	Ingestion(ctx context.Context, id string) (event.IngestionRecord, error)
+	Ingestions(ctx context.Context, filter ingestion.Filter) ([]ingestion.Record, error)
+	Ingestion(ctx context.Context, id string) (ingestion.Record, error)
 	// TakeIngestion marks a record as accepted, as the event of this key, and
 	// returns it as it then is.
-	TakeIngestion(ctx context.Context, id, key, keyID string, at time.Time) (event.IngestionRecord, error)
+	TakeIngestion(ctx context.Context, id, key, keyID string, at time.Time) (ingestion.Record, error)
 }
 
 // Intake accepts a refused request by hand. When it returns without an error
@@ -79,5 +82,5 @@ type Ingestions interface {
 type Intake interface {
 	// Take checks the request again, by the active couriers, and publishes its
 	// event. With vouch the request is not verified.
-	Take(ctx context.Context, r event.IngestionRecord, vouch bool) (event.Taken, error)
+	Take(ctx context.Context, r ingestion.Record, vouch bool) (ingestion.Acceptance, error)
 }

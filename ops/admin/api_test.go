@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/ops"
 	"github.com/fincart/courier-gateway/ops/admin"
 	"github.com/fincart/courier-gateway/ops/admintest"
@@ -142,12 +143,12 @@ func TestWhatIsNotStoredMayBeQueued(t *testing.T) {
 func TestShipment(t *testing.T) {
 	t.Parallel()
 	m := admintest.Sample()
-	m.Shipments = append(m.Shipments, event.Shipment{ShipmentRef: event.ShipmentRef{Courier: "x", ID: "a/b"}})
+	m.Shipments = append(m.Shipments, shipment.Shipment{Ref: shipment.Ref{Courier: "x", ID: "a/b"}})
 	address := admintest.Start(t, admin.DefaultConfig(), m.Deps())
-	if got := read[event.Shipment](t, address, ops.ShipmentsPath+"shp_1"); got.State != event.StateOutForDelivery || len(got.History) != 2 {
+	if got := read[shipment.Shipment](t, address, ops.ShipmentsPath+"shp_1"); got.State != shipment.OutForDelivery || len(got.History) != 2 {
 		t.Errorf("got %+v", got)
 	}
-	if got := read[event.Shipment](t, address, ops.ShipmentsPath+"a/b?courier=x"); got.ID != "a/b" {
+	if got := read[shipment.Shipment](t, address, ops.ShipmentsPath+"a/b?courier=x"); got.ID != "a/b" {
 		t.Errorf("got %+v", got)
 	}
 }

@@ -7,11 +7,12 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ops"
 )
 
 // ingestions returns the handler that lists records of these outcomes.
-func (a *api) ingestions(outcomes []event.IntakeOutcome) handler {
+func (a *api) ingestions(outcomes []ingestion.Outcome) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		filter, err := ops.ParseIngestionQuery(r.URL.Query(), outcomes)
 		if err != nil {
@@ -25,15 +26,15 @@ func (a *api) ingestions(outcomes []event.IntakeOutcome) handler {
 		}
 		var page ops.IngestionPage
 		page.Records, page.Next = cutPage(records, filter.Limit, ingestionRow,
-			func(r event.IngestionRecord) string { return r.ID })
+			func(r ingestion.Record) string { return r.ID })
 		return answer(w, page)
 	}
 }
 
-func ingestionRow(r event.IngestionRecord) ops.IngestionRow {
-	row := ops.IngestionRow{IngestionRecord: r}
+func ingestionRow(r ingestion.Record) ops.IngestionRow {
+	row := ops.IngestionRow{Record: r}
 	if r.Request != nil {
-		row.Request = &ops.RequestRow{CapturedRequest: *r.Request, Cut: !r.Request.Whole()}
+		row.Request = &ops.RequestRow{Request: *r.Request, Cut: !r.Request.Whole()}
 	}
 	return row
 }
@@ -92,14 +93,14 @@ func takeProblem(r *http.Request, err error) *ops.Problem {
 
 // mark marks the record of a request that is on the queue now, also when the caller
 // has hung up or the time of the request is over.
-func (a *api) mark(r *http.Request, id string, taken event.Taken) ops.Accepted {
+func (a *api) mark(r *http.Request, id string, taken ingestion.Acceptance) ops.Accepted {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), a.timeout)
 	defer cancel()
 	traceID := traceIDFrom(ctx)
 	log := a.deps.Log.With(slog.String("ingestion", id), slog.String("event_id", taken.EventID), slog.String("courier", taken.Courier),
 		slog.String("key_id", taken.KeyID), slog.String("trace_id", traceID))
 	log.Info("refused request accepted by an operator")
-	accepted := ops.Accepted{Taken: taken}
+	accepted := ops.Accepted{Acceptance: taken}
 	if _, err := a.deps.Ingestions.TakeIngestion(ctx, id, taken.Key, taken.KeyID, time.Now()); err != nil {
 		log.Warn("record of an accepted request could not be marked", slog.Any("error", err))
 		accepted.NotMarked = problemOf(err, traceID).Detail

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ops"
 	"github.com/fincart/courier-gateway/ops/admin"
 	"github.com/fincart/courier-gateway/ops/admintest"
@@ -61,7 +62,7 @@ func TestRejectionPages(t *testing.T) {
 	if !slices.Equal(ids(second), []string{admintest.RedactedID, admintest.SumID}) || second.Next != "" {
 		t.Errorf("second page %v, next %q: it is exactly full and the last", ids(second), second.Next)
 	}
-	want := event.IngestionFilter{Outcomes: ops.Rejections, Limit: 5}
+	want := ingestion.Filter{Outcomes: ops.Rejections, Limit: 5}
 	if got := m.Intake.Filters[0]; !reflect.DeepEqual(got, want) {
 		t.Errorf("filter %+v, want %+v", got, want)
 	}
@@ -82,7 +83,7 @@ func TestRejectionWhole(t *testing.T) {
 	m := admintest.Sample()
 	address := admintest.Start(t, admin.DefaultConfig(), m.Deps())
 	for _, want := range m.Intake.Records {
-		if got := read[event.IngestionRecord](t, address, "/api/v1/rejections/"+want.ID); !reflect.DeepEqual(got, want) {
+		if got := read[ingestion.Record](t, address, "/api/v1/rejections/"+want.ID); !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 	}
@@ -185,7 +186,7 @@ func TestAcceptAnswersThoughTheRecordCanNotBeMarked(t *testing.T) {
 // slowIntake has published the event when the time of the request is over.
 type slowIntake struct{ *admintest.Intake }
 
-func (s slowIntake) Take(ctx context.Context, r event.IngestionRecord, vouch bool) (event.Taken, error) {
+func (s slowIntake) Take(ctx context.Context, r ingestion.Record, vouch bool) (ingestion.Acceptance, error) {
 	<-ctx.Done()
 	return s.Intake.Take(ctx, r, vouch)
 }

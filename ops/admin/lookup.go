@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/ops"
 )
 
@@ -18,7 +19,7 @@ func (a *api) event(w http.ResponseWriter, r *http.Request) error {
 
 func (a *api) shipment(w http.ResponseWriter, r *http.Request) error {
 	return answerOne(a, w, r, "shipment", r.PathValue("id"), a.deps.Shipments.ShipmentsByID,
-		func(shipment event.Shipment) string { return shipment.Courier })
+		func(shipment shipment.Shipment) string { return shipment.Courier })
 }
 
 // answerOne answers with the one row of this name that belongs to the courier

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ops"
 )
 
@@ -53,7 +54,7 @@ func (a *api) routes() []route {
 		{pattern: "GET " + ops.RejectionsPath, handle: records(a.ingestions(ops.Rejections))},
 		{pattern: "GET " + ops.RejectionsPath + "/{id}", handle: records(a.rejection)},
 		{pattern: "POST " + ops.RejectionsPath + "/{id}/accept", handle: a.accept},
-		{pattern: "GET " + ops.IngestionsPath, handle: records(a.ingestions(event.IntakeOutcomes))},
+		{pattern: "GET " + ops.IngestionsPath, handle: records(a.ingestions(ingestion.Outcomes))},
 		{pattern: "GET " + ops.LossesPath, handle: a.where(d.Queue != nil, "a queue", "processes", a.losses)},
 		{pattern: "POST " + ops.LossesPath + "/{id}/acknowledge", handle: a.where(d.Queue != nil, "a queue", "processes", a.acknowledgeLoss)},
 		{pattern: "GET " + ops.CouriersPath, handle: a.where(d.Couriers != nil, "couriers", "receives", a.couriers)},

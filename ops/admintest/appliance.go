@@ -17,6 +17,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/loss"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/ops"
 	"github.com/fincart/courier-gateway/ops/admin"
 )
@@ -28,10 +30,10 @@ var Noon = time.Date(2026, 2, 26, 12, 0, 0, 0, time.UTC)
 // see them. Set its fields before it is served.
 type Stores struct {
 	Records   []event.Record
-	Shipments []event.Shipment
+	Shipments []shipment.Shipment
 	Letters   []event.DeadLetter
 	Queue     event.QueueState
-	Lost      []event.Loss
+	Lost      []loss.Loss
 	Totals    event.StoreCounts
 	Ready     error
 	Fault     error            // of every store call
@@ -55,7 +57,7 @@ func (m *Stores) RecordsByKey(_ context.Context, key string) (found []event.Reco
 }
 
 // ShipmentsByID makes the stores an [admin.Shipments].
-func (m *Stores) ShipmentsByID(_ context.Context, id string) (found []event.Shipment, err error) {
+func (m *Stores) ShipmentsByID(_ context.Context, id string) (found []shipment.Shipment, err error) {
 	for _, s := range m.Shipments {
 		if s.ID == id {
 			found = append(found, s)
@@ -123,14 +125,14 @@ func (m *Stores) Counts(context.Context) (event.StoreCounts, error) { return m.T
 func (m *Stores) State(context.Context) (event.QueueState, error) { return m.Queue, m.Fault }
 
 // Losses is of [admin.Queue].
-func (m *Stores) Losses() []event.Loss {
+func (m *Stores) Losses() []loss.Loss {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.Lost)
 }
 
 // AcknowledgeLoss is of [admin.Queue].
-func (m *Stores) AcknowledgeLoss(_ context.Context, id, note string) (event.Loss, error) {
+func (m *Stores) AcknowledgeLoss(_ context.Context, id, note string) (loss.Loss, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i := range m.Lost {
@@ -139,7 +141,7 @@ func (m *Stores) AcknowledgeLoss(_ context.Context, id, note string) (event.Loss
 			return *l, m.Fault
 		}
 	}
-	return event.Loss{}, event.Errorf(event.NotFound, "memory", "no loss")
+	return loss.Loss{}, event.Errorf(event.NotFound, "memory", "no loss")
 }
 
 // Replay makes the stores an [admin.Replayer].
@@ -209,29 +211,29 @@ func Sample() *Stores {
 	}
 	m := &Stores{
 		Records: []event.Record{record("demo", "demo:evt_1"), record("beta", "shared"), record("alpha", "shared")},
-		Shipments: []event.Shipment{{
-			ShipmentRef: event.ShipmentRef{Courier: "demo", ID: "shp_1"}, OrderID: "ord_1", State: event.StateOutForDelivery, RawStatus: "OFD",
+		Shipments: []shipment.Shipment{{
+			Ref: shipment.Ref{Courier: "demo", ID: "shp_1"}, OrderID: "ord_1", State: shipment.OutForDelivery, RawStatus: "OFD",
 			EventTime: Noon.Add(-time.Hour), LastEvent: "demo:evt_1", Leg: 1, Dropped: 3, CreatedAt: Noon.Add(-48 * time.Hour), UpdatedAt: Noon.Add(-time.Minute),
-			History: []event.Checkpoint{
-				{At: Noon.Add(-26 * time.Hour), State: event.StateInTransit, Status: "IT", Key: "demo:evt_0", EventID: "evt_0"},
-				{At: Noon.Add(-time.Hour), State: event.StateOutForDelivery, Status: "OFD", Key: "demo:evt_1", EventID: "evt_1"},
+			History: []shipment.Checkpoint{
+				{At: Noon.Add(-26 * time.Hour), State: shipment.InTransit, Status: "IT", Key: "demo:evt_0", EventID: "evt_0"},
+				{At: Noon.Add(-time.Hour), State: shipment.OutForDelivery, Status: "OFD", Key: "demo:evt_1", EventID: "evt_1"},
 			},
 		}},
 		Queue: event.QueueState{
 			Mode: "embedded", Sync: "group", Healthy: true, Messages: 44, Bytes: 22528, MaxBytes: 10 << 30, FirstSeq: 1, LastSeq: 44,
 			AckFloor: 40, Verified: 40, Pending: 1, InFlight: 3, Redelivered: 1, Advisories: 1, DiskFree: 123 << 30, At: Noon,
 		},
-		Lost: []event.Loss{
+		Lost: []loss.Loss{
 			{
-				ID: "1", FoundAt: Noon.Add(-48 * time.Hour), Cause: event.LossCut, Events: 3, Sequences: []event.SequenceRange{{First: 4, Last: 4}, {First: 6, Last: 7}},
+				ID: "1", FoundAt: Noon.Add(-48 * time.Hour), Cause: loss.Cut, Events: 3, Sequences: []loss.Range{{First: 4, Last: 4}, {First: 6, Last: 7}},
 				AcknowledgedAt: Noon.Add(-47 * time.Hour), Note: "sent again\x1b[31m",
 			},
 			{
-				ID: "2", FoundAt: Noon.Add(-time.Minute), Cause: event.LossHole, Events: 7, Unchecked: 2, Sequences: []event.SequenceRange{
+				ID: "2", FoundAt: Noon.Add(-time.Minute), Cause: loss.Hole, Events: 7, Unchecked: 2, Sequences: []loss.Range{
 					{First: 20, Last: 20}, {First: 22, Last: 22}, {First: 24, Last: 24}, {First: 26, Last: 26}, {First: 28, Last: 28}, {First: 30, Last: 31},
 				},
 			},
-			{ID: "3", FoundAt: Noon.Add(-time.Second), Cause: event.LossCut, Bytes: 4096, Sequences: []event.SequenceRange{}},
+			{ID: "3", FoundAt: Noon.Add(-time.Second), Cause: loss.Cut, Bytes: 4096, Sequences: []loss.Range{}},
 		},
 		Totals: event.StoreCounts{
 			Records:     map[event.Status]int64{event.Processed: 38, event.DeadLettered: 3},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ops"
 )
 
@@ -30,10 +31,10 @@ func RecordID(at time.Time, n uint64) string { return fmt.Sprintf("%012x-%016x",
 // Intake is an intake and its records in memory, as far as operators see them. Set
 // its fields before it is served.
 type Intake struct {
-	Records    []event.IngestionRecord // newest first
-	Filters    []event.IngestionFilter // as asked for
-	Refusals   map[string]error        // of accepting, by record
-	Unmarkable error                   // of marking a record
+	Records    []ingestion.Record // newest first
+	Filters    []ingestion.Filter // as asked for
+	Refusals   map[string]error   // of accepting, by record
+	Unmarkable error              // of marking a record
 	Couriers   []ops.CourierInfo
 	Report     ops.ReloadReport
 	Misconfig  error // of a reload
@@ -43,40 +44,40 @@ type Intake struct {
 }
 
 // Ingestions is of [admin.Ingestions].
-func (m *Stores) Ingestions(_ context.Context, f event.IngestionFilter) ([]event.IngestionRecord, error) {
+func (m *Stores) Ingestions(_ context.Context, f ingestion.Filter) ([]ingestion.Record, error) {
 	m.Intake.mu.Lock()
 	defer m.Intake.mu.Unlock()
 	m.Intake.Filters = append(m.Intake.Filters, f)
-	return pageOf(m.Intake.Records, f.Limit, f.After, func(r event.IngestionRecord) (id string, selected bool) {
+	return pageOf(m.Intake.Records, f.Limit, f.After, func(r ingestion.Record) (id string, selected bool) {
 		return r.ID, (f.Courier == "" || f.Courier == r.Courier) && (f.Code == "" || f.Code == r.Code) &&
 			slices.Contains(f.Outcomes, r.Outcome) && (!f.Open || r.TakenAt.IsZero())
 	}), m.Fault
 }
 
 // Ingestion is of [admin.Ingestions].
-func (m *Stores) Ingestion(_ context.Context, id string) (event.IngestionRecord, error) {
+func (m *Stores) Ingestion(_ context.Context, id string) (ingestion.Record, error) {
 	m.Intake.mu.Lock()
 	defer m.Intake.mu.Unlock()
 	if r := m.Intake.find(id); r != nil {
 		return *r, m.Fault
 	}
-	return event.IngestionRecord{}, event.Errorf(event.NotFound, "memory", "no record")
+	return ingestion.Record{}, event.Errorf(event.NotFound, "memory", "no record")
 }
 
 // TakeIngestion is of [admin.Ingestions].
-func (m *Stores) TakeIngestion(ctx context.Context, id, key, keyID string, at time.Time) (event.IngestionRecord, error) {
+func (m *Stores) TakeIngestion(ctx context.Context, id, key, keyID string, at time.Time) (ingestion.Record, error) {
 	m.Intake.mu.Lock()
 	defer m.Intake.mu.Unlock()
 	if err := errors.Join(m.Intake.Unmarkable, ctx.Err()); err != nil {
-		return event.IngestionRecord{}, err
+		return ingestion.Record{}, err
 	}
 	r := m.Intake.find(id)
 	r.TakenKey, r.TakenBy, r.TakenAt = key, keyID, at
 	return *r, nil
 }
 
-func (m *Intake) find(id string) *event.IngestionRecord {
-	i := slices.IndexFunc(m.Records, func(r event.IngestionRecord) bool { return r.ID == id })
+func (m *Intake) find(id string) *ingestion.Record {
+	i := slices.IndexFunc(m.Records, func(r ingestion.Record) bool { return r.ID == id })
 	if i < 0 {
 		return nil
 	}
@@ -84,7 +85,7 @@ func (m *Intake) find(id string) *event.IngestionRecord {
 }
 
 // Record returns a record as it is now.
-func (m *Intake) Record(id string) event.IngestionRecord {
+func (m *Intake) Record(id string) ingestion.Record {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return *m.find(id)
@@ -98,18 +99,18 @@ func (m *Intake) Accepted() []string {
 }
 
 // Take makes it an [admin.Intake].
-func (m *Intake) Take(_ context.Context, r event.IngestionRecord, vouch bool) (event.Taken, error) {
+func (m *Intake) Take(_ context.Context, r ingestion.Record, vouch bool) (ingestion.Acceptance, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	taken := event.Taken{
+	taken := ingestion.Acceptance{
 		Identity: event.Identity{Courier: r.Courier, Key: r.Courier + ":" + r.TraceID}, EventID: r.TraceID, Sequence: uint64(100 + len(m.accepted)),
 		Duplicate: r.Code == event.InvalidPayload, KeyID: "4f2a",
 	}
 	prefix := ""
 	if vouch {
-		taken.KeyID, prefix = event.KeyIDOperator, "vouched "
+		taken.KeyID, prefix = ingestion.KeyIDOperator, "vouched "
 	} else if err := m.Refusals[r.ID]; err != nil {
-		return event.Taken{}, err
+		return ingestion.Acceptance{}, err
 	}
 	m.accepted = append(m.accepted, prefix+r.ID)
 	return taken, nil
@@ -122,37 +123,37 @@ func (m *Intake) reload(context.Context) (ops.ReloadReport, error) {
 // sampleIntake returns an intake with a record of every sort, and couriers of
 // every sort.
 func sampleIntake() *Intake {
-	single := func(id string, ago time.Duration, outcome event.IntakeOutcome, trace string) event.IngestionRecord {
+	single := func(id string, ago time.Duration, outcome ingestion.Outcome, trace string) ingestion.Record {
 		body := `{"eventId":"` + trace + `","note":"` + "\u202eevil\u009b31m" + `"}`
-		return event.IngestionRecord{
+		return ingestion.Record{
 			ID: id, Courier: "demo", Outcome: outcome, Count: 1, Bytes: int64(len(body)), At: Noon.Add(-ago), Until: Noon.Add(-ago),
 			Code: event.InvalidSignature, Reason: "mismatch", Detail: "the signature does not match the body and the secret", Status: 401,
 			Address: "192.0.2.7", TraceID: trace,
-			Request: &event.CapturedRequest{
+			Request: &ingestion.Request{
 				Method: "POST", Path: "/v1/events/courier/demo", Query: "a=\x1b[2J",
-				Headers: []event.CapturedHeader{{Name: "Content-Type", Value: "application/json"}, {Name: "X-Signature", Value: "00ff\x1b[31m"}},
+				Headers: []ingestion.Header{{Name: "Content-Type", Value: "application/json"}, {Name: "X-Signature", Value: "00ff\x1b[31m"}},
 				Body:    []byte(body), BodyBytes: len(body),
 			},
 		}
 	}
-	refused := single(RefusedID, time.Minute, event.IntakeRefused, "req_a")
-	observed := single(ObservedID, 2*time.Minute, event.IntakeObserved, "req_b")
+	refused := single(RefusedID, time.Minute, ingestion.Refused, "req_a")
+	observed := single(ObservedID, 2*time.Minute, ingestion.Observed, "req_b")
 	observed.Status = 202
-	taken := single(TakenID, 3*time.Minute, event.IntakeRefused, "req_c")
-	taken.TakenAt, taken.TakenBy, taken.TakenKey = Noon.Add(-time.Second), event.KeyIDOperator, "demo:req_c\x1b[31m"
-	cut := single(CutID, 4*time.Minute, event.IntakeRefused, "req_d")
+	taken := single(TakenID, 3*time.Minute, ingestion.Refused, "req_c")
+	taken.TakenAt, taken.TakenBy, taken.TakenKey = Noon.Add(-time.Second), ingestion.KeyIDOperator, "demo:req_c\x1b[31m"
+	cut := single(CutID, 4*time.Minute, ingestion.Refused, "req_d")
 	cut.Code, cut.Reason, cut.Detail, cut.Status, cut.Bytes, cut.Request.BodyBytes = event.PayloadTooLarge, "", "the body is too large", 413, 4<<20, 4<<20
-	redacted := single(RedactedID, 5*time.Minute, event.IntakeRefused, "req_e")
+	redacted := single(RedactedID, 5*time.Minute, ingestion.Refused, "req_e")
 	redacted.Code, redacted.Reason, redacted.Detail, redacted.Status = event.InvalidPayload, "", "payload.shipmentId is missing\x1b[31m", 400
 	redacted.Request.Headers[1].Value, redacted.Request.Redacted = "[redacted]", true
 	return &Intake{
-		Records: []event.IngestionRecord{
+		Records: []ingestion.Record{
 			refused, observed, taken, cut, redacted,
 			{
-				ID: SumID, Outcome: event.IntakeRefused, Count: 480, Bytes: 96 << 10, At: Noon.Add(-time.Hour), Until: Noon.Add(-59 * time.Minute),
+				ID: SumID, Outcome: ingestion.Refused, Count: 480, Bytes: 96 << 10, At: Noon.Add(-time.Hour), Until: Noon.Add(-59 * time.Minute),
 				Code: event.UnknownCourier,
 			},
-			{ID: AcceptedID, Courier: "demo", Outcome: event.IntakeAccepted, Count: 1200, Bytes: 400 << 10, At: Noon.Add(-time.Hour), Until: Noon.Add(-59 * time.Minute)},
+			{ID: AcceptedID, Courier: "demo", Outcome: ingestion.Accepted, Count: 1200, Bytes: 400 << 10, At: Noon.Add(-time.Hour), Until: Noon.Add(-59 * time.Minute)},
 		},
 		Refusals: map[string]error{RedactedID: event.Errorf(event.InvalidSignature, "take", "no secret verifies it")},
 		Couriers: Couriers(),

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ops"
 	"github.com/fincart/courier-gateway/ops/client"
 	"github.com/fincart/courier-gateway/ops/terminal"
@@ -42,7 +43,7 @@ var refusedRequest = kind{
 	},
 }
 
-func refusedResult(r *event.IngestionRecord) ActionResult {
+func refusedResult(r *ingestion.Record) ActionResult {
 	return ActionResult{ID: r.ID, Courier: r.Courier, Code: r.Code, Detail: r.Detail, known: true}
 }
 
@@ -71,7 +72,7 @@ func (c *commands) rejectionsAccept() *cobra.Command {
 			return usageError("--vouch with --all would accept requests of any sender: add --courier")
 		}
 		return c.act(cmd, api, acceptance(*vouch), act, ids, func(ctx context.Context) ([]ActionResult, error) {
-			return openRejections(ctx, api, event.IngestionFilter{Courier: flags.courier, Code: flags.errorCode()}, selection.limit, c.print.say)
+			return openRejections(ctx, api, ingestion.Filter{Courier: flags.courier, Code: flags.errorCode()}, selection.limit, c.print.say)
 		})
 	})
 }
@@ -98,8 +99,8 @@ func acceptance(vouch bool) action {
 // openRejections returns what can be accepted of the refused requests that filter
 // selects, at most limit of the newest, in the order in which they came. It says
 // how many it had to leave out.
-func openRejections(ctx context.Context, api *client.Client, filter event.IngestionFilter, limit int, say func(string, ...any)) ([]ActionResult, error) {
-	filter.Outcomes, filter.Open, filter.Limit = []event.IntakeOutcome{event.IntakeRefused}, true, ops.MaxPage
+func openRejections(ctx context.Context, api *client.Client, filter ingestion.Filter, limit int, say func(string, ...any)) ([]ActionResult, error) {
+	filter.Outcomes, filter.Open, filter.Limit = []ingestion.Outcome{ingestion.Refused}, true, ops.MaxPage
 	leftOut := int64(0)
 	picked, err := collect(api.RejectionPages(ctx, filter), limit, func(r ops.IngestionRow) (ActionResult, bool) {
 		if !r.TakenAt.IsZero() {
@@ -109,7 +110,7 @@ func openRejections(ctx context.Context, api *client.Client, filter event.Ingest
 			leftOut += r.Count
 			return ActionResult{}, false
 		}
-		return refusedResult(&r.IngestionRecord), true
+		return refusedResult(&r.Record), true
 	})
 	if leftOut > 0 {
 		say("%s left out: not kept, or not with the whole body", refusedRequest.count(int(leftOut)))

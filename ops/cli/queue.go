@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/loss"
 	"github.com/fincart/courier-gateway/ops"
 	"github.com/fincart/courier-gateway/ops/client"
 	"github.com/fincart/courier-gateway/ops/terminal"
@@ -46,7 +47,7 @@ func (p *printer) losses(list ops.LossList) error {
 }
 
 // lossCount shows how much is lost, as far as it is known.
-func lossCount(l event.Loss) string {
+func lossCount(l loss.Loss) string {
 	switch {
 	case l.Events == 0:
 		return fmt.Sprintf("unknown (%s)", terminal.Size(int64(l.Bytes)))
@@ -61,7 +62,7 @@ func lossCount(l event.Loss) string {
 // has more.
 const maxShownRanges = 5
 
-func lossSequences(l event.Loss) string {
+func lossSequences(l loss.Loss) string {
 	var parts []string
 	for _, r := range l.Sequences[:min(len(l.Sequences), maxShownRanges)] {
 		part := strconv.FormatUint(r.First, 10)
@@ -97,7 +98,7 @@ var lossKind = kind{
 	detail: func(d ActionResult) string { return "(" + d.Detail + ")" },
 }
 
-func lossResult(l event.Loss) ActionResult {
+func lossResult(l loss.Loss) ActionResult {
 	detail := lossCount(l)
 	if l.Events > 0 {
 		detail = fmt.Sprintf("%d events: %s", l.Events, lossSequences(l))

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ops"
 	"github.com/fincart/courier-gateway/ops/client"
 	"github.com/fincart/courier-gateway/ops/terminal"
@@ -44,7 +45,7 @@ func (c *commands) rejectionsList() *cobra.Command {
 			if fault != "" {
 				return nil, usageError("--outcome %q %s", outcome, fault)
 			}
-			return api.RejectionPages(ctx, event.IngestionFilter{
+			return api.RejectionPages(ctx, ingestion.Filter{
 				Courier: flags.courier, Code: flags.errorCode(), Outcomes: outcomes, Open: *open, Limit: p.limit, After: p.after,
 			}), nil
 		},
@@ -68,7 +69,7 @@ func (c *commands) rejectionsShow() *cobra.Command {
 	}, (*client.Client).Rejection, c.print.rejection)
 }
 
-func (p *printer) rejection(r event.IngestionRecord) error {
+func (p *printer) rejection(r ingestion.Record) error {
 	t := terminal.NewTable(p.out)
 	t.Row("id", r.ID)
 	t.Row("courier", r.Courier)
@@ -104,7 +105,7 @@ func (p *printer) rejection(r event.IngestionRecord) error {
 	return nil
 }
 
-func bodySize(r *event.CapturedRequest) string {
+func bodySize(r *ingestion.Request) string {
 	if r.Whole() {
 		return terminal.Size(int64(r.BodyBytes))
 	}
@@ -112,7 +113,7 @@ func bodySize(r *event.CapturedRequest) string {
 }
 
 // printRequest shows a request as it was sent, less what is secret in it.
-func (p *printer) request(r *event.CapturedRequest) error {
+func (p *printer) request(r *ingestion.Request) error {
 	line := r.Method + " " + r.Path
 	if r.Query != "" {
 		line += "?" + r.Query
@@ -132,7 +133,7 @@ func (p *printer) request(r *event.CapturedRequest) error {
 
 // verifiedBy says what verified a request that was accepted.
 func verifiedBy(keyID string) string {
-	if keyID == event.KeyIDOperator {
+	if keyID == ingestion.KeyIDOperator {
 		return "no secret: an operator vouched for it"
 	}
 	return "secret " + keyID
@@ -140,13 +141,13 @@ func verifiedBy(keyID string) string {
 
 // nextSteps says what can be done about a record. It names nothing that a sender
 // has chosen, because people paste these lines into a shell.
-func (p *printer) nextSteps(r *event.IngestionRecord) []string {
+func (p *printer) nextSteps(r *ingestion.Record) []string {
 	switch {
 	case !slices.Contains(ops.Rejections, r.Outcome) || !r.TakenAt.IsZero():
 		return nil
 	case r.Request == nil:
 		return []string{"the requests of an aggregate were not kept: have the courier send them again"}
-	case r.Outcome == event.IntakeObserved:
+	case r.Outcome == ingestion.Observed:
 		return append(p.testStep(r), "it was accepted because the courier is in observe mode; in enforce mode it would be refused")
 	case !r.Request.Whole():
 		return append(p.testStep(r), "not all of its body was kept: have the courier send it again")
@@ -159,7 +160,7 @@ func (p *printer) nextSteps(r *event.IngestionRecord) []string {
 }
 
 // testStep says how to find out what is wrong with a request.
-func (p *printer) testStep(r *event.IngestionRecord) []string {
+func (p *printer) testStep(r *ingestion.Record) []string {
 	switch {
 	case r.Courier == "":
 		return []string{"see which couriers there are and where each posts: appliance couriers list --json"}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ops"
 	"github.com/fincart/courier-gateway/ops/admin"
 	"github.com/fincart/courier-gateway/ops/admintest"
@@ -29,7 +30,7 @@ func TestAcceptByID(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &report); err != nil || code != 1 {
 		t.Fatalf("exit %d, %v: %s", code, err, stdout)
 	}
-	want := ActionResult{ID: admintest.RedactedID, Courier: "demo", Key: "demo:req_e", Sequence: 101, Duplicate: true, KeyID: event.KeyIDOperator}
+	want := ActionResult{ID: admintest.RedactedID, Courier: "demo", Key: "demo:req_e", Sequence: 101, Duplicate: true, KeyID: ingestion.KeyIDOperator}
 	if len(report.Done) != 1 || report.Done[0] != want || len(report.Failed) != 1 || report.Failed[0].Code != ops.AlreadyTaken {
 		t.Errorf("report %+v", report)
 	}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/ops/client"
 	"github.com/fincart/courier-gateway/ops/terminal"
 )
@@ -19,7 +19,7 @@ func (c *commands) shipments() *cobra.Command {
 	}, (*client.Client).Shipment, c.print.shipment))
 }
 
-func (p *printer) shipment(s event.Shipment) error {
+func (p *printer) shipment(s shipment.Shipment) error {
 	t := terminal.NewTable(p.out)
 	t.Row("shipment", s.ID)
 	t.Row("courier", s.Courier)
@@ -39,7 +39,7 @@ func (p *printer) shipment(s event.Shipment) error {
 	return p.history(s)
 }
 
-func (p *printer) history(s event.Shipment) error {
+func (p *printer) history(s shipment.Shipment) error {
 	t := terminal.NewTable(p.out)
 	t.Gap()
 	t.Row("OCCURRED", "STATE", "RAW STATUS", "KEY")

@@ -90,10 +90,10 @@ func printCounts(t *terminal.Table, counts *event.StoreCounts) {
 }
 
 // tally shows the counts that are not zero, in the given order.
-func tally[S ~string](counts map[S]int64, order []S) string {
+func tally[K, S ~string](counts map[K]int64, order []S) string {
 	var parts []string
 	for _, status := range order {
-		if n := counts[status]; n > 0 {
+		if n := counts[K(status)]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, status))
 		}
 	}

@@ -21,6 +21,9 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
+	"github.com/fincart/courier-gateway/ingest/event/loss"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/ops"
 )
 
@@ -89,8 +92,8 @@ func (c *Client) Event(ctx context.Context, key, courier string) (event.Record, 
 }
 
 // Shipment returns a shipment; courier is as for [Client.Event].
-func (c *Client) Shipment(ctx context.Context, id, courier string) (event.Shipment, error) {
-	return get[event.Shipment](ctx, c, ops.ShipmentsPath+ops.EscapeSegment(id), courierQuery(courier))
+func (c *Client) Shipment(ctx context.Context, id, courier string) (shipment.Shipment, error) {
+	return get[shipment.Shipment](ctx, c, ops.ShipmentsPath+ops.EscapeSegment(id), courierQuery(courier))
 }
 
 // DeadLetters returns one page of the letters that filter selects.
@@ -163,13 +166,13 @@ func letterPath(id string) string { return ops.DeadLettersPath + "/" + ops.Escap
 // Rejections returns one page of the refused and observed requests that filter
 // selects, and of the aggregates of those that have no record of their own. No outcome
 // in the filter means both.
-func (c *Client) Rejections(ctx context.Context, filter event.IngestionFilter) (ops.IngestionPage, error) {
+func (c *Client) Rejections(ctx context.Context, filter ingestion.Filter) (ops.IngestionPage, error) {
 	return get[ops.IngestionPage](ctx, c, ops.RejectionsPath, ops.IngestionQuery(filter))
 }
 
 // RejectionPages yields every page of what [Client.Rejections] selects; the
 // filter's limit is the size of a page. An error ends the pages.
-func (c *Client) RejectionPages(ctx context.Context, filter event.IngestionFilter) iter.Seq2[ops.IngestionPage, error] {
+func (c *Client) RejectionPages(ctx context.Context, filter ingestion.Filter) iter.Seq2[ops.IngestionPage, error] {
 	return pages(filter.After, func(after string) (ops.IngestionPage, error) {
 		filter.After = after
 		return c.Rejections(ctx, filter)
@@ -178,13 +181,13 @@ func (c *Client) RejectionPages(ctx context.Context, filter event.IngestionFilte
 
 // Ingestions returns one page of everything that the intake has recorded, the
 // aggregates of accepted requests included.
-func (c *Client) Ingestions(ctx context.Context, filter event.IngestionFilter) (ops.IngestionPage, error) {
+func (c *Client) Ingestions(ctx context.Context, filter ingestion.Filter) (ops.IngestionPage, error) {
 	return get[ops.IngestionPage](ctx, c, ops.IngestionsPath, ops.IngestionQuery(filter))
 }
 
 // Rejection returns one record, with the whole request.
-func (c *Client) Rejection(ctx context.Context, id string) (event.IngestionRecord, error) {
-	return get[event.IngestionRecord](ctx, c, ops.RejectionsPath+"/"+ops.EscapeSegment(id), nil)
+func (c *Client) Rejection(ctx context.Context, id string) (ingestion.Record, error) {
+	return get[ingestion.Record](ctx, c, ops.RejectionsPath+"/"+ops.EscapeSegment(id), nil)
 }
 
 // Accept accepts a request that was refused. With vouch it is not verified.
@@ -210,8 +213,8 @@ func (c *Client) Losses(ctx context.Context) (ops.LossList, error) {
 }
 
 // AcknowledgeLoss marks a loss as known to an operator; an empty note leaves none.
-func (c *Client) AcknowledgeLoss(ctx context.Context, id, note string) (event.Loss, error) {
-	return call[event.Loss](ctx, c, http.MethodPost, ops.LossesPath+"/"+ops.EscapeSegment(id)+"/acknowledge", nil, ops.Note{Note: note})
+func (c *Client) AcknowledgeLoss(ctx context.Context, id, note string) (loss.Loss, error) {
+	return call[loss.Loss](ctx, c, http.MethodPost, ops.LossesPath+"/"+ops.EscapeSegment(id)+"/acknowledge", nil, ops.Note{Note: note})
 }
 
 func courierQuery(courier string) url.Values {

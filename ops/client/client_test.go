@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/ops"
 	"github.com/fincart/courier-gateway/ops/admin"
 	"github.com/fincart/courier-gateway/ops/admintest"
@@ -117,7 +119,7 @@ func TestClientKeepsOddKeys(t *testing.T) {
 	keys := []string{"a/b", "a//b", "/", "..", "50%", "%2F", "ключ", "a?b#c&d=e+f", "\x00\n", strings.Repeat("/", 512)}
 	for _, key := range keys {
 		m.Records = append(m.Records, event.Record{Identity: event.Identity{Courier: "odd", Key: key}})
-		m.Shipments = append(m.Shipments, event.Shipment{ShipmentRef: event.ShipmentRef{Courier: "odd", ID: key}})
+		m.Shipments = append(m.Shipments, shipment.Shipment{Ref: shipment.Ref{Courier: "odd", ID: key}})
 	}
 	c := newClient(t, admintest.Start(t, admin.DefaultConfig(), m.Deps()))
 	for _, key := range keys {
@@ -147,16 +149,16 @@ func TestClientOfTheIntake(t *testing.T) {
 	t.Parallel()
 	m := admintest.Sample()
 	c := newClient(t, admintest.Start(t, admin.DefaultConfig(), m.Deps()))
-	page, err := c.Rejections(t.Context(), event.IngestionFilter{Courier: "demo", Code: event.InvalidSignature, Open: true, Limit: 1})
+	page, err := c.Rejections(t.Context(), ingestion.Filter{Courier: "demo", Code: event.InvalidSignature, Open: true, Limit: 1})
 	if err != nil || !slices.Equal(ids(page), []string{admintest.RefusedID}) || page.Next != admintest.RefusedID {
 		t.Errorf("%v, next %q, %v", ids(page), page.Next, err)
 	}
-	page, err = c.Ingestions(t.Context(), event.IngestionFilter{Outcomes: []event.IntakeOutcome{event.IntakeAccepted, event.IntakeObserved}, After: admintest.RefusedID})
+	page, err = c.Ingestions(t.Context(), ingestion.Filter{Outcomes: []ingestion.Outcome{ingestion.Accepted, ingestion.Observed}, After: admintest.RefusedID})
 	if err != nil || !slices.Equal(ids(page), []string{admintest.ObservedID, admintest.AcceptedID}) {
 		t.Errorf("%v, %v", ids(page), err)
 	}
 	var all []string
-	for page, err := range c.RejectionPages(t.Context(), event.IngestionFilter{Limit: 4}) {
+	for page, err := range c.RejectionPages(t.Context(), ingestion.Filter{Limit: 4}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,7 +172,7 @@ func TestClientOfTheIntake(t *testing.T) {
 		t.Errorf("%+v, %v", record, err)
 	}
 	taken, err := c.Accept(t.Context(), admintest.RedactedID, true)
-	if err != nil || taken.KeyID != event.KeyIDOperator || taken.Key != m.Intake.Record(admintest.RedactedID).TakenKey {
+	if err != nil || taken.KeyID != ingestion.KeyIDOperator || taken.Key != m.Intake.Record(admintest.RedactedID).TakenKey {
 		t.Errorf("%+v, %v", taken, err)
 	}
 	_, err = c.Accept(t.Context(), admintest.RedactedID, true)

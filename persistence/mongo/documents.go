@@ -6,6 +6,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/persistence"
 )
 
@@ -163,7 +164,7 @@ func newAttemptDocument(a event.Attempt) attemptDocument {
 	}
 }
 
-func newShipmentDocument(s *event.Shipment, commit bson.ObjectID) shipmentDocument {
+func newShipmentDocument(s *shipment.Shipment, commit bson.ObjectID) shipmentDocument {
 	return shipmentDocument{
 		ID: persistence.CleanText(s.String()), Courier: persistence.CleanText(s.Courier), ShipmentID: persistence.CleanText(s.ID), Version: s.Version + 1,
 		Commit: commit, OrderID: persistence.CleanText(s.OrderID), State: persistence.CleanText(string(s.State)), RawStatus: persistence.CleanText(s.RawStatus),
@@ -173,17 +174,17 @@ func newShipmentDocument(s *event.Shipment, commit bson.ObjectID) shipmentDocume
 	}
 }
 
-func newCheckpointDocument(c event.Checkpoint) checkpointDocument {
+func newCheckpointDocument(c shipment.Checkpoint) checkpointDocument {
 	return checkpointDocument{
 		At: persistence.TimeText(c.At), State: persistence.CleanText(string(c.State)), Status: persistence.CleanText(c.Status), Key: persistence.CleanText(c.Key),
 		EventID: persistence.CleanText(c.EventID), Type: persistence.CleanText(c.Type),
 	}
 }
 
-func (d *shipmentDocument) shipment(t *times) event.Shipment {
+func (d *shipmentDocument) shipment(t *times) shipment.Shipment {
 	t.document = d.ID
-	return event.Shipment{
-		ShipmentRef: event.ShipmentRef{Courier: d.Courier, ID: d.ShipmentID}, OrderID: d.OrderID, State: event.State(d.State),
+	return shipment.Shipment{
+		Ref: shipment.Ref{Courier: d.Courier, ID: d.ShipmentID}, OrderID: d.OrderID, State: shipment.State(d.State),
 		RawStatus: d.RawStatus, EventTime: t.parse(d.EventTime), LastEvent: d.LastEvent, Leg: d.Leg,
 		History: mapList(d.History, t.checkpoint), Dropped: d.Dropped,
 		CreatedAt: t.parse(d.CreatedAt), UpdatedAt: t.parse(d.UpdatedAt), Version: d.Version,
@@ -249,9 +250,9 @@ func (t *times) attempt(d attemptDocument) event.Attempt {
 	}
 }
 
-func (t *times) checkpoint(d checkpointDocument) event.Checkpoint {
-	return event.Checkpoint{
-		At: t.parse(d.At), State: event.State(d.State), Status: d.Status, Key: d.Key, EventID: d.EventID, Type: d.Type,
+func (t *times) checkpoint(d checkpointDocument) shipment.Checkpoint {
+	return shipment.Checkpoint{
+		At: t.parse(d.At), State: shipment.State(d.State), Status: d.Status, Key: d.Key, EventID: d.EventID, Type: d.Type,
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/persistence"
 	"github.com/fincart/courier-gateway/persistence/storetest"
 )
@@ -68,9 +69,9 @@ func TestBulksAreInOrder(t *testing.T) {
 		}
 		storetest.CommitAll(t, m, changes...)
 	}
-	var intake []event.IngestionRecord
+	var intake []ingestion.Record
 	for _, n := range []int{7, 3, 9, 1} {
-		intake = append(intake, storetest.Single(n, "crowded", event.IntakeRefused))
+		intake = append(intake, storetest.Single(n, "crowded", ingestion.Refused))
 	}
 	storetest.PutIngestions(t, m, intake...)
 	storetest.Must(m.Sweep(t.Context(), storetest.Noon))
@@ -189,7 +190,7 @@ func TestRetriesAreBounded(t *testing.T) {
 			return err
 		}, 3},
 		{"put", "insert", func(m *Store) error {
-			return m.PutIngestions(t.Context(), []event.IngestionRecord{storetest.FullIngestion(1)})
+			return m.PutIngestions(t.Context(), []ingestion.Record{storetest.FullIngestion(1)})
 		}, 3},
 		// A commit is made again by the worker, which waits in between.
 		{"commit", "insert", func(m *Store) error {
@@ -261,7 +262,7 @@ func TestDroppedConnections(t *testing.T) {
 			return err
 		},
 		"insert": func() error {
-			return m.PutIngestions(t.Context(), []event.IngestionRecord{storetest.FullIngestion(1)})
+			return m.PutIngestions(t.Context(), []ingestion.Record{storetest.FullIngestion(1)})
 		},
 	} {
 		drop.Store(&name)
@@ -322,7 +323,7 @@ func TestDuplicates(t *testing.T) {
 			letterErr := storetest.CommitSome(t, m, storetest.DeadLetters(storetest.FullLetter("1", 1)))[0]
 			recordErr := storetest.CommitSome(t, m, storetest.Records(storetest.FullRecord("demo", "taken")))[0]
 			looks := len(s.named("find"))
-			intakeErr := m.PutIngestions(t.Context(), []event.IngestionRecord{storetest.FullIngestion(1)})
+			intakeErr := m.PutIngestions(t.Context(), []ingestion.Record{storetest.FullIngestion(1)})
 			if test.index == there {
 				if letterErr != nil || intakeErr != nil || event.CodeOf(recordErr) != event.VersionConflict {
 					t.Errorf("a letter: %v; ingestion records: %v; an event: %v", letterErr, intakeErr, recordErr)
@@ -406,7 +407,7 @@ func TestBulksAreWhole(t *testing.T) {
 			}
 			m := openTest(t, testConfig(s.start(t)))
 			var changes []event.Change
-			var intake []event.IngestionRecord
+			var intake []ingestion.Record
 			for i := range 8 {
 				p := storetest.FullShipment("demo", fmt.Sprint(i))
 				p.Version, p.OrderID = test.version, strings.Repeat("x", 20<<10)

@@ -11,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/persistence"
 )
 
@@ -46,7 +47,7 @@ type requestDocument struct {
 	Redacted  bool             `bson:"redacted,omitempty"`
 }
 
-func newIngestionDocument(r *event.IngestionRecord) ingestionDocument {
+func newIngestionDocument(r *ingestion.Record) ingestionDocument {
 	doc := ingestionDocument{
 		ID: persistence.CleanText(r.ID), Courier: persistence.CleanText(r.Courier), Single: r.Request != nil, Outcome: persistence.CleanText(string(r.Outcome)),
 		Count: r.Count, Bytes: r.Bytes, At: persistence.TimeKey(r.At), Until: persistence.TimeText(r.Until), Code: persistence.CleanText(string(r.Code)),
@@ -57,7 +58,7 @@ func newIngestionDocument(r *event.IngestionRecord) ingestionDocument {
 	if q := r.Request; q != nil {
 		doc.Request = &requestDocument{
 			Method: persistence.CleanText(q.Method), Path: persistence.CleanText(q.Path), Query: persistence.CleanText(q.Query),
-			Headers: mapList(q.Headers, func(h event.CapturedHeader) headerDocument {
+			Headers: mapList(q.Headers, func(h ingestion.Header) headerDocument {
 				return headerDocument{persistence.CleanText(h.Name), persistence.CleanText(h.Value)}
 			}),
 			Body: q.Body, BodyBytes: q.BodyBytes, Redacted: q.Redacted,
@@ -66,17 +67,17 @@ func newIngestionDocument(r *event.IngestionRecord) ingestionDocument {
 	return doc
 }
 
-func (d *ingestionDocument) record(t *times) event.IngestionRecord {
+func (d *ingestionDocument) record(t *times) ingestion.Record {
 	t.document = d.ID
-	r := event.IngestionRecord{
-		ID: d.ID, Courier: d.Courier, Outcome: event.IntakeOutcome(d.Outcome), Count: d.Count, Bytes: d.Bytes,
+	r := ingestion.Record{
+		ID: d.ID, Courier: d.Courier, Outcome: ingestion.Outcome(d.Outcome), Count: d.Count, Bytes: d.Bytes,
 		At: t.parse(d.At), Until: t.parse(d.Until), Code: event.Code(d.Code), Reason: d.Reason, Detail: d.Detail,
 		Status: d.Status, Address: d.Address, TraceID: d.TraceID, TakenAt: t.parse(d.TakenAt), TakenKey: d.TakenKey, TakenBy: d.TakenBy,
 	}
 	if q := d.Request; q != nil {
-		r.Request = &event.CapturedRequest{
+		r.Request = &ingestion.Request{
 			Method: q.Method, Path: q.Path, Query: q.Query,
-			Headers: mapList(q.Headers, func(h headerDocument) event.CapturedHeader { return event.CapturedHeader(h) }),
+			Headers: mapList(q.Headers, func(h headerDocument) ingestion.Header { return ingestion.Header(h) }),
 			Body:    append([]byte{}, q.Body...), BodyBytes: q.BodyBytes, Redacted: q.Redacted,
 		}
 	}
@@ -85,7 +86,7 @@ func (d *ingestionDocument) record(t *times) event.IngestionRecord {
 
 // PutIngestions implements [persistence.Store] in one round trip, and two more for each kind
 // of record that has to be cut back.
-func (m *Store) PutIngestions(ctx context.Context, records []event.IngestionRecord) error {
+func (m *Store) PutIngestions(ctx context.Context, records []ingestion.Record) error {
 	return m.do(ctx, "put_ingestions", func(ctx context.Context) error {
 		if len(records) == 0 {
 			return nil
@@ -96,7 +97,7 @@ func (m *Store) PutIngestions(ctx context.Context, records []event.IngestionReco
 	})
 }
 
-func (m *Store) insertIngestions(ctx context.Context, records []event.IngestionRecord) error {
+func (m *Store) insertIngestions(ctx context.Context, records []ingestion.Record) error {
 	type row struct {
 		id  string
 		raw bson.Raw
@@ -183,7 +184,7 @@ func (m *Store) dropUpTo(ctx context.Context, kind bson.D, id string) error {
 var newestFirst = bson.D{{Key: "_id", Value: -1}}
 
 // Ingestions implements [persistence.Store].
-func (m *Store) Ingestions(ctx context.Context, f event.IngestionFilter) (found []event.IngestionRecord, err error) {
+func (m *Store) Ingestions(ctx context.Context, f ingestion.Filter) (found []ingestion.Record, err error) {
 	err = m.do(ctx, "ingestions", func(ctx context.Context) error {
 		page := persistence.PageSize(f.Limit)
 		docs, err := find[ingestionDocument](ctx, m, m.ingestions, ingestionFilter(f),
@@ -198,7 +199,7 @@ func (m *Store) Ingestions(ctx context.Context, f event.IngestionFilter) (found 
 }
 
 // ingestionFilter is the filter f.
-func ingestionFilter(f event.IngestionFilter) bson.D {
+func ingestionFilter(f ingestion.Filter) bson.D {
 	filter := bson.D{}
 	condition := func(set bool, name string, value any) {
 		if set {
@@ -207,7 +208,7 @@ func ingestionFilter(f event.IngestionFilter) bson.D {
 	}
 	condition(f.Courier != "", "courier", persistence.CleanText(f.Courier))
 	condition(f.Code != "", "errorCode", persistence.CleanText(string(f.Code)))
-	outcomes := mapList(f.Outcomes, func(o event.IntakeOutcome) string { return persistence.CleanText(string(o)) })
+	outcomes := mapList(f.Outcomes, func(o ingestion.Outcome) string { return persistence.CleanText(string(o)) })
 	condition(len(outcomes) > 0, "outcome", bson.D{{Key: "$in", Value: outcomes}})
 	condition(f.Open, "single", true)
 	condition(f.Open, "takenAt", bson.D{{Key: "$exists", Value: false}})
@@ -216,7 +217,7 @@ func ingestionFilter(f event.IngestionFilter) bson.D {
 }
 
 // Ingestion implements [persistence.Store].
-func (m *Store) Ingestion(ctx context.Context, id string) (r event.IngestionRecord, err error) {
+func (m *Store) Ingestion(ctx context.Context, id string) (r ingestion.Record, err error) {
 	err = m.do(ctx, "ingestion", func(ctx context.Context) error {
 		r, err = m.findIngestion(ctx, "mongodb ingestion", id)
 		return err
@@ -224,7 +225,7 @@ func (m *Store) Ingestion(ctx context.Context, id string) (r event.IngestionReco
 	return r, err
 }
 
-func (m *Store) findIngestion(ctx context.Context, op, id string) (r event.IngestionRecord, err error) {
+func (m *Store) findIngestion(ctx context.Context, op, id string) (r ingestion.Record, err error) {
 	err = m.retried(ctx, func(ctx context.Context) error {
 		r, err = oneIngestion(m.ingestions.FindOne(ctx, bson.D{{Key: "_id", Value: persistence.CleanText(id)}}))
 		return err
@@ -235,21 +236,21 @@ func (m *Store) findIngestion(ctx context.Context, op, id string) (r event.Inges
 	return r, err
 }
 
-func oneIngestion(result *mongo.SingleResult) (event.IngestionRecord, error) {
+func oneIngestion(result *mongo.SingleResult) (ingestion.Record, error) {
 	docs := make([]ingestionDocument, 1)
 	if err := decode(result, &docs[0]); err != nil {
-		return event.IngestionRecord{}, err
+		return ingestion.Record{}, err
 	}
 	list, err := rows(docs, (*ingestionDocument).record)
 	if err != nil {
-		return event.IngestionRecord{}, err
+		return ingestion.Record{}, err
 	}
 	return list[0], nil
 }
 
 // TakeIngestion implements [persistence.Store]. A record that can't be found untaken has been
 // taken, or is not there.
-func (m *Store) TakeIngestion(ctx context.Context, id, key, keyID string, at time.Time) (r event.IngestionRecord, err error) {
+func (m *Store) TakeIngestion(ctx context.Context, id, key, keyID string, at time.Time) (r ingestion.Record, err error) {
 	const op = "mongodb take_ingestion"
 	if err := persistence.CheckTaken(op, at); err != nil {
 		return r, err
@@ -270,7 +271,7 @@ func (m *Store) TakeIngestion(ctx context.Context, id, key, keyID string, at tim
 	return r, err
 }
 
-func (m *Store) takeIngestion(ctx context.Context, id string, set bson.D) (r event.IngestionRecord, err error) {
+func (m *Store) takeIngestion(ctx context.Context, id string, set bson.D) (r ingestion.Record, err error) {
 	err = m.retried(ctx, func(ctx context.Context) error {
 		r, err = oneIngestion(m.ingestions.FindOneAndUpdate(ctx,
 			bson.D{{Key: "_id", Value: persistence.CleanText(id)}, {Key: "takenAt", Value: bson.D{{Key: "$exists", Value: false}}}},

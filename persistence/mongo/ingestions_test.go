@@ -9,6 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/persistence/storetest"
 )
 
@@ -30,9 +31,9 @@ func TestIngestionTrips(t *testing.T) {
 		t.Fatal(err)
 	}
 	put := func(courier string, size int) (sent string) {
-		var batch []event.IngestionRecord
+		var batch []ingestion.Record
 		for i := range size {
-			batch = append(batch, storetest.Single(i, courier, event.IntakeRefused))
+			batch = append(batch, storetest.Single(i, courier, ingestion.Refused))
 		}
 		server.forget()
 		storetest.PutIngestions(t, m, batch...)
@@ -62,7 +63,7 @@ func TestIngestionTrips(t *testing.T) {
 	}
 
 	server.forget()
-	storetest.PutIngestions(t, m, storetest.Sum(1, "crowded", event.IntakeAccepted))
+	storetest.PutIngestions(t, m, storetest.Sum(1, "crowded", ingestion.Accepted))
 	finds, deletes := server.named("find"), server.named("delete")
 	if len(finds) != 1 || len(deletes) != 1 {
 		t.Fatalf("for the first sum: %v, %v", finds, deletes)
@@ -127,7 +128,7 @@ func TestIngestionAnswers(t *testing.T) {
 			c.Retention.IngestionsPerCourier = 1000
 			m := openTest(t, c)
 			failing.Store(true)
-			batch := []event.IngestionRecord{storetest.FullIngestion(1), storetest.FullIngestion(2)}
+			batch := []ingestion.Record{storetest.FullIngestion(1), storetest.FullIngestion(2)}
 			if err := m.PutIngestions(t.Context(), batch); event.CodeOf(err) != test.want {
 				t.Errorf("put: %v", err)
 			}

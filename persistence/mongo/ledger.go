@@ -9,6 +9,9 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
+	"github.com/fincart/courier-gateway/ingest/event/loss"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/persistence"
 )
 
@@ -88,8 +91,8 @@ func (m *Store) Records(ctx context.Context, ids []event.Identity) (found []even
 }
 
 // Shipments implements [persistence.Store].
-func (m *Store) Shipments(ctx context.Context, refs []event.ShipmentRef) (found []event.Shipment, err error) {
-	names := mapList(refs, func(ref event.ShipmentRef) string { return persistence.CleanText(ref.String()) })
+func (m *Store) Shipments(ctx context.Context, refs []shipment.Ref) (found []shipment.Shipment, err error) {
+	names := mapList(refs, func(ref shipment.Ref) string { return persistence.CleanText(ref.String()) })
 	err = m.do(ctx, "shipments", func(ctx context.Context) error {
 		if len(names) == 0 {
 			return nil
@@ -128,7 +131,7 @@ func (m *Store) RecordsByKey(ctx context.Context, key string) (found []event.Rec
 }
 
 // ShipmentsByID implements [persistence.Store].
-func (m *Store) ShipmentsByID(ctx context.Context, id string) (found []event.Shipment, err error) {
+func (m *Store) ShipmentsByID(ctx context.Context, id string) (found []shipment.Shipment, err error) {
 	err = m.do(ctx, "shipments_by_id", func(ctx context.Context) error {
 		docs, err := find[shipmentDocument](ctx, m, m.shipments, bson.D{{Key: "shipmentId", Value: persistence.CleanText(id)}}, byCourier(), persistence.DefaultPage)
 		if err != nil {
@@ -171,8 +174,8 @@ func (m *Store) Counts(ctx context.Context) (event.StoreCounts, error) {
 				return err
 			}
 		}
-		for _, outcome := range event.IntakeOutcomes {
-			if counts.Ingestions[outcome], err = m.count(ctx, m.ingestions, "outcome", string(outcome)); err != nil {
+		for _, outcome := range ingestion.Outcomes {
+			if counts.Ingestions[string(outcome)], err = m.count(ctx, m.ingestions, "outcome", string(outcome)); err != nil {
 				return err
 			}
 		}
@@ -203,7 +206,7 @@ func (m *Store) count(ctx context.Context, in *mongo.Collection, field, value st
 }
 
 // EndedSequences implements [persistence.Store], by the index that makes rows expire.
-func (m *Store) EndedSequences(ctx context.Context, missing event.MissingEvents) (ended []uint64, err error) {
+func (m *Store) EndedSequences(ctx context.Context, missing loss.Missing) (ended []uint64, err error) {
 	type position struct {
 		Sequence int64 `bson:"sequence"`
 	}

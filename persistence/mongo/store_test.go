@@ -18,6 +18,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/persistence"
 	"github.com/fincart/courier-gateway/persistence/storetest"
 )
@@ -200,18 +202,18 @@ func countTrips(t *testing.T, c Config, large int) {
 	n := 0
 	trips := func(size int) string {
 		var ids []event.Identity
-		var refs []event.ShipmentRef
+		var refs []shipment.Ref
 		var seqs []uint64
 		var fresh, again []event.Change
-		var intake []event.IngestionRecord
+		var intake []ingestion.Record
 		for range size {
 			n++
-			intake = append(intake, storetest.Single(n, "a", event.IntakeRefused), storetest.Sum(1_000_000+n, "b", event.IntakeRefused))
-			id, ref := event.Identity{Courier: "c", Key: fmt.Sprint(n)}, event.ShipmentRef{Courier: "c", ID: fmt.Sprint(n)}
+			intake = append(intake, storetest.Single(n, "a", ingestion.Refused), storetest.Sum(1_000_000+n, "b", ingestion.Refused))
+			id, ref := event.Identity{Courier: "c", Key: fmt.Sprint(n)}, shipment.Ref{Courier: "c", ID: fmt.Sprint(n)}
 			ids, refs, seqs = append(ids, id), append(refs, ref), append(seqs, uint64(n))
 			for version, changes := range []*[]event.Change{&fresh, &again} {
 				*changes = append(*changes, event.Change{
-					Shipment:    &event.Shipment{ShipmentRef: ref, Version: int64(version)},
+					Shipment:    &shipment.Shipment{Ref: ref, Version: int64(version)},
 					Records:     []event.Record{{Identity: id, Status: event.Processed, Version: int64(version)}},
 					DeadLetters: []event.DeadLetter{{ID: fmt.Sprint(n), Sequence: uint64(n), DeadAt: storetest.Noon}},
 				})
@@ -261,7 +263,7 @@ func TestInterrupted(t *testing.T) {
 	m := openTest(t, c)
 	for steps := 1; steps <= 4; steps++ {
 		key, id := fmt.Sprintf("key-%d", steps), fmt.Sprintf("shp-%d", steps)
-		p := event.Shipment{ShipmentRef: event.ShipmentRef{Courier: "demo", ID: id}, History: []event.Checkpoint{{Key: key, At: storetest.Noon}}}
+		p := shipment.Shipment{Ref: shipment.Ref{Courier: "demo", ID: id}, History: []shipment.Checkpoint{{Key: key, At: storetest.Noon}}}
 		change := event.Change{Shipment: &p, Records: []event.Record{storetest.FullRecord("demo", key)}, DeadLetters: []event.DeadLetter{storetest.FullLetter(key, 1)}}
 
 		ctx, cancel := context.WithCancel(t.Context())
@@ -283,11 +285,11 @@ func TestInterrupted(t *testing.T) {
 		if steps < 4 && (r.Status != event.Processing || !r.EndedAt.IsZero() || r.BodyHash == "" || r.Attempts[2].Outcome != "") {
 			t.Errorf("cut after step %d: the record is %+v", steps, r)
 		}
-		storetest.AppendCheckpoint(t, m, p.ShipmentRef, key)
+		storetest.AppendCheckpoint(t, m, p.Ref, key)
 		storetest.CommitAll(t, m, storetest.DeadLetters(change.DeadLetters...))
 
 		r, _ = storetest.GetRecord(t, m, event.Identity{Courier: "demo", Key: key})
-		stored, _ := storetest.GetShipment(t, m, p.ShipmentRef)
+		stored, _ := storetest.GetShipment(t, m, p.Ref)
 		if r.Status != event.Processed || len(stored.History) != 1 {
 			t.Errorf("cut after step %d, applied again: %s, history %+v", steps, r.Status, stored.History)
 		}
@@ -564,7 +566,7 @@ func TestUnreadable(t *testing.T) {
 				return nil
 			}}
 			m := openTest(t, testConfig(s.start(t)))
-			_, shipmentErr := m.Shipments(t.Context(), []event.ShipmentRef{{Courier: "demo", ID: "0"}, {Courier: "demo", ID: "1"}})
+			_, shipmentErr := m.Shipments(t.Context(), []shipment.Ref{{Courier: "demo", ID: "0"}, {Courier: "demo", ID: "1"}})
 			_, recordErr := m.Records(t.Context(), []event.Identity{{Courier: "demo", Key: "0"}, {Courier: "demo", Key: "1"}})
 			for _, err := range []error{shipmentErr, recordErr} {
 				if event.CodeOf(err) != event.Internal || !strings.Contains(err.Error(), `"demo:1"`) {
@@ -597,7 +599,7 @@ func TestReadsWhatLasts(t *testing.T) {
 	s := &scriptedMongo{}
 	m := openTest(t, testConfig(s.start(t)+"/?readConcernLevel=local&w=1"))
 	storetest.Must(m.Records(t.Context(), []event.Identity{{Courier: "demo", Key: "k"}}))
-	storetest.Must(m.Shipments(t.Context(), []event.ShipmentRef{{Courier: "demo", ID: "1"}}))
+	storetest.Must(m.Shipments(t.Context(), []shipment.Ref{{Courier: "demo", ID: "1"}}))
 	storetest.Must(m.DeadSequences(t.Context(), []uint64{1}))
 	storetest.CommitAll(t, m, storetest.Records(storetest.FullRecord("demo", "k")))
 	for _, c := range append(s.named("find"), s.named("insert")...) {

@@ -6,6 +6,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/persistence"
 )
 
@@ -88,7 +89,7 @@ func (t *commit) put(c *event.Change, shipment place) error {
 	return nil
 }
 
-func (t *commit) findShipment(s *event.Shipment) (place, *event.Error, error) {
+func (t *commit) findShipment(s *shipment.Shipment) (place, *event.Error, error) {
 	p, version, err := t.find(`SELECT row_id, version, NULL FROM active_shipments
 		WHERE key_hash = ? AND shipment_id = ? AND courier = ?`, s.ID, s.Courier)
 	if err != nil {
@@ -150,7 +151,7 @@ func (t *commit) find(query, key, courier string) (p place, version int64, err e
 	return p, version, stmt.Reset()
 }
 
-func (t *commit) putShipment(s *event.Shipment, p place) error {
+func (t *commit) putShipment(s *shipment.Shipment, p place) error {
 	if p.row == 0 {
 		t.counts.add("active_shipments", "", 1)
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/ingest/jsontext"
 	"github.com/fincart/courier-gateway/persistence"
 )
@@ -32,11 +34,11 @@ func decodeAttempts(text string) ([]event.Attempt, error) {
 }
 
 // decodeHistory is the inverse of encodeHistory; none are an empty list.
-func decodeHistory(text string) ([]event.Checkpoint, error) {
-	return decodeList(text, func(c *event.Checkpoint, name, value string) (err error) {
+func decodeHistory(text string) ([]shipment.Checkpoint, error) {
+	return decodeList(text, func(c *shipment.Checkpoint, name, value string) (err error) {
 		switch name {
 		case "state":
-			c.State = event.State(value)
+			c.State = shipment.State(value)
 		case "occurredAt":
 			c.At, err = persistence.ParseTime(value)
 		case "rawStatus":
@@ -53,8 +55,8 @@ func decodeHistory(text string) ([]event.Checkpoint, error) {
 }
 
 // decodeCaptured is the inverse of encodeCaptured; none are an empty list.
-func decodeCaptured(text string) ([]event.CapturedHeader, error) {
-	return decodeList(text, func(h *event.CapturedHeader, name, value string) error {
+func decodeCaptured(text string) ([]ingestion.Header, error) {
+	return decodeList(text, func(h *ingestion.Header, name, value string) error {
 		switch name {
 		case "name":
 			h.Name = value

@@ -10,6 +10,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/persistence"
 )
 
@@ -17,7 +18,7 @@ const ingestionColumns = `id, courier, single, outcome, count, bytes, at, until,
 	address, trace_id, taken_at, taken_key, taken_by, method, path, query, headers, body_bytes, redacted, body`
 
 // PutIngestions implements [persistence.Store]. The records are one transaction, one flush.
-func (s *Store) PutIngestions(ctx context.Context, records []event.IngestionRecord) error {
+func (s *Store) PutIngestions(ctx context.Context, records []ingestion.Record) error {
 	return s.bound.Apply(records, func() error {
 		return s.write(ctx, "put_ingestions", func(conn *sqlite.Conn) error {
 			change := counts{}
@@ -32,7 +33,7 @@ func (s *Store) PutIngestions(ctx context.Context, records []event.IngestionReco
 }
 
 // putIngestion inserts a record, and counts it, unless it is there already.
-func putIngestion(conn *sqlite.Conn, r *event.IngestionRecord, change counts) error {
+func putIngestion(conn *sqlite.Conn, r *ingestion.Record, change counts) error {
 	stmt, err := conn.Prepare("INSERT INTO ingestion_records (" + ingestionColumns + `)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`)
 	if err != nil {
@@ -67,7 +68,7 @@ func putIngestion(conn *sqlite.Conn, r *event.IngestionRecord, change counts) er
 
 // bindRequest binds the columns of a request, NULL for none, and returns how many
 // bytes it takes.
-func bindRequest(b *binder, r *event.CapturedRequest) int {
+func bindRequest(b *binder, r *ingestion.Request) int {
 	if r == nil {
 		b.null(7)
 		return 0
@@ -153,7 +154,7 @@ func (s *Store) origins(ctx context.Context, kind persistence.IngestionKind, mos
 }
 
 // Ingestions implements [persistence.Store].
-func (s *Store) Ingestions(ctx context.Context, f event.IngestionFilter) (found []event.IngestionRecord, err error) {
+func (s *Store) Ingestions(ctx context.Context, f ingestion.Filter) (found []ingestion.Record, err error) {
 	err = s.read(ctx, "ingestions", func(conn *sqlite.Conn) error {
 		query, values := ingestionQuery(f)
 		stmt, err := conn.Prepare(query)
@@ -173,7 +174,7 @@ func (s *Store) Ingestions(ctx context.Context, f event.IngestionFilter) (found 
 
 // ingestionQuery returns the statement for a filter, and the values of its
 // conditions.
-func ingestionQuery(f event.IngestionFilter) (query string, values []string) {
+func ingestionQuery(f ingestion.Filter) (query string, values []string) {
 	var where []string
 	condition := func(set bool, sql string, of ...string) {
 		if set {
@@ -203,7 +204,7 @@ func ingestionQuery(f event.IngestionFilter) (query string, values []string) {
 }
 
 // Ingestion implements [persistence.Store].
-func (s *Store) Ingestion(ctx context.Context, id string) (r event.IngestionRecord, err error) {
+func (s *Store) Ingestion(ctx context.Context, id string) (r ingestion.Record, err error) {
 	err = s.read(ctx, "ingestion", func(conn *sqlite.Conn) error {
 		r, err = findIngestion(conn, "sqlite ingestion", id)
 		return err
@@ -211,25 +212,25 @@ func (s *Store) Ingestion(ctx context.Context, id string) (r event.IngestionReco
 	return r, err
 }
 
-func findIngestion(conn *sqlite.Conn, op, id string) (event.IngestionRecord, error) {
+func findIngestion(conn *sqlite.Conn, op, id string) (ingestion.Record, error) {
 	stmt, err := conn.Prepare("SELECT " + ingestionColumns + " FROM ingestion_records WHERE id = ?")
 	if err != nil {
-		return event.IngestionRecord{}, err
+		return ingestion.Record{}, err
 	}
 	b := binder{stmt: stmt}
 	b.key(id)
 	found, err := collect(nil, stmt, readIngestion)
 	if err != nil {
-		return event.IngestionRecord{}, err
+		return ingestion.Record{}, err
 	}
 	if len(found) == 0 {
-		return event.IngestionRecord{}, persistence.NoIngestion(op, id)
+		return ingestion.Record{}, persistence.NoIngestion(op, id)
 	}
 	return found[0], nil
 }
 
 // TakeIngestion implements [persistence.Store].
-func (s *Store) TakeIngestion(ctx context.Context, id, key, keyID string, at time.Time) (r event.IngestionRecord, err error) {
+func (s *Store) TakeIngestion(ctx context.Context, id, key, keyID string, at time.Time) (r ingestion.Record, err error) {
 	const op = "sqlite take_ingestion"
 	if err := persistence.CheckTaken(op, at); err != nil {
 		return r, err
@@ -259,10 +260,10 @@ func storeTaken(conn *sqlite.Conn, id, key, keyID string, at time.Time) error {
 }
 
 // readIngestion reads the ingestionColumns.
-func readIngestion(c *columns) event.IngestionRecord {
-	r := event.IngestionRecord{ID: c.text(), Courier: c.text()}
+func readIngestion(c *columns) ingestion.Record {
+	r := ingestion.Record{ID: c.text(), Courier: c.text()}
 	single := c.flag()
-	r.Outcome, r.Count, r.Bytes = event.IntakeOutcome(c.text()), c.int(), c.int()
+	r.Outcome, r.Count, r.Bytes = ingestion.Outcome(c.text()), c.int(), c.int()
 	r.At, r.Until = c.time(), c.time()
 	r.Code, r.Reason, r.Detail = event.Code(c.text()), c.text(), c.text()
 	r.Status, r.Address, r.TraceID = int(c.int()), c.text(), c.text()
@@ -270,7 +271,7 @@ func readIngestion(c *columns) event.IngestionRecord {
 	if !single {
 		return r
 	}
-	r.Request = &event.CapturedRequest{
+	r.Request = &ingestion.Request{
 		Method: c.text(), Path: c.text(), Query: c.text(), Headers: list(c, decodeCaptured),
 		BodyBytes: int(c.int()), Redacted: c.flag(), Body: c.bytes(),
 	}

@@ -8,6 +8,8 @@ import (
 	"zombiezen.com/go/sqlite/sqlitex"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/loss"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/persistence"
 )
 
@@ -40,7 +42,7 @@ func (s *Store) Records(ctx context.Context, ids []event.Identity) (found []even
 }
 
 // Shipments implements [persistence.Store], as Records does.
-func (s *Store) Shipments(ctx context.Context, refs []event.ShipmentRef) (found []event.Shipment, err error) {
+func (s *Store) Shipments(ctx context.Context, refs []shipment.Ref) (found []shipment.Shipment, err error) {
 	err = s.look(ctx, "shipments", func(conn *sqlite.Conn) error {
 		stmt, err := conn.Prepare("SELECT " + shipmentColumns + ` FROM active_shipments
 			WHERE key_hash = ? AND shipment_id = ? AND courier = ?`)
@@ -75,7 +77,7 @@ func (s *Store) RecordsByKey(ctx context.Context, key string) (found []event.Rec
 }
 
 // ShipmentsByID implements [persistence.Store].
-func (s *Store) ShipmentsByID(ctx context.Context, id string) (found []event.Shipment, err error) {
+func (s *Store) ShipmentsByID(ctx context.Context, id string) (found []shipment.Shipment, err error) {
 	err = s.read(ctx, "shipments_by_id", func(conn *sqlite.Conn) error {
 		stmt, err := conn.Prepare("SELECT " + shipmentColumns + ` FROM active_shipments
 			WHERE key_hash = ? AND shipment_id = ? ORDER BY courier`)
@@ -91,7 +93,7 @@ func (s *Store) ShipmentsByID(ctx context.Context, id string) (found []event.Shi
 
 // EndedSequences implements [persistence.Store] by the index over the end of rows: none over
 // their sequences is worth its writes, as it is needed after damage only.
-func (s *Store) EndedSequences(ctx context.Context, m event.MissingEvents) (ended []uint64, err error) {
+func (s *Store) EndedSequences(ctx context.Context, m loss.Missing) (ended []uint64, err error) {
 	err = s.read(ctx, "ended_sequences", func(conn *sqlite.Conn) error {
 		stmt, err := conn.Prepare(`SELECT sequence FROM processed_events
 			WHERE ended_at >= ? AND sequence BETWEEN ? AND ? AND (? OR received_at <= ?)`)
@@ -130,7 +132,7 @@ func (s *Store) Counts(ctx context.Context) (event.StoreCounts, error) {
 				case "active_shipments":
 					counts.Shipments = n
 				case "ingestion_records":
-					counts.Ingestions[event.IntakeOutcome(status)] = n
+					counts.Ingestions[status] = n
 				}
 				return nil
 			},
@@ -186,10 +188,10 @@ func readRecord(c *columns) event.Record {
 }
 
 // readShipment reads the shipmentColumns.
-func readShipment(c *columns) event.Shipment {
-	s := event.Shipment{
-		ShipmentRef: event.ShipmentRef{Courier: c.text(), ID: c.text()}, Version: c.int(), OrderID: c.text(),
-		State: event.State(c.text()), RawStatus: c.text(), EventTime: c.time(), LastEvent: c.text(), Leg: int(c.int()),
+func readShipment(c *columns) shipment.Shipment {
+	s := shipment.Shipment{
+		Ref: shipment.Ref{Courier: c.text(), ID: c.text()}, Version: c.int(), OrderID: c.text(),
+		State: shipment.State(c.text()), RawStatus: c.text(), EventTime: c.time(), LastEvent: c.text(), Leg: int(c.int()),
 		History: list(c, decodeHistory),
 	}
 	s.Dropped = int(c.int())

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/ingest/jsontext"
 	"github.com/fincart/courier-gateway/persistence"
 )
@@ -36,7 +38,7 @@ func encodeAttempts(attempts []event.Attempt) string {
 }
 
 // encodeHistory returns "" for none.
-func encodeHistory(history []event.Checkpoint) string {
+func encodeHistory(history []shipment.Checkpoint) string {
 	if len(history) == 0 {
 		return ""
 	}
@@ -105,7 +107,7 @@ func encodeHeaders(headers map[string]string) string {
 }
 
 // encodeCaptured returns "" for none.
-func encodeCaptured(headers []event.CapturedHeader) string {
+func encodeCaptured(headers []ingestion.Header) string {
 	if len(headers) == 0 {
 		return ""
 	}

@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/persistence"
 	"github.com/fincart/courier-gateway/persistence/storetest"
 )
@@ -22,10 +24,10 @@ func TestListsAreJSON(t *testing.T) {
 		got, want any
 	}{
 		{encodeAttempts(r.Attempts), new([]event.Attempt), &r.Attempts},
-		{encodeHistory(p.History), new([]event.Checkpoint), &p.History},
+		{encodeHistory(p.History), new([]shipment.Checkpoint), &p.History},
 		{encodeReplays(d.Replays), new([]event.ReplayLink), &d.Replays},
 		{encodeHeaders(d.Headers), new(map[string]string), &d.Headers},
-		{encodeCaptured(storetest.FullIngestion(1).Request.Headers), new([]event.CapturedHeader), &storetest.FullIngestion(1).Request.Headers},
+		{encodeCaptured(storetest.FullIngestion(1).Request.Headers), new([]ingestion.Header), &storetest.FullIngestion(1).Request.Headers},
 	} {
 		if err := json.Unmarshal([]byte(test.text), test.got); err != nil {
 			t.Fatalf("%s: %v", test.text, err)
@@ -39,8 +41,8 @@ func FuzzHistoryComesBack(f *testing.F) {
 	f.Add("\"\\/\n\x00", "\xff\xfe", "\u2028<&>", "", int64(-1e18), int64(1e9))
 	f.Add("é", "\\u0041", "}],[{", "日本", int64(1<<62), int64(0))
 	f.Fuzz(func(t *testing.T, state, status, key, id string, seconds, nanos int64) {
-		in := []event.Checkpoint{
-			{At: time.Unix(seconds, nanos), State: event.State(state), Status: status, Key: key, EventID: id, Type: state},
+		in := []shipment.Checkpoint{
+			{At: time.Unix(seconds, nanos), State: shipment.State(state), Status: status, Key: key, EventID: id, Type: state},
 			{},
 			{At: time.Unix(nanos, seconds), Type: key},
 		}
@@ -54,7 +56,7 @@ func FuzzHistoryComesBack(f *testing.F) {
 		}
 		for i := range in {
 			at, _ := persistence.ParseTime(persistence.TimeText(in[i].At))
-			in[i] = event.Checkpoint{At: at, State: event.State(persistence.CleanText(string(in[i].State))), Status: persistence.CleanText(in[i].Status),
+			in[i] = shipment.Checkpoint{At: at, State: shipment.State(persistence.CleanText(string(in[i].State))), Status: persistence.CleanText(in[i].Status),
 				Key: persistence.CleanText(in[i].Key), EventID: persistence.CleanText(in[i].EventID), Type: persistence.CleanText(in[i].Type)}
 		}
 		if !reflect.DeepEqual(got, in) {
@@ -68,13 +70,13 @@ func FuzzCapturedHeadersComeBack(f *testing.F) {
 	f.Add("", "\xff\xfe\"\\/\n\x00", "\u2028<&>")
 	f.Add(`}],[{"name":`, `\u0041`, "日本")
 	f.Fuzz(func(t *testing.T, a, b, c string) {
-		in := []event.CapturedHeader{{Name: a, Value: b}, {Name: c, Value: a}, {Name: a, Value: c}, {}}
+		in := []ingestion.Header{{Name: a, Value: b}, {Name: c, Value: a}, {Name: a, Value: c}, {}}
 		text := encodeCaptured(in)
 		if !utf8.ValidString(text) || !json.Valid([]byte(text)) {
 			t.Fatalf("no JSON: %q", text)
 		}
 		for i := range in {
-			in[i] = event.CapturedHeader{Name: persistence.CleanText(in[i].Name), Value: persistence.CleanText(in[i].Value)}
+			in[i] = ingestion.Header{Name: persistence.CleanText(in[i].Name), Value: persistence.CleanText(in[i].Value)}
 		}
 		if got, err := decodeCaptured(text); err != nil || !slices.Equal(got, in) {
 			t.Errorf("%q came back as %+v, %v", text, got, err)
@@ -123,7 +125,7 @@ func hasOddNames(text string) bool {
 }
 
 func BenchmarkHistory(b *testing.B) {
-	var history []event.Checkpoint
+	var history []shipment.Checkpoint
 	for range 10 {
 		history = append(history, storetest.FullShipment("c", "i").History[1])
 	}

@@ -17,6 +17,7 @@ import (
 	"zombiezen.com/go/sqlite/sqlitex"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/persistence"
 	"github.com/fincart/courier-gateway/persistence/storetest"
 )
@@ -143,7 +144,7 @@ func TestMigrates(t *testing.T) {
 			}
 			storetest.WantCounts(t, s, map[event.Status]int64{}, map[event.ReviewStatus]int64{event.ReviewClosed: 1}, 0)
 			storetest.PutIngestions(t, s, storetest.FullIngestion(1))
-			storetest.WantIngestions(t, s, event.IngestionFilter{}, 1)
+			storetest.WantIngestions(t, s, ingestion.Filter{}, 1)
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -364,7 +365,7 @@ func TestForeignUniqueIndex(t *testing.T) {
 	storetest.PutIngestions(t, s, storetest.FullIngestion(1))
 	storetest.PutIngestions(t, s, storetest.FullIngestion(1))
 	_, err := s.Commit(t.Context(), []event.Change{second})
-	for _, err := range []error{err, s.PutIngestions(t.Context(), []event.IngestionRecord{storetest.FullIngestion(2)})} {
+	for _, err := range []error{err, s.PutIngestions(t.Context(), []ingestion.Record{storetest.FullIngestion(2)})} {
 		if event.CodeOf(err) != event.DependencyDown || !strings.Contains(err.Error(), "UNIQUE constraint failed") || !strings.Contains(err.Error(), "courier") {
 			t.Errorf("a row that the index refuses: %v", err)
 		}
@@ -393,10 +394,10 @@ func TestUsesIndexes(t *testing.T) {
 		"SELECT id FROM ingestion_records WHERE at < ? ORDER BY at LIMIT ?",
 		cutQuery,
 	}
-	for _, f := range []event.IngestionFilter{
+	for _, f := range []ingestion.Filter{
 		{}, {After: "x"}, {Courier: "x"}, {Courier: "x", After: "x", Open: true}, {Code: "x", After: "x"}, {Open: true},
-		{Outcomes: []event.IntakeOutcome{"x"}}, {Outcomes: []event.IntakeOutcome{"x", "y"}, After: "x"},
-		{Outcomes: []event.IntakeOutcome{"x", "y"}, Courier: "x", Code: "x", Open: true},
+		{Outcomes: []ingestion.Outcome{"x"}}, {Outcomes: []ingestion.Outcome{"x", "y"}, After: "x"},
+		{Outcomes: []ingestion.Outcome{"x", "y"}, Courier: "x", Code: "x", Open: true},
 	} {
 		query, _ := ingestionQuery(f)
 		queries = append(queries, query)
@@ -480,7 +481,7 @@ func TestWalk(t *testing.T) {
 	if n := sweep(storetest.Noon.Add(2*time.Hour), 1); n != 3 {
 		t.Errorf("%d sweeps walked through 3 walks", n)
 	}
-	if _, ok := storetest.GetShipment(t, s, fresh.ShipmentRef); !ok {
+	if _, ok := storetest.GetShipment(t, s, fresh.Ref); !ok {
 		t.Error("a shipment that was touched is gone")
 	}
 	if n := sweep(storetest.Noon.Add(26*time.Hour), 0); n > 2 {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/persistence"
 )
 
@@ -18,29 +20,29 @@ type Batcher struct {
 
 // next returns what a worker looks up for a batch, and the change for each event
 // over the shipments that it finds.
-func (b *Batcher) next(size int) ([]event.Identity, []event.ShipmentRef, func([]event.Shipment) []event.Change) {
-	ids, refs := make([]event.Identity, size), make([]event.ShipmentRef, size)
+func (b *Batcher) next(size int) ([]event.Identity, []shipment.Ref, func([]shipment.Shipment) []event.Change) {
+	ids, refs := make([]event.Identity, size), make([]shipment.Ref, size)
 	first := b.n
 	for i := range size {
 		b.n++
 		// Ids in no order, as most couriers' are.
 		ids[i] = event.Identity{Courier: "courier-x", Key: fmt.Sprintf("courier-x:evt_%016x", uint64(b.n)*0x9E3779B97F4A7C15)}
-		shipment := b.n
+		number := b.n
 		if b.shipments > 0 {
-			shipment %= b.shipments
+			number %= b.shipments
 		}
-		refs[i] = event.ShipmentRef{Courier: "courier-x", ID: fmt.Sprintf("shp_%016x", uint64(shipment)*0xBF58476D1CE4E5B9)}
+		refs[i] = shipment.Ref{Courier: "courier-x", ID: fmt.Sprintf("shp_%016x", uint64(number)*0xBF58476D1CE4E5B9)}
 	}
-	return ids, refs, func(found []event.Shipment) []event.Change {
-		byRef := make(map[event.ShipmentRef]*event.Shipment, len(found))
+	return ids, refs, func(found []shipment.Shipment) []event.Change {
+		byRef := make(map[shipment.Ref]*shipment.Shipment, len(found))
 		for i := range found {
-			byRef[found[i].ShipmentRef] = &found[i]
+			byRef[found[i].Ref] = &found[i]
 		}
 		changes := make([]event.Change, size)
 		for i := range changes {
 			p := byRef[refs[i]]
 			if p == nil {
-				p = &event.Shipment{ShipmentRef: refs[i], OrderID: "ord_789", Leg: 1, CreatedAt: Noon}
+				p = &shipment.Shipment{Ref: refs[i], OrderID: "ord_789", Leg: 1, CreatedAt: Noon}
 			}
 			changes[i] = b.change(ids[i], p, uint64(first+i))
 		}
@@ -48,10 +50,10 @@ func (b *Batcher) next(size int) ([]event.Identity, []event.ShipmentRef, func([]
 	}
 }
 
-func (b *Batcher) change(id event.Identity, p *event.Shipment, seq uint64) event.Change {
+func (b *Batcher) change(id event.Identity, p *shipment.Shipment, seq uint64) event.Change {
 	at := Noon.Add(time.Duration(seq) * time.Millisecond)
-	p.State, p.RawStatus, p.EventTime, p.LastEvent, p.UpdatedAt = event.StateOutForDelivery, "out_for_delivery", at, id.Key, at
-	p.History = append(p.History, event.Checkpoint{At: at, State: p.State, Status: p.RawStatus, Key: id.Key, EventID: "evt_123456", Type: "shipment.status.updated"})
+	p.State, p.RawStatus, p.EventTime, p.LastEvent, p.UpdatedAt = shipment.OutForDelivery, "out_for_delivery", at, id.Key, at
+	p.History = append(p.History, shipment.Checkpoint{At: at, State: p.State, Status: p.RawStatus, Key: id.Key, EventID: "evt_123456", Type: "shipment.status.updated"})
 	return event.Change{Shipment: p, Records: []event.Record{{
 		Identity: id, Status: event.Processed, EventID: "evt_123456", EventType: "shipment.status.updated", OccurredAt: at,
 		ShipmentID: p.ID, TraceID: "req_0123456789abcdef", ReceivedAt: at, Sequence: seq, BodyHash: strings.Repeat("0f", 32),
@@ -100,18 +102,18 @@ func BenchmarkStore(b *testing.B, open func(testing.TB) persistence.Store, alrea
 // intake makes records of requests of about a kilobyte, as the intake puts them.
 type intake struct{ n int }
 
-func (k *intake) next(size int) []event.IngestionRecord {
+func (k *intake) next(size int) []ingestion.Record {
 	body := []byte(strings.Repeat("0123456789abcdef", 64))
-	batch := make([]event.IngestionRecord, size)
+	batch := make([]ingestion.Record, size)
 	for i := range batch {
 		at := Noon.Add(time.Duration(k.n) * time.Millisecond)
-		batch[i] = event.IngestionRecord{
-			ID: recordID(at, uint64(k.n)), Courier: "courier-x", Outcome: event.IntakeRefused, Count: 1, Bytes: int64(len(body)), At: at, Until: at,
+		batch[i] = ingestion.Record{
+			ID: recordID(at, uint64(k.n)), Courier: "courier-x", Outcome: ingestion.Refused, Count: 1, Bytes: int64(len(body)), At: at, Until: at,
 			Code: event.InvalidSignature, Reason: "mismatch", Detail: "the signature does not match the body", Status: 401,
 			Address: "203.0.113.7", TraceID: "req_0123456789abcdef",
-			Request: &event.CapturedRequest{
+			Request: &ingestion.Request{
 				Method: "POST", Path: "/v1/events/courier/courier-x", Body: body, BodyBytes: len(body),
-				Headers: []event.CapturedHeader{
+				Headers: []ingestion.Header{
 					{Name: "Host", Value: "gateway.example.com"}, {Name: "User-Agent", Value: "courier-x/1.0"},
 					{Name: "Content-Type", Value: "application/json"}, {Name: "Content-Length", Value: "1024"},
 					{Name: "X-Signature", Value: strings.Repeat("0f", 32)}, {Name: "X-Signature-Timestamp", Value: "1772107200"},

@@ -2,65 +2,65 @@ package storetest
 
 import (
 	"fmt"
-	"maps"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/persistence"
 )
 
 func contractIngestionNoBound(t *testing.T, s persistence.Store) {
-	var all []event.IngestionRecord
+	var all []ingestion.Record
 	for i := range 300 {
-		all = append(all, Single(2*i, "demo", event.IntakeRefused), Sum(2*i+1, "demo", event.IntakeAccepted))
+		all = append(all, Single(2*i, "demo", ingestion.Refused), Sum(2*i+1, "demo", ingestion.Accepted))
 	}
 	PutIngestions(t, s, all...)
-	if got := len(ingestionIDs(t, s, event.IngestionFilter{Limit: 1000})); got != len(all) {
+	if got := len(ingestionIDs(t, s, ingestion.Filter{Limit: 1000})); got != len(all) {
 		t.Errorf("%d records, %d were put", got, len(all))
 	}
 }
 
 // contractIngestionBound floods a store that keeps three of a kind.
 func contractIngestionBound(t *testing.T, s persistence.Store) {
-	quiet := []event.IngestionRecord{
-		Single(0, "quiet", event.IntakeRefused), Sum(1, "quiet", event.IntakeAccepted),
-		Single(2, "", event.IntakeRefused), Sum(3, "flood", event.IntakeAccepted), // of the flooding courier, but a sum
+	quiet := []ingestion.Record{
+		Single(0, "quiet", ingestion.Refused), Sum(1, "quiet", ingestion.Accepted),
+		Single(2, "", ingestion.Refused), Sum(3, "flood", ingestion.Accepted), // of the flooding courier, but a sum
 	}
 	PutIngestions(t, s, quiet...)
 	for i := 10; i < 50; i += 4 {
-		PutIngestions(t, s, Single(i, "flood", event.IntakeRefused), Single(i+2, "flood", event.IntakeObserved),
-			Single(i+1, "flood", event.IntakeRefused), Single(i+3, "flood", event.IntakeRefused))
+		PutIngestions(t, s, Single(i, "flood", ingestion.Refused), Single(i+2, "flood", ingestion.Observed),
+			Single(i+1, "flood", ingestion.Refused), Single(i+3, "flood", ingestion.Refused))
 	}
-	WantIngestions(t, s, event.IngestionFilter{}, 49, 48, 47, 3, 2, 1, 0)
+	WantIngestions(t, s, ingestion.Filter{}, 49, 48, 47, 3, 2, 1, 0)
 
 	// One that is older than those that stay does not.
-	PutIngestions(t, s, Single(20, "flood", event.IntakeRefused))
-	WantIngestions(t, s, event.IngestionFilter{}, 49, 48, 47, 3, 2, 1, 0)
+	PutIngestions(t, s, Single(20, "flood", ingestion.Refused))
+	WantIngestions(t, s, ingestion.Filter{}, 49, 48, 47, 3, 2, 1, 0)
 
 	// Sums push out sums, and requests that name no courier each other.
 	for i := 50; i < 60; i++ {
-		PutIngestions(t, s, Sum(2*i, "flood", event.IntakeRefused), Single(2*i+1, "", event.IntakeRefused))
+		PutIngestions(t, s, Sum(2*i, "flood", ingestion.Refused), Single(2*i+1, "", ingestion.Refused))
 	}
-	WantIngestions(t, s, event.IngestionFilter{}, 119, 118, 117, 116, 115, 114, 49, 48, 47, 1, 0)
+	WantIngestions(t, s, ingestion.Filter{}, 119, 118, 117, 116, 115, 114, 49, 48, 47, 1, 0)
 
 	// All of it in one batch, of more than a sweep deletes at once.
 	const n, first = 2*LargestChunk + 100, 200
-	var batch []event.IngestionRecord
+	var batch []ingestion.Record
 	for i := range n {
-		batch = append(batch, Single(first+2*i, "quiet", event.IntakeRefused), Sum(first+2*i+1, "quiet", event.IntakeAccepted))
+		batch = append(batch, Single(first+2*i, "quiet", ingestion.Refused), Sum(first+2*i+1, "quiet", ingestion.Accepted))
 	}
 	PutIngestions(t, s, batch...)
 	const last = first + 2*n - 1
-	WantIngestions(t, s, event.IngestionFilter{Courier: "quiet"}, last, last-1, last-2, last-3, last-4, last-5)
+	WantIngestions(t, s, ingestion.Filter{Courier: "quiet"}, last, last-1, last-2, last-3, last-4, last-5)
 }
 
 // contractIngestionShares floods a store that keeps six, from one address and from
 // many of one IPv6 site.
 func contractIngestionShares(t *testing.T, s persistence.Store) {
-	from := func(n int, address string) event.IngestionRecord {
-		r := Single(n, "demo", event.IntakeRefused)
+	from := func(n int, address string) ingestion.Record {
+		r := Single(n, "demo", ingestion.Refused)
 		r.Address = address
 		return r
 	}
@@ -70,21 +70,21 @@ func contractIngestionShares(t *testing.T, s persistence.Store) {
 	for n := 10; n < 40; n++ {
 		PutIngestions(t, s, from(n, "192.0.2.2"))
 	}
-	WantIngestions(t, s, event.IngestionFilter{}, 39, 38, 37, 4, 3, 2)
+	WantIngestions(t, s, ingestion.Filter{}, 39, 38, 37, 4, 3, 2)
 	for n := 40; n < 70; n++ {
 		PutIngestions(t, s, from(n, fmt.Sprintf("2001:db8:0:1::%x", n)))
 	}
-	WantIngestions(t, s, event.IngestionFilter{}, 69, 68, 39, 38, 4, 3)
+	WantIngestions(t, s, ingestion.Filter{}, 69, 68, 39, 38, 4, 3)
 	// What is not needed goes to the others.
 	PutIngestions(t, s, from(70, "2001:db8:0:2::1"))
-	WantIngestions(t, s, event.IngestionFilter{}, 70, 69, 68, 39, 38, 4)
+	WantIngestions(t, s, ingestion.Filter{}, 70, 69, 68, 39, 38, 4)
 }
 
 // contractIngestionKinds floods a store that keeps six from the address from which a few
 // requests came that were refused for another reason.
 func contractIngestionKinds(t *testing.T, s persistence.Store) {
-	refused := func(n int, code event.Code, reason string) event.IngestionRecord {
-		r := Single(n, "demo", event.IntakeRefused)
+	refused := func(n int, code event.Code, reason string) ingestion.Record {
+		r := Single(n, "demo", ingestion.Refused)
 		r.Address, r.Code, r.Reason = "192.0.2.1", code, reason
 		return r
 	}
@@ -94,23 +94,23 @@ func contractIngestionKinds(t *testing.T, s persistence.Store) {
 	for n := 10; n < 40; n++ {
 		PutIngestions(t, s, refused(n, event.InvalidSignature, "missing"))
 	}
-	WantIngestions(t, s, event.IngestionFilter{}, 39, 38, 37, 4, 3, 2)
+	WantIngestions(t, s, ingestion.Filter{}, 39, 38, 37, 4, 3, 2)
 	for n := 40; n < 70; n++ { // a third kind, with a third of the places
 		PutIngestions(t, s, refused(n, event.InvalidPayload, ""))
 	}
-	WantIngestions(t, s, event.IngestionFilter{}, 69, 68, 39, 38, 4, 3)
+	WantIngestions(t, s, ingestion.Filter{}, 69, 68, 39, 38, 4, 3)
 	other := refused(70, event.InvalidPayload, "") // kinds do not add to the share of a network
 	other.Address = "192.0.2.2"
 	PutIngestions(t, s, other)
-	WantIngestions(t, s, event.IngestionFilter{}, 70, 69, 68, 39, 38, 4)
+	WantIngestions(t, s, ingestion.Filter{}, 70, 69, 68, 39, 38, 4)
 }
 
 // contractIngestionSlack looks at a store that keeps forty, and a tenth more.
 func contractIngestionSlack(t *testing.T, s persistence.Store) {
 	most := 0
 	for i := range 200 {
-		PutIngestions(t, s, Single(i, "demo", event.IntakeRefused))
-		got := ingestionIDs(t, s, event.IngestionFilter{Limit: 1000})
+		PutIngestions(t, s, Single(i, "demo", ingestion.Refused))
+		got := ingestionIDs(t, s, ingestion.Filter{Limit: 1000})
 		most = max(most, len(got))
 		for j, n := range got {
 			if n != i-j {
@@ -134,8 +134,8 @@ func contractIngestionWriters(t *testing.T, s persistence.Store) {
 		wg.Go(func() {
 			for i := range each {
 				n := 2 * (i*writers + w)
-				if err := s.PutIngestions(t.Context(), []event.IngestionRecord{
-					Single(n, "demo", event.IntakeRefused), Single(n+1, "demo", event.IntakeRefused),
+				if err := s.PutIngestions(t.Context(), []ingestion.Record{
+					Single(n, "demo", ingestion.Refused), Single(n+1, "demo", ingestion.Refused),
 				}); err != nil {
 					t.Error(err)
 				}
@@ -145,32 +145,36 @@ func contractIngestionWriters(t *testing.T, s persistence.Store) {
 	wg.Wait()
 	// Nothing that they put was lost sight of: three more have all cut back.
 	const n = 2 * writers * each
-	PutIngestions(t, s, Single(n, "demo", event.IntakeRefused), Single(n+1, "demo", event.IntakeRefused), Single(n+2, "demo", event.IntakeRefused))
-	if got := ingestionIDs(t, s, event.IngestionFilter{Limit: 1000}); len(got) != 20 || got[0] != n+2 || got[19] != n-17 {
+	PutIngestions(t, s, Single(n, "demo", ingestion.Refused), Single(n+1, "demo", ingestion.Refused), Single(n+2, "demo", ingestion.Refused))
+	if got := ingestionIDs(t, s, ingestion.Filter{Limit: 1000}); len(got) != 20 || got[0] != n+2 || got[19] != n-17 {
 		t.Errorf("the store has %v", got)
 	}
 }
 
 // wantIngestionCounts fails the test unless the store counts as given.
-func wantIngestionCounts(t *testing.T, s persistence.Store, want map[event.IntakeOutcome]int64) {
+func wantIngestionCounts(t *testing.T, s persistence.Store, want map[ingestion.Outcome]int64) {
 	t.Helper()
-	got := Must(s.Counts(t.Context())).Ingestions
-	maps.DeleteFunc(got, func(_ event.IntakeOutcome, n int64) bool { return n == 0 })
+	got := map[ingestion.Outcome]int64{}
+	for outcome, n := range Must(s.Counts(t.Context())).Ingestions {
+		if n != 0 {
+			got[ingestion.Outcome(outcome)] = n
+		}
+	}
 	Same(t, got, want)
 }
 
 func contractIngestionCounts(t *testing.T, s persistence.Store) {
-	type outcomes = map[event.IntakeOutcome]int64
+	type outcomes = map[ingestion.Outcome]int64
 	wantIngestionCounts(t, s, outcomes{})
 	PutIngestions(t, s,
-		Single(0, "a", event.IntakeRefused), Single(1, "a", event.IntakeObserved), Single(2, "b", event.IntakeRefused),
-		Sum(3, "a", event.IntakeAccepted), Sum(4, "a", event.IntakeDuplicate))
-	PutIngestions(t, s, Single(0, "a", event.IntakeRefused), Sum(5, "b", event.IntakeAccepted))
+		Single(0, "a", ingestion.Refused), Single(1, "a", ingestion.Observed), Single(2, "b", ingestion.Refused),
+		Sum(3, "a", ingestion.Accepted), Sum(4, "a", ingestion.Duplicate))
+	PutIngestions(t, s, Single(0, "a", ingestion.Refused), Sum(5, "b", ingestion.Accepted))
 	Must(s.TakeIngestion(t.Context(), ingestionID(0), "key", "k", Noon))
-	wantIngestionCounts(t, s, outcomes{event.IntakeRefused: 2, event.IntakeObserved: 1, event.IntakeAccepted: 2, event.IntakeDuplicate: 1})
+	wantIngestionCounts(t, s, outcomes{ingestion.Refused: 2, ingestion.Observed: 1, ingestion.Accepted: 2, ingestion.Duplicate: 1})
 	// Three refused ones push out one that was refused and one that was observed.
-	PutIngestions(t, s, Single(6, "a", event.IntakeRefused), Single(7, "a", event.IntakeRefused), Single(8, "a", event.IntakeRefused))
-	wantIngestionCounts(t, s, outcomes{event.IntakeRefused: 4, event.IntakeAccepted: 2, event.IntakeDuplicate: 1})
+	PutIngestions(t, s, Single(6, "a", ingestion.Refused), Single(7, "a", ingestion.Refused), Single(8, "a", ingestion.Refused))
+	wantIngestionCounts(t, s, outcomes{ingestion.Refused: 4, ingestion.Accepted: 2, ingestion.Duplicate: 1})
 }
 
 // sweepIngestions is the part of the Sweep with ingestion records.
@@ -178,7 +182,7 @@ func sweepIngestions(t *testing.T, open func(t *testing.T, keep persistence.Rete
 	t.Run("sweep ingestion records", func(t *testing.T) {
 		t.Parallel()
 		s := open(t, persistence.Retention{IngestionTTL: time.Hour, IngestionsPerCourier: 3000})
-		old, fresh, late := Single(0, "a", event.IntakeRefused), Sum(1, "a", event.IntakeAccepted), Sum(2, "b", event.IntakeAccepted)
+		old, fresh, late := Single(0, "a", ingestion.Refused), Sum(1, "a", ingestion.Accepted), Sum(2, "b", ingestion.Accepted)
 		old.At, fresh.At, late.At, late.Until = Noon.Add(-time.Hour-1), Noon.Add(-time.Hour), Noon.Add(-2*time.Hour), Noon
 		PutIngestions(t, s, fresh, old, late)
 		Must(s.TakeIngestion(t.Context(), old.ID, "key", "k", Noon))
@@ -187,18 +191,18 @@ func sweepIngestions(t *testing.T, open func(t *testing.T, keep persistence.Rete
 				t.Errorf("swept %+v, want %d", got, want)
 			}
 		}
-		WantIngestions(t, s, event.IngestionFilter{}, 1)
-		wantIngestionCounts(t, s, map[event.IntakeOutcome]int64{event.IntakeAccepted: 1})
+		WantIngestions(t, s, ingestion.Filter{}, 1)
+		wantIngestionCounts(t, s, map[ingestion.Outcome]int64{ingestion.Accepted: 1})
 
-		var many []event.IngestionRecord
+		var many []ingestion.Record
 		for i := range 2*LargestChunk + 3 {
-			many = append(many, Single(10+i, "a", event.IntakeRefused))
+			many = append(many, Single(10+i, "a", ingestion.Refused))
 		}
 		PutIngestions(t, s, many...)
 		if got, want := Must(s.Sweep(t.Context(), Noon.Add(2*time.Hour))), int64(len(many)+1); got.Ingestions != want {
 			t.Errorf("swept %+v, want %d", got, want)
 		}
-		WantIngestions(t, s, event.IngestionFilter{})
-		wantIngestionCounts(t, s, map[event.IntakeOutcome]int64{})
+		WantIngestions(t, s, ingestion.Filter{})
+		wantIngestionCounts(t, s, map[ingestion.Outcome]int64{})
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/persistence"
 )
 
@@ -55,14 +56,14 @@ func ingestionID(n int) string {
 	return recordID(Noon.Add(time.Duration(n/3)*time.Second), uint64(n))
 }
 
-func FullIngestion(n int) event.IngestionRecord {
-	return event.IngestionRecord{
-		ID: ingestionID(n), Courier: "demo", Outcome: event.IntakeRefused, Count: 1, Bytes: 12, At: Noon, Until: Noon.Add(1),
+func FullIngestion(n int) ingestion.Record {
+	return ingestion.Record{
+		ID: ingestionID(n), Courier: "demo", Outcome: ingestion.Refused, Count: 1, Bytes: 12, At: Noon, Until: Noon.Add(1),
 		Code: event.InvalidSignature, Reason: "mismatch", Detail: "the signature does not match", Status: 401,
 		Address: "2001:db8::1", TraceID: "req_1",
-		Request: &event.CapturedRequest{
+		Request: &ingestion.Request{
 			Method: "POST", Path: "/v1/events/courier/demo", Query: "a=1&a=2",
-			Headers: []event.CapturedHeader{
+			Headers: []ingestion.Header{
 				{Name: "Content-Type", Value: "application/json"}, {Name: "X-B", Value: "2"}, {Name: "X-A", Value: ""},
 				{Name: "X-B", Value: "1"}, {Name: "$odd.name", Value: "\x00\x7f"}, {Name: "", Value: "no name"},
 			},
@@ -72,17 +73,17 @@ func FullIngestion(n int) event.IngestionRecord {
 }
 
 // sum returns a record of many requests.
-func Sum(n int, courier string, outcome event.IntakeOutcome) event.IngestionRecord {
-	return event.IngestionRecord{ID: ingestionID(n), Courier: courier, Outcome: outcome, Count: 1 << 40, Bytes: 1 << 50, At: Noon, Until: Noon.Add(time.Minute)}
+func Sum(n int, courier string, outcome ingestion.Outcome) ingestion.Record {
+	return ingestion.Record{ID: ingestionID(n), Courier: courier, Outcome: outcome, Count: 1 << 40, Bytes: 1 << 50, At: Noon, Until: Noon.Add(time.Minute)}
 }
 
 // single returns a record of one request.
-func Single(n int, courier string, outcome event.IntakeOutcome) event.IngestionRecord {
-	return event.IngestionRecord{ID: ingestionID(n), Courier: courier, Outcome: outcome, Count: 1, At: Noon,
-		Request: &event.CapturedRequest{Method: "POST", Headers: []event.CapturedHeader{}, Body: []byte{}}}
+func Single(n int, courier string, outcome ingestion.Outcome) ingestion.Record {
+	return ingestion.Record{ID: ingestionID(n), Courier: courier, Outcome: outcome, Count: 1, At: Noon,
+		Request: &ingestion.Request{Method: "POST", Headers: []ingestion.Header{}, Body: []byte{}}}
 }
 
-func PutIngestions(t *testing.T, s persistence.Store, records ...event.IngestionRecord) {
+func PutIngestions(t *testing.T, s persistence.Store, records ...ingestion.Record) {
 	t.Helper()
 	if err := s.PutIngestions(t.Context(), records); err != nil {
 		t.Fatal(err)
@@ -90,7 +91,7 @@ func PutIngestions(t *testing.T, s persistence.Store, records ...event.Ingestion
 }
 
 // ingestionIDs returns which of the test's records a listing has, in its order.
-func ingestionIDs(t *testing.T, s persistence.Store, f event.IngestionFilter) []int {
+func ingestionIDs(t *testing.T, s persistence.Store, f ingestion.Filter) []int {
 	t.Helper()
 	list := []int{}
 	for _, r := range Must(s.Ingestions(t.Context(), f)) {
@@ -104,7 +105,7 @@ func ingestionIDs(t *testing.T, s persistence.Store, f event.IngestionFilter) []
 }
 
 // WantIngestions fails the test unless a listing has these records.
-func WantIngestions(t *testing.T, s persistence.Store, f event.IngestionFilter, want ...int) {
+func WantIngestions(t *testing.T, s persistence.Store, f ingestion.Filter, want ...int) {
 	t.Helper()
 	if got := ingestionIDs(t, s, f); !slices.Equal(got, want) {
 		t.Errorf("%+v: %v, want %v", f, got, want)
@@ -114,26 +115,26 @@ func WantIngestions(t *testing.T, s persistence.Store, f event.IngestionFilter, 
 func contractIngestionRoundTrip(t *testing.T, s persistence.Store) {
 	taken := FullIngestion(1)
 	taken.TakenAt, taken.TakenKey, taken.TakenBy, taken.Request.Redacted = Noon.Add(time.Hour), "key", "k", false
-	full := Sum(2, "", event.IntakeDuplicate)
+	full := Sum(2, "", ingestion.Duplicate)
 	full.Code, full.Reason, full.Detail, full.Status = event.RateLimited, "reason", "detail", 429
-	odd := event.IngestionRecord{ID: ingestionID(5), Outcome: "odd", Count: -1, At: Noon.In(time.FixedZone("", 3600)), Until: lastTime.Add(time.Hour)}
-	want := []event.IngestionRecord{
+	odd := ingestion.Record{ID: ingestionID(5), Outcome: "odd", Count: -1, At: Noon.In(time.FixedZone("", 3600)), Until: lastTime.Add(time.Hour)}
+	want := []ingestion.Record{
 		FullIngestion(0), taken, full,
-		{ID: ingestionID(3), Outcome: event.IntakeAccepted},
-		{ID: ingestionID(4), Request: &event.CapturedRequest{}},
+		{ID: ingestionID(3), Outcome: ingestion.Accepted},
+		{ID: ingestionID(4), Request: &ingestion.Request{}},
 		odd,
 	}
 	PutIngestions(t, s, want...)
-	want[4].Request.Headers, want[4].Request.Body = []event.CapturedHeader{}, []byte{}
+	want[4].Request.Headers, want[4].Request.Body = []ingestion.Header{}, []byte{}
 	want[5].At, want[5].Until = Noon, lastTime
 	for _, r := range want {
 		Same(t, Must(s.Ingestion(t.Context(), r.ID)), r)
 	}
 	slices.Reverse(want)
-	Same(t, Must(s.Ingestions(t.Context(), event.IngestionFilter{})), want)
+	Same(t, Must(s.Ingestions(t.Context(), ingestion.Filter{})), want)
 
 	PutIngestions(t, s)
-	if got := Must(s.Ingestions(t.Context(), event.IngestionFilter{Courier: "none"})); len(got) != 0 {
+	if got := Must(s.Ingestions(t.Context(), ingestion.Filter{Courier: "none"})); len(got) != 0 {
 		t.Errorf("records of a courier that has none: %v", got)
 	}
 	if _, err := s.Ingestion(t.Context(), "none"); event.CodeOf(err) != event.NotFound {
@@ -143,69 +144,69 @@ func contractIngestionRoundTrip(t *testing.T, s persistence.Store) {
 
 func contractIngestionText(t *testing.T, s persistence.Store) {
 	for i, text := range []string{"plain", "ümläut 日本語", "🚚\u200d📦", "quote\"back\\slash/", "line\nfeed\x01\x7f", "nul\x00inside", "%_*?[]$.", " ", "\u2028\uFFFD"} {
-		r := event.IngestionRecord{
-			ID: text, Courier: text, Outcome: event.IntakeOutcome(text), Code: event.Code(text), Reason: text, Detail: text,
+		r := ingestion.Record{
+			ID: text, Courier: text, Outcome: ingestion.Outcome(text), Code: event.Code(text), Reason: text, Detail: text,
 			Address: text, TraceID: text, TakenAt: Noon, TakenKey: text, TakenBy: text, Status: i,
-			Request: &event.CapturedRequest{
-				Method: text, Path: text, Query: text, Headers: []event.CapturedHeader{{Name: text, Value: text}}, Body: []byte(text), BodyBytes: i,
+			Request: &ingestion.Request{
+				Method: text, Path: text, Query: text, Headers: []ingestion.Header{{Name: text, Value: text}}, Body: []byte(text), BodyBytes: i,
 			},
 		}
 		PutIngestions(t, s, r)
 		Same(t, Must(s.Ingestion(t.Context(), text)), r)
 		Same(t, Must(s.TakeIngestion(t.Context(), text, "other", "k", Noon)), r)
-		Same(t, Must(s.Ingestions(t.Context(), event.IngestionFilter{
-			Courier: text, Outcomes: []event.IntakeOutcome{r.Outcome}, Code: r.Code,
-		})), []event.IngestionRecord{r})
+		Same(t, Must(s.Ingestions(t.Context(), ingestion.Filter{
+			Courier: text, Outcomes: []ingestion.Outcome{r.Outcome}, Code: r.Code,
+		})), []ingestion.Record{r})
 	}
 
 	bad, clean := "bad\xffbytes", "bad\uFFFDbytes"
-	PutIngestions(t, s, event.IngestionRecord{
-		ID: bad, Courier: bad, Outcome: event.IntakeRefused, Code: event.Code(bad), Reason: bad, Detail: bad, Address: bad, TraceID: bad,
-		Request: &event.CapturedRequest{Method: bad, Path: bad, Query: bad, Headers: []event.CapturedHeader{{Name: bad, Value: bad}}, Body: []byte(bad)},
+	PutIngestions(t, s, ingestion.Record{
+		ID: bad, Courier: bad, Outcome: ingestion.Refused, Code: event.Code(bad), Reason: bad, Detail: bad, Address: bad, TraceID: bad,
+		Request: &ingestion.Request{Method: bad, Path: bad, Query: bad, Headers: []ingestion.Header{{Name: bad, Value: bad}}, Body: []byte(bad)},
 	})
-	want := event.IngestionRecord{
-		ID: clean, Courier: clean, Outcome: event.IntakeRefused, Code: event.Code(clean), Reason: clean, Detail: clean, Address: clean, TraceID: clean,
-		Request: &event.CapturedRequest{Method: clean, Path: clean, Query: clean, Headers: []event.CapturedHeader{{Name: clean, Value: clean}}, Body: []byte(bad)},
+	want := ingestion.Record{
+		ID: clean, Courier: clean, Outcome: ingestion.Refused, Code: event.Code(clean), Reason: clean, Detail: clean, Address: clean, TraceID: clean,
+		Request: &ingestion.Request{Method: clean, Path: clean, Query: clean, Headers: []ingestion.Header{{Name: clean, Value: clean}}, Body: []byte(bad)},
 	}
 	Same(t, Must(s.Ingestion(t.Context(), bad)), want)
 	want.TakenAt, want.TakenKey, want.TakenBy = Noon, clean, clean
 	Same(t, Must(s.TakeIngestion(t.Context(), bad, bad, bad, Noon)), want)
-	Same(t, Must(s.Ingestions(t.Context(), event.IngestionFilter{Courier: bad, Code: event.Code(bad)})), []event.IngestionRecord{want})
+	Same(t, Must(s.Ingestions(t.Context(), ingestion.Filter{Courier: bad, Code: event.Code(bad)})), []ingestion.Record{want})
 }
 
 func contractIngestionOnce(t *testing.T, s persistence.Store) {
-	again := Sum(1, "other", event.IntakeObserved)
+	again := Sum(1, "other", ingestion.Observed)
 	PutIngestions(t, s, FullIngestion(1), again)
 	PutIngestions(t, s, again, FullIngestion(2), again, FullIngestion(0))
 	PutIngestions(t, s, again)
-	WantIngestions(t, s, event.IngestionFilter{}, 2, 1, 0)
+	WantIngestions(t, s, ingestion.Filter{}, 2, 1, 0)
 	Same(t, Must(s.Ingestion(t.Context(), ingestionID(1))), FullIngestion(1))
 }
 
 func contractIngestionTooLarge(t *testing.T, s persistence.Store) {
 	huge := FullIngestion(1)
 	huge.Request.Body = make([]byte, persistence.MaxRowBytes)
-	if err := s.PutIngestions(t.Context(), []event.IngestionRecord{FullIngestion(0), huge, FullIngestion(2)}); event.CodeOf(err) != event.DomainInvalid {
+	if err := s.PutIngestions(t.Context(), []ingestion.Record{FullIngestion(0), huge, FullIngestion(2)}); event.CodeOf(err) != event.DomainInvalid {
 		t.Errorf("a record that is too large: %v", err)
 	}
-	WantIngestions(t, s, event.IngestionFilter{})
+	WantIngestions(t, s, ingestion.Filter{})
 }
 
 func contractIngestionListing(t *testing.T, s persistence.Store) {
-	refused := func(n int, courier string, code event.Code) event.IngestionRecord {
-		r := Single(n, courier, event.IntakeRefused)
+	refused := func(n int, courier string, code event.Code) ingestion.Record {
+		r := Single(n, courier, ingestion.Refused)
 		r.Code = code
 		return r
 	}
-	manyRefused := Sum(7, "a", event.IntakeRefused)
+	manyRefused := Sum(7, "a", ingestion.Refused)
 	manyRefused.Code = event.InvalidPayload
 	PutIngestions(t, s, // in no order
-		refused(5, "a", event.InvalidSignature), Sum(2, "a", event.IntakeAccepted), refused(6, "a", event.InvalidPayload),
-		Single(1, "a", event.IntakeObserved), refused(4, "b", event.InvalidSignature), Sum(3, "b", event.IntakeDuplicate),
+		refused(5, "a", event.InvalidSignature), Sum(2, "a", ingestion.Accepted), refused(6, "a", event.InvalidPayload),
+		Single(1, "a", ingestion.Observed), refused(4, "b", event.InvalidSignature), Sum(3, "b", ingestion.Duplicate),
 		refused(8, "", event.UnknownCourier), manyRefused)
 	Must(s.TakeIngestion(t.Context(), ingestionID(5), "key", "k", Noon))
-	type filter = event.IngestionFilter
-	type outcomes = []event.IntakeOutcome
+	type filter = ingestion.Filter
+	type outcomes = []ingestion.Outcome
 	for _, test := range []struct {
 		filter filter
 		want   []int
@@ -213,13 +214,13 @@ func contractIngestionListing(t *testing.T, s persistence.Store) {
 		{filter{}, []int{8, 7, 6, 5, 4, 3, 2, 1}},
 		{filter{Courier: "a"}, []int{7, 6, 5, 2, 1}},
 		{filter{Courier: "c"}, []int{}},
-		{filter{Outcomes: outcomes{event.IntakeRefused}}, []int{8, 7, 6, 5, 4}},
-		{filter{Outcomes: outcomes{event.IntakeAccepted, event.IntakeObserved, event.IntakeAccepted}}, []int{2, 1}},
+		{filter{Outcomes: outcomes{ingestion.Refused}}, []int{8, 7, 6, 5, 4}},
+		{filter{Outcomes: outcomes{ingestion.Accepted, ingestion.Observed, ingestion.Accepted}}, []int{2, 1}},
 		{filter{Outcomes: outcomes{"none"}}, []int{}},
 		{filter{Code: event.InvalidSignature}, []int{5, 4}},
 		{filter{Open: true}, []int{8, 6, 4, 1}},
 		{filter{Open: true, Courier: "a"}, []int{6, 1}},
-		{filter{Open: true, Courier: "a", Outcomes: outcomes{event.IntakeRefused, event.IntakeDuplicate}, Code: event.InvalidPayload, After: ingestionID(7)}, []int{6}},
+		{filter{Open: true, Courier: "a", Outcomes: outcomes{ingestion.Refused, ingestion.Duplicate}, Code: event.InvalidPayload, After: ingestionID(7)}, []int{6}},
 		{filter{Limit: 3}, []int{8, 7, 6}},
 		{filter{After: ingestionID(5)}, []int{4, 3, 2, 1}},
 		{filter{After: ingestionID(7), Courier: "a", Limit: 2}, []int{6, 5}},
@@ -235,14 +236,14 @@ func contractIngestionListing(t *testing.T, s persistence.Store) {
 func contractIngestionPages(t *testing.T, s persistence.Store) {
 	const n = persistence.DefaultPage + 50
 	var want []int
-	var all []event.IngestionRecord
+	var all []ingestion.Record
 	for i := range n {
-		want, all = append(want, n-1-i), append(all, Single(i, "demo", event.IntakeRefused))
+		want, all = append(want, n-1-i), append(all, Single(i, "demo", ingestion.Refused))
 	}
 	PutIngestions(t, s, all...)
 	for _, limit := range []int{0, 61} {
 		var got []int
-		for f := (event.IngestionFilter{Limit: limit}); ; {
+		for f := (ingestion.Filter{Limit: limit}); ; {
 			page := ingestionIDs(t, s, f)
 			if len(page) > persistence.PageSize(limit) {
 				t.Fatalf("a page of %d, asked for %d", len(page), persistence.PageSize(limit))
@@ -261,8 +262,8 @@ func contractIngestionPages(t *testing.T, s persistence.Store) {
 func contractIngestionTaken(t *testing.T, s persistence.Store) {
 	PutIngestions(t, s, FullIngestion(0), FullIngestion(1), FullIngestion(2))
 	want := FullIngestion(1)
-	want.TakenAt, want.TakenKey, want.TakenBy = Noon.Add(42), "demo:evt_1", event.KeyIDOperator
-	Same(t, Must(s.TakeIngestion(t.Context(), want.ID, "demo:evt_1", event.KeyIDOperator, Noon.Add(42).In(time.FixedZone("", 3600)))), want)
+	want.TakenAt, want.TakenKey, want.TakenBy = Noon.Add(42), "demo:evt_1", ingestion.KeyIDOperator
+	Same(t, Must(s.TakeIngestion(t.Context(), want.ID, "demo:evt_1", ingestion.KeyIDOperator, Noon.Add(42).In(time.FixedZone("", 3600)))), want)
 	Same(t, Must(s.TakeIngestion(t.Context(), want.ID, "another", "k", Noon.Add(time.Hour))), want)
 	Same(t, Must(s.Ingestion(t.Context(), want.ID)), want)
 	PutIngestions(t, s, FullIngestion(1))
@@ -307,12 +308,12 @@ func contractIngestionTakenAtOnce(t *testing.T, s persistence.Store) {
 }
 
 func contractIngestionMemory(t *testing.T, s persistence.Store) {
-	scribble := func(r event.IngestionRecord) { r.Request.Body[0], r.Request.Headers[0].Name = 'X', "scribbled" }
+	scribble := func(r ingestion.Record) { r.Request.Body[0], r.Request.Headers[0].Name = 'X', "scribbled" }
 	r := FullIngestion(1)
 	PutIngestions(t, s, r)
 	scribble(r)
 	for range 2 {
-		one, listed := Must(s.Ingestion(t.Context(), r.ID)), Must(s.Ingestions(t.Context(), event.IngestionFilter{}))[0]
+		one, listed := Must(s.Ingestion(t.Context(), r.ID)), Must(s.Ingestions(t.Context(), ingestion.Filter{}))[0]
 		Same(t, one, FullIngestion(1))
 		Same(t, listed, FullIngestion(1))
 		scribble(one)
@@ -323,17 +324,17 @@ func contractIngestionMemory(t *testing.T, s persistence.Store) {
 func contractIngestionEnds(t *testing.T, s persistence.Store) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.PutIngestions(ctx, []event.IngestionRecord{FullIngestion(1)}); event.CodeOf(err) != event.Interrupted {
+	if err := s.PutIngestions(ctx, []ingestion.Record{FullIngestion(1)}); event.CodeOf(err) != event.Interrupted {
 		t.Errorf("cancelled: %v", err)
 	}
-	WantIngestions(t, s, event.IngestionFilter{})
+	WantIngestions(t, s, ingestion.Filter{})
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	_, listErr := s.Ingestions(t.Context(), event.IngestionFilter{})
+	_, listErr := s.Ingestions(t.Context(), ingestion.Filter{})
 	_, findErr := s.Ingestion(t.Context(), "id")
 	_, takeErr := s.TakeIngestion(t.Context(), "id", "key", "k", Noon)
-	for _, err := range []error{s.PutIngestions(t.Context(), []event.IngestionRecord{FullIngestion(1)}), listErr, findErr, takeErr} {
+	for _, err := range []error{s.PutIngestions(t.Context(), []ingestion.Record{FullIngestion(1)}), listErr, findErr, takeErr} {
 		if event.CodeOf(err) != event.DependencyDown {
 			t.Errorf("after Close: %v", err)
 		}

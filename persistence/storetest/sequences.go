@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/loss"
 	"github.com/fincart/courier-gateway/persistence"
 )
 
@@ -27,7 +28,7 @@ func contractEndedSequences(t *testing.T, s persistence.Store) {
 		row(15, event.Processed, Noon.Add(time.Minute), Noon.Add(2*time.Minute)), // on both bounds
 		row(16, event.Processed, Noon, Noon.Add(time.Hour)),
 	))
-	ask := event.MissingEvents{Sequence: event.SequenceRange{First: 10, Last: 15}}
+	ask := loss.Missing{Sequence: loss.Range{First: 10, Last: 15}}
 	for _, test := range []struct {
 		after, before time.Time
 		want          []uint64

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/persistence"
 )
 
@@ -91,13 +93,13 @@ func FullRecord(courier, key string) event.Record {
 	}
 }
 
-func FullShipment(courier, id string) event.Shipment {
-	return event.Shipment{
-		ShipmentRef: event.ShipmentRef{Courier: courier, ID: id}, OrderID: "ord_1", State: event.StateDelivered,
+func FullShipment(courier, id string) shipment.Shipment {
+	return shipment.Shipment{
+		Ref: shipment.Ref{Courier: courier, ID: id}, OrderID: "ord_1", State: shipment.Delivered,
 		RawStatus: "DELIVERED", EventTime: Noon, LastEvent: "k2", Leg: 2,
-		History: []event.Checkpoint{
-			{At: Noon.Add(-time.Hour), State: event.StateUnknown, Status: "odd", Key: "k1", EventID: "e1", Type: "t1"},
-			{At: Noon, State: event.StateDelivered, Key: "k2", EventID: "e2"},
+		History: []shipment.Checkpoint{
+			{At: Noon.Add(-time.Hour), State: shipment.Unknown, Status: "odd", Key: "k1", EventID: "e1", Type: "t1"},
+			{At: Noon, State: shipment.Delivered, Key: "k2", EventID: "e2"},
 		},
 		Dropped: 7, CreatedAt: Noon.Add(1), UpdatedAt: Noon.Add(2),
 	}
@@ -154,7 +156,7 @@ func Codes(t *testing.T, outcomes []error) []event.Code {
 
 func Records(rs ...event.Record) event.Change { return event.Change{Records: rs} }
 
-func Shipment(s event.Shipment) event.Change { return event.Change{Shipment: &s} }
+func Shipment(s shipment.Shipment) event.Change { return event.Change{Shipment: &s} }
 
 func DeadLetters(ds ...event.DeadLetter) event.Change { return event.Change{DeadLetters: ds} }
 
@@ -175,13 +177,13 @@ func GetRecord(t *testing.T, s persistence.Store, id event.Identity) (event.Reco
 	return append(found, event.Record{})[0], len(found) == 1
 }
 
-func GetShipment(t *testing.T, s persistence.Store, ref event.ShipmentRef) (event.Shipment, bool) {
+func GetShipment(t *testing.T, s persistence.Store, ref shipment.Ref) (shipment.Shipment, bool) {
 	t.Helper()
-	found := Must(s.Shipments(t.Context(), []event.ShipmentRef{ref}))
+	found := Must(s.Shipments(t.Context(), []shipment.Ref{ref}))
 	if len(found) > 1 {
 		t.Fatalf("%d shipments for %s", len(found), ref)
 	}
-	return append(found, event.Shipment{})[0], len(found) == 1
+	return append(found, shipment.Shipment{})[0], len(found) == 1
 }
 
 // same fails the test unless got and want are equal in every member.
@@ -201,28 +203,28 @@ func contractRoundTrip(t *testing.T, s persistence.Store) {
 	for version := int64(1); version <= 2; version++ {
 		r.Version, p.Version = version, version
 		gotRecord, _ := GetRecord(t, s, r.Identity)
-		gotShipment, _ := GetShipment(t, s, p.ShipmentRef)
+		gotShipment, _ := GetShipment(t, s, p.Ref)
 		Same(t, gotRecord, r)
 		Same(t, gotShipment, p)
 		Same(t, Must(s.DeadLetter(t.Context(), d.ID)), d)
 
 		// Again over what is stored, with other values.
 		r.Status, r.Attempts, r.Message, r.EndedAt = event.Failed, r.Attempts[:1], "", time.Time{}
-		p.State, p.History, p.RawStatus = event.StateException, p.History[:1], ""
+		p.State, p.History, p.RawStatus = shipment.Exception, p.History[:1], ""
 		CommitAll(t, s, event.Change{Shipment: &p, Records: []event.Record{r}, DeadLetters: []event.DeadLetter{d}})
 	}
 }
 
 func contractMinimal(t *testing.T, s persistence.Store) {
 	r := event.Record{Identity: event.Identity{Courier: "c", Key: "k"}, Status: event.Received}
-	p := event.Shipment{ShipmentRef: event.ShipmentRef{Courier: "c", ID: "i"}, State: event.StateUnknown}
+	p := shipment.Shipment{Ref: shipment.Ref{Courier: "c", ID: "i"}, State: shipment.Unknown}
 	d := event.DeadLetter{ID: "1-a", DeadAt: Noon}
 	CommitAll(t, s, Records(r), Shipment(p), DeadLetters(d))
 	r.Version, r.Attempts = 1, []event.Attempt{}
-	p.Version, p.History = 1, []event.Checkpoint{}
+	p.Version, p.History = 1, []shipment.Checkpoint{}
 	d.Attempts, d.Headers, d.Body, d.ReviewStatus = []event.Attempt{}, map[string]string{}, []byte{}, event.ReviewPending
 	gotRecord, _ := GetRecord(t, s, r.Identity)
-	gotShipment, _ := GetShipment(t, s, p.ShipmentRef)
+	gotShipment, _ := GetShipment(t, s, p.Ref)
 	Same(t, gotRecord, r)
 	Same(t, gotShipment, p)
 	Same(t, Must(s.DeadLetter(t.Context(), d.ID)), d)
@@ -237,9 +239,9 @@ func contractText(t *testing.T, s persistence.Store) {
 			Identity: event.Identity{Courier: "c", Key: text}, Status: event.Failed, Attempts: []event.Attempt{{Number: 1, Message: text}},
 			EventID: text, EventType: text, ShipmentID: text, TraceID: text, BodyHash: text, Replay: text, Code: event.Code(text), Message: text, Version: 0,
 		}
-		p := event.Shipment{
-			ShipmentRef: event.ShipmentRef{Courier: "c", ID: text}, OrderID: text, State: event.State(text), RawStatus: text, LastEvent: text,
-			History: []event.Checkpoint{{Status: text, Key: text, EventID: text, Type: text, State: event.State(text)}},
+		p := shipment.Shipment{
+			Ref: shipment.Ref{Courier: "c", ID: text}, OrderID: text, State: shipment.State(text), RawStatus: text, LastEvent: text,
+			History: []shipment.Checkpoint{{Status: text, Key: text, EventID: text, Type: text, State: shipment.State(text)}},
 		}
 		d := event.DeadLetter{
 			ID: text, Identity: r.Identity, EventID: text, Message: text, Headers: map[string]string{text: text}, Body: []byte(text), Note: text,
@@ -248,7 +250,7 @@ func contractText(t *testing.T, s persistence.Store) {
 		CommitAll(t, s, event.Change{Shipment: &p, Records: []event.Record{r}, DeadLetters: []event.DeadLetter{d}})
 		r.Version, p.Version = 1, 1
 		gotRecord, _ := GetRecord(t, s, r.Identity)
-		gotShipment, _ := GetShipment(t, s, p.ShipmentRef)
+		gotShipment, _ := GetShipment(t, s, p.Ref)
 		Same(t, gotRecord, r)
 		Same(t, gotShipment, p)
 		Same(t, Must(s.DeadLetter(t.Context(), text)), d)
@@ -280,9 +282,9 @@ func contractLookalikes(t *testing.T, s persistence.Store) {
 		{Courier: "c", Key: "ke\u0301y"}, {Courier: "d", Key: "key"}, {Courier: "c", Key: "c:key"}, {Courier: "c", Key: "0"}, {Courier: "c", Key: "0.0"},
 	}
 	for i, id := range ids {
-		ref := event.ShipmentRef{Courier: id.Courier, ID: id.Key}
+		ref := shipment.Ref{Courier: id.Courier, ID: id.Key}
 		CommitAll(t, s, event.Change{
-			Shipment: &event.Shipment{ShipmentRef: ref, Leg: i, State: event.StateUnknown},
+			Shipment: &shipment.Shipment{Ref: ref, Leg: i, State: shipment.Unknown},
 			Records:  []event.Record{{Identity: id, Status: event.Received, Sequence: uint64(i)}},
 		})
 	}
@@ -290,7 +292,7 @@ func contractLookalikes(t *testing.T, s persistence.Store) {
 		if r, ok := GetRecord(t, s, id); !ok || r.Identity != id || r.Sequence != uint64(i) {
 			t.Errorf("record %q: %t %+v", id, ok, r)
 		}
-		if p, ok := GetShipment(t, s, event.ShipmentRef{Courier: id.Courier, ID: id.Key}); !ok || p.ID != id.Key || p.Leg != i {
+		if p, ok := GetShipment(t, s, shipment.Ref{Courier: id.Courier, ID: id.Key}); !ok || p.ID != id.Key || p.Leg != i {
 			t.Errorf("shipment %q: %t %+v", id, ok, p)
 		}
 	}
@@ -312,11 +314,11 @@ func contractTimes(t *testing.T, s persistence.Store) {
 	} {
 		r := event.Record{Identity: event.Identity{Courier: "c", Key: fmt.Sprint(i)}, Status: event.Received, OccurredAt: test.in,
 			Attempts: []event.Attempt{{Number: 1, StartedAt: test.in}}}
-		p := event.Shipment{ShipmentRef: event.ShipmentRef{Courier: "c", ID: fmt.Sprint(i)}, EventTime: test.in,
-			History: []event.Checkpoint{{At: test.in}}}
+		p := shipment.Shipment{Ref: shipment.Ref{Courier: "c", ID: fmt.Sprint(i)}, EventTime: test.in,
+			History: []shipment.Checkpoint{{At: test.in}}}
 		CommitAll(t, s, event.Change{Records: []event.Record{r}, Shipment: &p})
 		gotRecord, _ := GetRecord(t, s, r.Identity)
-		gotShipment, _ := GetShipment(t, s, p.ShipmentRef)
+		gotShipment, _ := GetShipment(t, s, p.Ref)
 		for _, got := range []time.Time{gotRecord.OccurredAt, gotRecord.Attempts[0].StartedAt, gotShipment.EventTime, gotShipment.History[0].At} {
 			if !got.Equal(test.out) || got.Location() != time.UTC {
 				t.Errorf("%s came back as %s, want %s", test.in, got, test.out)
@@ -358,12 +360,12 @@ func contractBatch(t *testing.T, s persistence.Store) {
 	const n = 150
 	var changes []event.Change
 	var ids []event.Identity
-	var refs []event.ShipmentRef
+	var refs []shipment.Ref
 	for i := range n {
 		id := event.Identity{Courier: "demo", Key: fmt.Sprintf("key-%d", i)}
-		ref := event.ShipmentRef{Courier: "demo", ID: fmt.Sprintf("shp-%d", i)}
+		ref := shipment.Ref{Courier: "demo", ID: fmt.Sprintf("shp-%d", i)}
 		ids, refs = append(ids, id, event.Identity{Courier: "demo", Key: "unknown" + id.Key}), append(refs, ref)
-		changes = append(changes, Shipment(event.Shipment{ShipmentRef: ref, Leg: i}),
+		changes = append(changes, Shipment(shipment.Shipment{Ref: ref, Leg: i}),
 			Records(event.Record{Identity: id, Status: event.Processed, Sequence: uint64(i)}))
 	}
 	CommitAll(t, s, changes...)
@@ -387,7 +389,7 @@ func contractBatch(t *testing.T, s persistence.Store) {
 func contractAnyCourier(t *testing.T, s persistence.Store) {
 	for _, courier := range []string{"b", "a", "c"} {
 		CommitAll(t, s, event.Change{
-			Shipment: &event.Shipment{ShipmentRef: event.ShipmentRef{Courier: courier, ID: "same"}},
+			Shipment: &shipment.Shipment{Ref: shipment.Ref{Courier: courier, ID: "same"}},
 			Records: []event.Record{
 				{Identity: event.Identity{Courier: courier, Key: "same"}, Status: event.Received},
 				{Identity: event.Identity{Courier: courier, Key: "other"}, Status: event.Received},
@@ -445,19 +447,19 @@ func contractShipmentVersions(t *testing.T, s persistence.Store) {
 		p.Version, p.RawStatus = version, "must not be stored"
 		Same(t, Codes(t, CommitSome(t, s, Shipment(p))), []event.Code{event.VersionConflict})
 	}
-	if got, _ := GetShipment(t, s, p.ShipmentRef); got.RawStatus != "DELIVERED" || got.Version != 1 {
+	if got, _ := GetShipment(t, s, p.Ref); got.RawStatus != "DELIVERED" || got.Version != 1 {
 		t.Errorf("a conflicting change was stored: %+v", got)
 	}
 	p.Version, p.RawStatus = 1, "stored"
 	CommitAll(t, s, Shipment(p))
-	if got, _ := GetShipment(t, s, p.ShipmentRef); got.RawStatus != "stored" || got.Version != 2 {
+	if got, _ := GetShipment(t, s, p.Ref); got.RawStatus != "stored" || got.Version != 2 {
 		t.Errorf("not stored: %+v", got)
 	}
 
 	missing := FullShipment("demo", "missing")
 	missing.Version = 3
 	Same(t, Codes(t, CommitSome(t, s, Shipment(missing))), []event.Code{event.VersionConflict})
-	got, _ := GetShipment(t, s, missing.ShipmentRef)
+	got, _ := GetShipment(t, s, missing.Ref)
 	missing.Version = got.Version
 	CommitAll(t, s, Shipment(missing))
 }
@@ -479,14 +481,14 @@ func contractWhole(t *testing.T, s persistence.Store) {
 				t.Errorf("record %s of a change beside conflicts: %t %+v", key, ok, r)
 			}
 		}
-		if _, ok := GetShipment(t, s, event.ShipmentRef{Courier: "demo", ID: name}); !ok {
+		if _, ok := GetShipment(t, s, shipment.Ref{Courier: "demo", ID: name}); !ok {
 			t.Errorf("shipment %s of a change beside conflicts is missing", name)
 		}
 		if _, err := s.DeadLetter(t.Context(), name); err != nil {
 			t.Errorf("letter %s of a change beside conflicts: %v", name, err)
 		}
 	}
-	if _, ok := GetShipment(t, s, event.ShipmentRef{Courier: "demo", ID: "b"}); ok {
+	if _, ok := GetShipment(t, s, shipment.Ref{Courier: "demo", ID: "b"}); ok {
 		t.Error("the shipment of a change whose record conflicts was stored")
 	}
 	for _, id := range []string{"b", "c"} {
@@ -525,7 +527,7 @@ func contractTwice(t *testing.T, s persistence.Store) {
 	p1, p2 := FullShipment("demo", "i"), FullShipment("demo", "i")
 	p1.RawStatus, p2.RawStatus = "first", "second"
 	Same(t, Codes(t, CommitSome(t, s, Shipment(p1), Shipment(p2))), []event.Code{"", event.VersionConflict})
-	if got, _ := GetShipment(t, s, p1.ShipmentRef); got.RawStatus != "first" {
+	if got, _ := GetShipment(t, s, p1.Ref); got.RawStatus != "first" {
 		t.Errorf("the second of two won: %+v", got)
 	}
 
@@ -559,7 +561,7 @@ func contractConcurrent(t *testing.T, s persistence.Store) { AppendAtOnce(t, s, 
 // AppendAtOnce has many writers append to one shipment, as workers do: read,
 // decide, commit, and again when the row moved meanwhile.
 func AppendAtOnce(t *testing.T, s persistence.Store, writers, each int) {
-	ref := event.ShipmentRef{Courier: "demo", ID: "shp"}
+	ref := shipment.Ref{Courier: "demo", ID: "shp"}
 	var wg sync.WaitGroup
 	for w := range writers {
 		wg.Go(func() {
@@ -586,7 +588,7 @@ func AppendAtOnce(t *testing.T, s persistence.Store, writers, each int) {
 
 // AppendCheckpoint adds key to a shipment and ends its event, however often that
 // takes.
-func AppendCheckpoint(t *testing.T, s persistence.Store, ref event.ShipmentRef, key string) {
+func AppendCheckpoint(t *testing.T, s persistence.Store, ref shipment.Ref, key string) {
 	for t.Context().Err() == nil {
 		id := event.Identity{Courier: ref.Courier, Key: key}
 		found, err := s.Records(t.Context(), []event.Identity{id})
@@ -595,14 +597,14 @@ func AppendCheckpoint(t *testing.T, s persistence.Store, ref event.ShipmentRef, 
 			return
 		}
 		r := append(found, event.Record{Identity: id})[0]
-		shipments, err := s.Shipments(t.Context(), []event.ShipmentRef{ref})
+		shipments, err := s.Shipments(t.Context(), []shipment.Ref{ref})
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		p := append(shipments, event.Shipment{ShipmentRef: ref})[0]
-		if !slices.ContainsFunc(p.History, func(c event.Checkpoint) bool { return c.Key == key }) {
-			p.History = append(p.History, event.Checkpoint{Key: key, At: Noon})
+		p := append(shipments, shipment.Shipment{Ref: ref})[0]
+		if !slices.ContainsFunc(p.History, func(c shipment.Checkpoint) bool { return c.Key == key }) {
+			p.History = append(p.History, shipment.Checkpoint{Key: key, At: Noon})
 		} else if r.Status == event.Processed {
 			return
 		}
@@ -649,7 +651,7 @@ func contractOneWinner(t *testing.T, s persistence.Store) {
 	}
 	winner := fmt.Sprint(<-won)
 	for w := range workers {
-		if _, ok := GetShipment(t, s, event.ShipmentRef{Courier: "demo", ID: fmt.Sprint(w)}); ok != (fmt.Sprint(w) == winner) {
+		if _, ok := GetShipment(t, s, shipment.Ref{Courier: "demo", ID: fmt.Sprint(w)}); ok != (fmt.Sprint(w) == winner) {
 			t.Errorf("shipment %d is there: %t, the winner is %s", w, ok, winner)
 		}
 	}
@@ -658,14 +660,14 @@ func contractOneWinner(t *testing.T, s persistence.Store) {
 func contractMemory(t *testing.T, s persistence.Store) {
 	r, p, d := FullRecord("demo", "k"), FullShipment("demo", "i"), FullLetter("l", 1)
 	CommitAll(t, s, event.Change{Shipment: &p, Records: []event.Record{r}, DeadLetters: []event.DeadLetter{d}})
-	scribble := func(r *event.Record, p *event.Shipment, d *event.DeadLetter) {
+	scribble := func(r *event.Record, p *shipment.Shipment, d *event.DeadLetter) {
 		r.Attempts[0].Message, p.History[0].Status = "scribbled", "scribbled"
 		d.Body[0], d.Headers["new"], d.Attempts[0].Message, d.Replays[0].Nonce = 'X', "scribbled", "scribbled", "scribbled"
 	}
 	scribble(&r, &p, &d)
 	for range 2 {
 		r, _ := GetRecord(t, s, r.Identity)
-		p, _ := GetShipment(t, s, p.ShipmentRef)
+		p, _ := GetShipment(t, s, p.Ref)
 		d := Must(s.DeadLetter(t.Context(), "l"))
 		wantRecord, wantShipment := FullRecord("demo", "k"), FullShipment("demo", "i")
 		wantRecord.Version, wantShipment.Version = 1, 1
@@ -722,8 +724,8 @@ func Sweep(t *testing.T, open func(t *testing.T, keep persistence.Retention) per
 	}
 	fill := func(t *testing.T, s persistence.Store) {
 		old, fresh := Noon.Add(-time.Hour-1), Noon.Add(-time.Hour)
-		a, b := event.Shipment{ShipmentRef: event.ShipmentRef{Courier: "c", ID: "old"}, UpdatedAt: old},
-			event.Shipment{ShipmentRef: event.ShipmentRef{Courier: "c", ID: "fresh"}, UpdatedAt: fresh}
+		a, b := shipment.Shipment{Ref: shipment.Ref{Courier: "c", ID: "old"}, UpdatedAt: old},
+			shipment.Shipment{Ref: shipment.Ref{Courier: "c", ID: "fresh"}, UpdatedAt: fresh}
 		CommitAll(t, s,
 			event.Change{Shipment: &a, Records: []event.Record{row("old", old), row("under way", time.Time{})}},
 			event.Change{Shipment: &b, Records: []event.Record{row("fresh", fresh)}},
@@ -744,7 +746,7 @@ func Sweep(t *testing.T, open func(t *testing.T, keep persistence.Retention) per
 				t.Errorf("record %q is there: %t", key, ok)
 			}
 		}
-		if _, ok := GetShipment(t, s, event.ShipmentRef{Courier: "c", ID: "old"}); ok {
+		if _, ok := GetShipment(t, s, shipment.Ref{Courier: "c", ID: "old"}); ok {
 			t.Error("the old shipment is there")
 		}
 		if _, err := s.DeadLetter(t.Context(), "old"); event.CodeOf(err) != event.NotFound {
@@ -760,7 +762,7 @@ func Sweep(t *testing.T, open func(t *testing.T, keep persistence.Retention) per
 		if got := Must(s.Sweep(t.Context(), Noon.Add(1e6*time.Hour))); got != (persistence.Swept{}) {
 			t.Errorf("swept %+v", got)
 		}
-		WantIngestions(t, s, event.IngestionFilter{}, 0)
+		WantIngestions(t, s, ingestion.Filter{}, 0)
 		WantCounts(t, s, map[event.Status]int64{event.Processed: 2, event.Received: 1},
 			map[event.ReviewStatus]int64{event.ReviewReviewed: 1, event.ReviewPending: 1}, 2)
 	})

@@ -1,29 +1,35 @@
-package event
+// Package loss describes what the queue has acknowledged and no longer holds: a [Loss] is
+// a set of such events, as the operators see it, and [Missing] is the question to the
+// ledger which of them have their outcome all the same.
+//
+// The queue makes losses, the reconciler looks them up, the admin API lists them. The
+// package does no I/O and imports the standard library only.
+package loss
 
 import "time"
 
-// SequenceRange is a run of stream sequences, both ends included.
-type SequenceRange struct {
+// Range is a run of stream sequences, both ends included.
+type Range struct {
 	First uint64 `json:"first"`
 	Last  uint64 `json:"last"`
 }
 
 // Count returns how many sequences the range has.
-func (r SequenceRange) Count() uint64 { return r.Last - r.First + 1 }
+func (r Range) Count() uint64 { return r.Last - r.First + 1 }
 
-// LossCause says how a loss was noticed.
-type LossCause string
+// Cause says how a loss was noticed.
+type Cause string
 
 // The causes.
 const (
-	// LossCut: the stream ended before a sequence that it had acknowledged.
-	LossCut LossCause = "cut"
-	// LossRecreated: the stream is another one than the one that acknowledged.
-	LossRecreated LossCause = "recreated"
-	// LossHole: the stream has no readable event at sequences that nothing may remove.
-	LossHole LossCause = "hole"
-	// LossReused: the stream acknowledged a sequence for the second time.
-	LossReused LossCause = "reused"
+	// Cut: the stream ended before a sequence that it had acknowledged.
+	Cut Cause = "cut"
+	// Recreated: the stream is another one than the one that acknowledged.
+	Recreated Cause = "recreated"
+	// Hole: the stream has no readable event at sequences that nothing may remove.
+	Hole Cause = "hole"
+	// Reused: the stream acknowledged a sequence for the second time.
+	Reused Cause = "reused"
 )
 
 // Loss is a set of events that the queue acknowledged and no longer holds, and
@@ -31,13 +37,13 @@ const (
 type Loss struct {
 	ID      string    `json:"id"`
 	FoundAt time.Time `json:"foundAt"`
-	Cause   LossCause `json:"cause"`
+	Cause   Cause     `json:"cause"`
 	Events  uint64    `json:"events"`          // 0 when only Bytes is known
 	Bytes   uint64    `json:"bytes,omitempty"` // that the broker dropped as unreadable, where that is all it says
 	// Sequences has the events in ascending order; with Truncated only the first
 	// of them.
-	Sequences []SequenceRange `json:"sequences"`
-	Truncated bool            `json:"truncated,omitempty"`
+	Sequences []Range `json:"sequences"`
+	Truncated bool    `json:"truncated,omitempty"`
 	// Unchecked counts the events that were not looked up in the ledger yet. Those
 	// that turn out to have their outcome leave the loss.
 	Unchecked      uint64    `json:"unchecked,omitempty"`
@@ -45,10 +51,10 @@ type Loss struct {
 	Note           string    `json:"note,omitempty"`          // the operator's
 }
 
-// MissingEvents asks which sequences of one run of the ledger have an outcome.
-type MissingEvents struct {
+// Missing asks which sequences of one run of the ledger have an outcome.
+type Missing struct {
 	LossID   string
-	Sequence SequenceRange
+	Sequence Range
 	// The events were received before ReceivedBefore and ended after EndedAfter;
 	// rows that did not are of another event with the same sequence. A zero time
 	// sets no bound.

@@ -1,4 +1,9 @@
-package event
+// Package shipment describes parcels: the states of the vocabulary, and the row that is
+// kept about a parcel ([Shipment]) with its history.
+//
+// The rules by which events move a shipment are in package process. This package does no
+// I/O and imports the standard library only.
+package shipment
 
 import (
 	"slices"
@@ -11,30 +16,30 @@ type State string
 
 // The states, in the order in which a parcel usually passes through them.
 const (
-	StateUnknown            State = "unknown"
-	StatePending            State = "pending"
-	StateInfoReceived       State = "info_received"
-	StateInTransit          State = "in_transit"
-	StateOutForDelivery     State = "out_for_delivery"
-	StateAttemptFailed      State = "attempt_failed"
-	StateAvailableForPickup State = "available_for_pickup"
-	StateException          State = "exception"
-	StateDelivered          State = "delivered"
-	StateReturned           State = "returned"
-	StateCancelled          State = "cancelled"
-	StateExpired            State = "expired"
+	Unknown            State = "unknown"
+	Pending            State = "pending"
+	InfoReceived       State = "info_received"
+	InTransit          State = "in_transit"
+	OutForDelivery     State = "out_for_delivery"
+	AttemptFailed      State = "attempt_failed"
+	AvailableForPickup State = "available_for_pickup"
+	Exception          State = "exception"
+	Delivered          State = "delivered"
+	Returned           State = "returned"
+	Cancelled          State = "cancelled"
+	Expired            State = "expired"
 )
 
 // States lists the vocabulary by rank: of two events at the same instant, the
 // one whose state is later here is the newer.
 var States = []State{
-	StateUnknown, StatePending, StateInfoReceived, StateInTransit, StateOutForDelivery,
-	StateAttemptFailed, StateAvailableForPickup, StateException,
-	StateExpired, StateCancelled, StateReturned, StateDelivered,
+	Unknown, Pending, InfoReceived, InTransit, OutForDelivery,
+	AttemptFailed, AvailableForPickup, Exception,
+	Expired, Cancelled, Returned, Delivered,
 }
 
 // ParseState returns the state that a courier's status names in our vocabulary,
-// ignoring case, with "-" and " " taken as "_"; [StateUnknown] for any other.
+// ignoring case, with "-" and " " taken as "_"; [Unknown] for any other.
 func ParseState(status string) State {
 	for _, s := range States {
 		if string(s) == status {
@@ -45,7 +50,7 @@ func ParseState(status string) State {
 	if slices.Contains(States, folded) {
 		return folded
 	}
-	return StateUnknown
+	return Unknown
 }
 
 // Rank orders states at the same instant; see [States].
@@ -54,22 +59,22 @@ func (s State) Rank() int { return slices.Index(States, s) }
 // Terminal reports whether a parcel's journey ends here.
 func (s State) Terminal() bool {
 	switch s {
-	case StateDelivered, StateReturned, StateCancelled, StateExpired:
+	case Delivered, Returned, Cancelled, Expired:
 		return true
 	default:
 		return false
 	}
 }
 
-// ShipmentRef names a shipment. Couriers' numbers are neither unique across
+// Ref names a shipment. Couriers' numbers are neither unique across
 // couriers nor over time, so the courier is part of the name.
-type ShipmentRef struct {
+type Ref struct {
 	Courier string `json:"courier"`
 	ID      string `json:"shipmentId"`
 }
 
 // String returns "courier:id", the natural key in every store.
-func (r ShipmentRef) String() string { return r.Courier + ":" + r.ID }
+func (r Ref) String() string { return r.Courier + ":" + r.ID }
 
 // Checkpoint is one entry of a shipment's history: a plain event, or one element
 // of a cumulative push, which has no type.
@@ -84,7 +89,7 @@ type Checkpoint struct {
 
 // Shipment is what is known of a parcel (active_shipments).
 type Shipment struct {
-	ShipmentRef
+	Ref
 	OrderID   string       `json:"orderId,omitempty"`
 	State     State        `json:"state"`
 	RawStatus string       `json:"rawStatus,omitempty"` // as the courier wrote it
