@@ -104,16 +104,29 @@ func (c *cli) root() *cobra.Command {
 	flags.String("data-dir", "", "where everything is kept (data_dir)")
 	flags.String("admin-listen", "", "address of the operators' listener (admin.listen)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage{err} })
-	root.AddCommand(c.serve(), c.config(), c.versionCommand())
+	root.AddCommand(c.serve(), configCommand(), c.versionCommand())
 	root.AddCommand(operators.Commands(operators.Deps{
-		Admin: c.admin, In: c.in, Out: c.out, Err: c.err,
+		Admin: adminAddress, In: c.in, Out: c.out, Err: c.err,
 		InTerminal: isTerminal(c.in), ErrTerminal: isTerminal(c.err),
-		Now: time.Now, Zone: time.Local, Couriers: []*cobra.Command{c.courierTest(), c.courierPresets()},
+		Now: time.Now, Zone: time.Local, Couriers: []*cobra.Command{explainCommand(), presetsCommand()},
 	})...)
 	couriers := c.courierCommands()
 	root.AddCommand(couriers.sign(), couriers.send(), loadtest.Command(c.benchDeps()))
 	usageArgs(root)
 	return root
+}
+
+// courierCommands returns the commands that act as a courier: sign and send.
+func (c *cli) courierCommands() *courierCommands {
+	return &courierCommands{
+		target:   target,
+		progress: func(verb string, total int) progress { return c.progress(verb, total) },
+		in:       c.in, out: c.out, err: c.err, now: time.Now,
+	}
+}
+
+func (c *cli) progress(verb string, total int) *terminal.Progress {
+	return terminal.NewProgress(terminal.ProgressConfig{Out: c.err, Terminal: isTerminal(c.err), Verb: verb, Total: total, Now: time.Now})
 }
 
 // usageArgs makes every complaint about arguments, of every command below, an

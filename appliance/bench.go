@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,6 +20,14 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/process"
 )
+
+// benchDeps is what the load tests need of this process.
+func (c *cli) benchDeps() loadtest.Deps {
+	return loadtest.Deps{
+		Target: target, Admin: adminAddress, Ledger: app.NewLedger, Serve: c.benchServe(), Progress: c.progress("sent", 0),
+		In: c.in, Out: c.out, Now: time.Now,
+	}
+}
 
 // benchServe is what `bench` starts to put under load: an appliance that serves
 // as always, but for a store that fails the events which the seed decides on.
@@ -59,15 +68,16 @@ func (c *cli) benchServe() *cobra.Command {
 	return cmd
 }
 
-// runBenchServe starts the appliance, says so, and stays until a signal ends it.
+// runBenchServe starts the appliance, prints its addresses, and returns after a signal
+// has ended it.
 func (c *cli) runBenchServe(cmd *cobra.Command, courier string, faults bench.Faults, signals <-chan os.Signal) error {
-	l, err := c.benchConfig(cmd, courier)
+	l, err := benchConfig(cmd, courier)
 	if err != nil {
 		return err
 	}
 	log := newLogger(c.err, l.Log)
 	addProcessor(l.JetStream)
-	app, err := app.Start(cmd.Context(), l.Config, app.Deps{
+	running, err := app.Start(cmd.Context(), l.Config, app.Deps{
 		Log: log, Version: c.version,
 		WrapStore: func(s process.Store) process.Store { return &faultyStore{Store: s, faults: faults} },
 	})
@@ -76,18 +86,18 @@ func (c *cli) runBenchServe(cmd *cobra.Command, courier string, faults bench.Fau
 	}
 	defer tune()()
 	ready := loadtest.Ready{
-		URL: publicURL(l.Ingest, app.Public()), Admin: "http://" + app.Admin().String(), DataDir: absolute(l.DataDir), PID: os.Getpid(),
+		URL: publicURL(l.Ingest, running.Public()), Admin: "http://" + running.Admin().String(), DataDir: absolute(l.DataDir), PID: os.Getpid(),
 	}
 	failure := json.NewEncoder(c.out).Encode(ready)
 	if failure == nil {
-		failure = c.stay(cmd.Context(), app, log, signals)
+		failure = wait(cmd.Context(), running, log, signals)
 	}
-	return errors.Join(failure, c.leave(app, l.ShutdownTimeout, signals))
+	return errors.Join(failure, stopWithin(running, l.ShutdownTimeout, signals))
 }
 
 // benchConfig returns the configuration of an appliance that is there to be
 // tested: defaults, the file that was asked for, the flags, and one courier.
-func (c *cli) benchConfig(cmd *cobra.Command, courier string) (config.Loaded, error) {
+func benchConfig(cmd *cobra.Command, courier string) (config.Loaded, error) {
 	for _, v := range os.Environ() {
 		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, config.EnvPrefix) {
 			return config.Loaded{}, usage{errors.New(name + " is set: bench serve takes no settings from the environment, so that a load test never reaches a real appliance's stores; unset it")}
@@ -98,7 +108,7 @@ func (c *cli) benchConfig(cmd *cobra.Command, courier string) (config.Loaded, er
 			return config.Loaded{}, err
 		}
 	}
-	l, err := c.load(cmd)
+	l, err := load(cmd)
 	if err != nil {
 		return config.Loaded{}, err
 	}

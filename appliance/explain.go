@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -68,8 +69,8 @@ func tell(e event.Event) *told {
 	return t
 }
 
-// courierTest is `couriers test`: it needs no running appliance.
-func (c *cli) courierTest() *cobra.Command {
+// explainCommand is `couriers test`: it needs no running appliance.
+func explainCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "test COURIER FILE|-",
 		Short: "Explain what becomes of a captured request, step by step",
@@ -87,14 +88,14 @@ func (c *cli) courierTest() *cobra.Command {
 	asJSON := cmd.Flags().Bool("json", false, "print as JSON")
 	at := cmd.Flags().String("at", "", "judge by this time, in Unix seconds or RFC 3339 (default: when it came, or now)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		v, err := c.judge(cmd, args[0], args[1], *at)
+		v, err := judge(cmd, args[0], args[1], *at)
 		if err != nil {
 			return err
 		}
 		if *asJSON {
-			err = terminal.PrintJSON(c.out, v)
+			err = terminal.PrintJSON(cmd.OutOrStdout(), v)
 		} else {
-			err = c.printVerdict(v)
+			err = printVerdict(cmd.OutOrStdout(), v)
 		}
 		if err == nil && !v.Accepted {
 			err = errors.New("the request would be refused")
@@ -105,8 +106,8 @@ func (c *cli) courierTest() *cobra.Command {
 }
 
 // judge does with a captured request what the intake would.
-func (c *cli) judge(cmd *cobra.Command, courier, file, at string) (v verdict, err error) {
-	l, err := c.loadParts(cmd, "couriers", "ingest", "data_dir", "jetstream.stamp_keys")
+func judge(cmd *cobra.Command, courier, file, at string) (v verdict, err error) {
+	l, err := loadParts(cmd, "couriers", "ingest", "data_dir", "jetstream.stamp_keys")
 	if err != nil {
 		return v, err
 	}
@@ -115,7 +116,7 @@ func (c *cli) judge(cmd *cobra.Command, courier, file, at string) (v verdict, er
 	if !ok {
 		return v, usage{fmt.Errorf("there is no courier %q: there are %s", courier, strings.Join(cfg.CourierNames(), ", "))}
 	}
-	r, when, err := c.openCapture(file)
+	r, when, err := openCapture(file, cmd.InOrStdin())
 	if err != nil {
 		return v, err
 	}
@@ -175,9 +176,9 @@ func refusals(r *ingest.Captured, maxBodyBytes int, observed bool) (all []string
 	return all
 }
 
-func (c *cli) openCapture(file string) (*ingestion.Request, time.Time, error) {
+func openCapture(file string, stdin io.Reader) (*ingestion.Request, time.Time, error) {
 	if file == "-" {
-		return readCapture(c.in)
+		return readCapture(stdin)
 	}
 	f, err := os.Open(file)
 	if err != nil {
@@ -217,8 +218,8 @@ func notes(r *ingestion.Request) (all []string) {
 	return all
 }
 
-func (c *cli) printVerdict(v verdict) error {
-	table := terminal.NewTable(c.out)
+func printVerdict(out io.Writer, v verdict) error {
+	table := terminal.NewTable(out)
 	table.Empty = ""
 	table.Row(" ", "judged at", v.At.Format(time.RFC3339))
 	table.Row(" ", "covers", v.Proof.Binding.String())

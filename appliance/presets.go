@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -10,9 +11,9 @@ import (
 	"github.com/fincart/courier-gateway/ops/terminal"
 )
 
-// courierPresets is `couriers presets`: it needs no running appliance, nor any
+// presetsCommand is `couriers presets`: it needs no running appliance, nor any
 // configuration.
-func (c *cli) courierPresets() *cobra.Command {
+func presetsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "presets [NAME]",
 		Short: "List the senders that are known, or show one whole",
@@ -25,16 +26,16 @@ func (c *cli) courierPresets() *cobra.Command {
 		Args:    cobra.MaximumNArgs(1),
 	}
 	asJSON := cmd.Flags().Bool("json", false, "print as JSON")
-	cmd.RunE = func(_ *cobra.Command, args []string) error {
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		infos, err := config.PresetInfos()
 		if err != nil {
 			return err
 		}
 		if len(args) == 0 {
 			if *asJSON {
-				return terminal.PrintJSON(c.out, map[string][]config.PresetInfo{"presets": infos})
+				return terminal.PrintJSON(cmd.OutOrStdout(), map[string][]config.PresetInfo{"presets": infos})
 			}
-			return c.printPresets(infos)
+			return printPresets(cmd.OutOrStdout(), infos)
 		}
 		i := slices.IndexFunc(infos, func(p config.PresetInfo) bool { return p.Name == args[0] })
 		if i < 0 {
@@ -42,16 +43,16 @@ func (c *cli) courierPresets() *cobra.Command {
 		}
 		infos[i].TOML = infos[i].Document()
 		if *asJSON {
-			return terminal.PrintJSON(c.out, infos[i])
+			return terminal.PrintJSON(cmd.OutOrStdout(), infos[i])
 		}
-		_, err = fmt.Fprint(c.out, infos[i].TOML)
+		_, err = fmt.Fprint(cmd.OutOrStdout(), infos[i].TOML)
 		return err
 	}
 	return cmd
 }
 
-func (c *cli) printPresets(infos []config.PresetInfo) error {
-	table := terminal.NewTable(c.out)
+func printPresets(out io.Writer, infos []config.PresetInfo) error {
+	table := terminal.NewTable(out)
 	table.Row("PRESET", "VERIFIED", "SCHEME", "VERIFICATION COVERS", "SENDER", "SECRET")
 	for _, p := range infos {
 		verified, secret := "yes", p.Secret

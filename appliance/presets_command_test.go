@@ -12,7 +12,7 @@ import (
 )
 
 // presetsCommand runs `couriers presets` and returns what it prints.
-func presetsCommand(t *testing.T, wantCode int, args ...string) string {
+func runPresets(t *testing.T, wantCode int, args ...string) string {
 	t.Helper()
 	var out, errOut bytes.Buffer
 	if code := run(t.Context(), append([]string{"couriers", "presets"}, args...), nil, &out, &errOut); code != wantCode {
@@ -28,10 +28,10 @@ func TestPresetsAreListed(t *testing.T) {
 	var list struct {
 		Presets []config.PresetInfo `json:"presets"`
 	}
-	if err := json.Unmarshal([]byte(presetsCommand(t, 0, "--json")), &list); err != nil {
+	if err := json.Unmarshal([]byte(runPresets(t, 0, "--json")), &list); err != nil {
 		t.Fatal(err)
 	}
-	table := presetsCommand(t, 0)
+	table := runPresets(t, 0)
 	presets := presetTables(t)
 	if len(list.Presets) != len(presets) || strings.Count(table, "\n") != len(presets)+1 {
 		t.Errorf("%d presets are listed and %d shown, there are %d", len(list.Presets), strings.Count(table, "\n")-1, len(presets))
@@ -56,7 +56,7 @@ func TestPresetsAreListed(t *testing.T) {
 func TestPresetsAreSpeltOut(t *testing.T) {
 	t.Parallel()
 	for name, p := range presetTables(t) {
-		text := presetsCommand(t, 0, name)
+		text := runPresets(t, 0, name)
 		courier := name
 		if p.CourierName != "" {
 			courier = p.CourierName
@@ -79,11 +79,11 @@ func TestPresetsAreSpeltOut(t *testing.T) {
 			}
 		}
 		var one config.PresetInfo
-		if err := json.Unmarshal([]byte(presetsCommand(t, 0, name, "--json")), &one); err != nil || one.Name != name || one.TOML != text {
+		if err := json.Unmarshal([]byte(runPresets(t, 0, name, "--json")), &one); err != nil || one.Name != name || one.TOML != text {
 			t.Errorf("%s: %v, as JSON %+v", name, err, one)
 		}
 	}
-	if out := presetsCommand(t, exitUsage, "pigeon"); !strings.Contains(out, fmt.Sprintf("no preset %q", "pigeon")) {
+	if out := runPresets(t, exitUsage, "pigeon"); !strings.Contains(out, fmt.Sprintf("no preset %q", "pigeon")) {
 		t.Errorf("of an unknown one it says %s", out)
 	}
 }

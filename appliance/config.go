@@ -1,0 +1,81 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fincart/courier-gateway/ops/terminal"
+)
+
+func configCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "config", Short: "Show or check the configuration"}
+	cmd.AddCommand(configShow(), configCheck())
+	return cmd
+}
+
+func configShow() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "show", Short: "Print every key with its effective value and where it comes from", Args: cobra.NoArgs,
+		Long: "Print every key with its effective value and where it comes from: the default,\n" +
+			"a file, the environment or a flag. Secrets are shown as references only.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			l, err := load(cmd)
+			if err != nil {
+				return err
+			}
+			settings, err := l.Settings()
+			if err != nil {
+				return err
+			}
+			if asJSON, err := cmd.Flags().GetBool("json"); asJSON || err != nil {
+				return terminal.PrintJSON(cmd.OutOrStdout(), settings)
+			}
+			table := terminal.NewTable(cmd.OutOrStdout())
+			table.Empty = ""
+			table.Row("KEY", "VALUE", "ORIGIN")
+			for _, s := range settings {
+				table.Row(s.Key, fmt.Sprint(s.Value), s.Origin)
+			}
+			return table.Flush()
+		},
+	}
+	cmd.Flags().Bool("json", false, "print JSON")
+	return cmd
+}
+
+func configCheck() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "check", Short: "Report everything that is wrong with the configuration", Args: cobra.NoArgs,
+		Long: "Read the configuration as serve does, with every secret that it refers to, and\n" +
+			"report everything that is wrong with it. Nothing is started or made.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			l, err := read(cmd, "")
+			if err == nil {
+				err = l.Check()
+			}
+			asJSON, _ := cmd.Flags().GetBool("json")
+			if asJSON {
+				report := struct {
+					OK    bool   `json:"ok"`
+					File  string `json:"file,omitempty"`
+					Error string `json:"error,omitempty"`
+				}{err == nil, l.File, ""}
+				if err != nil {
+					report.Error = err.Error()
+				}
+				if jerr := json.NewEncoder(cmd.OutOrStdout()).Encode(report); jerr != nil {
+					return jerr
+				}
+				return err
+			}
+			if err == nil {
+				fmt.Fprintln(cmd.OutOrStdout(), "The configuration is good.")
+			}
+			return err
+		},
+	}
+	cmd.Flags().Bool("json", false, "print JSON")
+	return cmd
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fincart/courier-gateway/appliance/config"
+	"github.com/fincart/courier-gateway/bench"
+)
+
+// flagKeys are the flags that stand for a key of the configuration.
+var flagKeys = map[string]string{
+	"data-dir":     "data_dir",
+	"listen":       "ingest.listen",
+	"admin-listen": "admin.listen",
+	"role":         "role",
+}
+
+// load reads the configuration that a command line asks for. Keys that do not
+// exist and values that do not fit are errors.
+func load(cmd *cobra.Command) (config.Loaded, error) {
+	l, err := read(cmd, "")
+	if err == nil {
+		err = l.Err()
+	}
+	return l, err
+}
+
+// loadParts reads the configuration for a command that needs only what is below these
+// keys: mistakes elsewhere do not matter to it.
+func loadParts(cmd *cobra.Command, keys ...string) (config.Loaded, error) {
+	l, err := read(cmd, "")
+	if err != nil {
+		return l, err
+	}
+	return l, l.Err(keys...)
+}
+
+// read reads the configuration that a command line asks for, with its faults in
+// it. A file that was found where none was named is named by used.
+func read(cmd *cobra.Command, used string) (config.Loaded, error) {
+	path, err := cmd.Flags().GetString("config")
+	if err != nil {
+		return config.Loaded{}, err
+	}
+	set := map[string]any{}
+	for name, key := range flagKeys {
+		if f := cmd.Flags().Lookup(name); f != nil && f.Changed {
+			set[key] = f.Value.String()
+		}
+	}
+	return config.Load(cmp.Or(path, used), set)
+}
+
+// adminAddress finds the running appliance for the operators' commands. A token that can't be
+// read is left out: the probes need none.
+func adminAddress(cmd *cobra.Command) (address, token string, err error) {
+	cfg, err := clientOf(cmd)
+	if err != nil {
+		return "", "", err
+	}
+	token = cfg.Bearer()
+	for _, warning := range cfg.Warnings {
+		fmt.Fprintf(cmd.ErrOrStderr(), "appliance: warning: %s\n", warning)
+	}
+	return cfg.Listen, token, nil
+}
+
+// clientOf reads what a command line says of the appliance that runs.
+func clientOf(cmd *cobra.Command) (config.Client, error) {
+	path, err := cmd.Flags().GetString("config")
+	if err != nil {
+		return config.Client{}, err
+	}
+	listen, err := cmd.Flags().GetString("admin-listen")
+	return config.ReadClient(path, listen), err
+}
+
+// target finds the courier that a command speaks as, with its first secret, and
+// where the appliance listens. An empty name asks for the default courier.
+func target(cmd *cobra.Command, name string) (bench.Target, error) {
+	l, err := loadParts(cmd, "couriers", "ingest", "data_dir")
+	if err != nil {
+		return bench.Target{}, err
+	}
+	cfg := l.WithDemo()
+	if name == "" {
+		name = cfg.DefaultCourier()
+	}
+	courier, ok := cfg.Couriers[name]
+	if !ok && name == "" {
+		return bench.Target{}, usage{fmt.Errorf("there is no default courier; give --courier with one of %v", cfg.CourierNames())}
+	}
+	if !ok {
+		return bench.Target{}, usage{fmt.Errorf("there is no courier %q; give --courier with one of %v", name, cfg.CourierNames())}
+	}
+	settings, err := cfg.Signing(name, config.NewKeySource)
+	if err != nil {
+		if cfg.IsDemo() {
+			err = fmt.Errorf("%w\nno couriers are configured, and the demo courier's secret is made by the first `appliance serve`", err)
+		}
+		return bench.Target{}, err
+	}
+	return bench.Target{Courier: name, URL: publicURL(cfg.Ingest, nil), Signature: settings, Mapped: !courier.Canonical()}, nil
+}
