@@ -77,7 +77,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		limit:          set.gauge("stored_limit_bytes", "Limit of the stream."),
 		pending:        set.gauge("pending_events", "Events waiting for their first delivery."),
 		inFlight:       set.gauge("in_flight_events", "Events delivered and not settled yet."),
-		unhandled:      set.gauge("unhandled_advisories", "Advisories waiting for the dead-letter mover."),
+		unhandled:      set.gauge("unhandled_advisories", "Advisories waiting to become dead letters."),
 		ackFloor:       set.gauge("ack_floor_sequence", "Every sequence up to here is settled."),
 		verified:       set.gauge("verified_sequence", "Every sequence up to here is reconciled."),
 		diskFree:       set.gauge("disk_free_bytes", "Free space on the store's file system."),

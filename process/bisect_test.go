@@ -30,9 +30,9 @@ func (d *fixture) set(fn func(m *fakeStore)) {
 // event of a batch: that one spends its attempt and says why, the others are done.
 func TestFaultOfOneEventCostsItsNeighboursNothing(t *testing.T) {
 	for name, test := range map[string]struct {
-		spoil func(m *fakeStore)
-		code  event.Code
-		told  bool // the ledger
+		spoil    func(m *fakeStore)
+		code     event.Code
+		recorded bool // in the ledger
 	}{
 		"its shipment can't be read":   {func(m *fakeStore) { m.odd = "s5" }, event.Internal, true},
 		"its ledger row can't be read": {func(m *fakeStore) { m.odd = "k5" }, event.Internal, false},
@@ -65,7 +65,7 @@ func TestFaultOfOneEventCostsItsNeighboursNothing(t *testing.T) {
 				}
 			}
 			stop()
-			if !test.told {
+			if !test.recorded {
 				return
 			}
 			if r := d.record(t, "k5"); r.Status != event.Failed || len(r.Attempts) != 1 || r.Attempts[0].Code != test.code || r.Message == "" {
@@ -75,9 +75,9 @@ func TestFaultOfOneEventCostsItsNeighboursNothing(t *testing.T) {
 	}
 }
 
-// TestBatchTooLargeForTheStoreIsTakenApart gives it a store that gets four changes done
-// in its time and no more: that is nobody's fault.
-func TestBatchTooLargeForTheStoreIsTakenApart(t *testing.T) {
+// TestBatchTooLargeForTheStoreIsBisected gives it a store that gets four changes done
+// in its time and no more: no event is at fault.
+func TestBatchTooLargeForTheStoreIsBisected(t *testing.T) {
 	for _, err := range []error{late, event.Errorf(event.Timeout, "memory", "gave up")} {
 		d := newFixture(t)
 		d.store.whole = func(changes []event.Change) error {
@@ -107,7 +107,7 @@ func TestBatchTooLargeForTheStoreIsTakenApart(t *testing.T) {
 }
 
 // TestOutageThatAnswersPingsCostsNoAttempt has a store in trouble that a ping does not
-// tell of. However long it lasts, no event is blamed for it.
+// show. However long it lasts, no event spends an attempt.
 func TestOutageThatAnswersPingsCostsNoAttempt(t *testing.T) {
 	for name, trouble := range map[string]func([]event.Change) error{
 		"no write gets through": func([]event.Change) error { return late },
@@ -143,8 +143,8 @@ func TestOutageThatAnswersPingsCostsNoAttempt(t *testing.T) {
 	}
 }
 
-// TestUnreadableLedgerRowStillEnds: an event whose row nobody can read becomes a dead
-// letter all the same, and the reconciler proves those around it.
+// TestUnreadableLedgerRowStillEnds: an event whose row can't be read becomes a dead
+// letter all the same, and the reconciler verifies those around it.
 func TestUnreadableLedgerRowStillEnds(t *testing.T) {
 	d, s := newFixture(t), newFakeBroker()
 	r := &Reconciler{

@@ -31,7 +31,7 @@ func newDeadLetter(d *event.Delivery, code event.Code, message string, now time.
 
 // deadLetterID derives the id of the dead letter for the message at seq. The
 // same message always has the same id, so that storing it twice is harmless; the
-// hash keeps apart messages of a stream that was made again and counts from 1.
+// hash distinguishes messages of a stream that was recreated and counts from 1.
 func deadLetterID(seq uint64, e *event.Envelope) string {
 	h := sha256.New()
 	h.Write([]byte(e.Courier + ":" + e.Key + "\n" + e.ReceivedAt.UTC().Format(time.RFC3339Nano) + "\n"))
@@ -46,7 +46,7 @@ type Advisories interface {
 	PullAdvisories(ctx context.Context, limit int) ([]event.Advisory, error)
 	// SettleAdvisory takes it off the list when done, or has it come again.
 	SettleAdvisory(a event.Advisory, done bool) error
-	// KeepAdvisories tells the broker that they are still being dealt with, so that
+	// KeepAdvisories reports to the broker that they are still being dealt with, so that
 	// it does not hand them to another process.
 	KeepAdvisories(held []event.Advisory) error
 	// Load returns the stored message at seq; [event.NotFound] when it is gone.
@@ -66,8 +66,8 @@ type DeadLetterer struct {
 	Log     *slog.Logger
 	Metrics *Metrics
 	Now     func() time.Time
-	// KeepAlive is how often the broker is told that advisories are still being
-	// dealt with; well under its ack wait for them.
+	// KeepAlive is how often it is reported to the broker that advisories are still
+	// being dealt with; well under its ack wait for them.
 	KeepAlive time.Duration
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event/loss"
 )
 
-// fakeBroker is the broker's side of the mover and the reconciler: the stream by
+// fakeBroker is the broker's side of the dead-letterer and the reconciler: the stream by
 // sequence, its advisories, and what comes back.
 type fakeBroker struct {
 	stream     map[uint64]event.Delivery
@@ -140,7 +140,7 @@ func TestExhaustedEventBecomesADeadLetter(t *testing.T) {
 	}
 }
 
-func TestEventNobodyReportedOnBecomesADeadLetter(t *testing.T) {
+func TestUnreportedEventBecomesADeadLetter(t *testing.T) {
 	d, s := newFixture(t), newFakeBroker()
 	in := d.arrives("k", "s", "in_transit", noon)
 	s.stream[in.Sequence] = in
@@ -151,7 +151,7 @@ func TestEventNobodyReportedOnBecomesADeadLetter(t *testing.T) {
 	}
 }
 
-func TestExhaustedEventWhoseReaderPanicsIsBuried(t *testing.T) {
+func TestExhaustedEventWhoseReaderPanicsIsDeadLettered(t *testing.T) {
 	d, s := newFixture(t), newFakeBroker()
 	read := d.Read
 	d.Read = func(env *event.Envelope, e *event.Event, faults event.Faults) event.Faults {
@@ -263,7 +263,7 @@ func reconciler(d *fixture, s *fakeBroker) (r *Reconciler, now *time.Time) {
 	}, &at
 }
 
-func TestReconcilerPutsBackWhatHasNoOutcome(t *testing.T) {
+func TestReconcilerRequeuesWhatHasNoOutcome(t *testing.T) {
 	d, s := newFixture(t), newFakeBroker()
 	r, now := reconciler(d, s)
 	done, lost, dead := d.arrives("done", "s", "in_transit", noon), d.arrives("lost", "s", "in_transit", noon), d.arrives("dead", "s", "in_transit", noon)
@@ -277,7 +277,7 @@ func TestReconcilerPutsBackWhatHasNoOutcome(t *testing.T) {
 			t.Fatal(err)
 		}
 		if s.verified != wantVerified || len(s.published) != wantPublished {
-			t.Fatalf("verified up to %d with %d put back, want %d and %d", s.verified, len(s.published), wantVerified, wantPublished)
+			t.Fatalf("verified up to %d with %d requeued, want %d and %d", s.verified, len(s.published), wantVerified, wantPublished)
 		}
 	}
 	step(1, 0) // the lost one has its grace
@@ -286,11 +286,11 @@ func TestReconcilerPutsBackWhatHasNoOutcome(t *testing.T) {
 	step(3, 1)
 	back := event.Delivery{Envelope: s.published[0], Sequence: 1001, Attempt: 1}
 	if v := d.handle(t, back)[0]; v.Action != event.Ack || d.record(t, "lost").Status != event.Processed {
-		t.Errorf("what was put back came to %+v", v)
+		t.Errorf("what was requeued came to %+v", v)
 	}
-	verified, checked, putBack, waiting := r.Counts()
-	if verified != 3 || checked != 3 || putBack != 1 || waiting != 0 {
-		t.Errorf("counts are %d, %d, %d, %d", verified, checked, putBack, waiting)
+	verified, checked, requeued, waiting := r.Counts()
+	if verified != 3 || checked != 3 || requeued != 1 || waiting != 0 {
+		t.Errorf("counts are %d, %d, %d, %d", verified, checked, requeued, waiting)
 	}
 }
 
@@ -315,7 +315,7 @@ func TestMissingEventsAreReportedAndLookedUp(t *testing.T) {
 		t.Errorf("reported %v, verified up to %d, want %v and %d", s.reported, s.verified, want, gone+5)
 	}
 	if len(s.published) > 0 {
-		t.Errorf("put back %+v", s.published)
+		t.Errorf("requeued %+v", s.published)
 	}
 	d.store.down = event.Errorf(event.DependencyDown, "memory", "away")
 	if err := r.checkMissing(t.Context()); event.CodeOf(err) != event.DependencyDown || len(s.missing) != 3 {
@@ -327,9 +327,9 @@ func TestMissingEventsAreReportedAndLookedUp(t *testing.T) {
 	}
 }
 
-// TestLetterOfAnotherEventProvesNothing has a stream that was cut and uses the
+// TestLetterOfAnotherEventIsNoOutcome has a stream that was cut and uses the
 // sequence of a dead letter again.
-func TestLetterOfAnotherEventProvesNothing(t *testing.T) {
+func TestLetterOfAnotherEventIsNoOutcome(t *testing.T) {
 	d, s := newFixture(t), newFakeBroker()
 	r, now := reconciler(d, s)
 	dead, again := d.arrives("dead", "s", "in_transit", noon), d.arrives("again", "s", "in_transit", noon)
@@ -346,7 +346,7 @@ func TestLetterOfAnotherEventProvesNothing(t *testing.T) {
 			*now = now.Add(time.Minute)
 		}
 		if len(s.published) != published {
-			t.Errorf("%d of %s put back, want %d", len(s.published), sequence.Key, published)
+			t.Errorf("%d of %s requeued, want %d", len(s.published), sequence.Key, published)
 		}
 	}
 }

@@ -101,7 +101,7 @@ func TestChangeThatTheStoreRefusesWaits(t *testing.T) {
 			arrives: func(d *fixture) event.Delivery { return d.arrives("odd", "s odd", "in_transit", noon) },
 			change:  moves("s odd"), want: event.Ack,
 		},
-		"the claim of its second attempt": {
+		"the open attempt of its second delivery": {
 			arrives: func(d *fixture) event.Delivery {
 				in := d.arrives("odd", "s odd", "in_transit", noon)
 				in.Attempt = 2

@@ -20,7 +20,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/payload"
 )
 
-// fakeStore is a Store, and the Letters and Graves of it, in maps.
+// fakeStore is a [Store], [DeadLetters] and [DeadLetterIndex] in maps.
 type fakeStore struct {
 	mu        sync.Mutex
 	records   map[event.Identity]event.Record
@@ -172,7 +172,7 @@ func (m *fakeStore) Review(_ context.Context, id string, status event.ReviewStat
 }
 
 func (m *fakeStore) DeadSequences(_ context.Context, seqs []uint64) (map[uint64]bool, error) {
-	leave, err := m.enter("graves")
+	leave, err := m.enter("dead sequences")
 	defer leave()
 	dead := map[uint64]bool{}
 	for _, l := range m.letters {

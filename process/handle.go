@@ -13,7 +13,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event/stamp"
 )
 
-// idleRounds bounds how often in a row a batch is read and written anew without
+// idleRounds bounds how often in a row a batch is read and written again without
 // a single event getting its verdict, because other workers keep changing the
 // same rows.
 const idleRounds = 5
@@ -130,9 +130,9 @@ func (h *Handler) runRound(ctx context.Context, jobs []*job, idle int) error {
 }
 
 // refuse dead-letters what no courier sent through this appliance: a message that
-// is no envelope, or carries no valid stamp. Their headers prove nothing, so the
-// ledger is left alone: a forged copy must not end the life of the true event. One
-// commit serves all, because whoever forges one message can forge many.
+// is no envelope, or carries no valid stamp. Their headers can't be trusted, so the
+// ledger is not touched: a forged copy must not end the genuine event. One commit
+// serves all, because a sender that forges one message can forge many.
 func (h *Handler) refuse(ctx context.Context, jobs []*job) error {
 	var refused []*job
 	var changes []event.Change
@@ -188,8 +188,8 @@ func (h *Handler) inspect(j *job) (event.Code, string) {
 }
 
 // skipCached acknowledges copies of events that the cache knows as processed
-// with the same body. Everything else is the ledger's to decide, and so is what
-// was put back or replayed: that happens because the ledger lacks its outcome.
+// with the same body. The ledger decides on everything else, and on what
+// was requeued or replayed: that happens because the ledger lacks its outcome.
 func (h *Handler) skipCached(ctx context.Context, jobs []*job) {
 	if len(jobs) == 0 {
 		return
@@ -207,7 +207,7 @@ func (h *Handler) skipCached(ctx context.Context, jobs []*job) {
 	}
 }
 
-// remember tells the cache what was processed.
+// remember stores in the cache what was processed.
 func (h *Handler) remember(ctx context.Context, jobs []*job) {
 	var done []*job
 	var hashes []string
@@ -225,7 +225,7 @@ func (h *Handler) remember(ctx context.Context, jobs []*job) {
 }
 
 // retry is the verdict on a failed attempt. Past the last attempt the broker
-// makes its own end of it, which the [DeadLetterer] hears of.
+// does not deliver again, but sends an advisory to the [DeadLetterer].
 func (h *Handler) retry(j *job, code event.Code) event.Verdict {
 	return event.Verdict{Action: event.Retry, Code: code, Delay: h.Policy.jittered(j.Attempt)}
 }

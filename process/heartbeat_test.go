@@ -10,13 +10,13 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
-// TestPulseSaysSinceWhenAndWhyAWorkerHolds, however often it tries meanwhile.
-func TestPulseSaysSinceWhenAndWhyAWorkerHolds(t *testing.T) {
+// TestHeartbeatSaysSinceWhenAndWhyAWorkerHolds, however often it tries meanwhile.
+func TestHeartbeatSaysSinceWhenAndWhyAWorkerHolds(t *testing.T) {
 	for name, arrives := range map[string]bool{"with a batch": true, "before any": false} {
 		t.Run(name, func(t *testing.T) {
-			d, l, pulse := newFixture(t), newFakeQueue(), &Heartbeat{}
+			d, l, heartbeat := newFixture(t), newFakeQueue(), &Heartbeat{}
 			w := &Worker{
-				Queue: l, Handler: d.Handler, Log: slog.New(slog.DiscardHandler), Heartbeat: pulse,
+				Queue: l, Handler: d.Handler, Log: slog.New(slog.DiscardHandler), Heartbeat: heartbeat,
 				Config: WorkerConfig{BatchSize: 16, KeepAlive: time.Second},
 			}
 			began := time.Now()
@@ -35,9 +35,9 @@ func TestPulseSaysSinceWhenAndWhyAWorkerHolds(t *testing.T) {
 			go func() { done <- w.Run(ctx) }()
 			wait := func(what string, ok func(*Hold) bool) {
 				t.Helper()
-				for deadline := time.Now().Add(10 * time.Second); !ok(pulse.Read().Held); time.Sleep(time.Millisecond) {
+				for deadline := time.Now().Add(10 * time.Second); !ok(heartbeat.Read().Held); time.Sleep(time.Millisecond) {
 					if time.Now().After(deadline) {
-						t.Fatalf("waited in vain for %s: %+v", what, pulse.Read())
+						t.Fatalf("waited in vain for %s: %+v", what, heartbeat.Read())
 					}
 				}
 			}
@@ -47,7 +47,7 @@ func TestPulseSaysSinceWhenAndWhyAWorkerHolds(t *testing.T) {
 				t.Errorf("holds since %v because of %v", first.Since, first.Cause)
 			}
 			wait("another try", func(h *Hold) bool { return h != nil && h != first })
-			if again := pulse.Read().Held; again != nil && !again.Since.Equal(first.Since) {
+			if again := heartbeat.Read().Held; again != nil && !again.Since.Equal(first.Since) {
 				t.Errorf("the hold began at %v, and after another try at %v", first.Since, again.Since)
 			}
 			down(nil)

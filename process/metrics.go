@@ -40,15 +40,15 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		dead:             byCode("dead_letters_total", "Events moved to the dead letters, by code."),
 		duplicates:       counter("duplicates_total", "Deliveries of events that had their outcome already."),
 		conflicts:        counter("conflicts_total", "Deliveries of an idempotency key with another body than the first."),
-		versionConflicts: counter("version_conflicts_total", "Changes read and written anew because a row had moved."),
+		versionConflicts: counter("version_conflicts_total", "Changes read and written again because a row had changed."),
 		cacheErrors:      counter("cache_errors_total", "Calls of the idempotency cache that failed; the ledger answered instead."),
 		lostBodies:       counter("lost_bodies_total", "Exhausted events that were no longer in the stream. Anything but 0 is a fault."),
 		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "courier_gateway_process_latency_seconds", Help: "Time from acceptance to the stored outcome.",
 			Buckets: prometheus.ExponentialBuckets(0.002, 2, 16),
 		}),
-		reconciled: counter("reconciled_total", "Settled events whose outcome was proved."),
-		requeued:   counter("put_back_total", "Settled events without an outcome, put back on the queue. Anything but 0 is a fault."),
+		reconciled: counter("reconciled_total", "Settled events whose outcome was verified."),
+		requeued:   counter("requeued_total", "Settled events without an outcome, requeued. Anything but 0 is a fault."),
 		verified: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "courier_gateway_process_verified_sequence", Help: "Every event up to this stream sequence has its outcome.",
 		}),

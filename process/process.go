@@ -3,8 +3,8 @@
 // A [Worker] pulls batches of deliveries and hands them to the [Handler], which
 // answers each with a verdict: done, again later, or dead. The [DeadLetterer] turns the
 // broker's notice that an event's deliveries ran out into a dead letter, the
-// [Reconciler] proves that no settled event lacks an outcome, and the [Replayer]
-// puts a dead letter back on the queue, through the same path as everything else.
+// [Reconciler] verifies that no settled event lacks an outcome, and the [Replayer]
+// requeues a dead letter, through the same path as everything else.
 //
 // The package knows the queue, the store and the cache by the interfaces below
 // only, and decides nothing about how they keep their data.
@@ -29,7 +29,7 @@ type Store interface {
 	// Commit applies each change whole or not at all and returns one error per
 	// change, nil for those applied; the second error is for the call itself.
 	Commit(ctx context.Context, changes []event.Change) ([]error, error)
-	// Ping tells whether the store can be reached.
+	// Ping returns nil when the store can be reached.
 	Ping(ctx context.Context) error
 }
 
@@ -50,6 +50,6 @@ type Publisher interface {
 
 // Reader fills e from a queued envelope, as its courier's settings have it, and
 // appends to faults what is wrong with the body. The envelope's identity rules: e
-// has its event id and key. It is asked anew for each attempt, so that an event
+// has its event id and key. It is called for each attempt, so that an event
 // which could not be read comes through once the settings are right.
 type Reader func(env *event.Envelope, e *event.Event, faults event.Faults) event.Faults

@@ -148,7 +148,7 @@ func (h *Handler) handleRecovering(ctx context.Context, batch []event.Delivery, 
 	return h.handle(ctx, batch, exclusive)
 }
 
-// handle hands a batch to the handler. When that panics it hands the events in one by
+// handle hands a batch to the handler. When that panics it handles the events one by
 // one, so that only those that make it panic are tried again.
 func (w *Worker) handle(ctx context.Context, batch []event.Delivery, exclusive bool) ([]event.Verdict, error) {
 	verdicts, err := w.Handler.handleRecovering(ctx, batch, exclusive)
@@ -209,14 +209,14 @@ func (h *Handler) readRecovering(ctx context.Context, jobs []*job) (rows map[eve
 	return rows
 }
 
-// reported tells whether the attempt before d's failed in a worker that could record it.
+// reported reports whether the attempt before d's failed in a worker that could record it.
 func reported(r event.Record, d event.Delivery) bool {
 	last := len(r.Attempts) - 1
 	return r.Sequence == d.Sequence && last >= 0 &&
 		r.Attempts[last].Number == d.Attempt-1 && r.Attempts[last].Outcome == event.WillRetry
 }
 
-// begunExclusively tells whether d's last attempt was begun exclusively: its deliveries are
+// begunExclusively reports whether d's last attempt was begun exclusively: its deliveries are
 // used up, and it may be what ended the process.
 func begunExclusively(r event.Record, d event.Delivery) bool {
 	last := len(r.Attempts) - 1

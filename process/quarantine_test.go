@@ -44,9 +44,9 @@ func (d *fixture) works(t *testing.T, batch []event.Delivery) {
 	}
 }
 
-// TestSuspectedEventsAreHandledAlone: those without a word on their attempt before,
+// TestSuspectedEventsAreHandledExclusively: those without a word on their attempt before,
 // after the others, and each with its attempt in the ledger before it begins.
-func TestSuspectedEventsAreHandledAlone(t *testing.T) {
+func TestSuspectedEventsAreHandledExclusively(t *testing.T) {
 	d := newFixture(t)
 	var batch []event.Delivery
 	for _, key := range []string{"silent", "first", "second", "failed", "silent too"} {
@@ -142,7 +142,7 @@ func TestNothingIsHandledBesideASuspect(t *testing.T) {
 	two.batches <- []event.Delivery{other}
 	for range 3 {
 		select {
-		case <-two.alive: // it has the batch in hand
+		case <-two.alive: // it holds the batch
 		case s := <-two.settled:
 			t.Fatalf("%s is handled beside the suspected one", s.Key)
 		}
@@ -183,9 +183,9 @@ func TestNothingIsReconciledBesideASuspect(t *testing.T) {
 	}
 }
 
-// TestBystanderIsTriedOnceMore: its deliveries ran out in silence, and at none of them
-// was it in hand by itself.
-func TestBystanderIsTriedOnceMore(t *testing.T) {
+// TestEventExhaustedBesideOthersIsTriedOnceMore: its last delivery was not answered, and none
+// was handled exclusively.
+func TestEventExhaustedBesideOthersIsTriedOnceMore(t *testing.T) {
 	d, s := newFixture(t), newFakeBroker()
 	in := d.arrives("k", "s", "in_transit", noon)
 	s.stream[in.Sequence] = in
@@ -198,9 +198,9 @@ func TestBystanderIsTriedOnceMore(t *testing.T) {
 	}
 }
 
-// TestBystanderInHandIsKeptAlive: another process that got its advisory as well would
-// find the attempt that is under way, and bury the event.
-func TestBystanderInHandIsKeptAlive(t *testing.T) {
+// TestEventTriedOnceMoreIsKeptAlive: another process that got its advisory as well would
+// find the attempt that is under way, and dead-letter the event.
+func TestEventTriedOnceMoreIsKeptAlive(t *testing.T) {
 	d, s := newFixture(t), newFakeBroker()
 	in := d.arrives("k", "s", "in_transit", noon)
 	s.stream[in.Sequence] = in
@@ -223,9 +223,9 @@ func TestBystanderInHandIsKeptAlive(t *testing.T) {
 	}
 }
 
-// TestLastAttemptInCompanyProvesNothing: a store that refused two events four times was
+// TestOpenLastAttemptBesideOthersIsNoEvidence: a store that refused two events four times was
 // at their fifth attempt when the process ended, over either of them or neither.
-func TestLastAttemptInCompanyProvesNothing(t *testing.T) {
+func TestOpenLastAttemptBesideOthersIsNoEvidence(t *testing.T) {
 	d, s := newFixture(t), newFakeBroker()
 	batch := []event.Delivery{d.arrives("one", "s1", "in_transit", noon), d.arrives("two", "s2", "in_transit", noon)}
 	refusal := event.Errorf(event.Throttled, "memory", "not now")
@@ -262,9 +262,9 @@ func TestLastAttemptInCompanyProvesNothing(t *testing.T) {
 	}
 }
 
-// TestBystanderOutlivesAnOutage: an answer that took too long, just when the outage
-// ended, is not its fault. One that the store never answers for is buried.
-func TestBystanderOutlivesAnOutage(t *testing.T) {
+// TestEventTriedOnceMoreOutlivesAnOutage: an answer that took too long, just when the outage
+// ended, is not its fault. One that the store never answers for is dead-lettered.
+func TestEventTriedOnceMoreOutlivesAnOutage(t *testing.T) {
 	for _, c := range []struct {
 		late int // answers
 		want event.Status
@@ -288,7 +288,7 @@ func TestBystanderOutlivesAnOutage(t *testing.T) {
 	}
 }
 
-func TestBystanderThatFailsOrPanicsIsBuried(t *testing.T) {
+func TestEventTriedOnceMoreThatFailsOrPanicsIsDeadLettered(t *testing.T) {
 	for name, fail := range map[string]func(event.Change) error{
 		"fails": failOn("k", event.Throttled, 9), "panics": func(event.Change) error { panic("in the middle of it") },
 	} {
@@ -305,9 +305,9 @@ func TestBystanderThatFailsOrPanicsIsBuried(t *testing.T) {
 	}
 }
 
-// TestEventInHandAtTheEndIsBuried, without being tried or read again: the process
+// TestEventBegunExclusivelyIsDeadLetteredUnread, without being tried or read again: the process
 // ended over it at its last delivery, or while it was tried once more.
-func TestEventInHandAtTheEndIsBuried(t *testing.T) {
+func TestEventBegunExclusivelyIsDeadLetteredUnread(t *testing.T) {
 	for _, attempt := range []int{5, 6} {
 		d, s := newFixture(t), newFakeBroker()
 		in := d.arrives("k", "s", "in_transit", noon)

@@ -22,7 +22,7 @@ type Settled interface {
 	// verified yet; none when there is none. They stay until Verified passes them.
 	// Where the stream has no event, the delivery is a gap.
 	PullSettled(ctx context.Context, limit int) ([]event.Delivery, error)
-	// Verified tells that every event up to seq has its outcome, so that the
+	// Verified reports that every event up to seq has its outcome, so that the
 	// stream need not keep it for the reconciler's sake.
 	Verified(ctx context.Context, seq uint64) error
 	// ReportMissing puts sequences that the stream should have and hasn't on the list
@@ -44,11 +44,10 @@ type DeadLetterIndex interface {
 	EndedSequences(ctx context.Context, m loss.Missing) ([]uint64, error)
 }
 
-// Reconciler proves, continuously, that every settled event has a terminal row in
-// the ledger or a dead letter, and puts back what has neither, or applies it when the
-// queue has no room. It is the guard
-// against faults that nobody thought of: with everything else right it finds
-// nothing.
+// Reconciler verifies, continuously, that every settled event has a terminal row in
+// the ledger or a dead letter, and requeues what has neither, or applies it when the
+// queue is full. It is the guard against unforeseen faults: while everything else is
+// right it finds nothing.
 type Reconciler struct {
 	Queue       Settled
 	Store       Store
@@ -57,14 +56,14 @@ type Reconciler struct {
 	Handler     *Handler // for what the queue does not take back
 	Stamper     *stamp.Stamper
 	Every       time.Duration // between two looks
-	Grace       time.Duration // how long an event may lack an outcome, for the mover to end it
+	Grace       time.Duration // how long an event may lack an outcome, for the DeadLetterer to end it
 	Log         *slog.Logger
 	Metrics     *Metrics
 	Now         func() time.Time
 
 	missing map[uint64]time.Time // since when an event is known to lack its outcome
 	reached uint64               // the last sequence that was verified since the reconciler last waited
-	counts  struct{ verified, checked, putBack, waiting atomic.Int64 }
+	counts  struct{ verified, checked, requeued, waiting atomic.Int64 }
 }
 
 // reconcileBatch bounds how many events are checked with one look-up.
@@ -101,10 +100,10 @@ func (r *Reconciler) Run(ctx context.Context) error {
 }
 
 // Counts returns the last verified sequence, and how many events were checked,
-// put back, and wait for their outcome. It is safe for concurrent use.
-func (r *Reconciler) Counts() (verified uint64, checked, putBack, waiting int64) {
+// requeued, and wait for their outcome. It is safe for concurrent use.
+func (r *Reconciler) Counts() (verified uint64, checked, requeued, waiting int64) {
 	c := &r.counts
-	return uint64(c.verified.Load()), c.checked.Load(), c.putBack.Load(), c.waiting.Load()
+	return uint64(c.verified.Load()), c.checked.Load(), c.requeued.Load(), c.waiting.Load()
 }
 
 // step checks one batch and reports whether another one may follow at once.
@@ -146,7 +145,7 @@ func (r *Reconciler) step(ctx context.Context) (more bool, err error) {
 // position was taken back, or it does not keep it.
 var errRepeated = errors.New("the queue returns events again that were verified just now")
 
-// verify tells the queue that the first n events of a batch have their outcome;
+// verify reports to the queue that the first n events of a batch have their outcome;
 // the others wait for theirs.
 func (r *Reconciler) verify(ctx context.Context, batch []event.Delivery, n int) error {
 	r.counts.waiting.Store(int64(len(batch) - n))
@@ -222,8 +221,8 @@ func (r *Reconciler) isAnother(ctx context.Context, d *event.Delivery) (bool, er
 	return false, err
 }
 
-// readable returns the ledger rows that can be read. One that can't proves nothing,
-// and must not keep all the others from being proved.
+// readable returns the ledger rows that can be read. One that can't counts as
+// none, and must not keep all the others from being verified.
 func (r *Reconciler) readable(ctx context.Context, ids []event.Identity) ([]event.Record, error) {
 	rows, err := r.Store.Records(ctx, ids)
 	if event.CodeOf(err) != event.Internal {
@@ -250,7 +249,7 @@ func (r *Reconciler) requeue(ctx context.Context, d event.Delivery) (done bool, 
 	if now.Sub(r.missing[d.Sequence]) < r.Grace {
 		return false, nil
 	}
-	if d.Fault != nil { // no envelope, so it can only be buried
+	if d.Fault != nil { // no envelope, so it can only be dead-lettered
 		letter := newDeadLetter(&d, event.Malformed, "the message is no envelope: "+d.Fault.Error(), now)
 		return true, commitOne(ctx, r.Store, event.Change{DeadLetters: []event.DeadLetter{letter}})
 	}
@@ -263,17 +262,17 @@ func (r *Reconciler) requeue(ctx context.Context, d event.Delivery) (done bool, 
 	if err != nil {
 		return r.apply(ctx, event.Delivery{Envelope: e, Sequence: d.Sequence, Attempt: 1}, err)
 	}
-	r.counts.putBack.Add(1)
+	r.counts.requeued.Add(1)
 	r.Metrics.requeued.Inc()
-	r.Log.Error("a settled event had no outcome, put it back on the queue",
+	r.Log.Error("a settled event had no outcome, requeued it",
 		"event_id", d.EventID, "courier", d.Courier, "trace_id", d.TraceID, "sequence", d.Sequence, "new_sequence", receipt.Sequence)
 	return true, nil
 }
 
 // apply has the handler decide on an event at once which the queue has refused to
-// take back. Waiting for room could take for ever: when the stream is full, or the
-// disk, of history that nobody has verified, it is this event that all of it waits
-// for. What the handler would try again waits for the next look.
+// take back. Waiting for space could take forever: when the stream or the disk is full of
+// history that is not verified yet, all of it waits for this event. What the handler
+// would try again waits for the next look.
 func (r *Reconciler) apply(ctx context.Context, d event.Delivery, refused error) (done bool, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -287,9 +286,9 @@ func (r *Reconciler) apply(ctx context.Context, d event.Delivery, refused error)
 	if v := verdicts[0]; v.Action == event.Retry {
 		return false, errors.Join(refused, event.Errorf(v.Code, "reconcile", "can't apply sequence %d either", d.Sequence))
 	}
-	r.counts.putBack.Add(1)
+	r.counts.requeued.Add(1)
 	r.Metrics.requeued.Inc()
-	r.Log.Error("a settled event had no outcome and the queue does not take it back, applied it",
+	r.Log.Error("a settled event had no outcome and could not be requeued, applied it",
 		"event_id", d.EventID, "courier", d.Courier, "trace_id", d.TraceID, "sequence", d.Sequence, "refused", refused)
 	return true, nil
 }

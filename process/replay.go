@@ -20,7 +20,7 @@ type DeadLetters interface {
 	Review(ctx context.Context, id string, status event.ReviewStatus, note string, link *event.ReplayLink) (event.DeadLetter, error)
 }
 
-// Replayer puts dead letters back on the queue.
+// Replayer requeues dead letters.
 type Replayer struct {
 	DeadLetters DeadLetters
 	Publisher   Publisher
@@ -34,8 +34,8 @@ type Replayer struct {
 // return: the worker that receives it reopens the ledger row. A letter can be
 // replayed again; an event that has been processed meanwhile stays as it is.
 //
-// A letter whose stamp is not valid is refused with [event.Forged]: nobody has
-// proved that a courier sent it.
+// A letter whose stamp is not valid is refused with [event.Forged]: no courier is
+// known to have sent it.
 func (r *Replayer) Replay(ctx context.Context, id string) (event.ReplayLink, error) {
 	letter, err := r.DeadLetters.DeadLetter(ctx, id)
 	if err != nil {
@@ -47,11 +47,11 @@ func (r *Replayer) Replay(ctx context.Context, id string) (event.ReplayLink, err
 	}
 	receipt, err := r.Publisher.Publish(ctx, e)
 	if err != nil {
-		return event.ReplayLink{}, fmt.Errorf("put dead letter %s back on the queue: %w", id, err)
+		return event.ReplayLink{}, fmt.Errorf("requeue dead letter %s: %w", id, err)
 	}
 	link := event.ReplayLink{Nonce: e.Replay, Sequence: receipt.Sequence, At: r.Now()}
 	if _, err := r.DeadLetters.Review(ctx, id, event.ReviewReplayed, "", &link); err != nil {
-		return link, fmt.Errorf("dead letter %s is back on the queue, but could not be marked as replayed: %w", id, err)
+		return link, fmt.Errorf("dead letter %s is requeued, but could not be marked as replayed: %w", id, err)
 	}
 	r.Log.Info("dead letter replayed", "dead_letter", id, "event_id", letter.EventID, "courier", letter.Courier,
 		"trace_id", letter.TraceID, "sequence", receipt.Sequence)
@@ -67,7 +67,7 @@ func (r *Replayer) envelope(letter *event.DeadLetter) (*event.Envelope, error) {
 	}
 	if !r.Stamper.Verify(e) {
 		return nil, event.Errorf(event.Forged, "replay",
-			"dead letter %s carries no valid stamp, so nobody has proved that a courier sent it; "+
+			"dead letter %s carries no valid stamp, so it can't be told whether a courier sent it; "+
 				"if the stamp's key was changed, add the old one to the stamp keys and replay again", letter.ID)
 	}
 	var nonce [8]byte

@@ -14,13 +14,13 @@ import (
 
 // lockstep is a store that two callers of one handler use in time with each other:
 // both read the shipments before either commits, and the slow one commits last. Who
-// has the handler for itself waits for nobody.
+// has the handler for itself does not wait.
 type lockstep struct {
 	Store
 	turns *sync.RWMutex // of the handler
 
 	mu      sync.Mutex
-	waiting *meeting          // of the one who came first; nil while nobody waits
+	waiting *meeting          // of the one who came first; nil while neither waits
 	met     map[bool]*meeting // of the slow one (true) and the quick one, until they commit
 	left    bool              // one of the two has ended
 }
@@ -66,7 +66,7 @@ func (l *lockstep) await(m *meeting) {
 }
 
 // keptOut reports whether the other one has ended, or waits for the caller to end
-// its turn, before which it reads nothing.
+// its round, before which it reads nothing.
 func (l *lockstep) keptOut() bool {
 	if l.left {
 		return true

@@ -15,8 +15,8 @@ import (
 // retry after a half-finished commit harmless.
 //
 // A plain event is one checkpoint, known by its key. Of a cumulative push each
-// element is one, known by what it says: told again by another push, with another
-// key, it adds nothing.
+// element is one, known by what it says: repeated by another push, with another key, it
+// adds nothing.
 func apply(s *shipment.Shipment, e event.Event, now time.Time) {
 	joined, newest := false, false
 	for _, c := range checkpoints(e) {
@@ -37,20 +37,20 @@ func apply(s *shipment.Shipment, e event.Event, now time.Time) {
 	settle(s)
 }
 
-// checkpoints returns what e tells of its shipment.
+// checkpoints returns what e says of its shipment.
 func checkpoints(e event.Event) []shipment.Checkpoint {
 	if len(e.Checkpoints) == 0 {
 		return []shipment.Checkpoint{{
 			At: e.OccurredAt.UTC(), State: stateOf(e.State, e.Status), Status: e.Status, Key: e.Key, EventID: e.ID, Type: e.Type,
 		}}
 	}
-	told := make([]shipment.Checkpoint, len(e.Checkpoints))
+	found := make([]shipment.Checkpoint, len(e.Checkpoints))
 	for i, m := range e.Checkpoints {
-		told[i] = shipment.Checkpoint{
+		found[i] = shipment.Checkpoint{
 			At: m.At.UTC(), State: stateOf(m.State, m.Status), Status: m.Status, Key: e.Key, EventID: e.ID,
 		}
 	}
-	return told
+	return found
 }
 
 // stateOf returns what a sender's mapping took a status for, or else what our
@@ -62,19 +62,19 @@ func stateOf(mapped shipment.State, status string) shipment.State {
 	return mapped
 }
 
-// cumulative reports whether c was told by a cumulative push, whose type is not
+// cumulative reports whether c is from a cumulative push, whose type is not
 // that of its elements.
 func cumulative(c shipment.Checkpoint) bool { return c.Type == "" }
 
 // join adds c to the history and reports whether it was not there before. What
-// plain events tell stays even if it is equal, what only cumulative pushes tell
+// plain events say stays even if it is equal, what only cumulative pushes say
 // stays once, in the name of the one whose key comes first.
 //
 // A full history loses its oldest checkpoint for c, and counts it. When c is that
 // one itself it is not counted, because it may be known from before.
 func join(s *shipment.Shipment, c shipment.Checkpoint) bool {
-	at, told := slices.BinarySearchFunc(s.History, c, compareMoments)
-	if told {
+	at, known := slices.BinarySearchFunc(s.History, c, compareMoments)
+	if known {
 		first := &s.History[at]
 		switch {
 		case cumulative(c) && (!cumulative(*first) || first.Key <= c.Key):
@@ -83,7 +83,7 @@ func join(s *shipment.Shipment, c shipment.Checkpoint) bool {
 			*first = c
 			return !cumulative(c)
 		}
-		if at, told = slices.BinarySearchFunc(s.History, c, compareCheckpoints); told {
+		if at, known = slices.BinarySearchFunc(s.History, c, compareCheckpoints); known {
 			return false
 		}
 	}
@@ -112,7 +112,7 @@ func dispensable(history []shipment.Checkpoint) int {
 }
 
 // settle derives the state and the leg from the history. A newer event after a
-// terminal one opens a new leg, with two exceptions: the same state told again,
+// terminal one opens a new leg, with two exceptions: the same state repeated,
 // and a status outside the vocabulary, say nothing about a new journey.
 func settle(s *shipment.Shipment) {
 	current := shipment.Checkpoint{State: shipment.Unknown}
@@ -144,7 +144,7 @@ func compareMoments(a, b shipment.Checkpoint) int {
 	)
 }
 
-// compareCheckpoints orders by moment, then by what tells two plain events apart,
+// compareCheckpoints orders by moment, then by what distinguishes two plain events,
 // so that any order of arrival leads to the same history.
 func compareCheckpoints(a, b shipment.Checkpoint) int {
 	return cmp.Or(compareMoments(a, b), cmp.Compare(a.Key, b.Key))

@@ -11,13 +11,13 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event/shipment"
 )
 
-// told is an event of a test: its status, minutes after noon.
-type told struct {
+// report is an event of a test: its status, minutes after noon.
+type report struct {
 	status string
 	minute int
 }
 
-func (w told) event() event.Event {
+func (w report) event() event.Event {
 	return event.Event{
 		ID: "evt", Key: w.status + "@" + strconv.Itoa(w.minute), Type: "shipment.status.updated",
 		OccurredAt: noon.Add(time.Duration(w.minute) * time.Minute), ShipmentID: "s", Status: w.status,
@@ -27,20 +27,20 @@ func (w told) event() event.Event {
 func TestShipmentStateDoesNotDependOnTheOrderOfArrival(t *testing.T) {
 	tests := []struct {
 		name  string
-		told  []told
+		told  []report
 		state shipment.State
 		raw   string
 		leg   int
 	}{
-		{"in order", []told{{"pending", 0}, {"in_transit", 1}, {"delivered", 2}}, shipment.Delivered, "delivered", 1},
-		{"rank breaks ties", []told{{"delivered", 1}, {"in_transit", 1}}, shipment.Delivered, "delivered", 1},
-		{"two ends at one instant are one journey", []told{{"returned", 1}, {"delivered", 1}}, shipment.Delivered, "delivered", 1},
-		{"return leg", []told{{"in_transit", 0}, {"delivered", 1}, {"in_transit", 2}, {"returned", 3}}, shipment.Returned, "returned", 2},
-		{"delivered twice is one journey", []told{{"delivered", 1}, {"delivered", 5}}, shipment.Delivered, "delivered", 1},
-		{"courier's spelling", []told{{"Out-For Delivery", 1}}, shipment.OutForDelivery, "Out-For Delivery", 1},
-		{"unknown status is kept raw", []told{{"in_transit", 0}, {"teleported", 1}}, shipment.Unknown, "teleported", 1},
-		{"unknown status after the end opens no leg", []told{{"delivered", 0}, {"photo_taken", 1}}, shipment.Delivered, "delivered", 1},
-		{"no status, no change", []told{{"in_transit", 0}, {"", 1}}, shipment.InTransit, "in_transit", 1},
+		{"in order", []report{{"pending", 0}, {"in_transit", 1}, {"delivered", 2}}, shipment.Delivered, "delivered", 1},
+		{"rank breaks ties", []report{{"delivered", 1}, {"in_transit", 1}}, shipment.Delivered, "delivered", 1},
+		{"two ends at one instant are one journey", []report{{"returned", 1}, {"delivered", 1}}, shipment.Delivered, "delivered", 1},
+		{"return leg", []report{{"in_transit", 0}, {"delivered", 1}, {"in_transit", 2}, {"returned", 3}}, shipment.Returned, "returned", 2},
+		{"delivered twice is one journey", []report{{"delivered", 1}, {"delivered", 5}}, shipment.Delivered, "delivered", 1},
+		{"courier's spelling", []report{{"Out-For Delivery", 1}}, shipment.OutForDelivery, "Out-For Delivery", 1},
+		{"unknown status is kept raw", []report{{"in_transit", 0}, {"teleported", 1}}, shipment.Unknown, "teleported", 1},
+		{"unknown status after the end opens no leg", []report{{"delivered", 0}, {"photo_taken", 1}}, shipment.Delivered, "delivered", 1},
+		{"no status, no change", []report{{"in_transit", 0}, {"", 1}}, shipment.InTransit, "in_transit", 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -49,7 +49,7 @@ func TestShipmentStateDoesNotDependOnTheOrderOfArrival(t *testing.T) {
 				s := &shipment.Shipment{Ref: shipment.Ref{Courier: "demo", ID: "s"}}
 				for _, i := range rand.Perm(len(tt.told)) {
 					apply(s, tt.told[i].event(), noon)
-					apply(s, tt.told[i].event(), noon) // told twice
+					apply(s, tt.told[i].event(), noon) // report twice
 				}
 				if s.State != tt.state || s.RawStatus != tt.raw || s.Leg != tt.leg || len(s.History) != len(tt.told) {
 					t.Fatalf("state %q (%q), leg %d, %d checkpoints; want %q (%q), leg %d, %d",
@@ -65,8 +65,8 @@ func TestShipmentStateDoesNotDependOnTheOrderOfArrival(t *testing.T) {
 	}
 }
 
-// push is a cumulative push of a test: its key, and the moments that it tells.
-func push(key string, moments ...told) event.Event {
+// push is a cumulative push of a test: its key, and the moments that it reports.
+func push(key string, moments ...report) event.Event {
 	e := event.Event{
 		ID: "evt-" + key, Key: key, Type: "history", OccurredAt: noon.Add(time.Hour), ShipmentID: "s",
 		Checkpoints: make([]event.Moment, len(moments)),
@@ -81,10 +81,10 @@ func push(key string, moments ...told) event.Event {
 }
 
 func TestCumulativePushesAddOnlyWhatIsNew(t *testing.T) {
-	first := []told{{"info_received", 0}, {"in_transit", 1}}
-	grown := []told{{"out_for_delivery", 2}, {"in_transit", 1}, {"info_received", 0}} // newest first
-	done := append([]told{{"delivered", 3}}, grown...)
-	back := append([]told{{"in_transit", 5}, {"returned", 9}}, done...)
+	first := []report{{"info_received", 0}, {"in_transit", 1}}
+	grown := []report{{"out_for_delivery", 2}, {"in_transit", 1}, {"info_received", 0}} // newest first
+	done := append([]report{{"delivered", 3}}, grown...)
+	back := append([]report{{"in_transit", 5}, {"returned", 9}}, done...)
 	tests := []struct {
 		name    string
 		events  []event.Event
@@ -97,12 +97,12 @@ func TestCumulativePushesAddOnlyWhatIsNew(t *testing.T) {
 		{"repeated under other keys", []event.Event{push("b", first...), push("a", first...), push("c", first...)}, shipment.InTransit, 1, 2, "a"},
 		{"growing", []event.Event{push("a", first...), push("b", grown...), push("c", done...)}, shipment.Delivered, 1, 4, "c"},
 		{"return leg", []event.Event{push("a", done...), push("b", back...), push("c", back...)}, shipment.Returned, 2, 6, "b"},
-		{"one moment twice in a push", []event.Event{push("a", told{"in_transit", 1}, told{"in_transit", 1})}, shipment.InTransit, 1, 1, "a"},
-		{"equal time", []event.Event{push("a", told{"delivered", 1}, told{"in_transit", 1}), push("b", told{"out_for_delivery", 1})}, shipment.Delivered, 1, 3, "a"},
-		{"equal state and time in other words", []event.Event{push("a", told{"in transit", 1}), push("b", told{"in_transit", 1})}, shipment.InTransit, 1, 2, "b"},
-		{"without a status", []event.Event{push("a", told{"in_transit", 1}, told{"", 2}), push("b", told{"", 2})}, shipment.InTransit, 1, 2, "a"},
-		{"beside plain events", []event.Event{told{"in_transit", 1}.event(), push("a", first...), told{"delivered", 4}.event()}, shipment.Delivered, 1, 3, "delivered@4"},
-		{"several plain events at a moment stay", []event.Event{named("y", told{"in_transit", 1}), push("a", first...), named("x", told{"in_transit", 1})},
+		{"one moment twice in a push", []event.Event{push("a", report{"in_transit", 1}, report{"in_transit", 1})}, shipment.InTransit, 1, 1, "a"},
+		{"equal time", []event.Event{push("a", report{"delivered", 1}, report{"in_transit", 1}), push("b", report{"out_for_delivery", 1})}, shipment.Delivered, 1, 3, "a"},
+		{"equal state and time in other words", []event.Event{push("a", report{"in transit", 1}), push("b", report{"in_transit", 1})}, shipment.InTransit, 1, 2, "b"},
+		{"without a status", []event.Event{push("a", report{"in_transit", 1}, report{"", 2}), push("b", report{"", 2})}, shipment.InTransit, 1, 2, "a"},
+		{"beside plain events", []event.Event{report{"in_transit", 1}.event(), push("a", first...), report{"delivered", 4}.event()}, shipment.Delivered, 1, 3, "delivered@4"},
+		{"several plain events at a moment stay", []event.Event{named("y", report{"in_transit", 1}), push("a", first...), named("x", report{"in_transit", 1})},
 			shipment.InTransit, 1, 3, "y"},
 	}
 	for _, tt := range tests {
@@ -117,7 +117,7 @@ func TestCumulativePushesAddOnlyWhatIsNew(t *testing.T) {
 }
 
 // named is a plain event with a key of its own.
-func named(key string, w told) event.Event {
+func named(key string, w report) event.Event {
 	e := w.event()
 	e.Key = key
 	return e
@@ -146,11 +146,11 @@ func TestAnyEventsInAnyOrderLeadToOneShipment(t *testing.T) {
 	words := []string{"", "in_transit", "In-Transit", "out_for_delivery", "delivered", "returned", "teleported"}
 	for range 200 {
 		events := make([]event.Event, 1+rand.IntN(6))
-		moments := map[told]bool{}
+		moments := map[report]bool{}
 		for i := range events {
-			some := make([]told, 1+rand.IntN(5))
+			some := make([]report, 1+rand.IntN(5))
 			for k := range some {
-				some[k] = told{words[rand.IntN(len(words))], rand.IntN(4)}
+				some[k] = report{words[rand.IntN(len(words))], rand.IntN(4)}
 			}
 			if rand.IntN(3) == 0 {
 				events[i], some = named("key "+strconv.Itoa(i), some[0]), some[:1]
@@ -163,16 +163,16 @@ func TestAnyEventsInAnyOrderLeadToOneShipment(t *testing.T) {
 		}
 		s := inAnyOrder(t, events)
 		for _, c := range s.History {
-			delete(moments, told{c.Status, int(c.At.Sub(noon).Minutes())})
+			delete(moments, report{c.Status, int(c.At.Sub(noon).Minutes())})
 		}
 		if len(moments) > 0 {
-			t.Fatalf("%v were told and are not in the history of\n%+v", moments, s)
+			t.Fatalf("%v were reported and are not in the history of\n%+v", moments, s)
 		}
 	}
 }
 
 func TestMappedStateCountsBeforeOurOwnWords(t *testing.T) {
-	e := told{"delivered", 1}.event()
+	e := report{"delivered", 1}.event()
 	e.State = shipment.Exception // what this sender means by the word
 	s := inAnyOrder(t, []event.Event{e})
 	if s.State != shipment.Exception || s.RawStatus != "delivered" {
@@ -181,9 +181,9 @@ func TestMappedStateCountsBeforeOurOwnWords(t *testing.T) {
 }
 
 func TestPushLongerThanTheHistory(t *testing.T) {
-	all := []told{{"delivered", 0}}
+	all := []report{{"delivered", 0}}
 	for i := range maxHistory + 9 {
-		all = append(all, told{"in_transit", i + 1})
+		all = append(all, report{"in_transit", i + 1})
 	}
 	s := &shipment.Shipment{}
 	for i := range 3 {
@@ -196,9 +196,9 @@ func TestPushLongerThanTheHistory(t *testing.T) {
 
 func TestShipmentHistoryIsBounded(t *testing.T) {
 	s := &shipment.Shipment{}
-	apply(s, told{"delivered", 0}.event(), noon)
+	apply(s, report{"delivered", 0}.event(), noon)
 	for i := range maxHistory + 10 {
-		apply(s, told{"in_transit", i + 1}.event(), noon)
+		apply(s, report{"in_transit", i + 1}.event(), noon)
 	}
 	if len(s.History) != maxHistory || s.Dropped != 11 || s.Leg != 2 {
 		t.Errorf("%d checkpoints, %d dropped, leg %d; want %d, 11, 2", len(s.History), s.Dropped, s.Leg, maxHistory)
@@ -211,11 +211,11 @@ func TestOrderIDComesFromTheNewestEvent(t *testing.T) {
 		minute int
 		order  string
 	}{{5, "new"}, {1, "old"}, {6, ""}} {
-		e := told{"in_transit", w.minute}.event()
+		e := report{"in_transit", w.minute}.event()
 		e.OrderID = w.order
 		apply(s, e, noon)
 	}
 	if s.OrderID != "new" {
-		t.Errorf("order is %q, want the newest that was told", s.OrderID)
+		t.Errorf("order is %q, want the newest that was reported", s.OrderID)
 	}
 }

@@ -15,9 +15,9 @@ type Queue interface {
 	// Pull blocks until there is at least one delivery and returns up to limit;
 	// [event.ErrStopped] when there will be none any more.
 	Pull(ctx context.Context, limit int) ([]event.Delivery, error)
-	// Settle tells the broker the verdict on a delivery.
+	// Settle reports the verdict on a delivery to the broker.
 	Settle(d event.Delivery, v event.Verdict) error
-	// KeepAlive tells the broker that the deliveries are still being worked on,
+	// KeepAlive reports to the broker that the deliveries are still being worked on,
 	// so that it does not hand them to another worker.
 	KeepAlive(batch []event.Delivery) error
 }
@@ -28,14 +28,14 @@ type WorkerConfig struct {
 	// Pace is how long after the start of a batch the next one starts, at least,
 	// unless there was a full one: so that under load a few large batches share
 	// the cost of a commit, and its flush, that many small ones would each pay. The
-	// first event after a silence waits for nothing. 0 for no pace.
+	// first event after a pause does not wait. 0 for no pace.
 	Pace time.Duration
 	// Pressed reports whether events come in as fast as the machine can take them.
 	// Accepting goes before processing then, because what is accepted can't be
 	// lost: after each batch the worker rests for [restFactor] times as long as
 	// the batch took, but no longer than [longestRest]. Nil for never.
 	Pressed func() bool
-	// KeepAlive is how often the broker is told that a batch is still being
+	// KeepAlive is how often it is reported to the broker that a batch is still being
 	// worked on; well under its ack wait.
 	KeepAlive time.Duration
 }
@@ -49,10 +49,9 @@ type Worker struct {
 	Log       *slog.Logger
 	Heartbeat *Heartbeat
 
-	reached   bool      // the store answered last time
-	asking    *pause    // between asking it, while it does not
-	due       time.Time // when the next batch may start
-	exclusive bool      // the event in hand is suspected
+	reached bool      // the store answered last time
+	asking  *pause    // between asking it, while it does not
+	due     time.Time // when the next batch may start
 }
 
 const (
@@ -138,7 +137,7 @@ func (w *Worker) gather(ctx context.Context) {
 
 // storeAnswers reports whether the store can be reached; otherwise it has waited.
 // Once it was reached, that holds until a batch finds it out of reach. Asking
-// before the first pull keeps a process that is started again and again during an
+// before the first pull keeps a process that is restarted repeatedly during an
 // outage from spending an attempt of each event it is handed.
 func (w *Worker) storeAnswers(ctx context.Context) bool {
 	if w.reached {

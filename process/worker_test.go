@@ -85,7 +85,7 @@ func running(t *testing.T, d *fixture) (l *fakeQueue, stop func()) {
 			t.Error("the worker did not stop")
 		}
 		if phase := w.Heartbeat.Read().Phase; phase != "stopped" {
-			t.Errorf("the pulse says %s after the stop", phase)
+			t.Errorf("the heartbeat says %s after the stop", phase)
 		}
 	})
 	t.Cleanup(stop)
@@ -106,7 +106,7 @@ func TestWorkerHoldsTheBatchWhileTheStoreIsDown(t *testing.T) {
 	l, _ := running(t, d)
 	d.goesDown(t)
 	l.batches <- []event.Delivery{d.arrives("a", "s", "in_transit", noon)}
-	for range 3 { // the broker hears that the batch is alive
+	for range 3 { // the batch is kept alive
 		select {
 		case <-l.alive:
 		case <-time.After(10 * time.Second):

@@ -30,13 +30,13 @@ func pressed(broker *jetstream.Broker) func() bool {
 }
 
 // workforce is everybody who works on the queue: the workers, the dead-letter
-// mover and the reconciler.
+// dead-letterer and the reconciler.
 type workforce struct {
-	workers    []*process.Worker
-	pulses     []process.Heartbeat // of the workers, in their order
-	mover      *process.DeadLetterer
-	reconciler *process.Reconciler
-	marked     *markedQueue // the reconciler's, nil with a store that keeps no marks
+	workers      []*process.Worker
+	heartbeats   []process.Heartbeat // of the workers, in their order
+	deadLetterer *process.DeadLetterer
+	reconciler   *process.Reconciler
+	marked       *markedQueue // the reconciler's, nil with a store that keeps no marks
 }
 
 func newWorkforce(
@@ -53,8 +53,8 @@ func newWorkforce(
 		Store: ledger, Cache: cache, Stamper: stamper, Read: read, Policy: cfg.RetryPolicy(), Log: log, Metrics: figures, Now: time.Now,
 	}
 	w := &workforce{
-		pulses: make([]process.Heartbeat, cfg.Process.Workers),
-		mover: &process.DeadLetterer{
+		heartbeats: make([]process.Heartbeat, cfg.Process.Workers),
+		deadLetterer: &process.DeadLetterer{
 			Queue: broker, Store: ledger, Handler: handler, Stamper: stamper, Read: read, Log: log, Metrics: figures, Now: time.Now,
 			KeepAlive: jetstream.KeepAdvisoriesEvery,
 		},
@@ -67,9 +67,9 @@ func newWorkforce(
 		w.marked = &markedQueue{settledQueue: broker, store: keeper, accept: cfg.Persistence.AcceptOlderStore, log: log}
 		w.reconciler.Queue = w.marked
 	}
-	for i := range w.pulses {
+	for i := range w.heartbeats {
 		w.workers = append(w.workers, &process.Worker{
-			Queue: broker, Handler: handler, Heartbeat: &w.pulses[i], Log: log,
+			Queue: broker, Handler: handler, Heartbeat: &w.heartbeats[i], Log: log,
 			Config: process.WorkerConfig{
 				BatchSize: cfg.Process.BatchSize, Pace: pace, Pressed: pressed(broker),
 				KeepAlive: jetstream.KeepAliveEvery(cfg.JetStream.AckWait),
@@ -82,7 +82,7 @@ func newWorkforce(
 // run sets everybody to work until the lifecycle stops them, workers first.
 func (w *workforce) run(life *lifecycle) {
 	life.run("reconciler", w.reconciler.Run)
-	life.run("dead-letter mover", w.mover.Run)
+	life.run("dead-letterer", w.deadLetterer.Run)
 	for i, worker := range w.workers {
 		life.run("worker "+strconv.Itoa(i+1), worker.Run)
 	}
@@ -98,8 +98,8 @@ func (w *workforce) oldestBeat() (phase string, at time.Time) {
 // held returns the hold of the worker that has held its events longest, nil when none
 // does.
 func (w *workforce) held() (longest *process.Hold) {
-	for i := range w.pulses {
-		if hold := w.pulses[i].Read().Held; hold != nil && (longest == nil || hold.Since.Before(longest.Since)) {
+	for i := range w.heartbeats {
+		if hold := w.heartbeats[i].Read().Held; hold != nil && (longest == nil || hold.Since.Before(longest.Since)) {
 			longest = hold
 		}
 	}
@@ -118,8 +118,8 @@ func (w *workforce) outcomeProblems() []string {
 // has been silent longest.
 func (w *workforce) workerStatus() ops.WorkerStatus {
 	var s ops.WorkerStatus
-	for i := range w.pulses {
-		h := w.pulses[i].Read()
+	for i := range w.heartbeats {
+		h := w.heartbeats[i].Read()
 		s.Events, s.Batches = s.Events+h.Events, s.Batches+h.Batches
 		if i == 0 || h.At.Before(s.LastHeartbeat) {
 			s.Phase, s.LastHeartbeat = h.Phase, h.At
@@ -129,8 +129,8 @@ func (w *workforce) workerStatus() ops.WorkerStatus {
 }
 
 func (w *workforce) reconcilerStatus() ops.ReconcilerStatus {
-	verified, checked, putBack, waiting := w.reconciler.Counts()
-	return ops.ReconcilerStatus{Verified: verified, Checked: checked, Requeued: putBack, Waiting: waiting}
+	verified, checked, requeued, waiting := w.reconciler.Counts()
+	return ops.ReconcilerStatus{Verified: verified, Checked: checked, Requeued: requeued, Waiting: waiting}
 }
 
 // sweep removes from a store what has expired, every so often, until ctx ends.

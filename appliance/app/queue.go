@@ -49,7 +49,7 @@ func (w *queueWatch) problems(s event.QueueState, limits healthLimits, now time.
 	}
 	if now.Sub(w.since) > unverifiedFor {
 		problems = append(problems, fmt.Sprintf("the reconciler stands still at sequence %d since %s, and history grows behind it (%d are settled): "+
-			"the log says why, and `appliance status` how many advisories wait for the dead-letter mover", w.verified, w.since.UTC().Format(time.RFC3339), s.AckFloor))
+			"the log says why, and `appliance status` how many advisories wait to become dead letters", w.verified, w.since.UTC().Format(time.RFC3339), s.AckFloor))
 	}
 	return problems
 }

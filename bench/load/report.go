@@ -189,8 +189,8 @@ func (r *Report) writeTables(b *bytes.Buffer) {
 // writeProof writes how the ledger was read and what it shows.
 func writeProof(b *bytes.Buffer, p *proof.Proof) {
 	fmt.Fprintf(b, "\nproof: %s; drained %s after the last answer", p.Method, show(time.Duration(p.DrainSeconds*float64(time.Second))))
-	if p.PutBack > 0 {
-		fmt.Fprintf(b, "; the reconciler put back %d", p.PutBack)
+	if p.Requeued > 0 {
+		fmt.Fprintf(b, "; the reconciler requeued %d", p.Requeued)
 	}
 	for _, f := range p.Findings {
 		fmt.Fprintf(b, "\n  %s", f)

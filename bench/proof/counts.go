@@ -16,7 +16,7 @@ func (p *Prover) counts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.proof.Ledger, p.proof.PutBack = f.Store.Records, f.Requeued
+	p.proof.Ledger, p.proof.Requeued = f.Store.Records, f.Requeued
 	if err := p.strays(ctx); err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ type DeadLetter struct {
 	Code         Code              `json:"errorCode"`
 	Message      string            `json:"message"`
 	Attempts     []Attempt         `json:"attempts"` // oldest first
-	Headers      map[string]string `json:"headers"`  // as they stood on the queue
+	Headers      map[string]string `json:"headers"`  // as they were on the queue
 	Body         []byte            `json:"body"`     // the courier's bytes, untouched
 	ReviewStatus ReviewStatus      `json:"reviewStatus"`
 	ReviewedAt   time.Time         `json:"reviewedAt,omitzero"`
@@ -42,7 +42,7 @@ type DeadLetter struct {
 	ReplayOf     string            `json:"replayOf,omitempty"` // the nonce it came in by, when it is a replay itself
 }
 
-// ReplayLink ties a dead letter to an event that was put back on the queue.
+// ReplayLink ties a dead letter to an event that was requeued.
 type ReplayLink struct {
 	Nonce    string    `json:"nonce"`
 	Sequence uint64    `json:"sequence"` // position of the replay in the stream

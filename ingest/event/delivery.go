@@ -9,7 +9,7 @@ import (
 // everything handed out before is taken.
 var ErrStopped = errors.New("pulling from the queue has been stopped")
 
-// Receipt is the broker's word that it holds an event. With the default sync
+// Receipt is the broker's confirmation that it holds an event. With the default sync
 // mode the event is on disk by the time a Receipt exists.
 type Receipt struct {
 	Sequence  uint64 // position in the stream; a duplicate has that of its original
@@ -32,7 +32,7 @@ type Delivery struct {
 	Gap Gap
 }
 
-// Gap tells why a stream has no event at a sequence.
+// Gap says why a stream has no event at a sequence.
 type Gap uint8
 
 // The gaps.
@@ -86,7 +86,7 @@ type QueueState struct {
 	Pending     uint64    `json:"pending"`           // waiting for a first delivery
 	InFlight    int       `json:"inFlight"`          // delivered and not settled yet
 	Redelivered int       `json:"redelivered"`       // of those, delivered more than once
-	Advisories  uint64    `json:"advisories"`        // waiting for the dead-letter mover
+	Advisories  uint64    `json:"advisories"`        // waiting to become dead letters
 	DiskFree    int64     `json:"diskFreeBytes"`     // on the store's file system, -1 when unknown
 	At          time.Time `json:"at"`
 

@@ -55,7 +55,7 @@ type Record struct {
 	// Set when an operator has taken the request in by hand.
 	TakenAt  time.Time `json:"takenAt,omitzero"`
 	TakenKey string    `json:"takenKey,omitempty"` // idempotency key of the event
-	TakenBy  string    `json:"takenBy,omitempty"`  // id of the secret that proved it, or [KeyIDOperator]
+	TakenBy  string    `json:"takenBy,omitempty"`  // id of the secret that verified it, or [KeyIDOperator]
 }
 
 // Request is a request as it was sent, less what is secret in it.
@@ -68,7 +68,7 @@ type Request struct {
 	// BodyBytes is the size of the whole body, more than len(Body) when it was cut.
 	BodyBytes int `json:"bodyBytes"`
 	// Redacted says that a credential was taken out of the headers or the query,
-	// so that the request no longer proves who sent it.
+	// so that the signature can no longer be verified.
 	Redacted bool `json:"redacted,omitempty"`
 }
 
@@ -98,7 +98,7 @@ type Acceptance struct {
 	Sequence  uint64 `json:"sequence"`  // in the stream
 	Duplicate bool   `json:"duplicate"` // the queue had it already
 	Conflict  bool   `json:"conflict"`  // what the queue had has another body, which counts
-	KeyID     string `json:"keyId"`     // of the secret that proves it, or [KeyIDOperator]
+	KeyID     string `json:"keyId"`     // of the secret that verified it, or [KeyIDOperator]
 }
 
 // KeyIDOperator is the key id of an envelope that no secret verified: an operator
