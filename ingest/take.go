@@ -11,7 +11,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
-// Take puts a refused request on the queue after all, with what is known of its
+// AcceptRefused puts a refused request on the queue after all, with what is known of its
 // courier now: its secrets and scheme may have been wrong, or its mapping. The
 // request is verified as of the time when it came; when nothing proves its sender
 // any more, or never has, it is taken only if an operator vouches for it. Limits
@@ -22,7 +22,7 @@ import (
 // PAYLOAD_TOO_LARGE when not all of the body was kept, INVALID_SIGNATURE when it
 // would need to be vouched for, INCOMPLETE when what names its event was not kept,
 // INVALID_PAYLOAD with every fault of the body, and that of the [Publisher] otherwise.
-func (s *Server) Take(ctx context.Context, r ingestion.Record, vouch bool) (ingestion.Acceptance, error) {
+func (s *Server) AcceptRefused(ctx context.Context, r ingestion.Record, vouch bool) (ingestion.Acceptance, error) {
 	by, err := s.takeable(&r)
 	if err != nil {
 		return ingestion.Acceptance{}, err
@@ -36,17 +36,17 @@ func (s *Server) Take(ctx context.Context, r ingestion.Record, vouch bool) (inge
 	headers := &kept{Captured: request}
 	faults := by.decoder.Decode(payload.Input{Body: r.Request.Body, Headers: headers, Received: r.At.UTC()}, &told, nil)
 	if headers.lost != "" {
-		return ingestion.Acceptance{}, event.Errorf(event.Incomplete, takeOp, "header %s, which names the event, was not kept because of a secret in it", headers.lost)
+		return ingestion.Acceptance{}, event.Errorf(event.Incomplete, acceptOp, "header %s, which names the event, was not kept because of a secret in it", headers.lost)
 	}
 	if len(faults) > 0 {
 		no := refusal{detail: "the body is still no valid event", faults: faults}
-		return ingestion.Acceptance{}, event.Errorf(event.InvalidPayload, takeOp, "%s", no.told())
+		return ingestion.Acceptance{}, event.Errorf(event.InvalidPayload, acceptOp, "%s", no.told())
 	}
 	env := event.Envelope{TraceID: r.TraceID, ReceivedAt: r.At.UTC(), KeyID: keyID, Body: r.Request.Body}
 	s.wrap(&env, by, &told, nil)
 	receipt, err := s.deps.Publisher.Publish(ctx, &env)
 	if err != nil {
-		return ingestion.Acceptance{}, &event.Error{Code: event.CodeOf(err), Op: takeOp, Err: err}
+		return ingestion.Acceptance{}, &event.Error{Code: event.CodeOf(err), Op: acceptOp, Err: err}
 	}
 	s.deps.Logger.Info("refused request taken in by hand", "courier", env.Courier, "event_id", env.EventID,
 		"trace_id", env.TraceID, "key_id", keyID, "record", r.ID)
@@ -56,25 +56,25 @@ func (s *Server) Take(ctx context.Context, r ingestion.Record, vouch bool) (inge
 	}, nil
 }
 
-const takeOp = "take in a refused request"
+const acceptOp = "take in a refused request"
 
 // takeable returns the courier of a record that can be taken in.
 func (s *Server) takeable(r *ingestion.Record) (*sender, error) {
 	switch {
 	case r.Request == nil:
-		return nil, event.Errorf(event.BadRequest, takeOp, "the record is the sum of %d requests and holds none of them", r.Count)
+		return nil, event.Errorf(event.BadRequest, acceptOp, "the record is the sum of %d requests and holds none of them", r.Count)
 	case r.Outcome != ingestion.Refused:
-		return nil, event.Errorf(event.BadRequest, takeOp, "the request was not refused but %s: its event is on the queue already", r.Outcome)
+		return nil, event.Errorf(event.BadRequest, acceptOp, "the request was not refused but %s: its event is on the queue already", r.Outcome)
 	case r.Courier == "":
-		return nil, event.Errorf(event.UnknownCourier, takeOp, "the request named no courier of ours, so nothing can tell what it means")
+		return nil, event.Errorf(event.UnknownCourier, acceptOp, "the request named no courier of ours, so nothing can tell what it means")
 	case !r.Request.Whole():
-		return nil, event.Errorf(event.PayloadTooLarge, takeOp, "only %d of the %d bytes of the body were kept", len(r.Request.Body), r.Request.BodyBytes)
+		return nil, event.Errorf(event.PayloadTooLarge, acceptOp, "only %d of the %d bytes of the body were kept", len(r.Request.Body), r.Request.BodyBytes)
 	case s.draining.Load():
-		return nil, event.Errorf(event.IntakeUnavailable, takeOp, "the appliance is stopping")
+		return nil, event.Errorf(event.IntakeUnavailable, acceptOp, "the appliance is stopping")
 	}
 	by := s.couriers.Load().byName[r.Courier]
 	if by == nil {
-		return nil, event.Errorf(event.UnknownCourier, takeOp, "there is no courier %q any more", r.Courier)
+		return nil, event.Errorf(event.UnknownCourier, acceptOp, "there is no courier %q any more", r.Courier)
 	}
 	return by, nil
 }
@@ -89,12 +89,12 @@ func (s *sender) prove(request *Captured, r *ingestion.Record, vouch bool) (keyI
 	case vouch:
 		return ingestion.KeyIDOperator, nil
 	case r.Request.Redacted:
-		return "", event.Errorf(event.InvalidSignature, takeOp, "the credential of the request was not kept, so it can't be verified again: somebody has to vouch for it")
+		return "", event.Errorf(event.InvalidSignature, acceptOp, "the credential of the request was not kept, so it can't be verified again: somebody has to vouch for it")
 	}
 	if fail, ok := errors.AsType[*signature.Failure](err); ok && fail.Kind == signature.NoKeys {
-		return "", event.Errorf(event.IntakeUnavailable, takeOp, "%w", err)
+		return "", event.Errorf(event.IntakeUnavailable, acceptOp, "%w", err)
 	}
-	return "", event.Errorf(event.InvalidSignature, takeOp, "%w", err)
+	return "", event.Errorf(event.InvalidSignature, acceptOp, "%w", err)
 }
 
 // kept are the headers of a captured request, for a mapping that names the event by

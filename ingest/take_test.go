@@ -40,12 +40,12 @@ func TestTakeOnceTheSecretIsRight(t *testing.T) {
 	right := scheme(t, "gateway", "the-right-secret")
 	record := f.refusedRecord(t, withHeader(f.request(right, "/v1/events/courier/demo", goodBody), "X-Request-Id", "trace-1"))
 	f.clock.advance(5 * time.Hour)
-	if _, err := f.Take(t.Context(), record, false); event.CodeOf(err) != event.InvalidSignature || !strings.Contains(err.Error(), "does not match") {
+	if _, err := f.AcceptRefused(t.Context(), record, false); event.CodeOf(err) != event.InvalidSignature || !strings.Contains(err.Error(), "does not match") {
 		t.Errorf("before it is right: %v", err)
 	}
 	f.demo = right
 	f.set(t)
-	taken, err := f.Take(t.Context(), record, false)
+	taken, err := f.AcceptRefused(t.Context(), record, false)
 	want := ingestion.Acceptance{Identity: event.Identity{Courier: "demo", Key: "courier-x:evt_123"}, EventID: "evt_123", Sequence: 1, KeyID: "k1"}
 	if err != nil || taken != want {
 		t.Errorf("got %+v, %v, want %+v", taken, err, want)
@@ -55,7 +55,7 @@ func TestTakeOnceTheSecretIsRight(t *testing.T) {
 		e.Scheme != "gateway" || e.KeyID != "k1" || string(e.Body) != goodBody || !f.deps.Stamper.Verify(&e) {
 		t.Errorf("kept is %+v", e)
 	}
-	if again, err := f.Take(t.Context(), record, true); err != nil || !again.Duplicate || again.KeyID != "k1" {
+	if again, err := f.AcceptRefused(t.Context(), record, true); err != nil || !again.Duplicate || again.KeyID != "k1" {
 		t.Errorf("taken again it is %+v, %v", again, err)
 	}
 	if !strings.Contains(f.log.String(), "taken in by hand") || strings.Contains(f.log.String(), "shp_456") {
@@ -70,7 +70,7 @@ func TestTakeOnceTheMappingIsRight(t *testing.T) {
 	s := stripes(t)
 	f.set(t, Courier{Name: "acme", Scheme: s})
 	record := f.refusedRecord(t, withHeader(f.request(s, "/v1/events/courier/acme", mappedBody), "X-Event-Id", "e-1"))
-	_, err := f.Take(t.Context(), record, true)
+	_, err := f.AcceptRefused(t.Context(), record, true)
 	for _, part := range []string{"eventId is missing", "eventType is missing", "payload is missing"} {
 		if event.CodeOf(err) != event.InvalidPayload || !strings.Contains(err.Error(), part) {
 			t.Errorf("before it is right: %v, want %s in it", err, part)
@@ -78,7 +78,7 @@ func TestTakeOnceTheMappingIsRight(t *testing.T) {
 	}
 	f.set(t, Courier{Name: "acme", Scheme: s, Decoder: mapped(t), Networks: prefixes("192.0.2.0/24"), MaxBodyBytes: 1, RatePerSecond: 1e-9, RateBurst: 1})
 	for range 2 { // the limits are for requests that come by themselves
-		taken, err := f.Take(t.Context(), record, false)
+		taken, err := f.AcceptRefused(t.Context(), record, false)
 		if err != nil || taken.EventID != "e-1" || taken.Key != "d-1" || taken.KeyID != "k7" {
 			t.Errorf("got %+v, %v", taken, err)
 		}
@@ -93,11 +93,11 @@ func TestTakeAltersNothing(t *testing.T) {
 	static := credential(t, "static_header", "s3cret", named("X-Key"))
 	f.set(t, Courier{Name: "static", Scheme: static, Decoder: mapped(t)}) // X-Event-Id names its events
 	shown := f.refusedRecord(t, withHeader(f.request(f.plain, "/v1/events/courier/static", mappedBody), "X-Event-Id", "e-s3cret"))
-	if _, err := f.Take(t.Context(), shown, true); event.CodeOf(err) != event.Incomplete || !strings.Contains(err.Error(), "header x-event-id") {
+	if _, err := f.AcceptRefused(t.Context(), shown, true); event.CodeOf(err) != event.Incomplete || !strings.Contains(err.Error(), "header x-event-id") {
 		t.Errorf("an event without its id: %v", err)
 	}
 	inside := f.refusedRecord(t, withHeader(f.request(f.plain, "/v1/events/courier/static", strings.Replace(mappedBody, "{", `{"key":"s3cret",`, 1)), "X-Event-Id", "e-1"))
-	if _, err := f.Take(t.Context(), inside, true); event.CodeOf(err) != event.PayloadTooLarge {
+	if _, err := f.AcceptRefused(t.Context(), inside, true); event.CodeOf(err) != event.PayloadTooLarge {
 		t.Errorf("a body that shows a secret: %v", err)
 	}
 	if n := len(f.publisher.all()); n != 0 {
@@ -119,10 +119,10 @@ func TestTakeIfVouchedFor(t *testing.T) {
 		record ingestion.Record
 		says   string
 	}{{forged, "x-signature-timestamp is missing"}, {shown, "vouch"}} {
-		if _, err := f.Take(t.Context(), tc.record, false); event.CodeOf(err) != event.InvalidSignature || !strings.Contains(err.Error(), tc.says) {
+		if _, err := f.AcceptRefused(t.Context(), tc.record, false); event.CodeOf(err) != event.InvalidSignature || !strings.Contains(err.Error(), tc.says) {
 			t.Errorf("unvouched for: %v, want %q", err, tc.says)
 		}
-		taken, err := f.Take(t.Context(), tc.record, true)
+		taken, err := f.AcceptRefused(t.Context(), tc.record, true)
 		if err != nil || taken.KeyID != ingestion.KeyIDOperator {
 			t.Errorf("vouched for: %+v, %v", taken, err)
 		}
@@ -153,11 +153,11 @@ func TestTakeAsOfItsTime(t *testing.T) {
 	record := f.refusedRecord(t, f.request(f.demo, "/v1/events/courier/other", goodBody))
 	f.clock.advance(24 * time.Hour)
 	f.set(t, Courier{Name: "other", Scheme: timely(noon.Add(time.Hour))})
-	if taken, err := f.Take(t.Context(), record, false); err != nil || taken.KeyID != "k1" {
+	if taken, err := f.AcceptRefused(t.Context(), record, false); err != nil || taken.KeyID != "k1" {
 		t.Errorf("got %+v, %v", taken, err)
 	}
 	f.set(t, Courier{Name: "other", Scheme: timely(noon.Add(-time.Hour))})
-	if _, err := f.Take(t.Context(), record, false); event.CodeOf(err) != event.InvalidSignature || !strings.Contains(err.Error(), "no longer valid") {
+	if _, err := f.AcceptRefused(t.Context(), record, false); event.CodeOf(err) != event.InvalidSignature || !strings.Contains(err.Error(), "no longer valid") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -190,7 +190,7 @@ func TestTakeRefuses(t *testing.T) {
 		request.Headers = slices.Clone(request.Headers)
 		record.Request = &request
 		tc.change(&record)
-		if _, err := f.Take(t.Context(), record, false); event.CodeOf(err) != tc.code || !strings.Contains(err.Error(), tc.says) {
+		if _, err := f.AcceptRefused(t.Context(), record, false); event.CodeOf(err) != tc.code || !strings.Contains(err.Error(), tc.says) {
 			t.Errorf("%s: got %v, want %s with %q", tc.name, err, tc.code, tc.says)
 		}
 	}
@@ -198,19 +198,19 @@ func TestTakeRefuses(t *testing.T) {
 		t.Errorf("%d events kept", n)
 	}
 	f.publisher.fail(event.Errorf(event.IntakeUnavailable, "publish", "the stream is full"))
-	if _, err := f.Take(t.Context(), good, false); event.CodeOf(err) != event.IntakeUnavailable || !strings.Contains(err.Error(), "the stream is full") {
+	if _, err := f.AcceptRefused(t.Context(), good, false); event.CodeOf(err) != event.IntakeUnavailable || !strings.Contains(err.Error(), "the stream is full") {
 		t.Errorf("got %v", err)
 	}
 	f.publisher.fail(errors.New("odd"))
-	if _, err := f.Take(t.Context(), good, false); event.CodeOf(err) != event.Internal {
+	if _, err := f.AcceptRefused(t.Context(), good, false); event.CodeOf(err) != event.Internal {
 		t.Errorf("got %v", err)
 	}
 	f.publisher.fail(nil)
-	if taken, err := f.Take(t.Context(), good, false); err != nil || taken.KeyID != "k1" {
+	if taken, err := f.AcceptRefused(t.Context(), good, false); err != nil || taken.KeyID != "k1" {
 		t.Errorf("got %+v, %v", taken, err)
 	}
 	f.recorded(t)
-	if _, err := f.Take(t.Context(), good, false); event.CodeOf(err) != event.IntakeUnavailable {
+	if _, err := f.AcceptRefused(t.Context(), good, false); event.CodeOf(err) != event.IntakeUnavailable {
 		t.Errorf("after the stop: %v", err)
 	}
 }

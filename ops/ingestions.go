@@ -57,14 +57,14 @@ type Accepted struct {
 // when it does.
 func CheckAcceptable(r *ingestion.Record) *Problem {
 	switch {
-	case !r.TakenAt.IsZero():
-		p := Refuse(AlreadyTaken, "request %q was accepted already, at %s, as event %q", r.ID, r.TakenAt.UTC().Format(time.RFC3339), r.TakenKey)
-		p.Key = r.TakenKey
+	case !r.AcceptedAt.IsZero():
+		p := Refuse(AlreadyAccepted, "request %q was accepted already, at %s, as event %q", r.ID, r.AcceptedAt.UTC().Format(time.RFC3339), r.AcceptedKey)
+		p.Key = r.AcceptedKey
 		return p
 	case r.Request == nil:
 		return Refuse(event.Incomplete, "record %q is an aggregate and holds none of the requests it counts: have the courier send them again", r.ID)
 	case r.Outcome != ingestion.Refused:
-		return Refuse(AlreadyTaken, "request %q was not refused, it was accepted when it came", r.ID)
+		return Refuse(AlreadyAccepted, "request %q was not refused, it was accepted when it came", r.ID)
 	case !r.Request.Whole():
 		return Refuse(event.Incomplete, "of the body of request %q only %d of %d bytes were kept: have the courier send it again",
 			r.ID, len(r.Request.Body), r.Request.BodyBytes)

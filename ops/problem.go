@@ -16,8 +16,8 @@ const (
 	Ambiguous event.Code = "AMBIGUOUS"
 	// NotReady: the appliance is starting or draining.
 	NotReady event.Code = "NOT_READY"
-	// AlreadyTaken: the request is an event already.
-	AlreadyTaken event.Code = "ALREADY_TAKEN"
+	// AlreadyAccepted: the request is an event already.
+	AlreadyAccepted event.Code = "ALREADY_ACCEPTED"
 	// InvalidConfig: the new configuration is wrong, the old one is still active.
 	InvalidConfig event.Code = "INVALID_CONFIG"
 )
@@ -36,7 +36,7 @@ type Problem struct { //nolint:errname // RFC 9457 calls it so
 	// couriers (code AMBIGUOUS).
 	Couriers []string `json:"couriers,omitempty"`
 	// Key is the idempotency key of the event that a request has become (code
-	// ALREADY_TAKEN).
+	// ALREADY_ACCEPTED).
 	Key string `json:"idempotencyKey,omitempty"`
 }
 
@@ -51,7 +51,7 @@ var statuses = map[event.Code]int{
 	event.BadRequest: http.StatusBadRequest,
 	Unauthorized:     http.StatusUnauthorized, event.Forbidden: http.StatusForbidden,
 	event.NotFound: http.StatusNotFound, event.MethodNotAllowed: http.StatusMethodNotAllowed,
-	Ambiguous: http.StatusConflict, event.VersionConflict: http.StatusConflict, AlreadyTaken: http.StatusConflict,
+	Ambiguous: http.StatusConflict, event.VersionConflict: http.StatusConflict, AlreadyAccepted: http.StatusConflict,
 	event.PayloadTooLarge: http.StatusRequestEntityTooLarge, event.UnsupportedMediaType: http.StatusUnsupportedMediaType,
 	event.Forged: http.StatusUnprocessableEntity, event.Malformed: http.StatusUnprocessableEntity, event.DomainInvalid: http.StatusUnprocessableEntity,
 	event.InvalidSignature: http.StatusUnprocessableEntity, event.InvalidPayload: http.StatusUnprocessableEntity,

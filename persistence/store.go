@@ -98,10 +98,10 @@ type Store interface {
 	Ingestions(ctx context.Context, filter ingestion.Filter) ([]ingestion.Record, error)
 	// Ingestion returns one record, or an error with code NotFound.
 	Ingestion(ctx context.Context, id string) (ingestion.Record, error)
-	// TakeIngestion notes that a request was taken in, when, and as the event with
+	// AcceptIngestion notes that a request was taken in, when, and as the event with
 	// which idempotency key. A record that was taken before keeps what it says. It
 	// returns the record as it then is, or an error with code NotFound.
-	TakeIngestion(ctx context.Context, id, key, keyID string, at time.Time) (ingestion.Record, error)
+	AcceptIngestion(ctx context.Context, id, key, keyID string, at time.Time) (ingestion.Record, error)
 
 	// Counts returns how many rows there are. It costs the same with a thousand
 	// rows as with a hundred million.

@@ -29,7 +29,7 @@ const (
 	// Forbidden: the request comes by a foreign host name or from a page of
 	// another origin; at intake, from a network that its courier does not post from.
 	Forbidden Code = "FORBIDDEN"
-	// Incomplete: not all of the request was kept, so it can't be taken in.
+	// Incomplete: not all of the request was kept, so it can't be accepted later.
 	Incomplete Code = "INCOMPLETE"
 )
 

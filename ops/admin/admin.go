@@ -72,15 +72,15 @@ type Ingestions interface {
 	// Ingestions returns the records that filter selects, newest first.
 	Ingestions(ctx context.Context, filter ingestion.Filter) ([]ingestion.Record, error)
 	Ingestion(ctx context.Context, id string) (ingestion.Record, error)
-	// TakeIngestion marks a record as accepted, as the event of this key, and
+	// AcceptIngestion marks a record as accepted, as the event of this key, and
 	// returns it as it then is.
-	TakeIngestion(ctx context.Context, id, key, keyID string, at time.Time) (ingestion.Record, error)
+	AcceptIngestion(ctx context.Context, id, key, keyID string, at time.Time) (ingestion.Record, error)
 }
 
 // Intake accepts a refused request by hand. When it returns without an error
 // the event is on the queue's disk; doing it again leads to no second outcome.
 type Intake interface {
-	// Take checks the request again, by the active couriers, and publishes its
+	// AcceptRefused checks the request again, by the active couriers, and publishes its
 	// event. With vouch the request is not verified.
-	Take(ctx context.Context, r ingestion.Record, vouch bool) (ingestion.Acceptance, error)
+	AcceptRefused(ctx context.Context, r ingestion.Record, vouch bool) (ingestion.Acceptance, error)
 }

@@ -73,7 +73,7 @@ func (a *api) accept(w http.ResponseWriter, r *http.Request) error {
 	if refusal := ops.CheckAcceptable(&record); refusal != nil {
 		return refusal
 	}
-	taken, err := a.deps.Intake.Take(r.Context(), record, body.Vouch)
+	taken, err := a.deps.Intake.AcceptRefused(r.Context(), record, body.Vouch)
 	if err != nil {
 		return takeProblem(r, err)
 	}
@@ -101,7 +101,7 @@ func (a *api) mark(r *http.Request, id string, taken ingestion.Acceptance) ops.A
 		slog.String("key_id", taken.KeyID), slog.String("trace_id", traceID))
 	log.Info("refused request accepted by an operator")
 	accepted := ops.Accepted{Acceptance: taken}
-	if _, err := a.deps.Ingestions.TakeIngestion(ctx, id, taken.Key, taken.KeyID, time.Now()); err != nil {
+	if _, err := a.deps.Ingestions.AcceptIngestion(ctx, id, taken.Key, taken.KeyID, time.Now()); err != nil {
 		log.Warn("record of an accepted request could not be marked", slog.Any("error", err))
 		accepted.NotMarked = problemOf(err, traceID).Detail
 	}

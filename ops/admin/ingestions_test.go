@@ -27,16 +27,16 @@ func TestRejectionsAndIngestions(t *testing.T) {
 	t.Parallel()
 	address := admintest.Start(t, admin.DefaultConfig(), admintest.Sample().Deps())
 	for query, want := range map[string][]string{
-		"rejections":                                                   {admintest.RefusedID, admintest.ObservedID, admintest.TakenID, admintest.CutID, admintest.RedactedID, admintest.SumID},
-		"rejections?outcome=all":                                       {admintest.RefusedID, admintest.ObservedID, admintest.TakenID, admintest.CutID, admintest.RedactedID, admintest.SumID},
+		"rejections":                                                   {admintest.RefusedID, admintest.ObservedID, admintest.LaterAcceptedID, admintest.CutID, admintest.RedactedID, admintest.SumID},
+		"rejections?outcome=all":                                       {admintest.RefusedID, admintest.ObservedID, admintest.LaterAcceptedID, admintest.CutID, admintest.RedactedID, admintest.SumID},
 		"rejections?outcome=observed":                                  {admintest.ObservedID},
-		"rejections?outcome=refused&courier=demo":                      {admintest.RefusedID, admintest.TakenID, admintest.CutID, admintest.RedactedID},
+		"rejections?outcome=refused&courier=demo":                      {admintest.RefusedID, admintest.LaterAcceptedID, admintest.CutID, admintest.RedactedID},
 		"rejections?open=true&code=INVALID_SIGNATURE":                  {admintest.RefusedID, admintest.ObservedID},
-		"rejections?open=false&code=INVALID_SIGNATURE":                 {admintest.RefusedID, admintest.ObservedID, admintest.TakenID},
+		"rejections?open=false&code=INVALID_SIGNATURE":                 {admintest.RefusedID, admintest.ObservedID, admintest.LaterAcceptedID},
 		"rejections?outcome=observed,refused&after=" + admintest.CutID: {admintest.RedactedID, admintest.SumID},
 		"ingestions?outcome=accepted":                                  {admintest.AcceptedID},
 		"ingestions?outcome=accepted,observed":                         {admintest.ObservedID, admintest.AcceptedID},
-		"ingestions":                                                   {admintest.RefusedID, admintest.ObservedID, admintest.TakenID, admintest.CutID, admintest.RedactedID, admintest.SumID, admintest.AcceptedID},
+		"ingestions":                                                   {admintest.RefusedID, admintest.ObservedID, admintest.LaterAcceptedID, admintest.CutID, admintest.RedactedID, admintest.SumID, admintest.AcceptedID},
 	} {
 		if got := ids(read[ops.IngestionPage](t, address, "/api/v1/"+query)); !slices.Equal(got, want) {
 			t.Errorf("%s: %v, want %v", query, got, want)
@@ -106,16 +106,16 @@ func TestAccept(t *testing.T) {
 	if want := `{"courier":"demo","idempotencyKey":"demo:req_a","eventId":"req_a","sequence":100,"duplicate":false,"conflict":false,"keyId":"4f2a"}` + "\n"; resp.status != 200 || body != want {
 		t.Errorf("%d %s, want %s", resp.status, body, want)
 	}
-	if r := m.Intake.Record(admintest.RefusedID); r.TakenKey != "demo:req_a" || r.TakenAt.Before(before) || r.TakenAt.After(time.Now()) {
+	if r := m.Intake.Record(admintest.RefusedID); r.AcceptedKey != "demo:req_a" || r.AcceptedAt.Before(before) || r.AcceptedAt.After(time.Now()) {
 		t.Errorf("the record is not marked: %+v", r)
 	}
-	p := accepting(admintest.RefusedID, "").refused(t, address, 409, ops.AlreadyTaken)
+	p := accepting(admintest.RefusedID, "").refused(t, address, 409, ops.AlreadyAccepted)
 	if p.Key != "demo:req_a" || !strings.Contains(p.Detail, "demo:req_a") {
 		t.Errorf("taken already: %+v", p)
 	}
 
 	p = accepting(admintest.RedactedID, `{"vouch":false}`).refused(t, address, 422, event.InvalidSignature)
-	if !strings.Contains(p.Detail, "no secret verifies it") || !m.Intake.Record(admintest.RedactedID).TakenAt.IsZero() {
+	if !strings.Contains(p.Detail, "no secret verifies it") || !m.Intake.Record(admintest.RedactedID).AcceptedAt.IsZero() {
 		t.Errorf("refused again: %+v", p)
 	}
 	if resp, body := accepting(admintest.RedactedID, `{"vouch":true}`).send(t, address); resp.status != 200 || !strings.Contains(body, `"keyId":"operator"`) || !strings.Contains(body, `"duplicate":true`) {
@@ -135,12 +135,12 @@ func TestAcceptRefuses(t *testing.T) {
 		code   event.Code
 		detail string
 	}{
-		admintest.TakenID:    {409, ops.AlreadyTaken, "demo:req_c"},
-		admintest.ObservedID: {409, ops.AlreadyTaken, "accepted when it came"},
-		admintest.SumID:      {422, event.Incomplete, "an aggregate"},
-		admintest.AcceptedID: {422, event.Incomplete, "an aggregate"},
-		admintest.CutID:      {422, event.Incomplete, "of 4194304 bytes were kept"},
-		"nothing":            {404, event.NotFound, `"nothing"`},
+		admintest.LaterAcceptedID: {409, ops.AlreadyAccepted, "demo:req_c"},
+		admintest.ObservedID:      {409, ops.AlreadyAccepted, "accepted when it came"},
+		admintest.SumID:           {422, event.Incomplete, "an aggregate"},
+		admintest.AcceptedID:      {422, event.Incomplete, "an aggregate"},
+		admintest.CutID:           {422, event.Incomplete, "of 4194304 bytes were kept"},
+		"nothing":                 {404, event.NotFound, `"nothing"`},
 	} {
 		if p := accepting(id, `{"vouch":true}`).refused(t, address, want.status, want.code); !strings.Contains(p.Detail, want.detail) {
 			t.Errorf("%s: %q", id, p.Detail)
@@ -161,13 +161,13 @@ func TestAcceptPassesTheIntakesRefusalOn(t *testing.T) {
 	t.Parallel()
 	for code, status := range map[event.Code]int{
 		event.InvalidSignature: 422, event.InvalidPayload: 422, event.UnknownCourier: 422, event.PayloadTooLarge: 422, event.UnsupportedMediaType: 422,
-		event.BadRequest: 422, ops.AlreadyTaken: 409, event.IntakeUnavailable: 503, event.DependencyDown: 503, event.Timeout: 504, event.Internal: 500,
+		event.BadRequest: 422, ops.AlreadyAccepted: 409, event.IntakeUnavailable: 503, event.DependencyDown: 503, event.Timeout: 504, event.Internal: 500,
 	} {
 		m := admintest.Sample()
 		m.Intake.Refusals[admintest.RefusedID] = event.Errorf(code, "take", "why")
 		address := admintest.Start(t, admin.DefaultConfig(), m.Deps())
 		accepting(admintest.RefusedID, "").refused(t, address, status, code)
-		if !m.Intake.Record(admintest.RefusedID).TakenAt.IsZero() {
+		if !m.Intake.Record(admintest.RefusedID).AcceptedAt.IsZero() {
 			t.Errorf("%s: marked as accepted", code)
 		}
 	}
@@ -186,9 +186,9 @@ func TestAcceptAnswersThoughTheRecordCanNotBeMarked(t *testing.T) {
 // slowIntake has published the event when the time of the request is over.
 type slowIntake struct{ *admintest.Intake }
 
-func (s slowIntake) Take(ctx context.Context, r ingestion.Record, vouch bool) (ingestion.Acceptance, error) {
+func (s slowIntake) AcceptRefused(ctx context.Context, r ingestion.Record, vouch bool) (ingestion.Acceptance, error) {
 	<-ctx.Done()
-	return s.Intake.Take(ctx, r, vouch)
+	return s.Intake.AcceptRefused(ctx, r, vouch)
 }
 
 func TestAcceptMarksAfterTheTimeOfTheRequest(t *testing.T) {
@@ -198,7 +198,7 @@ func TestAcceptMarksAfterTheTimeOfTheRequest(t *testing.T) {
 	cfg.RequestTimeout = 200 * time.Millisecond
 	deps.Intake = slowIntake{m.Intake}
 	resp, body := accepting(admintest.RefusedID, "").send(t, admintest.Start(t, cfg, deps))
-	if resp.status != 200 || strings.Contains(body, "notMarkedBecause") || m.Intake.Record(admintest.RefusedID).TakenAt.IsZero() {
+	if resp.status != 200 || strings.Contains(body, "notMarkedBecause") || m.Intake.Record(admintest.RefusedID).AcceptedAt.IsZero() {
 		t.Errorf("%d %s", resp.status, body)
 	}
 }

@@ -15,13 +15,13 @@ import (
 
 // Ids of the sample's records, by what is particular about them.
 var (
-	RefusedID  = RecordID(Noon.Add(-time.Minute), 1)
-	ObservedID = RecordID(Noon.Add(-2*time.Minute), 2)
-	TakenID    = RecordID(Noon.Add(-3*time.Minute), 3)
-	CutID      = RecordID(Noon.Add(-4*time.Minute), 4)
-	RedactedID = RecordID(Noon.Add(-5*time.Minute), 5)
-	SumID      = RecordID(Noon.Add(-time.Hour), 6)
-	AcceptedID = RecordID(Noon.Add(-time.Hour), 5)
+	RefusedID       = RecordID(Noon.Add(-time.Minute), 1)
+	ObservedID      = RecordID(Noon.Add(-2*time.Minute), 2)
+	LaterAcceptedID = RecordID(Noon.Add(-3*time.Minute), 3)
+	CutID           = RecordID(Noon.Add(-4*time.Minute), 4)
+	RedactedID      = RecordID(Noon.Add(-5*time.Minute), 5)
+	SumID           = RecordID(Noon.Add(-time.Hour), 6)
+	AcceptedID      = RecordID(Noon.Add(-time.Hour), 5)
 )
 
 // RecordID names an ingestion record as the intake does: a later one has a greater
@@ -50,7 +50,7 @@ func (m *Stores) Ingestions(_ context.Context, f ingestion.Filter) ([]ingestion.
 	m.Intake.Filters = append(m.Intake.Filters, f)
 	return pageOf(m.Intake.Records, f.Limit, f.After, func(r ingestion.Record) (id string, selected bool) {
 		return r.ID, (f.Courier == "" || f.Courier == r.Courier) && (f.Code == "" || f.Code == r.Code) &&
-			slices.Contains(f.Outcomes, r.Outcome) && (!f.Open || r.TakenAt.IsZero())
+			slices.Contains(f.Outcomes, r.Outcome) && (!f.Open || r.AcceptedAt.IsZero())
 	}), m.Fault
 }
 
@@ -64,15 +64,15 @@ func (m *Stores) Ingestion(_ context.Context, id string) (ingestion.Record, erro
 	return ingestion.Record{}, event.Errorf(event.NotFound, "memory", "no record")
 }
 
-// TakeIngestion is of [admin.Ingestions].
-func (m *Stores) TakeIngestion(ctx context.Context, id, key, keyID string, at time.Time) (ingestion.Record, error) {
+// AcceptIngestion is of [admin.Ingestions].
+func (m *Stores) AcceptIngestion(ctx context.Context, id, key, keyID string, at time.Time) (ingestion.Record, error) {
 	m.Intake.mu.Lock()
 	defer m.Intake.mu.Unlock()
 	if err := errors.Join(m.Intake.Unmarkable, ctx.Err()); err != nil {
 		return ingestion.Record{}, err
 	}
 	r := m.Intake.find(id)
-	r.TakenKey, r.TakenBy, r.TakenAt = key, keyID, at
+	r.AcceptedKey, r.AcceptedBy, r.AcceptedAt = key, keyID, at
 	return *r, nil
 }
 
@@ -98,8 +98,8 @@ func (m *Intake) Accepted() []string {
 	return slices.Clone(m.accepted)
 }
 
-// Take makes it an [admin.Intake].
-func (m *Intake) Take(_ context.Context, r ingestion.Record, vouch bool) (ingestion.Acceptance, error) {
+// AcceptRefused makes it an [admin.Intake].
+func (m *Intake) AcceptRefused(_ context.Context, r ingestion.Record, vouch bool) (ingestion.Acceptance, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	taken := ingestion.Acceptance{
@@ -139,8 +139,8 @@ func sampleIntake() *Intake {
 	refused := single(RefusedID, time.Minute, ingestion.Refused, "req_a")
 	observed := single(ObservedID, 2*time.Minute, ingestion.Observed, "req_b")
 	observed.Status = 202
-	taken := single(TakenID, 3*time.Minute, ingestion.Refused, "req_c")
-	taken.TakenAt, taken.TakenBy, taken.TakenKey = Noon.Add(-time.Second), ingestion.KeyIDOperator, "demo:req_c\x1b[31m"
+	taken := single(LaterAcceptedID, 3*time.Minute, ingestion.Refused, "req_c")
+	taken.AcceptedAt, taken.AcceptedBy, taken.AcceptedKey = Noon.Add(-time.Second), ingestion.KeyIDOperator, "demo:req_c\x1b[31m"
 	cut := single(CutID, 4*time.Minute, ingestion.Refused, "req_d")
 	cut.Code, cut.Reason, cut.Detail, cut.Status, cut.Bytes, cut.Request.BodyBytes = event.PayloadTooLarge, "", "the body is too large", 413, 4<<20, 4<<20
 	redacted := single(RedactedID, 5*time.Minute, ingestion.Refused, "req_e")

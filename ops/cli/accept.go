@@ -103,7 +103,7 @@ func openRejections(ctx context.Context, api *client.Client, filter ingestion.Fi
 	filter.Outcomes, filter.Open, filter.Limit = []ingestion.Outcome{ingestion.Refused}, true, ops.MaxPage
 	leftOut := int64(0)
 	picked, err := collect(api.RejectionPages(ctx, filter), limit, func(r ops.IngestionRow) (ActionResult, bool) {
-		if !r.TakenAt.IsZero() {
+		if !r.AcceptedAt.IsZero() {
 			return ActionResult{}, false
 		}
 		if !r.Single() || r.Request.Cut {

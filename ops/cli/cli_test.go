@@ -103,12 +103,12 @@ func TestOutputForPeople(t *testing.T) {
 		"rejections_list_json":     {"rejections", "list", "--outcome", "Observed", "--json"},
 		"rejections_show":          {"rejections", "show", admintest.RefusedID},
 		"rejections_show_sum":      {"rejections", "show", admintest.SumID},
-		"rejections_show_taken":    {"rejections", "show", admintest.TakenID},
+		"rejections_show_taken":    {"rejections", "show", admintest.LaterAcceptedID},
 		"rejections_show_cut":      {"rejections", "show", admintest.CutID},
 		"rejections_show_redacted": {"rejections", "show", admintest.RedactedID},
 		"rejections_show_observed": {"rejections", "show", admintest.ObservedID},
 		"rejections_dry_run":       {"rejections", "accept", "--all", "--dry-run"},
-		"rejections_dry_run_ids":   {"rejections", "accept", "--dry-run", admintest.RefusedID, admintest.TakenID, admintest.SumID, "nothing"},
+		"rejections_dry_run_ids":   {"rejections", "accept", "--dry-run", admintest.RefusedID, admintest.LaterAcceptedID, admintest.SumID, "nothing"},
 		"couriers_list":            {"couriers", "list"},
 		"couriers_reload":          {"couriers", "reload"},
 
@@ -132,7 +132,7 @@ func TestOutputIsSafeForTerminals(t *testing.T) {
 		{"dlq", "list"}, {"dlq", "show", "1-abcd"}, {"dlq", "list", "--json"}, {"dlq", "show", "1-abcd", "--json"}, {"events", "show", "demo:evt_1"},
 		{"events", "show", "\x1b[2J\u202e"},
 		{"rejections", "list"}, {"rejections", "list", "--json"}, {"rejections", "show", admintest.RefusedID}, {"rejections", "show", admintest.RefusedID, "--json"},
-		{"rejections", "show", admintest.TakenID}, {"rejections", "show", admintest.RedactedID}, {"rejections", "accept", "--dry-run", "--all"}, {"rejections", "accept", "--yes", admintest.TakenID},
+		{"rejections", "show", admintest.LaterAcceptedID}, {"rejections", "show", admintest.RedactedID}, {"rejections", "accept", "--dry-run", "--all"}, {"rejections", "accept", "--yes", admintest.LaterAcceptedID},
 		{"couriers", "list"}, {"couriers", "list", "--json"}, {"queue", "losses"}, {"queue", "losses", "--json"},
 	} {
 		stdout, stderr, _ := caller{address: address}.run(t, args...)

@@ -58,7 +58,7 @@ func (p *printer) rejectionCells(r ops.IngestionRow) []string {
 		detail = "an aggregate, until " + r.Until.In(p.clock.Zone).Format(time.RFC3339)
 	}
 	return []string{
-		r.ID, p.clock.Format(r.At), string(r.Outcome), strconv.FormatInt(r.Count, 10), string(r.Code), r.Courier, r.Address, r.TakenKey, detail,
+		r.ID, p.clock.Format(r.At), string(r.Outcome), strconv.FormatInt(r.Count, 10), string(r.Code), r.Courier, r.Address, r.AcceptedKey, detail,
 	}
 }
 
@@ -87,9 +87,9 @@ func (p *printer) rejection(r ingestion.Record) error {
 		t.Row("first", p.clock.Format(r.At))
 		t.Row("last", p.clock.Format(r.Until))
 	}
-	if !r.TakenAt.IsZero() {
-		t.Row("accepted", p.clock.Format(r.TakenAt)+" as event "+r.TakenKey)
-		t.Row("verified by", verifiedBy(r.TakenBy))
+	if !r.AcceptedAt.IsZero() {
+		t.Row("accepted", p.clock.Format(r.AcceptedAt)+" as event "+r.AcceptedKey)
+		t.Row("verified by", verifiedBy(r.AcceptedBy))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -143,7 +143,7 @@ func verifiedBy(keyID string) string {
 // has chosen, because people paste these lines into a shell.
 func (p *printer) nextSteps(r *ingestion.Record) []string {
 	switch {
-	case !slices.Contains(ops.Rejections, r.Outcome) || !r.TakenAt.IsZero():
+	case !slices.Contains(ops.Rejections, r.Outcome) || !r.AcceptedAt.IsZero():
 		return nil
 	case r.Request == nil:
 		return []string{"the requests of an aggregate were not kept: have the courier send them again"}

@@ -25,13 +25,13 @@ func TestAcceptByID(t *testing.T) {
 		t.Errorf("accepted %v", got)
 	}
 
-	stdout, _, code = c.run(t, "rejections", "accept", "--yes", "--vouch", "--json", admintest.RedactedID, admintest.TakenID)
+	stdout, _, code = c.run(t, "rejections", "accept", "--yes", "--vouch", "--json", admintest.RedactedID, admintest.LaterAcceptedID)
 	var report ActionReport
 	if err := json.Unmarshal([]byte(stdout), &report); err != nil || code != 1 {
 		t.Fatalf("exit %d, %v: %s", code, err, stdout)
 	}
 	want := ActionResult{ID: admintest.RedactedID, Courier: "demo", Key: "demo:req_e", Sequence: 101, Duplicate: true, KeyID: ingestion.KeyIDOperator}
-	if len(report.Done) != 1 || report.Done[0] != want || len(report.Failed) != 1 || report.Failed[0].Code != ops.AlreadyTaken {
+	if len(report.Done) != 1 || report.Done[0] != want || len(report.Failed) != 1 || report.Failed[0].Code != ops.AlreadyAccepted {
 		t.Errorf("report %+v", report)
 	}
 }

@@ -164,7 +164,7 @@ func TestClientOfTheIntake(t *testing.T) {
 		}
 		all = append(all, ids(page)...)
 	}
-	if want := []string{admintest.RefusedID, admintest.ObservedID, admintest.TakenID, admintest.CutID, admintest.RedactedID, admintest.SumID}; !slices.Equal(all, want) {
+	if want := []string{admintest.RefusedID, admintest.ObservedID, admintest.LaterAcceptedID, admintest.CutID, admintest.RedactedID, admintest.SumID}; !slices.Equal(all, want) {
 		t.Errorf("all pages have %v, want %v", all, want)
 	}
 	record, err := c.Rejection(t.Context(), admintest.RefusedID)
@@ -172,11 +172,11 @@ func TestClientOfTheIntake(t *testing.T) {
 		t.Errorf("%+v, %v", record, err)
 	}
 	taken, err := c.Accept(t.Context(), admintest.RedactedID, true)
-	if err != nil || taken.KeyID != ingestion.KeyIDOperator || taken.Key != m.Intake.Record(admintest.RedactedID).TakenKey {
+	if err != nil || taken.KeyID != ingestion.KeyIDOperator || taken.Key != m.Intake.Record(admintest.RedactedID).AcceptedKey {
 		t.Errorf("%+v, %v", taken, err)
 	}
 	_, err = c.Accept(t.Context(), admintest.RedactedID, true)
-	if p, ok := errors.AsType[*ops.Problem](err); !ok || p.Code != ops.AlreadyTaken || p.Key != taken.Key {
+	if p, ok := errors.AsType[*ops.Problem](err); !ok || p.Code != ops.AlreadyAccepted || p.Key != taken.Key {
 		t.Errorf("again: %v", err)
 	}
 	couriers, err := c.Couriers(t.Context())

@@ -186,7 +186,7 @@ func TestRetriesAreBounded(t *testing.T) {
 			return err
 		}, 3},
 		{"take", "findAndModify", func(m *Store) error {
-			_, err := m.TakeIngestion(t.Context(), "1", "k", "", storetest.Noon)
+			_, err := m.AcceptIngestion(t.Context(), "1", "k", "", storetest.Noon)
 			return err
 		}, 3},
 		{"put", "insert", func(m *Store) error {

@@ -52,7 +52,7 @@ func newIngestionDocument(r *ingestion.Record) ingestionDocument {
 		ID: persistence.CleanText(r.ID), Courier: persistence.CleanText(r.Courier), Single: r.Request != nil, Outcome: persistence.CleanText(string(r.Outcome)),
 		Count: r.Count, Bytes: r.Bytes, At: persistence.TimeKey(r.At), Until: persistence.TimeText(r.Until), Code: persistence.CleanText(string(r.Code)),
 		Reason: persistence.CleanText(r.Reason), Detail: persistence.CleanText(r.Detail), Status: r.Status, Address: persistence.CleanText(r.Address),
-		TraceID: persistence.CleanText(r.TraceID), TakenAt: persistence.TimeText(r.TakenAt), TakenKey: persistence.CleanText(r.TakenKey), TakenBy: persistence.CleanText(r.TakenBy),
+		TraceID: persistence.CleanText(r.TraceID), TakenAt: persistence.TimeText(r.AcceptedAt), TakenKey: persistence.CleanText(r.AcceptedKey), TakenBy: persistence.CleanText(r.AcceptedBy),
 		ExpiresFrom: bson.NewDateTimeFromTime(r.At),
 	}
 	if q := r.Request; q != nil {
@@ -72,7 +72,7 @@ func (d *ingestionDocument) record(t *times) ingestion.Record {
 	r := ingestion.Record{
 		ID: d.ID, Courier: d.Courier, Outcome: ingestion.Outcome(d.Outcome), Count: d.Count, Bytes: d.Bytes,
 		At: t.parse(d.At), Until: t.parse(d.Until), Code: event.Code(d.Code), Reason: d.Reason, Detail: d.Detail,
-		Status: d.Status, Address: d.Address, TraceID: d.TraceID, TakenAt: t.parse(d.TakenAt), TakenKey: d.TakenKey, TakenBy: d.TakenBy,
+		Status: d.Status, Address: d.Address, TraceID: d.TraceID, AcceptedAt: t.parse(d.TakenAt), AcceptedKey: d.TakenKey, AcceptedBy: d.TakenBy,
 	}
 	if q := d.Request; q != nil {
 		r.Request = &ingestion.Request{
@@ -248,9 +248,9 @@ func oneIngestion(result *mongo.SingleResult) (ingestion.Record, error) {
 	return list[0], nil
 }
 
-// TakeIngestion implements [persistence.Store]. A record that can't be found untaken has been
+// AcceptIngestion implements [persistence.Store]. A record that can't be found untaken has been
 // taken, or is not there.
-func (m *Store) TakeIngestion(ctx context.Context, id, key, keyID string, at time.Time) (r ingestion.Record, err error) {
+func (m *Store) AcceptIngestion(ctx context.Context, id, key, keyID string, at time.Time) (r ingestion.Record, err error) {
 	const op = "mongodb take_ingestion"
 	if err := persistence.CheckTaken(op, at); err != nil {
 		return r, err

@@ -54,9 +54,9 @@ func putIngestion(conn *sqlite.Conn, r *ingestion.Record, change counts) error {
 	b.int(int64(r.Status))
 	b.text(r.Address)
 	b.text(r.TraceID)
-	b.time(r.TakenAt)
-	b.text(r.TakenKey)
-	b.text(r.TakenBy)
+	b.time(r.AcceptedAt)
+	b.text(r.AcceptedKey)
+	b.text(r.AcceptedBy)
 	if n := bindRequest(&b, r.Request) + len(r.Detail); n > persistence.MaxRowBytes {
 		return persistence.TooLarge("sqlite put_ingestions", "ingestion record", r.ID, n)
 	}
@@ -229,8 +229,8 @@ func findIngestion(conn *sqlite.Conn, op, id string) (ingestion.Record, error) {
 	return found[0], nil
 }
 
-// TakeIngestion implements [persistence.Store].
-func (s *Store) TakeIngestion(ctx context.Context, id, key, keyID string, at time.Time) (r ingestion.Record, err error) {
+// AcceptIngestion implements [persistence.Store].
+func (s *Store) AcceptIngestion(ctx context.Context, id, key, keyID string, at time.Time) (r ingestion.Record, err error) {
 	const op = "sqlite take_ingestion"
 	if err := persistence.CheckTaken(op, at); err != nil {
 		return r, err
@@ -267,7 +267,7 @@ func readIngestion(c *columns) ingestion.Record {
 	r.At, r.Until = c.time(), c.time()
 	r.Code, r.Reason, r.Detail = event.Code(c.text()), c.text(), c.text()
 	r.Status, r.Address, r.TraceID = int(c.int()), c.text(), c.text()
-	r.TakenAt, r.TakenKey, r.TakenBy = c.time(), c.text(), c.text()
+	r.AcceptedAt, r.AcceptedKey, r.AcceptedBy = c.time(), c.text(), c.text()
 	if !single {
 		return r
 	}

@@ -170,7 +170,7 @@ func contractIngestionCounts(t *testing.T, s persistence.Store) {
 		Single(0, "a", ingestion.Refused), Single(1, "a", ingestion.Observed), Single(2, "b", ingestion.Refused),
 		Sum(3, "a", ingestion.Accepted), Sum(4, "a", ingestion.Duplicate))
 	PutIngestions(t, s, Single(0, "a", ingestion.Refused), Sum(5, "b", ingestion.Accepted))
-	Must(s.TakeIngestion(t.Context(), ingestionID(0), "key", "k", Noon))
+	Must(s.AcceptIngestion(t.Context(), ingestionID(0), "key", "k", Noon))
 	wantIngestionCounts(t, s, outcomes{ingestion.Refused: 2, ingestion.Observed: 1, ingestion.Accepted: 2, ingestion.Duplicate: 1})
 	// Three refused ones push out one that was refused and one that was observed.
 	PutIngestions(t, s, Single(6, "a", ingestion.Refused), Single(7, "a", ingestion.Refused), Single(8, "a", ingestion.Refused))
@@ -185,7 +185,7 @@ func sweepIngestions(t *testing.T, open func(t *testing.T, keep persistence.Rete
 		old, fresh, late := Single(0, "a", ingestion.Refused), Sum(1, "a", ingestion.Accepted), Sum(2, "b", ingestion.Accepted)
 		old.At, fresh.At, late.At, late.Until = Noon.Add(-time.Hour-1), Noon.Add(-time.Hour), Noon.Add(-2*time.Hour), Noon
 		PutIngestions(t, s, fresh, old, late)
-		Must(s.TakeIngestion(t.Context(), old.ID, "key", "k", Noon))
+		Must(s.AcceptIngestion(t.Context(), old.ID, "key", "k", Noon))
 		for _, want := range []int64{2, 0} {
 			if got := Must(s.Sweep(t.Context(), Noon)); got != (persistence.Swept{Ingestions: want}) {
 				t.Errorf("swept %+v, want %d", got, want)

@@ -114,7 +114,7 @@ func WantIngestions(t *testing.T, s persistence.Store, f ingestion.Filter, want 
 
 func contractIngestionRoundTrip(t *testing.T, s persistence.Store) {
 	taken := FullIngestion(1)
-	taken.TakenAt, taken.TakenKey, taken.TakenBy, taken.Request.Redacted = Noon.Add(time.Hour), "key", "k", false
+	taken.AcceptedAt, taken.AcceptedKey, taken.AcceptedBy, taken.Request.Redacted = Noon.Add(time.Hour), "key", "k", false
 	full := Sum(2, "", ingestion.Duplicate)
 	full.Code, full.Reason, full.Detail, full.Status = event.RateLimited, "reason", "detail", 429
 	odd := ingestion.Record{ID: ingestionID(5), Outcome: "odd", Count: -1, At: Noon.In(time.FixedZone("", 3600)), Until: lastTime.Add(time.Hour)}
@@ -146,14 +146,14 @@ func contractIngestionText(t *testing.T, s persistence.Store) {
 	for i, text := range []string{"plain", "ümläut 日本語", "🚚\u200d📦", "quote\"back\\slash/", "line\nfeed\x01\x7f", "nul\x00inside", "%_*?[]$.", " ", "\u2028\uFFFD"} {
 		r := ingestion.Record{
 			ID: text, Courier: text, Outcome: ingestion.Outcome(text), Code: event.Code(text), Reason: text, Detail: text,
-			Address: text, TraceID: text, TakenAt: Noon, TakenKey: text, TakenBy: text, Status: i,
+			Address: text, TraceID: text, AcceptedAt: Noon, AcceptedKey: text, AcceptedBy: text, Status: i,
 			Request: &ingestion.Request{
 				Method: text, Path: text, Query: text, Headers: []ingestion.Header{{Name: text, Value: text}}, Body: []byte(text), BodyBytes: i,
 			},
 		}
 		PutIngestions(t, s, r)
 		Same(t, Must(s.Ingestion(t.Context(), text)), r)
-		Same(t, Must(s.TakeIngestion(t.Context(), text, "other", "k", Noon)), r)
+		Same(t, Must(s.AcceptIngestion(t.Context(), text, "other", "k", Noon)), r)
 		Same(t, Must(s.Ingestions(t.Context(), ingestion.Filter{
 			Courier: text, Outcomes: []ingestion.Outcome{r.Outcome}, Code: r.Code,
 		})), []ingestion.Record{r})
@@ -169,8 +169,8 @@ func contractIngestionText(t *testing.T, s persistence.Store) {
 		Request: &ingestion.Request{Method: clean, Path: clean, Query: clean, Headers: []ingestion.Header{{Name: clean, Value: clean}}, Body: []byte(bad)},
 	}
 	Same(t, Must(s.Ingestion(t.Context(), bad)), want)
-	want.TakenAt, want.TakenKey, want.TakenBy = Noon, clean, clean
-	Same(t, Must(s.TakeIngestion(t.Context(), bad, bad, bad, Noon)), want)
+	want.AcceptedAt, want.AcceptedKey, want.AcceptedBy = Noon, clean, clean
+	Same(t, Must(s.AcceptIngestion(t.Context(), bad, bad, bad, Noon)), want)
 	Same(t, Must(s.Ingestions(t.Context(), ingestion.Filter{Courier: bad, Code: event.Code(bad)})), []ingestion.Record{want})
 }
 
@@ -204,7 +204,7 @@ func contractIngestionListing(t *testing.T, s persistence.Store) {
 		refused(5, "a", event.InvalidSignature), Sum(2, "a", ingestion.Accepted), refused(6, "a", event.InvalidPayload),
 		Single(1, "a", ingestion.Observed), refused(4, "b", event.InvalidSignature), Sum(3, "b", ingestion.Duplicate),
 		refused(8, "", event.UnknownCourier), manyRefused)
-	Must(s.TakeIngestion(t.Context(), ingestionID(5), "key", "k", Noon))
+	Must(s.AcceptIngestion(t.Context(), ingestionID(5), "key", "k", Noon))
 	type filter = ingestion.Filter
 	type outcomes = []ingestion.Outcome
 	for _, test := range []struct {
@@ -262,23 +262,23 @@ func contractIngestionPages(t *testing.T, s persistence.Store) {
 func contractIngestionTaken(t *testing.T, s persistence.Store) {
 	PutIngestions(t, s, FullIngestion(0), FullIngestion(1), FullIngestion(2))
 	want := FullIngestion(1)
-	want.TakenAt, want.TakenKey, want.TakenBy = Noon.Add(42), "demo:evt_1", ingestion.KeyIDOperator
-	Same(t, Must(s.TakeIngestion(t.Context(), want.ID, "demo:evt_1", ingestion.KeyIDOperator, Noon.Add(42).In(time.FixedZone("", 3600)))), want)
-	Same(t, Must(s.TakeIngestion(t.Context(), want.ID, "another", "k", Noon.Add(time.Hour))), want)
+	want.AcceptedAt, want.AcceptedKey, want.AcceptedBy = Noon.Add(42), "demo:evt_1", ingestion.KeyIDOperator
+	Same(t, Must(s.AcceptIngestion(t.Context(), want.ID, "demo:evt_1", ingestion.KeyIDOperator, Noon.Add(42).In(time.FixedZone("", 3600)))), want)
+	Same(t, Must(s.AcceptIngestion(t.Context(), want.ID, "another", "k", Noon.Add(time.Hour))), want)
 	Same(t, Must(s.Ingestion(t.Context(), want.ID)), want)
 	PutIngestions(t, s, FullIngestion(1))
 	Same(t, Must(s.Ingestion(t.Context(), want.ID)), want)
 
 	nameless := FullIngestion(2)
-	nameless.TakenAt = Noon
-	Same(t, Must(s.TakeIngestion(t.Context(), nameless.ID, "", "", Noon)), nameless)
-	Same(t, Must(s.TakeIngestion(t.Context(), nameless.ID, "too late", "k", Noon)), nameless)
+	nameless.AcceptedAt = Noon
+	Same(t, Must(s.AcceptIngestion(t.Context(), nameless.ID, "", "", Noon)), nameless)
+	Same(t, Must(s.AcceptIngestion(t.Context(), nameless.ID, "too late", "k", Noon)), nameless)
 
 	Same(t, Must(s.Ingestion(t.Context(), ingestionID(0))), FullIngestion(0))
-	if _, err := s.TakeIngestion(t.Context(), "none", "key", "k", Noon); event.CodeOf(err) != event.NotFound {
+	if _, err := s.AcceptIngestion(t.Context(), "none", "key", "k", Noon); event.CodeOf(err) != event.NotFound {
 		t.Errorf("a record that does not exist was taken: %v", err)
 	}
-	if _, err := s.TakeIngestion(t.Context(), ingestionID(0), "key", "k", time.Time{}); event.CodeOf(err) != event.DomainInvalid {
+	if _, err := s.AcceptIngestion(t.Context(), ingestionID(0), "key", "k", time.Time{}); event.CodeOf(err) != event.DomainInvalid {
 		t.Errorf("a record was taken at no time: %v", err)
 	}
 }
@@ -290,20 +290,20 @@ func contractIngestionTakenAtOnce(t *testing.T, s persistence.Store) {
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
-			r, err := s.TakeIngestion(t.Context(), ingestionID(1), fmt.Sprint(i), "k", Noon.Add(time.Duration(i)))
+			r, err := s.AcceptIngestion(t.Context(), ingestionID(1), fmt.Sprint(i), "k", Noon.Add(time.Duration(i)))
 			if err != nil {
 				t.Error(err)
 			}
-			keys[i] = r.TakenKey
+			keys[i] = r.AcceptedKey
 		})
 	}
 	wg.Wait()
 	r := Must(s.Ingestion(t.Context(), ingestionID(1)))
-	if slices.Sort(keys); keys[0] != r.TakenKey || keys[n-1] != r.TakenKey || r.TakenKey == "" {
-		t.Errorf("taken as %q, told %q", r.TakenKey, keys)
+	if slices.Sort(keys); keys[0] != r.AcceptedKey || keys[n-1] != r.AcceptedKey || r.AcceptedKey == "" {
+		t.Errorf("taken as %q, told %q", r.AcceptedKey, keys)
 	}
-	if want := Noon.Add(time.Duration(r.TakenKey[0] - '0')); !r.TakenAt.Equal(want) {
-		t.Errorf("taken as %q at %s", r.TakenKey, r.TakenAt)
+	if want := Noon.Add(time.Duration(r.AcceptedKey[0] - '0')); !r.AcceptedAt.Equal(want) {
+		t.Errorf("taken as %q at %s", r.AcceptedKey, r.AcceptedAt)
 	}
 }
 
@@ -333,7 +333,7 @@ func contractIngestionEnds(t *testing.T, s persistence.Store) {
 	}
 	_, listErr := s.Ingestions(t.Context(), ingestion.Filter{})
 	_, findErr := s.Ingestion(t.Context(), "id")
-	_, takeErr := s.TakeIngestion(t.Context(), "id", "key", "k", Noon)
+	_, takeErr := s.AcceptIngestion(t.Context(), "id", "key", "k", Noon)
 	for _, err := range []error{s.PutIngestions(t.Context(), []ingestion.Record{FullIngestion(1)}), listErr, findErr, takeErr} {
 		if event.CodeOf(err) != event.DependencyDown {
 			t.Errorf("after Close: %v", err)

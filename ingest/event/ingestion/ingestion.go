@@ -30,7 +30,7 @@ var Outcomes = []Outcome{Accepted, Duplicate, Observed, Refused}
 // Record is what the intake records of requests (ingestion_records). One
 // that was refused or observed has a record of its own, with the request in it,
 // as far as the bounds on records allow; accepted ones, and those beyond the
-// bounds, are summed up: one record for each courier, outcome, code and reason in
+// bounds, are aggregated: one record for each courier, outcome, code and reason in
 // a stretch of time.
 type Record struct {
 	ID      string    `json:"id"`                // of a later record it is greater
@@ -50,12 +50,12 @@ type Record struct {
 	Status  int      `json:"status,omitempty"`  // that was answered
 	Address string   `json:"address,omitempty"` // of the sender, behind trusted proxies
 	TraceID string   `json:"traceId,omitempty"`
-	Request *Request `json:"request,omitempty"` // nil for a sum of several
+	Request *Request `json:"request,omitempty"` // nil for an aggregate of several
 
-	// Set when an operator has taken the request in by hand.
-	TakenAt  time.Time `json:"takenAt,omitzero"`
-	TakenKey string    `json:"takenKey,omitempty"` // idempotency key of the event
-	TakenBy  string    `json:"takenBy,omitempty"`  // id of the secret that verified it, or [KeyIDOperator]
+	// Set when an operator has accepted the request by hand.
+	AcceptedAt  time.Time `json:"acceptedAt,omitzero"`
+	AcceptedKey string    `json:"acceptedKey,omitempty"` // idempotency key of the event
+	AcceptedBy  string    `json:"acceptedBy,omitempty"`  // id of the secret that verified it, or [KeyIDOperator]
 }
 
 // Request is a request as it was sent, less what is secret in it.
@@ -86,12 +86,12 @@ type Filter struct {
 	Courier  string
 	Outcomes []Outcome
 	Code     event.Code
-	Open     bool   // only requests that were not taken in
+	Open     bool   // only requests that were not accepted since
 	Limit    int    // at most this many; 0 means 100
 	After    string // continues a listing behind the record with this id
 }
 
-// Acceptance is what became of a refused request that an operator took in by hand.
+// Acceptance is what became of a refused request that an operator accepted by hand.
 type Acceptance struct {
 	event.Identity
 	EventID   string `json:"eventId"`
