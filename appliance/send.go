@@ -8,9 +8,7 @@ import (
 	"io"
 	"iter"
 	"math/rand/v2"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -187,15 +185,4 @@ func lines(in io.Reader) iter.Seq2[[]byte, error] {
 			}
 		}
 	}
-}
-
-// visible returns s without characters that act on a terminal: the server that
-// answers at the address is not known.
-func visible(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, s)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/bench"
+	"github.com/fincart/courier-gateway/ops/terminal"
 )
 
 // maxShown is how many answers are shown one by one to people; of more events
@@ -102,7 +103,7 @@ func (c *courierCommands) sendAll(ctx context.Context, courier *bench.Courier, b
 		switch {
 		case o.err != nil && (total == 1 || ctx.Err() != nil): // the verdict says it
 		case o.err != nil:
-			progress.Print(visible(o.err.Error()))
+			progress.Print(terminal.Escape(o.err.Error()))
 		case few || flags.asJSON || !o.answer.Accepted():
 			progress.Clear()
 			if err := c.printAnswer(o.answer, flags.asJSON); err != nil {
@@ -122,7 +123,7 @@ func (c *courierCommands) printAnswer(a bench.Answer, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(c.out).Encode(a)
 	}
-	_, err := fmt.Fprintf(c.out, "%d %s\n", a.Status, visible(string(a.Body)))
+	_, err := fmt.Fprintf(c.out, "%d %s\n", a.Status, terminal.Escape(string(a.Body)))
 	return err
 }
 

@@ -233,6 +233,16 @@ func (s *fakeCache) Store(_ context.Context, ids []event.Identity, hashes []stri
 // noon is when every test begins.
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
+// eventually waits until ok, and fails the test after a long time.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
 // fixture is a handler on a memory store, with everything a test looks at.
 type fixture struct {
 	*Handler

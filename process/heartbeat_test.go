@@ -35,11 +35,7 @@ func TestHeartbeatSaysSinceWhenAndWhyAWorkerHolds(t *testing.T) {
 			go func() { done <- w.Run(ctx) }()
 			wait := func(what string, ok func(*Hold) bool) {
 				t.Helper()
-				for deadline := time.Now().Add(10 * time.Second); !ok(heartbeat.Read().Held); time.Sleep(time.Millisecond) {
-					if time.Now().After(deadline) {
-						t.Fatalf("waited in vain for %s: %+v", what, heartbeat.Read())
-					}
-				}
+				eventually(t, what, func() bool { return ok(heartbeat.Read().Held) })
 			}
 			var first *Hold
 			wait("the worker to hold", func(h *Hold) bool { first = h; return h != nil })

@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"testing"
@@ -149,20 +150,11 @@ func TestWorkerPullsNothingBeforeTheStoreAnswers(t *testing.T) {
 // waits waits until the store has been called so often.
 func (d *fixture) waits(t *testing.T, call string, times int) {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
-	for {
+	eventually(t, fmt.Sprintf("%d calls of %s", times, call), func() bool {
 		d.store.mu.Lock()
-		n := d.store.calls[call]
-		d.store.mu.Unlock()
-		if n >= times {
-			return
-		}
-		select {
-		case <-deadline:
-			t.Fatalf("%d calls of %s, want %d", n, call, times)
-		case <-time.After(time.Millisecond):
-		}
-	}
+		defer d.store.mu.Unlock()
+		return d.store.calls[call] >= times
+	})
 }
 
 // goesDown takes the store away from a worker that has reached it.
