@@ -108,7 +108,7 @@ func (g *Generator) Key(i uint64) string {
 }
 
 // AppendBody appends the body of event i to dst. It allocates nothing when dst
-// has room for it.
+// has space for it.
 func (g *Generator) AppendBody(dst []byte, i uint64) []byte {
 	shipment, step := g.Place(i)
 	random := Spread(g.cfg.Seed ^ Spread(i+1))

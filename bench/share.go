@@ -37,7 +37,7 @@ func (Share) Type() string { return "share" }
 func (s Share) Includes(drawn uint64) bool { return float64(drawn>>11)/(1<<53) < float64(s) }
 
 // Spread spreads x over all 64 bits (the finalizer of SplitMix64, Steele, Lea and
-// Flood 2014), so that neighbours have nothing in common.
+// Flood 2014), so that consecutive numbers have nothing in common.
 func Spread(x uint64) uint64 {
 	x += 0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9

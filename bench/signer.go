@@ -89,7 +89,7 @@ func (s *Signer) Sign(body []byte, at time.Time) (Request, error) {
 	}
 	for _, h := range signed.Headers {
 		if hasHeader(s.headers, h.Name) {
-			return Request{}, fmt.Errorf("the header %s is part of the signature, so it can't be given: leave its --header out", h.Name)
+			return Request{}, fmt.Errorf("the header %s is part of the signature, so it can't be given: remove its --header", h.Name)
 		}
 	}
 	request := s.Request(signed)

@@ -8,7 +8,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
-// Refusals of the admin listener alone, beside those of package event.
+// Refusals that only the admin listener makes, beside those of package event.
 const (
 	// Unauthorized: the admin token is missing or wrong.
 	Unauthorized event.Code = "UNAUTHORIZED"

@@ -149,7 +149,7 @@ func (k *pipelined) gather(batch []*addend) []*addend {
 	return batch
 }
 
-// add adds a batch and tells each of its events how that went.
+// add adds a batch and reports the result to each of its events.
 func (k *pipelined) add(batch []*addend) []*addend {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*ioTimeout)
 	defer cancel()

@@ -1,7 +1,7 @@
 // Compare is what the appliance is measured against: servers that take the same
 // signed events behind the same fasthttp limits, and do less with them.
 //
-//	hmac             proves the sender and answers; keeps nothing
+//	hmac             verifies the sender and answers; keeps nothing
 //	redis            and adds the event to a Redis stream, one XADD a request
 //	redis-pipelined  and the same, all that wait by one pipeline
 //

@@ -16,7 +16,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
-// What a server does with an event that is proved.
+// What a server does with an event that is verified.
 const (
 	keepNothing   = "hmac"
 	keepByXADD    = "redis"
@@ -101,7 +101,7 @@ func newServer(in *intake) *fasthttp.Server {
 	}
 }
 
-// intake takes events: it proves the sender, keeps the body, and answers.
+// intake accepts events: it verifies the sender, keeps the body, and answers.
 type intake struct {
 	scheme *signature.Scheme
 	keeper keeper
@@ -138,7 +138,7 @@ func refuse(ctx *fasthttp.RequestCtx, status int, code string, err error) {
 const traceID = "req_00000000000000000000000000000000"
 
 // appendAnswer appends the appliance's answer. It only looks for the members that
-// it names: whoever proves the sender and no more validates no event.
+// it names: a server that only verifies the sender validates no event.
 func appendAnswer(dst, body []byte, now time.Time) []byte {
 	dst = append(dst, `{"acknowledged":true,"eventId":`...)
 	dst = append(dst, member(body, `"eventId":`)...)

@@ -103,7 +103,7 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-// startRedis starts a redis-server that flushes as it is told. Without the program
+// startRedis starts a redis-server with the given flush policy. Without the program
 // the test is skipped, which CI must not do.
 func startRedis(t *testing.T, appendfsync string) (address string, client *redis.Client, kill func()) {
 	t.Helper()
@@ -160,7 +160,7 @@ func TestWhatIsAcknowledgedIsInRedis(t *testing.T) {
 			}
 			posting.Wait()
 			if status, _ := post(t, url, "another", `{}`); status != 401 {
-				t.Errorf("an event that nobody signed is answered %d", status)
+				t.Errorf("an unsigned event is answered %d", status)
 			}
 			entries, err := client.XRange(t.Context(), stream, "-", "+").Result()
 			if err != nil {

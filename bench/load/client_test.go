@@ -169,7 +169,7 @@ func TestClientByTLS(t *testing.T) {
 	if _, err := dial(t.Context(), at(t, server.URL), 10*time.Second); err == nil {
 		t.Error("a certificate of an unknown authority is trusted")
 	}
-	for name, content := range map[string]string{"none": "", "garbage": "no certificate"} {
+	for name, content := range map[string]string{"none": "", "malformed": "no certificate"} {
 		file := filepath.Join(t.TempDir(), name)
 		if content != "" {
 			os.WriteFile(file, []byte(content), 0o600)
@@ -195,9 +195,9 @@ var misbehaviour = map[string]struct {
 	"hangs":                          {do: hanging(""), reason: errTimeout},
 	"hangs within the headers":       {do: hanging("HTTP/1.1 202 Accepted\r\nContent-Le"), reason: errTimeout},
 	"hangs within the body":          {do: hanging(good[:len(good)-2]), reason: errTimeout},
-	"answers garbage":                {do: hanging("\x00\xff\x17 hello\r\n\r\n"), reason: errNoHTTP},
-	"answers a garbage length":       {do: hanging("HTTP/1.1 202 Accepted\r\nContent-Length: x\r\n\r\n{}"), reason: errNoHTTP},
-	"answers a garbage status":       {do: hanging("HTTP/1.1 2x2 Accepted\r\nContent-Length: 2\r\n\r\n{}"), reason: errNoHTTP},
+	"answers no HTTP":                {do: hanging("\x00\xff\x17 hello\r\n\r\n"), reason: errNoHTTP},
+	"answers a malformed length":     {do: hanging("HTTP/1.1 202 Accepted\r\nContent-Length: x\r\n\r\n{}"), reason: errNoHTTP},
+	"answers a malformed status":     {do: hanging("HTTP/1.1 2x2 Accepted\r\nContent-Length: 2\r\n\r\n{}"), reason: errNoHTTP},
 	"answers TLS":                    {do: hanging("\x15\x03\x01\x00\x02\x02\x46\r\n\r\n"), reason: errNoHTTP},
 	"answers endless headers":        {do: hanging("HTTP/1.1 202 Accepted\r\nX: " + strings.Repeat("x", 2<<20)), reason: errTooLarge, vegeta: errTimeout},
 	"answers an endless body":        {do: hanging("HTTP/1.1 202 Accepted\r\nConnection: close\r\n\r\n" + strings.Repeat("x", 1<<20)), reason: errTooLarge, vegeta: errTimeout},

@@ -108,20 +108,20 @@ const (
 func (c *commands) bench() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
-		Short: "Put an appliance under load and prove what became of every event",
-		Long: "Put an appliance under load and prove what became of every event.\n\n" +
-			"Without --target it starts an appliance of its own on a new directory, which\n" +
-			"reads no configuration but --appliance-config, and removes it in the end.\n\n" +
-			"It sends signed, unique events: in closed loop, --connections at once and each\n" +
-			"the next as soon as it has its answer; or with --rate in open loop, each when it\n" +
-			"is due, and latency counts from there. Then it waits for the backlog, reads the\n" +
-			"ledger, and judges the success criteria:\n\n" +
+		Short: "Load-test an appliance and verify the outcome of every event",
+		Long: "Load-test an appliance and verify the outcome of every event.\n\n" +
+			"Without --target it starts an appliance on a new directory, which reads no\n" +
+			"configuration but --appliance-config, and removes it at the end.\n\n" +
+			"It sends signed, unique events: in closed loop on --connections at once, each\n" +
+			"event as soon as the previous one is answered; or with --rate in open loop, each\n" +
+			"at its due time, from which its latency is measured. Then it waits until the\n" +
+			"backlog is processed, reads the ledger, and checks the success criteria:\n\n" +
 			"  SC-001  99 % of valid events acknowledged within 2 s, 95 % within 150 ms\n" +
 			"  SC-002  every acknowledged event has a terminal outcome\n" +
 			"  SC-003  no event has more than one outcome\n" +
 			"  SC-004  95 % of transient failures recover before the dead letters\n\n" +
-			"It exits with 3 when one is missed. Load goes to this machine only, unless\n" +
-			"--allow-remote says that another one is yours.",
+			"It exits with 3 when one is missed. It sends to this machine only, unless\n" +
+			"--allow-remote confirms that the other one is yours.",
 		Example: "  appliance bench\n" +
 			"  appliance bench --rate 5000/s --duration 30s --strict --html report.html\n" +
 			"  appliance bench --events 100000 --duplicates 10% --invalid 5% --transient 5% --permanent 1%\n" +
@@ -143,7 +143,7 @@ func (c *commands) bench() *cobra.Command {
 
 func (f *benchFlags) add(cmd *cobra.Command) {
 	fs := cmd.Flags()
-	fs.StringVar(&f.to.url, "target", "", "put the running appliance at this address under load (default: one of its own)")
+	fs.StringVar(&f.to.url, "target", "", "load-test the running appliance at this address (default: start a new one)")
 	fs.StringVar(&f.to.admin, "admin", "", "with --target: address of its admin listener (default: the configured one)")
 	fs.BoolVar(&f.to.remote, "allow-remote", false, "with --target: send load to another machine, which is yours")
 	fs.StringVar(&f.to.caFile, "ca", "", "PEM file of the authorities to trust for https")
@@ -161,16 +161,16 @@ func (f *benchFlags) add(cmd *cobra.Command) {
 	fs.Var(&f.mix.Invalid, "invalid", "share of requests with a broken signature, a bad body or a stale timestamp, which have to be refused")
 	fs.StringVar(&f.seed, "seed", "", "number that decides the events and faults of a run (default: random)")
 
-	fs.Var(&f.spawn.faults.Transient, "transient", "share of events whose first attempts fail, in its own appliance")
-	fs.Var(&f.spawn.faults.Permanent, "permanent", "share of events that can't be applied, in its own appliance")
-	fs.StringVar(&f.spawn.sync, "sync", "", "how its own appliance flushes: group, always or interval")
-	fs.StringVar(&f.spawn.config, "appliance-config", "", "configuration file of its own appliance (default: none)")
-	fs.BoolVar(&f.spawn.keep, "keep", false, "keep the directory of its own appliance")
+	fs.Var(&f.spawn.faults.Transient, "transient", "without --target: share of events whose first attempts fail")
+	fs.Var(&f.spawn.faults.Permanent, "permanent", "without --target: share of events that can't be applied")
+	fs.StringVar(&f.spawn.sync, "sync", "", "without --target: how the appliance flushes: group, always or interval")
+	fs.StringVar(&f.spawn.config, "appliance-config", "", "without --target: configuration file of the appliance (default: none)")
+	fs.BoolVar(&f.spawn.keep, "keep", false, "without --target: keep the directory of the appliance")
 
 	fs.DurationVar(&f.drain, "drain-timeout", 2*time.Minute, "how long to wait for the backlog")
 	fs.StringVar(&f.check, "check", "20000", "most events to look up in the ledger one by one: a number, all, or none")
 	f.limits.add(cmd)
-	fs.BoolVar(&f.strict, "strict", false, "the appliance's own thresholds: p99 below 10ms, every transient failure recovered")
+	fs.BoolVar(&f.strict, "strict", false, "the thresholds of this project: p99 below 10ms, every transient failure recovered")
 
 	fs.BoolVar(&f.asJSON, "json", false, "print the report as JSON")
 	fs.StringVar(&f.html, "html", "", "write the report as one self-contained page to this file")
@@ -197,7 +197,7 @@ var (
 func (f *benchFlags) complete(cmd *cobra.Command) error {
 	foreign, need := targetOnly, "needs --target"
 	if f.to.url != "" {
-		foreign, need = spawnOnly, "is for an appliance that bench starts: leave it or --target out"
+		foreign, need = spawnOnly, "is for an appliance that bench starts: remove it or --target"
 	}
 	for _, name := range foreign {
 		if cmd.Flags().Changed(name) {

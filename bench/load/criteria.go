@@ -10,7 +10,7 @@ import (
 	"github.com/fincart/courier-gateway/bench/proof"
 )
 
-// Thresholds are what a load has to reach. Zero leaves one out.
+// Thresholds are what a load has to reach. Zero disables one.
 type Thresholds struct {
 	Within       time.Duration // an acknowledgement is late after that
 	Acknowledged bench.Share   // of valid events, in time; at least

@@ -100,17 +100,17 @@ func TestThresholdsOfTheLedger(t *testing.T) {
 		limits Thresholds
 		missed string
 	}{
-		"good":                        {func(*proof.Proof) {}, strict, ""},
-		"nothing injected":            {func(p *proof.Proof) { p.Transient, p.Recovered = 0, 0 }, strict, ""},
-		"one not terminal":            {func(p *proof.Proof) { p.NotTerminal = 1 }, DefaultThresholds, "SC-002"},
-		"one twice":                   {func(p *proof.Proof) { p.Twice = 1 }, DefaultThresholds, "SC-003"},
-		"95 % recovered":              {func(p *proof.Proof) { p.Recovered = 95 }, DefaultThresholds, ""},
-		"94 % recovered":              {func(p *proof.Proof) { p.Recovered = 94 }, DefaultThresholds, "SC-004"},
-		"99 % recovered, strictly":    {func(p *proof.Proof) { p.Recovered = 99 }, strict, "SC-004"},
-		"one died without a fault":    {func(p *proof.Proof) { p.Unexplained = 1 }, DefaultThresholds, "faults"},
-		"one shipment in disorder":    {func(p *proof.Proof) { p.Disordered = 1 }, DefaultThresholds, "order"},
-		"somebody else's, no ledger":  {func(p *proof.Proof) { p.Ledger, p.Unexplained = nil, 1 }, DefaultThresholds, ""},
-		"a sample, with one too much": {func(p *proof.Proof) { p.Exact, p.Twice = false, 2 }, DefaultThresholds, "SC-003"},
+		"good":                           {func(*proof.Proof) {}, strict, ""},
+		"nothing injected":               {func(p *proof.Proof) { p.Transient, p.Recovered = 0, 0 }, strict, ""},
+		"one not terminal":               {func(p *proof.Proof) { p.NotTerminal = 1 }, DefaultThresholds, "SC-002"},
+		"one twice":                      {func(p *proof.Proof) { p.Twice = 1 }, DefaultThresholds, "SC-003"},
+		"95 % recovered":                 {func(p *proof.Proof) { p.Recovered = 95 }, DefaultThresholds, ""},
+		"94 % recovered":                 {func(p *proof.Proof) { p.Recovered = 94 }, DefaultThresholds, "SC-004"},
+		"99 % recovered, strictly":       {func(p *proof.Proof) { p.Recovered = 99 }, strict, "SC-004"},
+		"one died without a fault":       {func(p *proof.Proof) { p.Unexplained = 1 }, DefaultThresholds, "faults"},
+		"one shipment in disorder":       {func(p *proof.Proof) { p.Disordered = 1 }, DefaultThresholds, "order"},
+		"a foreign appliance, no ledger": {func(p *proof.Proof) { p.Ledger, p.Unexplained = nil, 1 }, DefaultThresholds, ""},
+		"a sample, with one too much":    {func(p *proof.Proof) { p.Exact, p.Twice = false, 2 }, DefaultThresholds, "SC-003"},
 	} {
 		changed := good
 		c.change(&changed)

@@ -100,8 +100,8 @@ func (h *histogram) distribution() (points []DistributionPoint) {
 	return points
 }
 
-// Bounds of a series: it has at most maxSlots slots; when a run lasts longer two
-// neighbours become one.
+// Bounds of a series: it has at most maxSlots slots; when a run lasts longer, each two
+// adjacent slots are merged.
 const (
 	maxSlots  = 360
 	firstSlot = 250 * time.Millisecond
@@ -143,7 +143,7 @@ func (s *series) at(since time.Duration) *slot {
 	return s.slots[i]
 }
 
-// halve makes each two neighbours one.
+// halve merges each two adjacent slots.
 func (s *series) halve() {
 	s.width *= 2
 	for i := 0; i < len(s.slots); i += 2 {

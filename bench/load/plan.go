@@ -46,7 +46,7 @@ type plan struct {
 	flaws []kind
 }
 
-// Salts keep the draws for different questions apart.
+// Salts make the draws for different questions independent.
 const (
 	saltKind = 0x6b696e64 + iota
 	saltFlaw

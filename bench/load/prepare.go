@@ -82,7 +82,7 @@ func (r *run) spawn(ctx context.Context) (err error) {
 		return err
 	}
 	r.courier.URL = r.spawned.ready.URL
-	r.info.Title = "Load test of an appliance of its own"
+	r.info.Title = "Load test of a new appliance"
 	r.info.Faults = fmt.Sprintf("%v transient, %v permanent", f.faults.Transient, f.faults.Permanent)
 	return nil
 }
@@ -203,7 +203,7 @@ func (r *run) watchAdmin(ctx context.Context) (err error) {
 	}
 	now, err := r.ledger.Figures(ctx)
 	if err != nil {
-		return fmt.Errorf("%w\nwithout the admin listener nothing can be proved: set --admin, or --check none to measure only", err)
+		return fmt.Errorf("%w\nwithout the admin listener nothing can be verified: set --admin, or --check none to measure only", err)
 	}
 	r.watch = proof.NewWatcher(r.ledger, now)
 	r.info.Version, r.info.Sync = now.Version, now.Queue.Sync

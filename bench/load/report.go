@@ -49,7 +49,7 @@ type RunInfo struct {
 	Connections int       `json:"connections,omitempty"`
 }
 
-// Latency sums up the times from when a request was due to its answer.
+// Latency summarises the times from when a request was due to its answer.
 type Latency struct {
 	Count        uint64              `json:"count"`
 	PerSecond    float64             `json:"perSecond"`

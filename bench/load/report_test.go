@@ -15,7 +15,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 // sample returns a report with something of everything.
 func sampleReport() *Report {
@@ -26,7 +26,7 @@ func sampleReport() *Report {
 		hit{n: 3002, kind: stale, at: time.Second, took: time.Millisecond, status: 202},
 	)
 	report := newReport(r, DefaultThresholds, RunInfo{
-		Title: "Load test of an appliance of its own", Command: "appliance bench --events=2000 --seed=7", StartedAt: noon,
+		Title: "Load test of a new appliance", Command: "appliance bench --events=2000 --seed=7", StartedAt: noon,
 		Load: "closed loop, 100 connections, 2,000 events", Client: "lean", Mix: "10% duplicates, 5% invalid, 0% out of order",
 		Faults: "5% transient, 1% permanent", Sync: "group", Seed: "7", Machine: "linux/amd64, 2 CPUs",
 	})
@@ -57,7 +57,7 @@ func TestReportForPeople(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got.Bytes(), want) {
-		t.Errorf("the report reads\n%s\nwant\n%s\n(go test -update writes it anew)", got.Bytes(), want)
+		t.Errorf("the report reads\n%s\nwant\n%s\n(go test -update rewrites it)", got.Bytes(), want)
 	}
 }
 

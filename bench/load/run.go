@@ -70,7 +70,7 @@ func (r *run) end() error {
 	return r.spawned.stop(r.flags.spawn.keep)
 }
 
-// do sends, waits and proves.
+// do sends, waits and verifies.
 func (r *run) do(ctx context.Context) (*Report, error) {
 	r.info.StartedAt = r.Now()
 	if err := r.send(ctx); err != nil {

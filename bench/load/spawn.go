@@ -70,7 +70,7 @@ func spawn(ctx context.Context, cfg spawnConfig) (_ *spawned, err error) {
 	s := &spawned{dir: dir, ended: make(chan struct{})}
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("start an appliance of its own: %w%s", err, s.tail())
+			err = fmt.Errorf("start an appliance: %w%s", err, s.tail())
 			err = errors.Join(err, s.stop(false))
 		}
 	}()

@@ -69,7 +69,7 @@ type Proof struct {
 	Shipments  uint64 `json:"shipments"`  // compared with their events
 	Disordered uint64 `json:"disordered"` // of those, with another state or history than theirs
 
-	Requeued      int64                  `json:"requeued"` // by the reconciler
+	Requeued     int64                  `json:"requeued"` // by the reconciler
 	Ledger       map[event.Status]int64 `json:"ledger,omitempty"`
 	DrainSeconds float64                `json:"drainSeconds"`
 	// Findings explain what is wrong, the first few of all.

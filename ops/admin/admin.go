@@ -60,7 +60,7 @@ type Queue interface {
 	AcknowledgeLoss(ctx context.Context, id, note string) (loss.Loss, error)
 }
 
-// Replayer puts a dead letter's event back on the queue, reopens its ledger row
+// Replayer requeues a dead letter's event, reopens its ledger row
 // and links the letter to the replay.
 type Replayer interface {
 	Replay(ctx context.Context, id string) (event.ReplayLink, error)

@@ -81,7 +81,7 @@ func (a *api) where(has bool, thing, does string, h handler) handler {
 	}
 }
 
-// plain makes a handler that answers all by itself fit the table.
+// plain adapts a handler that writes its whole answer itself to the table.
 func plain(h http.HandlerFunc) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		h(w, r)

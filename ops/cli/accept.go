@@ -98,7 +98,7 @@ func acceptance(vouch bool) action {
 
 // openRejections returns what can be accepted of the refused requests that filter
 // selects, at most limit of the newest, in the order in which they came. It says
-// how many it had to leave out.
+// how many it had to omit.
 func openRejections(ctx context.Context, api *client.Client, filter ingestion.Filter, limit int, say func(string, ...any)) ([]ActionResult, error) {
 	filter.Outcomes, filter.Open, filter.Limit = []ingestion.Outcome{ingestion.Refused}, true, ops.MaxPage
 	leftOut := int64(0)

@@ -115,7 +115,7 @@ func (c *Client) DeadLetter(ctx context.Context, id string) (event.DeadLetter, e
 	return get[event.DeadLetter](ctx, c, letterPath(id), nil)
 }
 
-// Replay puts a letter's event back on the queue.
+// Replay requeues a letter's event.
 func (c *Client) Replay(ctx context.Context, id string) (event.ReplayLink, error) {
 	return call[event.ReplayLink](ctx, c, http.MethodPost, letterPath(id)+"/replay", nil, nil)
 }
