@@ -44,7 +44,7 @@ var arrows = map[string][]string{
 		"ops/cli", "ops/terminal", "process"},
 	"appliance/app": {"appliance/config", "bench/proof", "ingest", "ingest/event", "ingest/payload", "ingest/signature", "ingest/signature/jwks",
 		"jetstream", "ops", "ops/admin", "ops/client", "persistence", "persistence/mongo", "persistence/redis", "persistence/sqlite", "process"},
-	"appliance/config": {"ingest", "ingest/event", "ingest/payload", "ingest/signature", "ingest/signature/jwks", "jetstream", "ops/admin", "process"},
+	"appliance/config": {"ingest", "ingest/event", "ingest/payload", "ingest/signature", "ingest/signature/jwks", "jetstream", "ops/admin", "persistence", "persistence/mongo", "persistence/redis", "process"},
 
 	// Parts of the vocabulary. Who may import ingest/event may import them.
 	"ingest/event/ingestion": {"ingest/event"},

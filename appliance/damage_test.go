@@ -177,7 +177,7 @@ func ledgerRows(t *testing.T, dir string, keys []string) []event.Record {
 	for i, key := range keys {
 		ids[i] = event.Identity{Courier: config.DemoCourier, Key: key}
 	}
-	rows, err := store.Records(t.Context(), ids)
+	rows, err := store.Ledger.Records(t.Context(), ids)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,14 +76,14 @@ func fillStore(t *testing.T, cfg config.Config, days map[string]int) {
 			},
 			{DeadLetters: []event.DeadLetter{{ID: letter, DeadAt: died, ReviewStatus: event.ReviewPending}}},
 		}
-		errs, err := store.Commit(t.Context(), changes)
+		errs, err := store.Ledger.Commit(t.Context(), changes)
 		for _, e := range append(errs, err) {
 			if e != nil {
 				t.Fatal(e)
 			}
 		}
 		request, at := row("request")
-		if err := store.PutIngestions(t.Context(), []ingestion.Record{{ID: request, Outcome: ingestion.Refused, Count: 1, At: at, Until: at}}); err != nil {
+		if err := store.Ingestions.PutIngestions(t.Context(), []ingestion.Record{{ID: request, Outcome: ingestion.Refused, Count: 1, At: at, Until: at}}); err != nil {
 			t.Fatal(err)
 		}
 	}

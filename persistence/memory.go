@@ -10,6 +10,9 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
+// DefaultCacheEntries is how many identities the appliance's cache holds, about 30 MB.
+const DefaultCacheEntries = 100_000
+
 // MemoryCache is the cache inside the process. It keeps the identities used most
 // recently, about 300 bytes each.
 type MemoryCache struct {

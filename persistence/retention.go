@@ -27,6 +27,15 @@ type Retention struct {
 	IngestionsPerCourier int
 }
 
+// DefaultRetention returns how long the appliance keeps rows unless it is told otherwise.
+func DefaultRetention() Retention {
+	const day = 24 * time.Hour
+	return Retention{LedgerTTL: 30 * day, DeadLetterTTL: 90 * day, IngestionTTL: 7 * day, IngestionsPerCourier: 1000}
+}
+
+// DefaultSweepEvery is how often a store is swept.
+const DefaultSweepEvery = 10 * time.Minute
+
 // TTLs returns the times of r, in no particular order.
 func (r Retention) TTLs() []time.Duration {
 	return []time.Duration{r.LedgerTTL, r.DeadLetterTTL, r.ShipmentTTL, r.IngestionTTL}

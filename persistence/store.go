@@ -34,14 +34,25 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event/shipment"
 )
 
-// Store is the contract of a store. Every method is safe for concurrent use,
-// copies what it is given and returns memory that belongs to the caller.
+// Store is one store, by its parts: what they keep is one database, and closing it ends
+// all of them. Every method is safe for concurrent use, copies what it is given and
+// returns memory that belongs to the caller.
 //
 // What goes in comes out unchanged, with these exceptions in every store: times
 // are in UTC, exact to the nanosecond, years 0 to 9999; text that is no valid
 // UTF-8 has the offending bytes replaced by U+FFFD; lists, maps and bodies that
 // are part of a row are never nil.
-type Store interface {
+type Store struct {
+	Ledger      Ledger
+	DeadLetters DeadLetters
+	Ingestions  Ingestions
+	Marks       Marks // nil for a store that keeps none
+	Database    Database
+}
+
+// Ledger keeps the ledger rows and the shipments, and writes both together with the dead
+// letters.
+type Ledger interface {
 	// Records returns the ledger rows that exist, in any order, in one round trip
 	// whatever the number of ids.
 	Records(ctx context.Context, ids []event.Identity) ([]event.Record, error)
@@ -61,12 +72,21 @@ type Store interface {
 	// The second result is for the call itself; with it nothing may be assumed
 	// about any change, and the first is nil.
 	Commit(ctx context.Context, changes []event.Change) ([]error, error)
-
 	// RecordsByKey returns the ledger rows of every courier with this idempotency
 	// key, by courier.
 	RecordsByKey(ctx context.Context, key string) ([]event.Record, error)
 	// ShipmentsByID returns the shipments of every courier with this id, by courier.
 	ShipmentsByID(ctx context.Context, id string) ([]shipment.Shipment, error)
+	// EndedSequences returns the stream sequences of the ledger rows that are terminal
+	// and that m asks for, in any order. It reads the rows that ended since
+	// m.EndedAfter, all of them when that is zero.
+	EndedSequences(ctx context.Context, m loss.Missing) ([]uint64, error)
+	// Ping tells whether the store can be used.
+	Ping(ctx context.Context) error
+}
+
+// DeadLetters reads and reviews the dead letters.
+type DeadLetters interface {
 	// DeadLetters returns the letters that pass the filter, newest first by
 	// DeadAt, then by ID downwards. Code NotFound when filter.After names no letter.
 	DeadLetters(ctx context.Context, filter event.DeadLetterFilter) ([]event.DeadLetter, error)
@@ -79,11 +99,10 @@ type Store interface {
 	// DeadSequences returns which of the stream sequences have a dead letter. A
 	// sequence that has none is absent from the map.
 	DeadSequences(ctx context.Context, seqs []uint64) (map[uint64]bool, error)
-	// EndedSequences returns the stream sequences of the ledger rows that are terminal
-	// and that m asks for, in any order. It reads the rows that ended since
-	// m.EndedAfter, all of them when that is zero.
-	EndedSequences(ctx context.Context, m loss.Missing) ([]uint64, error)
+}
 
+// Ingestions keeps what the intake records of requests.
+type Ingestions interface {
 	// PutIngestions stores records durably, in a number of round trips that does not
 	// depend on the number of records. One whose ID exists is left as it is. With an
 	// error some may be stored, and putting all of them again does no harm; one that
@@ -102,7 +121,39 @@ type Store interface {
 	// which idempotency key. A record that was taken before keeps what it says. It
 	// returns the record as it then is, or an error with code NotFound.
 	AcceptIngestion(ctx context.Context, id, key, keyID string, at time.Time) (ingestion.Record, error)
+}
 
+// Marks keeps how far the events of a queue are known to have their outcome in the store.
+// The queue knows that too. When the queue is ahead, the store is not the one that the
+// outcomes went to, or an earlier state of it: a restored copy, or a new file in the place
+// of one that is gone. Rows that expire change no mark.
+type Marks interface {
+	// CompareMark compares what the queue says it has verified with the queue's mark and
+	// returns the events in between, now or at an earlier comparison, until AcceptGap.
+	//
+	// A store that has rows and no mark at all is from before there were marks: it is
+	// taken for the right one.
+	CompareMark(ctx context.Context, queue string, verified uint64) (Gap, error)
+	// RaiseMark says that every event of the queue up to verified has its outcome in the
+	// store. A lower number than before changes nothing.
+	RaiseMark(ctx context.Context, queue string, verified uint64) error
+	// AcceptGap forgets the gap of a queue.
+	AcceptGap(ctx context.Context, queue string) error
+}
+
+// Gap is a range of sequences of a queue whose outcomes went to another store; zero for
+// none.
+type Gap struct{ From, To uint64 }
+
+// Database is a store as a whole.
+type Database interface {
+	// Name says which store it is: "embedded" or "mongodb".
+	Name() string
+	// Ping tells whether the store can be used.
+	Ping(ctx context.Context) error
+	// Problems returns what is wrong with the store although it answers, in a fixed
+	// order, each with what an operator should do.
+	Problems() []string
 	// Counts returns how many rows there are. It costs the same with a thousand
 	// rows as with a hundred million.
 	Counts(ctx context.Context) (event.StoreCounts, error)
@@ -111,14 +162,6 @@ type Store interface {
 	// many those were; what was deleted before an error is counted too. A store that
 	// expires rows by itself returns zeros.
 	Sweep(ctx context.Context, now time.Time) (Swept, error)
-	// Ping tells whether the store can be used.
-	Ping(ctx context.Context) error
 	// Close ends every call under way and gives back what the store holds.
 	Close() error
-	// Name says which store it is: "embedded" or "mongodb".
-	Name() string
 }
-
-// Gap is a range of sequences of a queue whose outcomes went to another store; zero for
-// none.
-type Gap struct{ From, To uint64 }

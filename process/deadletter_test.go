@@ -257,7 +257,7 @@ func TestReplayOfAForgeryIsRefused(t *testing.T) {
 func reconciler(d *fixture, s *fakeBroker) (r *Reconciler, now *time.Time) {
 	at := noon
 	return &Reconciler{
-		Queue: s, Store: d.store, DeadLetters: d.store, Publisher: s, Handler: d.Handler, Stamper: d.Stamper,
+		Queue: s, Store: d.store, DeadLetters: d.store, Ended: d.store, Publisher: s, Handler: d.Handler, Stamper: d.Stamper,
 		Every: time.Second, Grace: time.Minute, Log: slog.New(slog.DiscardHandler), Metrics: d.Metrics,
 		Now: func() time.Time { return at }, missing: map[uint64]time.Time{},
 	}, &at

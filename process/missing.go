@@ -23,7 +23,7 @@ func missingOf(batch []event.Delivery) (seqs []uint64) {
 func (r *Reconciler) checkMissing(ctx context.Context) error {
 	for found := r.Queue.MissingEvents(); len(found) > 0 && ctx.Err() == nil; found = r.Queue.MissingEvents() {
 		for _, m := range found {
-			ended, err := r.DeadLetters.EndedSequences(ctx, m)
+			ended, err := r.Ended.EndedSequences(ctx, m)
 			if err != nil {
 				return err
 			}

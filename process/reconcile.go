@@ -40,6 +40,10 @@ type DeadLetterIndex interface {
 	DeadSequences(ctx context.Context, seqs []uint64) (map[uint64]bool, error)
 	// DeadLetter returns one letter, or an error with the code [event.NotFound].
 	DeadLetter(ctx context.Context, id string) (event.DeadLetter, error)
+}
+
+// EndedEvents finds terminal ledger rows by their place in the stream.
+type EndedEvents interface {
 	// EndedSequences returns the sequences of the terminal ledger rows that m asks for.
 	EndedSequences(ctx context.Context, m loss.Missing) ([]uint64, error)
 }
@@ -52,6 +56,7 @@ type Reconciler struct {
 	Queue       Settled
 	Store       Store
 	DeadLetters DeadLetterIndex
+	Ended       EndedEvents
 	Publisher   Publisher
 	Handler     *Handler // for what the queue does not take back
 	Stamper     *stamp.Stamper

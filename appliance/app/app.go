@@ -119,11 +119,11 @@ func Start(ctx context.Context, cfg config.Config, deps Deps) (_ *App, err error
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
 	health := &health{
-		queue: broker, store: store, couriers: app.courierProblems, draining: &app.draining,
+		queue: broker, store: store.Database, couriers: app.courierProblems, draining: &app.draining,
 		limits: limitsOf(cfg), slow: app.slowProblems(registry),
 	}
 	operators := admin.Deps{
-		Queue: broker, Ingestions: store, Counts: store, About: about, Listeners: app.listeners, Ready: app.readiness, Reload: app.reloadFor,
+		Queue: broker, Ingestions: store.Ingestions, Counts: store.Database, About: about, Listeners: app.listeners, Ready: app.readiness, Reload: app.reloadFor,
 		Health:   func() (int, []byte) { return health.answer(true) },
 		Gatherer: registry, Metrics: registry, Log: deps.Log.With("package", "ops"),
 	}
@@ -134,12 +134,12 @@ func Start(ctx context.Context, cfg config.Config, deps Deps) (_ *App, err error
 			return nil, fmt.Errorf("open the cache: %w", err)
 		}
 		crew = newWorkforce(cfg, broker, store, cache, stamper, app.readers.read, registry, deps)
-		health.cache, health.worker, health.held, health.letters = cache, crew.oldestBeat, crew.held, store
+		health.cache, health.worker, health.held, health.letters = cache, crew.oldestBeat, crew.held, store.Database
 		health.outcomes = crew.outcomeProblems
-		operators.Events, operators.Shipments, operators.DeadLetters = store, store, store
+		operators.Events, operators.Shipments, operators.DeadLetters = store.Ledger, store.Ledger, store.DeadLetters
 		operators.Worker, operators.Reconciler = crew.workerStatus, crew.reconcilerStatus
 		operators.Replayer = &process.Replayer{
-			DeadLetters: store, Publisher: broker, Stamper: stamper, Log: deps.Log.With("package", "process"), Now: time.Now,
+			DeadLetters: store.DeadLetters, Publisher: broker, Stamper: stamper, Log: deps.Log.With("package", "process"), Now: time.Now,
 		}
 	}
 	health.probe(ctx) // so that nobody who asks is told of a start that is over
@@ -163,7 +163,7 @@ func Start(ctx context.Context, cfg config.Config, deps Deps) (_ *App, err error
 		app.current.Store(&inForce{Config: cfg, schemes: schemes})
 		app.ingest, err = ingest.New(cfg.Intake(), ingest.Deps{
 			Publisher: broker, Couriers: couriers, Stamper: stamper,
-			Recorder: store, Health: func() (int, []byte) { return health.answer(false) },
+			Recorder: store.Ingestions, Health: func() (int, []byte) { return health.answer(false) },
 			Logger: deps.Log.With("package", "ingest"), Registerer: registry, Now: time.Now,
 		})
 		if err != nil {

@@ -45,9 +45,9 @@ func newWorkforce(
 ) *workforce {
 	log := deps.Log.With("package", "process")
 	figures := process.NewMetrics(registry)
-	var ledger process.Store = store
+	var ledger process.Store = store.Ledger
 	if deps.WrapStore != nil {
-		ledger = deps.WrapStore(store)
+		ledger = deps.WrapStore(store.Ledger)
 	}
 	handler := &process.Handler{
 		Store: ledger, Cache: cache, Stamper: stamper, Read: read, Policy: cfg.RetryPolicy(), Log: log, Metrics: figures, Now: time.Now,
@@ -59,12 +59,12 @@ func newWorkforce(
 			KeepAlive: jetstream.KeepAdvisoriesEvery,
 		},
 		reconciler: &process.Reconciler{
-			Queue: broker, Store: ledger, DeadLetters: store, Publisher: broker, Handler: handler, Stamper: stamper,
+			Queue: broker, Store: ledger, DeadLetters: store.DeadLetters, Ended: store.Ledger, Publisher: broker, Handler: handler, Stamper: stamper,
 			Every: cfg.Process.ReconcileEvery, Grace: cfg.Process.ReconcileGrace, Log: log, Metrics: figures, Now: time.Now,
 		},
 	}
-	if keeper, ok := store.(markKeeper); ok {
-		w.marked = &markedQueue{settledQueue: broker, store: keeper, accept: cfg.Persistence.AcceptOlderStore, log: log}
+	if store.Marks != nil {
+		w.marked = &markedQueue{settledQueue: broker, store: store.Marks, accept: cfg.Persistence.AcceptOlderStore, log: log}
 		w.reconciler.Queue = w.marked
 	}
 	for i := range w.heartbeats {
@@ -134,7 +134,7 @@ func (w *workforce) reconcilerStatus() ops.ReconcilerStatus {
 }
 
 // sweep removes from a store what has expired, every so often, until ctx ends.
-func sweep(ctx context.Context, store persistence.Store, every time.Duration, log *slog.Logger) error {
+func sweep(ctx context.Context, store persistence.Database, every time.Duration, log *slog.Logger) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {

@@ -11,13 +11,6 @@ import (
 	"github.com/fincart/courier-gateway/process"
 )
 
-// markKeeper is a store that keeps how far a queue's events have their outcome in it.
-type markKeeper interface {
-	CompareMark(ctx context.Context, queue string, verified uint64) (persistence.Gap, error)
-	RaiseMark(ctx context.Context, queue string, verified uint64) error
-	AcceptGap(ctx context.Context, queue string) error
-}
-
 // settledQueue is the queue as the reconciler sees it.
 type settledQueue interface {
 	process.Settled
@@ -30,7 +23,7 @@ type settledQueue interface {
 // queue is never ahead. The two are compared once, before anything is verified.
 type markedQueue struct {
 	settledQueue
-	store  markKeeper
+	store  persistence.Marks
 	accept bool // the operator knows of the gap
 	log    *slog.Logger
 

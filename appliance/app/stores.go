@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"path/filepath"
 	"runtime"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -17,17 +16,8 @@ import (
 	"github.com/fincart/courier-gateway/persistence/sqlite"
 )
 
-// Settings of the stores that nobody has needed to change.
-const (
-	redisConnectTimeout = time.Second
-	redisMaxFailures    = 3
-	redisProbeEvery     = 500 * time.Millisecond
-
-	sqliteFile        = "store.db"
-	sqliteReaders     = 4
-	sqliteCacheBytes  = 16 << 20
-	sqliteBusyTimeout = 5 * time.Second
-)
+// sqliteFile is the embedded store's, in the data directory.
+const sqliteFile = "store.db"
 
 // openStore opens the store that the configuration asks for, keeps its retention,
 // and registers the stops of both.
@@ -36,11 +26,11 @@ func openStore(
 ) (persistence.Store, error) {
 	store, err := makeStore(ctx, cfg, log, registry)
 	if err != nil {
-		return nil, err
+		return persistence.Store{}, err
 	}
-	life.onStop("store", func(context.Context) error { return store.Close() })
+	life.onStop("store", func(context.Context) error { return store.Database.Close() })
 	life.run("retention of the store", func(ctx context.Context) error {
-		return sweep(ctx, store, cfg.Persistence.SweepEvery, log)
+		return sweep(ctx, store.Database, cfg.Persistence.SweepEvery, log)
 	})
 	return store, nil
 }
@@ -54,18 +44,25 @@ func makeStore(ctx context.Context, cfg config.Config, log *slog.Logger, registr
 	if p.MongoURI.IsSet() {
 		uri, err := p.MongoURI.Resolve()
 		if err != nil {
-			return nil, fmt.Errorf("persistence.mongo_uri: %w", err)
+			return persistence.Store{}, fmt.Errorf("persistence.mongo_uri: %w", err)
 		}
-		return mongo.Open(ctx, mongo.Config{
-			URI: string(uri), Database: p.MongoDatabase, MaxConns: p.MongoPool, MinConns: 1,
-			ConnectTimeout: p.MongoTimeout, SelectTimeout: p.MongoTimeout / 2, OperationTimeout: p.MongoTimeout,
-			Writes: rowsWritten(cfg.Role), ShortenTTL: p.MongoShortenTTL, Retention: retention, Log: log, Registerer: registry,
-		})
+		c := mongo.DefaultConfig().WithTimeout(p.MongoTimeout)
+		c.URI, c.Database, c.MaxConns = string(uri), p.MongoDatabase, p.MongoPool
+		c.Writes, c.ShortenTTL, c.Retention = rowsWritten(cfg.Role), p.MongoShortenTTL, retention
+		c.Log, c.Registerer = log, registry
+		store, err := mongo.Open(ctx, c)
+		if err != nil {
+			return persistence.Store{}, err
+		}
+		return store.Parts(), nil
 	}
-	return sqlite.Open(ctx, sqlite.Config{
-		Path: filepath.Join(cfg.DataDir, sqliteFile), Readers: sqliteReaders, CacheBytes: sqliteCacheBytes,
-		BusyTimeout: sqliteBusyTimeout, Reopen: true, Retention: retention, Log: log, Registerer: registry,
-	})
+	c := sqlite.DefaultConfig()
+	c.Path, c.Retention, c.Log, c.Registerer = filepath.Join(cfg.DataDir, sqliteFile), retention, log, registry
+	store, err := sqlite.Open(ctx, c)
+	if err != nil {
+		return persistence.Store{}, err
+	}
+	return store.Parts(), nil
 }
 
 // rowsWritten returns which rows a process of that role writes.
@@ -99,11 +96,10 @@ func makeCache(ctx context.Context, p config.PersistenceConfig, log *slog.Logger
 	if err != nil {
 		return nil, fmt.Errorf("persistence.redis_url: %w", err)
 	}
-	return redis.New(ctx, redis.Config{
-		URL: string(address), Prefix: p.RedisPrefix, TTL: p.RedisTTL, MaxConns: p.RedisPool,
-		ConnectTimeout: redisConnectTimeout, OperationTimeout: p.RedisTimeout,
-		MaxFailures: redisMaxFailures, ProbeEvery: redisProbeEvery, Log: log, Registerer: registry,
-	})
+	c := redis.DefaultConfig()
+	c.URL, c.Prefix, c.TTL, c.MaxConns, c.OperationTimeout = string(address), p.RedisPrefix, p.RedisTTL, p.RedisPool, p.RedisTimeout
+	c.Log, c.Registerer = log, registry
+	return redis.New(ctx, c)
 }
 
 // buildInfo is a metric that is always 1 and tells the version.

@@ -2,6 +2,10 @@ package config
 
 import (
 	"time"
+
+	"github.com/fincart/courier-gateway/persistence"
+	"github.com/fincart/courier-gateway/persistence/mongo"
+	"github.com/fincart/courier-gateway/persistence/redis"
 )
 
 const (
@@ -35,12 +39,20 @@ func Defaults() Config {
 			RetryBase: time.Second, RetryMultiplier: 2, RetryJitter: 0.2,
 			ReconcileEvery: time.Second, ReconcileGrace: time.Minute, DeadLetterAlarm: 100,
 		},
-		Persistence: PersistenceConfig{
-			CacheEntries: 100_000, LedgerTTL: 30 * day, DeadLetterTTL: 90 * day, IngestionTTL: 7 * day, IngestionsPerCourier: 1000, SweepEvery: 10 * time.Minute,
-			MongoDatabase: "courier_gateway", MongoPool: 32, MongoTimeout: 5 * time.Second,
-			RedisPrefix: "courier-gateway:", RedisPool: 16, RedisTimeout: 10 * time.Millisecond, RedisTTL: day,
-		},
-		Couriers: map[string]Courier{},
+		Persistence: persistenceDefaults(),
+		Couriers:    map[string]Courier{},
+	}
+}
+
+// persistenceDefaults returns those that the stores and caches have.
+func persistenceDefaults() PersistenceConfig {
+	keep, m, r := persistence.DefaultRetention(), mongo.DefaultConfig(), redis.DefaultConfig()
+	return PersistenceConfig{
+		CacheEntries: persistence.DefaultCacheEntries, SweepEvery: persistence.DefaultSweepEvery,
+		LedgerTTL: keep.LedgerTTL, DeadLetterTTL: keep.DeadLetterTTL, ShipmentTTL: keep.ShipmentTTL,
+		IngestionTTL: keep.IngestionTTL, IngestionsPerCourier: keep.IngestionsPerCourier,
+		MongoDatabase: m.Database, MongoPool: m.MaxConns, MongoTimeout: m.OperationTimeout,
+		RedisPrefix: r.Prefix, RedisPool: r.MaxConns, RedisTimeout: r.OperationTimeout, RedisTTL: r.TTL,
 	}
 }
 

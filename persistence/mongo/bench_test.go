@@ -24,17 +24,17 @@ func BenchmarkBatchOnFerretDB(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.StartTimer()
-		new(storetest.Batcher).Batch(b, inPieces{m}, 256)
+		new(storetest.Batcher).Batch(b, inPieces{m.Ledger}, 256)
 	}
 	b.ReportMetric(256*float64(b.N)/b.Elapsed().Seconds(), "events/s")
 }
 
-// inPieces is a store whose commits FerretDB can take.
-type inPieces struct{ persistence.Store }
+// inPieces is a ledger whose commits FerretDB can take.
+type inPieces struct{ persistence.Ledger }
 
 func (s inPieces) Commit(ctx context.Context, changes []event.Change) (outcomes []error, err error) {
 	for piece := range slices.Chunk(changes, 64) {
-		some, err := s.Store.Commit(ctx, piece)
+		some, err := s.Ledger.Commit(ctx, piece)
 		if err != nil {
 			return nil, err
 		}
@@ -47,6 +47,6 @@ func BenchmarkPutIngestions(b *testing.B) {
 	storetest.BenchmarkPutIngestions(b, func(t testing.TB, keep persistence.Retention) persistence.Store {
 		c := realMongo(t)
 		c.OperationTimeout, c.Retention = time.Minute, keep
-		return openTest(t, c)
+		return openTest(t, c).Parts()
 	})
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/fincart/courier-gateway/persistence"
 )
 
-// Commit implements [persistence.Store] without transactions, which a single server does not
+// Commit implements [persistence.Ledger] without transactions, which a single server does not
 // have, in at most six round trips, and up to three more when rows were lost; rows of
 // more than a command holds, [maxBulkBytes], take a round trip for each such part:
 //
@@ -41,9 +41,9 @@ import (
 //   - In 4 each row is finished or as after 1.
 //
 // So no event ends without its effects, and none has them twice.
-func (m *Store) Commit(ctx context.Context, changes []event.Change) ([]error, error) {
-	c := commit{store: m, id: bson.NewObjectID(), outcomes: make([]error, len(changes))}
-	err := m.do(ctx, "commit", func(ctx context.Context) error {
+func (l *Ledger) Commit(ctx context.Context, changes []event.Change) ([]error, error) {
+	c := commit{ledger: l, id: bson.NewObjectID(), outcomes: make([]error, len(changes))}
+	err := l.server.do(ctx, "commit", func(ctx context.Context) error {
 		if err := c.plan(changes); err != nil {
 			return err
 		}
@@ -52,13 +52,13 @@ func (m *Store) Commit(ctx context.Context, changes []event.Change) ([]error, er
 	if err != nil {
 		return nil, err
 	}
-	m.metrics.Committed(c.outcomes)
+	l.server.metrics.Committed(c.outcomes)
 	return c.outcomes, nil
 }
 
 // commit is one commit under way.
 type commit struct {
-	store    *Store
+	ledger   *Ledger
 	id       bson.ObjectID // in every row written, by which lost ones are told
 	outcomes []error       // by change
 	steps
@@ -158,16 +158,16 @@ func (s *steps) check(seen map[string]bool) *event.Error {
 
 // run takes the steps.
 func (c *commit) run(ctx context.Context) error {
-	if err := c.write(ctx, c.store.records, c.claims); err != nil {
+	if err := c.write(ctx, c.ledger.records, c.claims); err != nil {
 		return fmt.Errorf("claim events: %w", err)
 	}
-	if err := c.write(ctx, c.store.shipments, c.shipments); err != nil {
+	if err := c.write(ctx, c.ledger.shipments, c.shipments); err != nil {
 		return fmt.Errorf("write shipments: %w", err)
 	}
-	if err := c.write(ctx, c.store.letters, c.letters); err != nil {
+	if err := c.write(ctx, c.ledger.letters, c.letters); err != nil {
 		return fmt.Errorf("insert dead letters: %w", err)
 	}
-	if err := c.write(ctx, c.store.records, c.finals); err != nil {
+	if err := c.write(ctx, c.ledger.records, c.finals); err != nil {
 		return fmt.Errorf("finish events: %w", err)
 	}
 	return nil
@@ -175,7 +175,7 @@ func (c *commit) run(ctx context.Context) error {
 
 // write writes the rows of changes that are not refused yet, and refuses the
 // changes whose rows are lost.
-func (c *commit) write(ctx context.Context, to *mongo.Collection, writes []write) error {
+func (c *commit) write(ctx context.Context, to *table, writes []write) error {
 	var inserts, updates []write
 	for _, w := range writes {
 		switch {
@@ -186,12 +186,12 @@ func (c *commit) write(ctx context.Context, to *mongo.Collection, writes []write
 			updates = append(updates, w)
 		}
 	}
-	for _, piece := range c.store.pieces(inserts) {
+	for _, piece := range c.pieces(inserts) {
 		if err := c.insert(ctx, to, piece); err != nil {
 			return err
 		}
 	}
-	for _, piece := range c.store.pieces(updates) {
+	for _, piece := range c.pieces(updates) {
 		if err := c.update(ctx, to, piece); err != nil {
 			return err
 		}
@@ -200,17 +200,17 @@ func (c *commit) write(ctx context.Context, to *mongo.Collection, writes []write
 }
 
 // pieces cuts the writes of one bulk into those of a command each.
-func (m *Store) pieces(writes []write) [][]write {
-	return pieces(writes, m.limits(), func(w write) string { return w.id }, func(w write) int { return len(w.row) })
+func (c *commit) pieces(writes []write) [][]write {
+	return pieces(writes, c.ledger.server.limits(), func(w write) string { return w.id }, func(w write) int { return len(w.row) })
 }
 
-func (c *commit) insert(ctx context.Context, to *mongo.Collection, writes []write) error {
+func (c *commit) insert(ctx context.Context, to *table, writes []write) error {
 	rows := mapList(writes, func(w write) bson.Raw { return w.row })
-	err := c.store.insertRows(ctx, to, rows)
+	err := to.insertRows(ctx, rows)
 	if err == nil {
 		return nil
 	}
-	present, failed, err := c.store.sortErrors(ctx, to, func(i int) string { return writes[i].id }, err)
+	present, failed, err := to.sortErrors(ctx, func(i int) string { return writes[i].id }, err)
 	if err != nil {
 		return err
 	}
@@ -222,7 +222,7 @@ func (c *commit) insert(ctx context.Context, to *mongo.Collection, writes []writ
 	return c.refuseFailed(to, writes, failed)
 }
 
-func (c *commit) update(ctx context.Context, to *mongo.Collection, writes []write) error {
+func (c *commit) update(ctx context.Context, to *table, writes []write) error {
 	models := make([]mongo.WriteModel, len(writes))
 	for i, w := range writes {
 		over := bson.D{{Key: "_id", Value: w.id}, {Key: "version", Value: w.at}}
@@ -233,9 +233,9 @@ func (c *commit) update(ctx context.Context, to *mongo.Collection, writes []writ
 		raise := bson.D{{Key: "version", Value: w.at + 1}, {Key: "commit", Value: c.id}}
 		models[i] = mongo.NewUpdateOneModel().SetFilter(over).SetUpdate(bson.D{{Key: "$set", Value: raise}})
 	}
-	trip, cancel := c.store.trip(ctx)
+	trip, cancel := c.ledger.server.trip(ctx)
 	defer cancel()
-	result, err := to.BulkWrite(trip, models, options.BulkWrite().SetOrdered(false))
+	result, err := to.rows.BulkWrite(trip, models, options.BulkWrite().SetOrdered(false))
 	bulk, isBulk := errors.AsType[mongo.BulkWriteException](err)
 	if err != nil && (!isBulk || bulk.WriteConcernError != nil) {
 		return err
@@ -252,7 +252,7 @@ func (c *commit) update(ctx context.Context, to *mongo.Collection, writes []writ
 // refuseFailed refuses the changes of those rows that the server refused. A row on
 // which it only ran out of time, or asked for less, says nothing of its change: that is
 // the error of the whole.
-func (c *commit) refuseFailed(in *mongo.Collection, writes []write, failed []mongo.BulkWriteError) error {
+func (c *commit) refuseFailed(in *table, writes []write, failed []mongo.BulkWriteError) error {
 	whole := slices.DeleteFunc(slices.Clone(failed), func(e mongo.BulkWriteError) bool {
 		code := rowCode(e.Code)
 		return code != event.Timeout && code != event.Throttled
@@ -262,7 +262,7 @@ func (c *commit) refuseFailed(in *mongo.Collection, writes []write, failed []mon
 	}
 	for _, e := range failed {
 		w := writes[e.Index]
-		c.refuse(w, refusedRow(in.Name(), w.kind, w.id, e.WriteError))
+		c.refuse(w, refusedRow(in.name(), w.kind, w.id, e.WriteError))
 	}
 	return nil
 }
@@ -276,9 +276,9 @@ func (c *commit) refuse(w write, err *event.Error) {
 
 // findLost refuses the changes of those updates that found their row at another
 // version: an update's answer says only how many did.
-func (c *commit) findLost(ctx context.Context, in *mongo.Collection, writes []write) error {
+func (c *commit) findLost(ctx context.Context, in *table, writes []write) error {
 	ids := mapList(writes, func(w write) string { return w.id })
-	ours, err := c.store.existing(ctx, in, ids, bson.E{Key: "commit", Value: c.id})
+	ours, err := in.existing(ctx, ids, bson.E{Key: "commit", Value: c.id})
 	if err != nil {
 		return err
 	}

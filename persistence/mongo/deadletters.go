@@ -13,19 +13,22 @@ import (
 	"github.com/fincart/courier-gateway/persistence"
 )
 
-// DeadLetters implements [persistence.Store].
-func (m *Store) DeadLetters(ctx context.Context, f event.DeadLetterFilter) (found []event.DeadLetter, err error) {
-	err = m.do(ctx, "dead_letters", func(ctx context.Context) error {
+// DeadLetters keeps the dead letters.
+type DeadLetters struct{ letters *table }
+
+// DeadLetters implements [persistence.DeadLetters].
+func (s *DeadLetters) DeadLetters(ctx context.Context, f event.DeadLetterFilter) (found []event.DeadLetter, err error) {
+	err = s.letters.server.do(ctx, "dead_letters", func(ctx context.Context) error {
 		filter := letterFilter(f)
 		if f.After != "" {
-			after, err := m.findLetter(ctx, f.After)
+			after, err := s.findLetter(ctx, f.After)
 			if err != nil {
 				return err
 			}
 			filter = append(filter, behind(after)...)
 		}
 		newest := options.Find().SetSort(bson.D{{Key: "deadAt", Value: -1}, {Key: "_id", Value: -1}}).SetLimit(int64(persistence.PageSize(f.Limit)))
-		docs, err := find[letterDocument](ctx, m, m.letters, filter, newest, persistence.PageSize(f.Limit))
+		docs, err := find[letterDocument](ctx, s.letters, filter, newest, persistence.PageSize(f.Limit))
 		if err != nil {
 			return err
 		}
@@ -56,10 +59,10 @@ func behind(d letterDocument) bson.D {
 	}}}
 }
 
-// DeadLetter implements [persistence.Store].
-func (m *Store) DeadLetter(ctx context.Context, id string) (d event.DeadLetter, err error) {
-	err = m.do(ctx, "dead_letter", func(ctx context.Context) error {
-		doc, err := m.findLetter(ctx, id)
+// DeadLetter implements [persistence.DeadLetters].
+func (s *DeadLetters) DeadLetter(ctx context.Context, id string) (d event.DeadLetter, err error) {
+	err = s.letters.server.do(ctx, "dead_letter", func(ctx context.Context) error {
+		doc, err := s.findLetter(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -69,9 +72,9 @@ func (m *Store) DeadLetter(ctx context.Context, id string) (d event.DeadLetter, 
 	return d, err
 }
 
-func (m *Store) findLetter(ctx context.Context, id string) (doc letterDocument, err error) {
-	err = m.retried(ctx, func(ctx context.Context) error {
-		return decode(m.letters.FindOne(ctx, bson.D{{Key: "_id", Value: persistence.CleanText(id)}}), &doc)
+func (s *DeadLetters) findLetter(ctx context.Context, id string) (doc letterDocument, err error) {
+	err = s.letters.server.retried(ctx, func(ctx context.Context) error {
+		return decode(s.letters.rows.FindOne(ctx, bson.D{{Key: "_id", Value: persistence.CleanText(id)}}), &doc)
 	})
 	if errors.Is(err, mongo.ErrNoDocuments) {
 		return doc, persistence.NoDeadLetter("mongodb dead_letter", id)
@@ -87,8 +90,8 @@ func oneLetter(doc letterDocument) (event.DeadLetter, error) {
 	return list[0], nil
 }
 
-// Review implements [persistence.Store].
-func (m *Store) Review(ctx context.Context, id string, status event.ReviewStatus, note string, link *event.ReplayLink) (d event.DeadLetter, err error) {
+// Review implements [persistence.DeadLetters].
+func (s *DeadLetters) Review(ctx context.Context, id string, status event.ReviewStatus, note string, link *event.ReplayLink) (d event.DeadLetter, err error) {
 	if err := persistence.CheckReview("mongodb review", status); err != nil {
 		return d, err
 	}
@@ -96,8 +99,8 @@ func (m *Store) Review(ctx context.Context, id string, status event.ReviewStatus
 	if note != "" {
 		set = append(set, bson.E{Key: "note", Value: persistence.CleanText(note)})
 	}
-	err = m.do(ctx, "review", func(ctx context.Context) error {
-		doc, err := m.review(ctx, id, set, link)
+	err = s.letters.server.do(ctx, "review", func(ctx context.Context) error {
+		doc, err := s.review(ctx, id, set, link)
 		if errors.Is(err, mongo.ErrNoDocuments) {
 			return persistence.NoDeadLetter("mongodb review", id)
 		}
@@ -111,31 +114,31 @@ func (m *Store) Review(ctx context.Context, id string, status event.ReviewStatus
 }
 
 // review changes a letter and returns it; a link only where none has its nonce.
-func (m *Store) review(ctx context.Context, id string, set bson.D, link *event.ReplayLink) (doc letterDocument, err error) {
+func (s *DeadLetters) review(ctx context.Context, id string, set bson.D, link *event.ReplayLink) (doc letterDocument, err error) {
 	which, change := bson.D{{Key: "_id", Value: persistence.CleanText(id)}}, bson.D{{Key: "$set", Value: set}}
 	if link != nil {
 		replay := newReplayDocument(*link)
-		doc, err = m.changeLetter(ctx,
+		doc, err = s.changeLetter(ctx,
 			append(which, bson.E{Key: "$nor", Value: bson.A{bson.D{{Key: "replays.nonce", Value: replay.Nonce}}}}),
 			append(change, bson.E{Key: "$push", Value: bson.D{{Key: "replays", Value: replay}}}))
 		if !errors.Is(err, mongo.ErrNoDocuments) {
 			return doc, err
 		}
 	}
-	return m.changeLetter(ctx, which, change)
+	return s.changeLetter(ctx, which, change)
 }
 
-func (m *Store) changeLetter(ctx context.Context, which, change bson.D) (doc letterDocument, err error) {
-	err = m.retried(ctx, func(ctx context.Context) error {
-		return decode(m.letters.FindOneAndUpdate(ctx, which, change, options.FindOneAndUpdate().SetReturnDocument(options.After)), &doc)
+func (s *DeadLetters) changeLetter(ctx context.Context, which, change bson.D) (doc letterDocument, err error) {
+	err = s.letters.server.retried(ctx, func(ctx context.Context) error {
+		return decode(s.letters.rows.FindOneAndUpdate(ctx, which, change, options.FindOneAndUpdate().SetReturnDocument(options.After)), &doc)
 	})
 	return doc, err
 }
 
-// DeadSequences implements [persistence.Store].
-func (m *Store) DeadSequences(ctx context.Context, seqs []uint64) (map[uint64]bool, error) {
+// DeadSequences implements [persistence.DeadLetters].
+func (s *DeadLetters) DeadSequences(ctx context.Context, seqs []uint64) (map[uint64]bool, error) {
 	dead := map[uint64]bool{}
-	err := m.do(ctx, "dead_sequences", func(ctx context.Context) error {
+	err := s.letters.server.do(ctx, "dead_sequences", func(ctx context.Context) error {
 		if len(seqs) == 0 {
 			return nil
 		}
@@ -143,7 +146,7 @@ func (m *Store) DeadSequences(ctx context.Context, seqs []uint64) (map[uint64]bo
 			Sequence int64 `bson:"sequence"`
 		}
 		wanted := mapList(seqs, func(seq uint64) int64 { return int64(seq) })
-		found, err := find[position](ctx, m, m.letters,
+		found, err := find[position](ctx, s.letters,
 			bson.D{{Key: "sequence", Value: bson.D{{Key: "$in", Value: wanted}}}},
 			options.Find().SetProjection(bson.D{{Key: "_id", Value: 0}, {Key: "sequence", Value: 1}}), len(seqs))
 		for _, p := range found {

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/fincart/courier-gateway/ingest/event"
@@ -205,33 +203,6 @@ func passing(err error) bool {
 	return command.HasErrorLabel("NetworkError") || commandCode(int(command.Code)) == event.DependencyDown
 }
 
-// The pauses between the tries of one round trip grow from firstRetry to lastRetry,
-// after which there is none.
-const (
-	firstRetry = 50 * time.Millisecond
-	lastRetry  = 100 * time.Millisecond
-)
-
-// retried makes a round trip that does no harm when it is made twice, within the time
-// of one, and makes it again, twice at most, while the server can't be used: that a
-// failover has closed a connection shows only when it is used. The driver does not
-// retry by itself, see [Config.options].
-func (m *Store) retried(ctx context.Context, roundTrip func(context.Context) error) error {
-	ctx, cancel := m.trip(ctx)
-	defer cancel()
-	for pause := firstRetry; ; pause *= 2 {
-		err := roundTrip(ctx)
-		if err == nil || !passing(err) || pause > lastRetry {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(pause):
-		}
-	}
-}
-
 // serverFailed reports whether err is a command's error with one of these numbers.
 func serverFailed(err error, numbers ...int) bool {
 	server, ok := errors.AsType[mongo.ServerError](err)
@@ -244,9 +215,4 @@ func serverFailed(err error, numbers ...int) bool {
 		}
 	}
 	return false
-}
-
-// idsOf is the filter for the rows with these ids that also pass more.
-func idsOf(ids []string, more ...bson.E) bson.D {
-	return append(oneOf(ids), more...)
 }

@@ -67,13 +67,13 @@ func TestBulksAreInOrder(t *testing.T) {
 			r.Version = version
 			changes = append(changes, event.Change{Shipment: &p, Records: []event.Record{r}, DeadLetters: []event.DeadLetter{storetest.FullLetter(id, uint64(i))}})
 		}
-		storetest.CommitAll(t, m, changes...)
+		storetest.CommitAll(t, m.Ledger, changes...)
 	}
 	var intake []ingestion.Record
 	for _, n := range []int{7, 3, 9, 1} {
 		intake = append(intake, storetest.Single(n, "crowded", ingestion.Refused))
 	}
-	storetest.PutIngestions(t, m, intake...)
+	storetest.PutIngestions(t, m.Ingestions, intake...)
 	storetest.Must(m.Sweep(t.Context(), storetest.Noon))
 
 	seen := map[string]int{}
@@ -136,11 +136,11 @@ func TestCodes(t *testing.T) {
 		}
 		number.Store(int64(n))
 		ofRow.Store(false)
-		if _, err := m.Commit(t.Context(), changes); event.CodeOf(err) != want {
+		if _, err := m.Ledger.Commit(t.Context(), changes); event.CodeOf(err) != want {
 			t.Errorf("%d of a commit: %v, want %s", n, err, want)
 		}
 		ofRow.Store(true)
-		outcomes, err := m.Commit(t.Context(), changes)
+		outcomes, err := m.Ledger.Commit(t.Context(), changes)
 		switch {
 		case listed: // of the whole, whichever row it is said of
 			if event.CodeOf(err) != want {
@@ -170,11 +170,11 @@ func TestRetriesAreBounded(t *testing.T) {
 		want          int
 	}{
 		{"records", "find", func(m *Store) error {
-			_, err := m.Records(t.Context(), []event.Identity{{Courier: "demo", Key: "k"}})
+			_, err := m.Ledger.Records(t.Context(), []event.Identity{{Courier: "demo", Key: "k"}})
 			return err
 		}, 3},
 		{"one dead letter", "find", func(m *Store) error {
-			_, err := m.DeadLetter(t.Context(), "1")
+			_, err := m.DeadLetters.DeadLetter(t.Context(), "1")
 			return err
 		}, 3},
 		{"counts", "count", func(m *Store) error {
@@ -182,19 +182,19 @@ func TestRetriesAreBounded(t *testing.T) {
 			return err
 		}, 3},
 		{"review", "findAndModify", func(m *Store) error {
-			_, err := m.Review(t.Context(), "1", event.ReviewReviewed, "", nil)
+			_, err := m.DeadLetters.Review(t.Context(), "1", event.ReviewReviewed, "", nil)
 			return err
 		}, 3},
 		{"take", "findAndModify", func(m *Store) error {
-			_, err := m.AcceptIngestion(t.Context(), "1", "k", "", storetest.Noon)
+			_, err := m.Ingestions.AcceptIngestion(t.Context(), "1", "k", "", storetest.Noon)
 			return err
 		}, 3},
 		{"put", "insert", func(m *Store) error {
-			return m.PutIngestions(t.Context(), []ingestion.Record{storetest.FullIngestion(1)})
+			return m.Ingestions.PutIngestions(t.Context(), []ingestion.Record{storetest.FullIngestion(1)})
 		}, 3},
 		// A commit is made again by the worker, which waits in between.
 		{"commit", "insert", func(m *Store) error {
-			_, err := m.Commit(t.Context(), []event.Change{storetest.Records(storetest.FullRecord("demo", "k"))})
+			_, err := m.Ledger.Commit(t.Context(), []event.Change{storetest.Records(storetest.FullRecord("demo", "k"))})
 			return err
 		}, 1},
 	} {
@@ -253,16 +253,16 @@ func TestDroppedConnections(t *testing.T) {
 	}
 	for name, call := range map[string]func() error{
 		"find": func() error {
-			_, err := m.Records(t.Context(), []event.Identity{{Courier: "demo", Key: "k"}})
+			_, err := m.Ledger.Records(t.Context(), []event.Identity{{Courier: "demo", Key: "k"}})
 			return err
 		},
 		"count": func() error { _, err := m.Counts(t.Context()); return err },
 		"findAndModify": func() error {
-			_, err := m.Review(t.Context(), "1", event.ReviewReviewed, "", nil)
+			_, err := m.DeadLetters.Review(t.Context(), "1", event.ReviewReviewed, "", nil)
 			return err
 		},
 		"insert": func() error {
-			return m.PutIngestions(t.Context(), []ingestion.Record{storetest.FullIngestion(1)})
+			return m.Ingestions.PutIngestions(t.Context(), []ingestion.Record{storetest.FullIngestion(1)})
 		},
 	} {
 		drop.Store(&name)
@@ -273,10 +273,10 @@ func TestDroppedConnections(t *testing.T) {
 	insert := "insert"
 	drop.Store(&insert)
 	change := storetest.Records(storetest.FullRecord("demo", "k"))
-	if _, err := m.Commit(t.Context(), []event.Change{change}); event.CodeOf(err) != event.DependencyDown {
+	if _, err := m.Ledger.Commit(t.Context(), []event.Change{change}); event.CodeOf(err) != event.DependencyDown {
 		t.Errorf("a commit: %v", err)
 	}
-	storetest.CommitAll(t, m, change)
+	storetest.CommitAll(t, m.Ledger, change)
 }
 
 // TestDuplicates: a duplicate key says that a row is there already only if it is
@@ -320,10 +320,10 @@ func TestDuplicates(t *testing.T) {
 				return nil
 			}}
 			m := openTest(t, testConfig(s.start(t)))
-			letterErr := storetest.CommitSome(t, m, storetest.DeadLetters(storetest.FullLetter("1", 1)))[0]
-			recordErr := storetest.CommitSome(t, m, storetest.Records(storetest.FullRecord("demo", "taken")))[0]
+			letterErr := storetest.CommitSome(t, m.Ledger, storetest.DeadLetters(storetest.FullLetter("1", 1)))[0]
+			recordErr := storetest.CommitSome(t, m.Ledger, storetest.Records(storetest.FullRecord("demo", "taken")))[0]
 			looks := len(s.named("find"))
-			intakeErr := m.PutIngestions(t.Context(), []ingestion.Record{storetest.FullIngestion(1)})
+			intakeErr := m.Ingestions.PutIngestions(t.Context(), []ingestion.Record{storetest.FullIngestion(1)})
 			if test.index == there {
 				if letterErr != nil || intakeErr != nil || event.CodeOf(recordErr) != event.VersionConflict {
 					t.Errorf("a letter: %v; ingestion records: %v; an event: %v", letterErr, intakeErr, recordErr)
@@ -355,18 +355,18 @@ func TestForeignUniqueIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 	unique := options.Index().SetName("one_per_courier").SetUnique(true)
-	storetest.Must(m.letters.Indexes().CreateOne(t.Context(), mongo.IndexModel{Keys: ascending("courier"), Options: unique}))
+	storetest.Must(m.indexes.letters.rows.Indexes().CreateOne(t.Context(), mongo.IndexModel{Keys: ascending("courier"), Options: unique}))
 	first, second := storetest.FullLetter("1", 1), storetest.FullLetter("2", 2)
-	storetest.CommitAll(t, m, storetest.DeadLetters(first))
-	storetest.CommitAll(t, m, storetest.DeadLetters(first)) // it is there already
-	if err := storetest.CommitSome(t, m, storetest.DeadLetters(second))[0]; event.CodeOf(err) != event.DependencyDown || !strings.Contains(err.Error(), "unique index") {
+	storetest.CommitAll(t, m.Ledger, storetest.DeadLetters(first))
+	storetest.CommitAll(t, m.Ledger, storetest.DeadLetters(first)) // it is there already
+	if err := storetest.CommitSome(t, m.Ledger, storetest.DeadLetters(second))[0]; event.CodeOf(err) != event.DependencyDown || !strings.Contains(err.Error(), "unique index") {
 		t.Errorf("the second letter of a courier: %v", err)
 	}
-	if err := m.letters.Indexes().DropOne(t.Context(), "one_per_courier"); err != nil {
+	if err := m.indexes.letters.rows.Indexes().DropOne(t.Context(), "one_per_courier"); err != nil {
 		t.Fatal(err)
 	}
-	storetest.CommitAll(t, m, storetest.DeadLetters(second))
-	if _, err := m.DeadLetter(t.Context(), "2"); err != nil {
+	storetest.CommitAll(t, m.Ledger, storetest.DeadLetters(second))
+	if _, err := m.DeadLetters.DeadLetter(t.Context(), "2"); err != nil {
 		t.Errorf("the second letter is lost: %v", err)
 	}
 }
@@ -416,13 +416,13 @@ func TestBulksAreWhole(t *testing.T) {
 				r.Detail = p.OrderID
 				intake = append(intake, r)
 			}
-			storetest.CommitAll(t, m, changes...)
+			storetest.CommitAll(t, m.Ledger, changes...)
 			if n := len(s.named(command)); n != 4 {
 				t.Errorf("8 rows took %d commands, want 4 of 2 each", n)
 			}
-			storetest.PutIngestions(t, m, intake...)
+			storetest.PutIngestions(t, m.Ingestions, intake...)
 			failing.Store(true)
-			outcomes, err := m.Commit(t.Context(), changes)
+			outcomes, err := m.Ledger.Commit(t.Context(), changes)
 			if event.CodeOf(err) != event.DependencyDown {
 				t.Errorf("without a majority for the first part: %v, %v", outcomes, err)
 			}

@@ -3,6 +3,7 @@ package mongo
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math"
 	"slices"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/fincart/courier-gateway/persistence"
 )
 
 // index is an index that the store needs.
@@ -39,27 +42,38 @@ func expiryIndex(ttl time.Duration) index {
 	return index{name: "expiry", key: ascending("expiresFrom"), expires: true, ttl: ttl}
 }
 
+// indexes makes the indexes of the collections and sets how long their rows are kept.
+type indexes struct {
+	server                                  *server
+	records, shipments, letters, ingestions *table
+	retention                               persistence.Retention
+	writes                                  Rows
+	shortenTTL                              bool
+	advice                                  *advice
+	log                                     *slog.Logger
+}
+
 // ensureIndexes makes the indexes that are missing for the rows that this process
 // writes. An index of ours that has another retention is changed to the configured
 // one, if that is longer or may be shorter. Indexes that an operator has made stay: one
 // that fits serves, one that does not has ours made beside it.
-func (m *Store) ensureIndexes(ctx context.Context) error {
-	keep := m.config.Retention
+func (x *indexes) ensureIndexes(ctx context.Context) error {
+	keep := x.retention
 	for _, c := range []struct {
 		of     Rows
-		in     *mongo.Collection
+		in     *table
 		wanted []index
 	}{
-		{Events, m.records, []index{
+		{Events, x.records, []index{
 			{name: "by_key", key: ascending("idempotencyKey")},
 			{name: "by_status", key: ascending("status")},
 			expiryIndex(keep.LedgerTTL),
 		}},
-		{Events, m.shipments, []index{
+		{Events, x.shipments, []index{
 			{name: "by_id", key: ascending("shipmentId")},
 			expiryIndex(keep.ShipmentTTL),
 		}},
-		{Events, m.letters, []index{
+		{Events, x.letters, []index{
 			{name: "by_time", key: descending("deadAt", "_id")},
 			{name: "by_review", key: append(ascending("reviewStatus"), descending("deadAt", "_id")...)},
 			{name: "by_courier", key: append(ascending("courier"), descending("deadAt", "_id")...)},
@@ -67,18 +81,18 @@ func (m *Store) ensureIndexes(ctx context.Context) error {
 			{name: "by_sequence", key: ascending("sequence")},
 			expiryIndex(keep.DeadLetterTTL),
 		}},
-		{IngestionRecords, m.ingestions, []index{
+		{IngestionRecords, x.ingestions, []index{
 			{name: "by_courier", key: append(ascending("courier"), descending("_id", "single")...)},
 			{name: "by_outcome", key: append(ascending("outcome"), descending("_id")...)},
 			{name: "by_code", key: append(ascending("errorCode"), descending("_id")...)},
 			expiryIndex(keep.IngestionTTL),
 		}},
 	} {
-		if m.config.Writes&c.of == 0 {
+		if x.writes&c.of == 0 {
 			continue
 		}
-		if err := m.ensure(ctx, c.in, c.wanted); err != nil {
-			return fmt.Errorf("indexes of %s.%s: %w", m.config.Database, c.in.Name(), err)
+		if err := x.ensure(ctx, c.in, c.wanted); err != nil {
+			return fmt.Errorf("indexes of %s.%s: %w", x.server.db.Name(), c.in.name(), err)
 		}
 	}
 	return nil
@@ -87,70 +101,70 @@ func (m *Store) ensureIndexes(ctx context.Context) error {
 // ensure brings the indexes of one collection to what is wanted, as far as the server
 // lets it: what it refuses is noted as advice, and rows that no TTL index can expire
 // are deleted by [Store.Sweep].
-func (m *Store) ensure(ctx context.Context, in *mongo.Collection, wanted []index) error {
-	existing, err := m.listIndexes(ctx, in)
+func (x *indexes) ensure(ctx context.Context, in *table, wanted []index) error {
+	existing, err := in.listIndexes(ctx)
 	if err != nil {
 		return err
 	}
-	m.warnOfUnique(in, existing)
+	x.warnOfUnique(in, existing)
 	var missing []index
 	inUse := false // made before, if without an expiry then for rows that stay forever
 	for _, w := range wanted {
 		found := w.among(existing)
 		switch {
 		case found == nil && w.unwanted():
-			m.resolve(in, w)
+			x.advice.resolve(in, w)
 		case found == nil:
-			if !w.expires || !inUse || m.mayShorten(in, 0, w.ttl) {
+			if !w.expires || !inUse || x.mayShorten(in, 0, w.ttl) {
 				w.name = freeName(w.name, existing)
 				missing = append(missing, w)
 			}
 		case w.expires && found.Expires == nil && !w.unwanted():
-			if inUse && !m.mayShorten(in, 0, w.ttl) {
+			if inUse && !x.mayShorten(in, 0, w.ttl) {
 				break
 			}
-			if err := m.convert(ctx, in, found, w); err != nil {
+			if err := x.convert(ctx, in, found, w); err != nil {
 				return err
 			}
 		case w.expires && found.ttl() != w.ttl:
-			if err := m.retain(ctx, in, found, w); err != nil {
+			if err := x.retain(ctx, in, found, w); err != nil {
 				return err
 			}
-			m.resolve(in, w)
+			x.advice.resolve(in, w)
 		default:
-			m.resolve(in, w)
+			x.advice.resolve(in, w)
 		}
 		inUse = inUse || found != nil
 	}
-	return m.makeIndexes(ctx, in, missing)
+	return x.makeIndexes(ctx, in, missing)
 }
 
 // makeIndexes makes indexes in one pass over the rows or, if the server refuses one of
 // them, one by one.
-func (m *Store) makeIndexes(ctx context.Context, in *mongo.Collection, missing []index) error {
+func (x *indexes) makeIndexes(ctx context.Context, in *table, missing []index) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	m.config.Log.Info("making indexes, which takes its time when there are many rows", "collection", in.Name(), "indexes", len(missing))
-	m.explain(fmt.Errorf("%d indexes of %s are being made, nothing is processed until they are", len(missing), in.Name()))
-	err := m.createIndexes(ctx, in, missing)
+	x.log.Info("making indexes, which takes its time when there are many rows", "collection", in.name(), "indexes", len(missing))
+	x.server.explain(fmt.Errorf("%d indexes of %s are being made, nothing is processed until they are", len(missing), in.name()))
+	err := x.createIndexes(ctx, in, missing)
 	together := err == nil
 	if !together && !serverFailed(err, indexRefusals...) {
 		return err
 	}
 	for _, w := range missing {
 		if !together {
-			err = m.createIndexes(ctx, in, []index{w})
+			err = x.createIndexes(ctx, in, []index{w})
 		}
 		switch {
 		case err == nil:
-			m.resolve(in, w)
+			x.advice.resolve(in, w)
 		case !serverFailed(err, indexRefusals...):
 			return err
 		case w.expires:
-			m.sweepInstead(in, w, fmt.Errorf("index %q can't be made: %w", w.name, err))
+			x.advice.sweepInstead(in, w, fmt.Errorf("index %q can't be made: %w", w.name, err))
 		default:
-			m.advise(in, w, fmt.Errorf("index %q on %s can't be made, and listings that need it are slow: drop what is in its place (dropIndex) and restart: %w",
+			x.advice.advise(in, w, fmt.Errorf("index %q on %s can't be made, and listings that need it are slow: drop what is in its place (dropIndex) and restart: %w",
 				w.name, keyText(w.key), err))
 		}
 	}
@@ -170,25 +184,19 @@ var quorumRefusals = []int{2, 9, 72, 115, 238, 303, 40415}
 // createIndexes makes indexes in one command. On a replica set it waits for a majority
 // of the members, as writes do; the server's own default is all of them, so that one
 // member that is down would hold up the first start until it is back.
-func (m *Store) createIndexes(ctx context.Context, in *mongo.Collection, list []index) error {
+func (x *indexes) createIndexes(ctx context.Context, in *table, list []index) error {
 	ctx, cancel := context.WithTimeout(ctx, indexTimeout)
 	defer cancel()
 	models := mapList(list, index.model)
-	if !m.replicated() {
-		_, err := in.Indexes().CreateMany(ctx, models)
+	if !x.server.replicated() {
+		_, err := in.rows.Indexes().CreateMany(ctx, models)
 		return err
 	}
-	_, err := in.Indexes().CreateMany(ctx, models, options.CreateIndexes().SetCommitQuorumMajority())
+	_, err := in.rows.Indexes().CreateMany(ctx, models, options.CreateIndexes().SetCommitQuorumMajority())
 	if serverFailed(err, quorumRefusals...) {
-		_, err = in.Indexes().CreateMany(ctx, models)
+		_, err = in.rows.Indexes().CreateMany(ctx, models)
 	}
 	return err
-}
-
-func (m *Store) replicated() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.server.replicated()
 }
 
 // freeName returns a name that no existing index has.
@@ -201,11 +209,11 @@ func freeName(name string, existing []existingIndex) string {
 }
 
 // warnOfUnique warns of indexes that may refuse rows.
-func (m *Store) warnOfUnique(in *mongo.Collection, existing []existingIndex) {
-	for _, x := range existing {
-		if x.Options["unique"] == true && x.Name != "_id_" && m.first(in.Name()+"."+x.Name) {
-			m.config.Log.Warn("a unique index that is not the appliance's may refuse rows, and events then wait until it is gone",
-				"collection", in.Name(), "index", x.Name, "key", keyText(x.Key))
+func (x *indexes) warnOfUnique(in *table, existing []existingIndex) {
+	for _, e := range existing {
+		if e.Options["unique"] == true && e.Name != "_id_" && x.advice.first(in.name()+"."+e.Name) {
+			x.log.Warn("a unique index that is not the appliance's may refuse rows, and events then wait until it is gone",
+				"collection", in.name(), "index", e.Name, "key", keyText(e.Key))
 		}
 	}
 }
@@ -229,10 +237,10 @@ func (x existingIndex) ttl() time.Duration {
 	return time.Duration(math.Round(*x.Expires)) * time.Second
 }
 
-func (m *Store) listIndexes(ctx context.Context, in *mongo.Collection) (list []existingIndex, err error) {
-	ctx, cancel := m.trip(ctx)
+func (t *table) listIndexes(ctx context.Context) (list []existingIndex, err error) {
+	ctx, cancel := t.server.trip(ctx)
 	defer cancel()
-	cursor, err := in.Indexes().List(ctx)
+	cursor, err := t.rows.Indexes().List(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -293,12 +301,12 @@ func (w index) model() mongo.IndexModel {
 // mayShorten reports whether rows that are kept for so long, 0 forever, may be kept
 // for as short as ttl, and tells of it where they may not. Which one is meant can't be
 // known from here: the new one, or the one that another service has set.
-func (m *Store) mayShorten(in *mongo.Collection, kept, ttl time.Duration) bool {
-	if !m.config.ShortenTTL && m.first("retention of "+in.Name()) {
-		m.config.Log.Warn("the database keeps rows longer than configured and goes on to, because a shorter retention deletes them; it has to be allowed (persistence.mongo_shorten_ttl)",
-			"collection", in.Name(), "kept", forEver(kept), "configured", forEver(ttl))
+func (x *indexes) mayShorten(in *table, kept, ttl time.Duration) bool {
+	if !x.shortenTTL && x.advice.first("retention of "+in.name()) {
+		x.log.Warn("the database keeps rows longer than configured and goes on to, because a shorter retention deletes them; it has to be allowed (persistence.mongo_shorten_ttl)",
+			"collection", in.name(), "kept", forEver(kept), "configured", forEver(ttl))
 	}
-	return m.config.ShortenTTL
+	return x.shortenTTL
 }
 
 // forEver words a retention.
@@ -311,18 +319,18 @@ func forEver(ttl time.Duration) string {
 
 // retain changes how long rows are kept, forever when the index is unwanted, unless
 // that is shorter and may not be.
-func (m *Store) retain(ctx context.Context, in *mongo.Collection, index *existingIndex, w index) error {
-	if !w.unwanted() && w.ttl < index.ttl() && !m.mayShorten(in, index.ttl(), w.ttl) {
+func (x *indexes) retain(ctx context.Context, in *table, index *existingIndex, w index) error {
+	if !w.unwanted() && w.ttl < index.ttl() && !x.mayShorten(in, index.ttl(), w.ttl) {
 		return nil
 	}
-	ctx, cancel := m.trip(ctx)
+	ctx, cancel := x.server.trip(ctx)
 	defer cancel()
-	m.config.Log.Warn("retention changes with the configuration",
-		"collection", in.Name(), "kept", forEver(index.ttl()), "configured", forEver(w.ttl))
+	x.log.Warn("retention changes with the configuration",
+		"collection", in.name(), "kept", forEver(index.ttl()), "configured", forEver(w.ttl))
 	if w.unwanted() {
-		return in.Indexes().DropOne(ctx, index.Name)
+		return in.rows.Indexes().DropOne(ctx, index.Name)
 	}
-	if err := m.setTTL(ctx, in, index.Name, w.ttl); err != nil {
+	if err := in.setTTL(ctx, index.Name, w.ttl); err != nil {
 		return fmt.Errorf("change the retention of index %q to %s, which takes the role dbAdmin: %w", index.Name, w.ttl, err)
 	}
 	return nil

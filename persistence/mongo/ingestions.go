@@ -84,20 +84,26 @@ func (d *ingestionDocument) record(t *times) ingestion.Record {
 	return r
 }
 
-// PutIngestions implements [persistence.Store] in one round trip, and two more for each kind
+// Ingestions keeps what the intake records of requests.
+type Ingestions struct {
+	records *table
+	limit   *persistence.IngestionLimit
+}
+
+// PutIngestions implements [persistence.Ingestions] in one round trip, and two more for each kind
 // of record that has to be cut back.
-func (m *Store) PutIngestions(ctx context.Context, records []ingestion.Record) error {
-	return m.do(ctx, "put_ingestions", func(ctx context.Context) error {
+func (s *Ingestions) PutIngestions(ctx context.Context, records []ingestion.Record) error {
+	return s.records.server.do(ctx, "put_ingestions", func(ctx context.Context) error {
 		if len(records) == 0 {
 			return nil
 		}
-		return m.bound.Apply(records,
-			func() error { return m.insertIngestions(ctx, records) },
-			func(kind persistence.IngestionKind) error { return m.cutBack(ctx, kind) })
+		return s.limit.Apply(records,
+			func() error { return s.insertIngestions(ctx, records) },
+			func(kind persistence.IngestionKind) error { return s.cutBack(ctx, kind) })
 	})
 }
 
-func (m *Store) insertIngestions(ctx context.Context, records []ingestion.Record) error {
+func (s *Ingestions) insertIngestions(ctx context.Context, records []ingestion.Record) error {
 	type row struct {
 		id  string
 		raw bson.Raw
@@ -114,19 +120,19 @@ func (m *Store) insertIngestions(ctx context.Context, records []ingestion.Record
 		}
 		rows[i] = row{doc.ID, raw}
 	}
-	for _, piece := range pieces(rows, m.limits(), func(r row) string { return r.id }, func(r row) int { return len(r.raw) }) {
+	for _, piece := range pieces(rows, s.records.server.limits(), func(r row) string { return r.id }, func(r row) int { return len(r.raw) }) {
 		raws := mapList(piece, func(r row) bson.Raw { return r.raw })
-		err := m.retried(ctx, func(ctx context.Context) error { return m.insertRows(ctx, m.ingestions, raws) })
+		err := s.records.server.retried(ctx, func(ctx context.Context) error { return s.records.insertRows(ctx, raws) })
 		if err == nil {
 			continue
 		}
-		_, failed, err := m.sortErrors(ctx, m.ingestions, func(i int) string { return piece[i].id }, err)
+		_, failed, err := s.records.sortErrors(ctx, func(i int) string { return piece[i].id }, err)
 		if err != nil {
 			return err
 		}
 		if len(failed) > 0 {
 			code, first := bulkCode(mongo.BulkWriteException{WriteErrors: failed}), failed[0]
-			cause := refusedRow(m.ingestions.Name(), "ingestion record", piece[first.Index].id, first.WriteError)
+			cause := refusedRow(s.records.name(), "ingestion record", piece[first.Index].id, first.WriteError)
 			return event.Errorf(code, "mongodb put_ingestions", "%d records are not stored, such as: %w", len(failed), cause.Err)
 		}
 	}
@@ -136,7 +142,7 @@ func (m *Store) insertIngestions(ctx context.Context, records []ingestion.Record
 // cutBack leaves of a kind as many records as may stay, see [surplus]. When it runs
 // out of time, what is deleted by then stays deleted, and the next records of the kind
 // go on with it.
-func (m *Store) cutBack(ctx context.Context, kind persistence.IngestionKind) error {
+func (s *Ingestions) cutBack(ctx context.Context, kind persistence.IngestionKind) error {
 	which := bson.D{{Key: "courier", Value: kind.Courier}, {Key: "single", Value: kind.Single}}
 	type document struct {
 		ID      string `bson:"_id"`
@@ -144,34 +150,34 @@ func (m *Store) cutBack(ctx context.Context, kind persistence.IngestionKind) err
 		Code    string `bson:"errorCode"`
 		Reason  string `bson:"reason"`
 	}
-	choice := m.bound.Choice()
-	found, err := find[document](ctx, m, m.ingestions, which, options.Find().SetSort(newestFirst).SetLimit(int64(choice)+1).
+	choice := s.limit.Choice()
+	found, err := find[document](ctx, s.records, which, options.Find().SetSort(newestFirst).SetLimit(int64(choice)+1).
 		SetProjection(bson.D{{Key: "_id", Value: 1}, {Key: "address", Value: 1}, {Key: "errorCode", Value: 1}, {Key: "reason", Value: 1}}), choice+1)
 	if err != nil {
 		return err
 	}
 	if len(found) > choice {
-		if err := m.dropUpTo(ctx, which, found[choice].ID); err != nil {
+		if err := s.dropUpTo(ctx, which, found[choice].ID); err != nil {
 			return err
 		}
 		found = found[:choice]
 	}
 	ids := persistence.Surplus(mapList(found, func(d document) persistence.IngestionOrigin {
 		return persistence.IngestionOrigin{ID: d.ID, Address: d.Address, Refusal: d.Code + " " + d.Reason}
-	}), m.bound.Keep())
-	return m.deleteRows(ctx, m.ingestions, ids)
+	}), s.limit.Keep())
+	return s.records.deleteRows(ctx, ids)
 }
 
 // dropUpTo deletes the records of a kind up to an id, the oldest first.
-func (m *Store) dropUpTo(ctx context.Context, kind bson.D, id string) error {
+func (s *Ingestions) dropUpTo(ctx context.Context, kind bson.D, id string) error {
 	older := append(slices.Clone(kind), bson.E{Key: "_id", Value: bson.D{{Key: "$lte", Value: id}}})
 	oldestFirst := bson.D{{Key: "_id", Value: 1}}
 	for {
-		ids, err := m.idsThat(ctx, m.ingestions, older, options.Find().SetSort(oldestFirst))
+		ids, err := s.records.idsThat(ctx, older, options.Find().SetSort(oldestFirst))
 		if err != nil || len(ids) == 0 {
 			return err
 		}
-		if err := m.deleteRows(ctx, m.ingestions, ids); err != nil {
+		if err := s.records.deleteRows(ctx, ids); err != nil {
 			return err
 		}
 		if len(ids) < maxDeletes {
@@ -183,11 +189,11 @@ func (m *Store) dropUpTo(ctx context.Context, kind bson.D, id string) error {
 // newestFirst is the order of ingestion records.
 var newestFirst = bson.D{{Key: "_id", Value: -1}}
 
-// Ingestions implements [persistence.Store].
-func (m *Store) Ingestions(ctx context.Context, f ingestion.Filter) (found []ingestion.Record, err error) {
-	err = m.do(ctx, "ingestions", func(ctx context.Context) error {
+// Ingestions implements [persistence.Ingestions].
+func (s *Ingestions) Ingestions(ctx context.Context, f ingestion.Filter) (found []ingestion.Record, err error) {
+	err = s.records.server.do(ctx, "ingestions", func(ctx context.Context) error {
 		page := persistence.PageSize(f.Limit)
-		docs, err := find[ingestionDocument](ctx, m, m.ingestions, ingestionFilter(f),
+		docs, err := find[ingestionDocument](ctx, s.records, ingestionFilter(f),
 			options.Find().SetSort(newestFirst).SetLimit(int64(page)), page)
 		if err != nil {
 			return err
@@ -216,18 +222,18 @@ func ingestionFilter(f ingestion.Filter) bson.D {
 	return filter
 }
 
-// Ingestion implements [persistence.Store].
-func (m *Store) Ingestion(ctx context.Context, id string) (r ingestion.Record, err error) {
-	err = m.do(ctx, "ingestion", func(ctx context.Context) error {
-		r, err = m.findIngestion(ctx, "mongodb ingestion", id)
+// Ingestion implements [persistence.Ingestions].
+func (s *Ingestions) Ingestion(ctx context.Context, id string) (r ingestion.Record, err error) {
+	err = s.records.server.do(ctx, "ingestion", func(ctx context.Context) error {
+		r, err = s.findIngestion(ctx, "mongodb ingestion", id)
 		return err
 	})
 	return r, err
 }
 
-func (m *Store) findIngestion(ctx context.Context, op, id string) (r ingestion.Record, err error) {
-	err = m.retried(ctx, func(ctx context.Context) error {
-		r, err = oneIngestion(m.ingestions.FindOne(ctx, bson.D{{Key: "_id", Value: persistence.CleanText(id)}}))
+func (s *Ingestions) findIngestion(ctx context.Context, op, id string) (r ingestion.Record, err error) {
+	err = s.records.server.retried(ctx, func(ctx context.Context) error {
+		r, err = oneIngestion(s.records.rows.FindOne(ctx, bson.D{{Key: "_id", Value: persistence.CleanText(id)}}))
 		return err
 	})
 	if errors.Is(err, mongo.ErrNoDocuments) {
@@ -248,9 +254,9 @@ func oneIngestion(result *mongo.SingleResult) (ingestion.Record, error) {
 	return list[0], nil
 }
 
-// AcceptIngestion implements [persistence.Store]. A record that can't be found untaken has been
+// AcceptIngestion implements [persistence.Ingestions]. A record that can't be found untaken has been
 // taken, or is not there.
-func (m *Store) AcceptIngestion(ctx context.Context, id, key, keyID string, at time.Time) (r ingestion.Record, err error) {
+func (s *Ingestions) AcceptIngestion(ctx context.Context, id, key, keyID string, at time.Time) (r ingestion.Record, err error) {
 	const op = "mongodb take_ingestion"
 	if err := persistence.CheckTaken(op, at); err != nil {
 		return r, err
@@ -261,19 +267,19 @@ func (m *Store) AcceptIngestion(ctx context.Context, id, key, keyID string, at t
 			set = append(set, bson.E{Key: name, Value: persistence.CleanText(value)})
 		}
 	}
-	err = m.do(ctx, "take_ingestion", func(ctx context.Context) error {
-		r, err = m.takeIngestion(ctx, id, set)
+	err = s.records.server.do(ctx, "take_ingestion", func(ctx context.Context) error {
+		r, err = s.takeIngestion(ctx, id, set)
 		if errors.Is(err, mongo.ErrNoDocuments) {
-			r, err = m.findIngestion(ctx, op, id)
+			r, err = s.findIngestion(ctx, op, id)
 		}
 		return err
 	})
 	return r, err
 }
 
-func (m *Store) takeIngestion(ctx context.Context, id string, set bson.D) (r ingestion.Record, err error) {
-	err = m.retried(ctx, func(ctx context.Context) error {
-		r, err = oneIngestion(m.ingestions.FindOneAndUpdate(ctx,
+func (s *Ingestions) takeIngestion(ctx context.Context, id string, set bson.D) (r ingestion.Record, err error) {
+	err = s.records.server.retried(ctx, func(ctx context.Context) error {
+		r, err = oneIngestion(s.records.rows.FindOneAndUpdate(ctx,
 			bson.D{{Key: "_id", Value: persistence.CleanText(id)}, {Key: "takenAt", Value: bson.D{{Key: "$exists", Value: false}}}},
 			bson.D{{Key: "$set", Value: set}}, options.FindOneAndUpdate().SetReturnDocument(options.After)))
 		return err

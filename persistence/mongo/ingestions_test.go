@@ -36,7 +36,7 @@ func TestIngestionTrips(t *testing.T) {
 			batch = append(batch, storetest.Single(i, courier, ingestion.Refused))
 		}
 		server.forget()
-		storetest.PutIngestions(t, m, batch...)
+		storetest.PutIngestions(t, m.Ingestions, batch...)
 		for _, name := range []string{"insert", "find", "delete"} {
 			sent += strings.Repeat(name+" ", len(server.named(name)))
 		}
@@ -63,7 +63,7 @@ func TestIngestionTrips(t *testing.T) {
 	}
 
 	server.forget()
-	storetest.PutIngestions(t, m, storetest.Sum(1, "crowded", ingestion.Accepted))
+	storetest.PutIngestions(t, m.Ingestions, storetest.Sum(1, "crowded", ingestion.Accepted))
 	finds, deletes := server.named("find"), server.named("delete")
 	if len(finds) != 1 || len(deletes) != 1 {
 		t.Fatalf("for the first sum: %v, %v", finds, deletes)
@@ -129,13 +129,13 @@ func TestIngestionAnswers(t *testing.T) {
 			m := openTest(t, c)
 			failing.Store(true)
 			batch := []ingestion.Record{storetest.FullIngestion(1), storetest.FullIngestion(2)}
-			if err := m.PutIngestions(t.Context(), batch); event.CodeOf(err) != test.want {
+			if err := m.Ingestions.PutIngestions(t.Context(), batch); event.CodeOf(err) != test.want {
 				t.Errorf("put: %v", err)
 			}
 			// What was not cut back is, the next time.
 			failing.Store(false)
 			before := len(s.named("delete"))
-			storetest.PutIngestions(t, m, batch...)
+			storetest.PutIngestions(t, m.Ingestions, batch...)
 			if after := len(s.named("delete")); (after > before) != (test.want != "") {
 				t.Errorf("cut back %d times and then %d", before, after)
 			}

@@ -93,7 +93,7 @@ func TestContractOnFerretDB(t *testing.T) {
 	storetest.Store(t, func(t *testing.T, keep persistence.Retention) persistence.Store {
 		c := testConfig(uri)
 		c.Retention.IngestionsPerCourier = keep.IngestionsPerCourier
-		return openTest(t, c)
+		return openTest(t, c).Parts()
 	})
 }
 
@@ -112,7 +112,7 @@ func realMongo(t testing.TB) Config {
 	c.MaxConns = 16
 	t.Cleanup(func() {
 		m := storetest.Must(Open(context.WithoutCancel(t.Context()), c))
-		if err := m.records.Database().Drop(context.WithoutCancel(t.Context())); err != nil {
+		if err := m.server.db.Drop(context.WithoutCancel(t.Context())); err != nil {
 			t.Errorf("drop %s: %v", c.Database, err)
 		}
 		m.Close()
@@ -126,7 +126,7 @@ func TestContract(t *testing.T) {
 	storetest.Store(t, func(t *testing.T, keep persistence.Retention) persistence.Store {
 		c := realMongo(t)
 		c.Retention = keep
-		return openTest(t, c)
+		return openTest(t, c).Parts()
 	})
 }
 
@@ -139,13 +139,16 @@ func TestRetention(t *testing.T) {
 		if err := m.Ping(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		for in, want := range map[*mongo.Collection]time.Duration{m.records: keep.LedgerTTL, m.letters: keep.DeadLetterTTL, m.shipments: keep.ShipmentTTL, m.ingestions: keep.IngestionTTL} {
+		for in, want := range map[*table]time.Duration{
+			m.indexes.records: keep.LedgerTTL, m.indexes.letters: keep.DeadLetterTTL,
+			m.indexes.shipments: keep.ShipmentTTL, m.indexes.ingestions: keep.IngestionTTL,
+		} {
 			got := time.Duration(0)
-			for _, x := range storetest.Must(m.listIndexes(t.Context(), in)) {
+			for _, x := range storetest.Must(in.listIndexes(t.Context())) {
 				got += x.ttl()
 			}
 			if got != want {
-				t.Errorf("%s expires after %s, want %s", in.Name(), got, want)
+				t.Errorf("%s expires after %s, want %s", in.name(), got, want)
 			}
 		}
 	}
@@ -222,13 +225,13 @@ func countTrips(t *testing.T, c Config, large int) {
 		mu.Lock()
 		sent = nil
 		mu.Unlock()
-		storetest.CommitAll(t, m, fresh...)
-		storetest.CommitAll(t, m, again...)
-		storetest.Must(m.Records(t.Context(), ids))
-		storetest.Must(m.Shipments(t.Context(), refs))
-		storetest.Must(m.DeadSequences(t.Context(), seqs))
-		storetest.PutIngestions(t, m, intake...)
-		storetest.PutIngestions(t, m, intake...) // all of them are there
+		storetest.CommitAll(t, m.Ledger, fresh...)
+		storetest.CommitAll(t, m.Ledger, again...)
+		storetest.Must(m.Ledger.Records(t.Context(), ids))
+		storetest.Must(m.Ledger.Shipments(t.Context(), refs))
+		storetest.Must(m.DeadLetters.DeadSequences(t.Context(), seqs))
+		storetest.PutIngestions(t, m.Ingestions, intake...)
+		storetest.PutIngestions(t, m.Ingestions, intake...) // all of them are there
 		mu.Lock()
 		defer mu.Unlock()
 		return strings.Join(sent, " ")
@@ -274,22 +277,22 @@ func TestInterrupted(t *testing.T) {
 			}
 		}
 		cut.Store(&cutter)
-		outcomes, err := m.Commit(ctx, []event.Change{change})
+		outcomes, err := m.Ledger.Commit(ctx, []event.Change{change})
 		cut.Store(nil)
 		cancel()
 		if steps < 4 && event.CodeOf(err) != event.Interrupted || steps == 4 && (err != nil || outcomes[0] != nil) {
 			t.Fatalf("cut after step %d: %v, %v", steps, outcomes, err)
 		}
 
-		r, _ := storetest.GetRecord(t, m, event.Identity{Courier: "demo", Key: key})
+		r, _ := storetest.GetRecord(t, m.Ledger, event.Identity{Courier: "demo", Key: key})
 		if steps < 4 && (r.Status != event.Processing || !r.EndedAt.IsZero() || r.BodyHash == "" || r.Attempts[2].Outcome != "") {
 			t.Errorf("cut after step %d: the record is %+v", steps, r)
 		}
-		storetest.AppendCheckpoint(t, m, p.Ref, key)
-		storetest.CommitAll(t, m, storetest.DeadLetters(change.DeadLetters...))
+		storetest.AppendCheckpoint(t, m.Ledger, p.Ref, key)
+		storetest.CommitAll(t, m.Ledger, storetest.DeadLetters(change.DeadLetters...))
 
-		r, _ = storetest.GetRecord(t, m, event.Identity{Courier: "demo", Key: key})
-		stored, _ := storetest.GetShipment(t, m, p.Ref)
+		r, _ = storetest.GetRecord(t, m.Ledger, event.Identity{Courier: "demo", Key: key})
+		stored, _ := storetest.GetShipment(t, m.Ledger, p.Ref)
 		if r.Status != event.Processed || len(stored.History) != 1 {
 			t.Errorf("cut after step %d, applied again: %s, history %+v", steps, r.Status, stored.History)
 		}
@@ -308,16 +311,16 @@ func TestInterruptedAgain(t *testing.T) {
 	}}
 	m := openTest(t, c)
 	before := storetest.FullRecord("demo", "k")
-	storetest.CommitAll(t, m, storetest.Records(before))
+	storetest.CommitAll(t, m.Ledger, storetest.Records(before))
 	after := before
 	after.Version, after.Conflicts = 1, 99
 	p := storetest.FullShipment("demo", "i")
-	if _, err := m.Commit(ctx, []event.Change{{Shipment: &p, Records: []event.Record{after}}}); event.CodeOf(err) != event.Interrupted {
+	if _, err := m.Ledger.Commit(ctx, []event.Change{{Shipment: &p, Records: []event.Record{after}}}); event.CodeOf(err) != event.Interrupted {
 		t.Fatal(err)
 	}
 	// Claimed, so at a higher version; but an event that had ended has still ended.
 	before.Version = 2
-	got, _ := storetest.GetRecord(t, m, before.Identity)
+	got, _ := storetest.GetRecord(t, m.Ledger, before.Identity)
 	storetest.Same(t, got, before)
 }
 
@@ -329,8 +332,8 @@ func TestIndexes(t *testing.T) {
 		t.Fatal(err)
 	}
 	count := func() (n int) {
-		for _, in := range []*mongo.Collection{first.records, first.shipments, first.letters, first.ingestions} {
-			n += len(storetest.Must(first.listIndexes(t.Context(), in)))
+		for _, in := range []*table{first.indexes.records, first.indexes.shipments, first.indexes.letters, first.indexes.ingestions} {
+			n += len(storetest.Must(in.listIndexes(t.Context())))
 		}
 		return n
 	}
@@ -375,7 +378,7 @@ func TestTellsOfIndexesBeingMade(t *testing.T) {
 		return strings.Contains(m.Ping(ctx).Error(), "being made")
 	})
 	tells("a call with all the time in the world", m.Ping(t.Context()))
-	_, err := m.Commit(t.Context(), []event.Change{storetest.Records(storetest.FullRecord("demo", "k"))})
+	_, err := m.Ledger.Commit(t.Context(), []event.Change{storetest.Records(storetest.FullRecord("demo", "k"))})
 	tells("a commit", err)
 	finish()
 	storetest.WaitFor(t, "the store to get ready", func() bool { return m.Ping(t.Context()) == nil })
@@ -386,12 +389,12 @@ func TestTellsOfIndexesBeingMade(t *testing.T) {
 func TestIndexBeside(t *testing.T) {
 	t.Parallel()
 	c := testConfig(ferret().uri)
-	in := openTest(t, testConfig(c.URI)).client.Database(c.Database).Collection("dead_letter_events")
+	in := openTest(t, testConfig(c.URI)).server.db.Client().Database(c.Database).Collection("dead_letter_events")
 	storetest.Must(in.Indexes().CreateOne(t.Context(), mongo.IndexModel{Keys: bson.D{{Key: "sequence", Value: -1}}, Options: indexNamed("by_sequence")}))
 	m := openTest(t, c)
-	storetest.CommitAll(t, m, storetest.Records(storetest.FullRecord("demo", "k")))
+	storetest.CommitAll(t, m.Ledger, storetest.Records(storetest.FullRecord("demo", "k")))
 	found := map[string]string{}
-	for _, x := range storetest.Must(m.listIndexes(t.Context(), in)) {
+	for _, x := range storetest.Must(m.indexes.letters.listIndexes(t.Context())) {
 		found[x.Name] = keyText(x.Key)
 	}
 	if found["by_sequence"] != "{sequence: -1}" || found["by_sequence_2"] != "{sequence: 1}" {
@@ -415,8 +418,8 @@ func TestAway(t *testing.T) {
 	isDown := func(when string) {
 		t.Helper()
 		began := time.Now()
-		_, commitErr := m.Commit(t.Context(), []event.Change{storetest.Records(storetest.FullRecord("demo", "k"))})
-		_, lookErr := m.Records(t.Context(), []event.Identity{{Courier: "demo", Key: "k"}})
+		_, commitErr := m.Ledger.Commit(t.Context(), []event.Change{storetest.Records(storetest.FullRecord("demo", "k"))})
+		_, lookErr := m.Ledger.Records(t.Context(), []event.Identity{{Courier: "demo", Key: "k"}})
 		for _, err := range []error{commitErr, lookErr, m.Ping(t.Context())} {
 			if event.CodeOf(err) != event.DependencyDown {
 				t.Errorf("%s: %v", when, err)
@@ -429,7 +432,7 @@ func TestAway(t *testing.T) {
 	isDown("down at the start")
 	p.Up()
 	storetest.WaitFor(t, "the store to get ready", func() bool { return m.Ping(t.Context()) == nil })
-	storetest.CommitAll(t, m, storetest.Records(storetest.FullRecord("demo", "before")))
+	storetest.CommitAll(t, m.Ledger, storetest.Records(storetest.FullRecord("demo", "before")))
 
 	p.Hang()
 	isDown("hanging")
@@ -439,7 +442,7 @@ func TestAway(t *testing.T) {
 	isDown("down")
 	p.Up()
 	storetest.WaitFor(t, "the store to come back", func() bool { return m.Ping(t.Context()) == nil })
-	if _, ok := storetest.GetRecord(t, m, event.Identity{Courier: "demo", Key: "before"}); !ok {
+	if _, ok := storetest.GetRecord(t, m.Ledger, event.Identity{Courier: "demo", Key: "before"}); !ok {
 		t.Error("a committed record is gone")
 	}
 }
@@ -500,7 +503,7 @@ func TestAnswers(t *testing.T) {
 			}}
 			m := openTest(t, testConfig(s.start(t)))
 			p1, p2 := storetest.FullShipment("demo", "1"), storetest.FullShipment("demo", "2")
-			outcomes, err := m.Commit(t.Context(), []event.Change{
+			outcomes, err := m.Ledger.Commit(t.Context(), []event.Change{
 				{Shipment: &p1, Records: []event.Record{storetest.FullRecord("demo", "1")}},
 				{Shipment: &p2, Records: []event.Record{storetest.FullRecord("demo", "2")}},
 			})
@@ -535,9 +538,9 @@ func TestTooLate(t *testing.T) {
 			storetest.WaitFor(t, "the store to get ready", func() bool { return m.Ping(t.Context()) == nil })
 			var err error
 			if slow == "find" {
-				_, err = m.Records(t.Context(), []event.Identity{{Courier: "demo", Key: "k"}})
+				_, err = m.Ledger.Records(t.Context(), []event.Identity{{Courier: "demo", Key: "k"}})
 			} else {
-				_, err = m.Commit(t.Context(), []event.Change{storetest.Records(storetest.FullRecord("demo", "k"))})
+				_, err = m.Ledger.Commit(t.Context(), []event.Change{storetest.Records(storetest.FullRecord("demo", "k"))})
 			}
 			if event.CodeOf(err) != event.DependencyDown || !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("without an answer: %v", err)
@@ -566,8 +569,8 @@ func TestUnreadable(t *testing.T) {
 				return nil
 			}}
 			m := openTest(t, testConfig(s.start(t)))
-			_, shipmentErr := m.Shipments(t.Context(), []shipment.Ref{{Courier: "demo", ID: "0"}, {Courier: "demo", ID: "1"}})
-			_, recordErr := m.Records(t.Context(), []event.Identity{{Courier: "demo", Key: "0"}, {Courier: "demo", Key: "1"}})
+			_, shipmentErr := m.Ledger.Shipments(t.Context(), []shipment.Ref{{Courier: "demo", ID: "0"}, {Courier: "demo", ID: "1"}})
+			_, recordErr := m.Ledger.Records(t.Context(), []event.Identity{{Courier: "demo", Key: "0"}, {Courier: "demo", Key: "1"}})
 			for _, err := range []error{shipmentErr, recordErr} {
 				if event.CodeOf(err) != event.Internal || !strings.Contains(err.Error(), `"demo:1"`) {
 					t.Errorf("read: %v", err)
@@ -582,8 +585,8 @@ func TestUnreadable(t *testing.T) {
 		return nil
 	}}
 	m := openTest(t, testConfig(s.start(t)))
-	_, letterErr := m.DeadLetter(t.Context(), "1")
-	_, ingestionErr := m.Ingestion(t.Context(), "1")
+	_, letterErr := m.DeadLetters.DeadLetter(t.Context(), "1")
+	_, ingestionErr := m.Ingestions.Ingestion(t.Context(), "1")
 	for _, err := range []error{letterErr, ingestionErr} {
 		if event.CodeOf(err) != event.Internal || !strings.Contains(err.Error(), `"1"`) {
 			t.Errorf("read one: %v", err)
@@ -598,10 +601,10 @@ func TestReadsWhatLasts(t *testing.T) {
 	t.Parallel()
 	s := &scriptedMongo{}
 	m := openTest(t, testConfig(s.start(t)+"/?readConcernLevel=local&w=1"))
-	storetest.Must(m.Records(t.Context(), []event.Identity{{Courier: "demo", Key: "k"}}))
-	storetest.Must(m.Shipments(t.Context(), []shipment.Ref{{Courier: "demo", ID: "1"}}))
-	storetest.Must(m.DeadSequences(t.Context(), []uint64{1}))
-	storetest.CommitAll(t, m, storetest.Records(storetest.FullRecord("demo", "k")))
+	storetest.Must(m.Ledger.Records(t.Context(), []event.Identity{{Courier: "demo", Key: "k"}}))
+	storetest.Must(m.Ledger.Shipments(t.Context(), []shipment.Ref{{Courier: "demo", ID: "1"}}))
+	storetest.Must(m.DeadLetters.DeadSequences(t.Context(), []uint64{1}))
+	storetest.CommitAll(t, m.Ledger, storetest.Records(storetest.FullRecord("demo", "k")))
 	for _, c := range append(s.named("find"), s.named("insert")...) {
 		concern, _ := bson.Marshal(bson.M{"read": c["readConcern"], "write": c["writeConcern"]})
 		if text := bson.Raw(concern).String(); !strings.Contains(text, `"majority"`) {
@@ -634,7 +637,7 @@ func TestLost(t *testing.T) {
 		p.Version = 5
 		changes = append(changes, event.Change{Shipment: &p, Records: []event.Record{storetest.FullRecord("demo", id)}, DeadLetters: []event.DeadLetter{storetest.FullLetter(id, 1)}})
 	}
-	storetest.Same(t, storetest.Codes(t, storetest.CommitSome(t, m, changes...)), []event.Code{event.VersionConflict, ""})
+	storetest.Same(t, storetest.Codes(t, storetest.CommitSome(t, m.Ledger, changes...)), []event.Code{event.VersionConflict, ""})
 	// The rest of the commit goes on without it.
 	inserts, updates := s.named("insert"), s.named("update")
 	if len(inserts) != 2 || len(inserts[1]["documents"].([]bson.M)) != 1 || inserts[1]["documents"].([]bson.M)[0]["_id"] != "2" {
@@ -784,6 +787,6 @@ func BenchmarkBatch(b *testing.B) {
 	storetest.BenchmarkStore(b, func(t testing.TB) persistence.Store {
 		c := realMongo(t)
 		c.OperationTimeout = time.Minute
-		return openTest(t, c)
+		return openTest(t, c).Parts()
 	}, 300_000)
 }

@@ -16,7 +16,7 @@ func BenchmarkBatch(b *testing.B) {
 	storetest.BenchmarkStore(b, func(t testing.TB) persistence.Store {
 		c := testConfig(t)
 		c.CacheBytes = 16 << 20
-		return openTest(t, c)
+		return openTest(t, c).Parts()
 	}, 300_000)
 }
 
@@ -42,7 +42,7 @@ func BenchmarkGivesWay(b *testing.B) {
 	var sum int64
 	for b.Loop() {
 		longest.Store(0)
-		work.Batch(b, s, 256)
+		work.Batch(b, s.Ledger, 256)
 		sum += longest.Load()
 	}
 	cancel()
@@ -54,6 +54,6 @@ func BenchmarkPutIngestions(b *testing.B) {
 	storetest.BenchmarkPutIngestions(b, func(t testing.TB, keep persistence.Retention) persistence.Store {
 		c := testConfig(t)
 		c.CacheBytes, c.Retention = 16<<20, keep
-		return openTest(t, c)
+		return openTest(t, c).Parts()
 	})
 }

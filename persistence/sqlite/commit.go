@@ -10,10 +10,10 @@ import (
 	"github.com/fincart/courier-gateway/persistence"
 )
 
-// Commit implements [persistence.Store] in one transaction, one flush.
-func (s *Store) Commit(ctx context.Context, changes []event.Change) ([]error, error) {
+// Commit implements [persistence.Ledger] in one transaction, one flush.
+func (l *Ledger) Commit(ctx context.Context, changes []event.Change) ([]error, error) {
 	outcomes := make([]error, len(changes))
-	err := s.write(ctx, "commit", func(conn *sqlite.Conn) error {
+	err := l.db.write(ctx, "commit", func(conn *sqlite.Conn) error {
 		c := commit{conn: conn, counts: counts{}}
 		for i := range changes {
 			giveWay()
@@ -30,7 +30,7 @@ func (s *Store) Commit(ctx context.Context, changes []event.Change) ([]error, er
 	if err != nil {
 		return nil, err
 	}
-	s.metrics.Committed(outcomes)
+	l.db.metrics.Committed(outcomes)
 	return outcomes, nil
 }
 

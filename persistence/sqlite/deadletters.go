@@ -16,9 +16,12 @@ import (
 const letterColumns = `id, courier, idempotency_key, sequence, event_id, shipment_id, trace_id, received_at, dead_at,
 	error_code, message, attempts, headers, body, review_status, reviewed_at, note, replays, replay_of`
 
-// DeadLetters implements [persistence.Store].
-func (s *Store) DeadLetters(ctx context.Context, f event.DeadLetterFilter) (found []event.DeadLetter, err error) {
-	err = s.read(ctx, "dead_letters", func(conn *sqlite.Conn) error {
+// DeadLetters keeps the dead letters.
+type DeadLetters struct{ db *database }
+
+// DeadLetters implements [persistence.DeadLetters].
+func (s *DeadLetters) DeadLetters(ctx context.Context, f event.DeadLetterFilter) (found []event.DeadLetter, err error) {
+	err = s.db.read(ctx, "dead_letters", func(conn *sqlite.Conn) error {
 		after := ""
 		if f.After != "" {
 			if after, err = deadAt(conn, f.After); err != nil {
@@ -75,9 +78,9 @@ func deadAt(conn *sqlite.Conn, id string) (at string, err error) {
 	return at, err
 }
 
-// DeadLetter implements [persistence.Store].
-func (s *Store) DeadLetter(ctx context.Context, id string) (d event.DeadLetter, err error) {
-	err = s.read(ctx, "dead_letter", func(conn *sqlite.Conn) error {
+// DeadLetter implements [persistence.DeadLetters].
+func (s *DeadLetters) DeadLetter(ctx context.Context, id string) (d event.DeadLetter, err error) {
+	err = s.db.read(ctx, "dead_letter", func(conn *sqlite.Conn) error {
 		d, err = findLetter(conn, id)
 		return err
 	})
@@ -100,12 +103,12 @@ func findLetter(conn *sqlite.Conn, id string) (event.DeadLetter, error) {
 	return found[0], nil
 }
 
-// Review implements [persistence.Store].
-func (s *Store) Review(ctx context.Context, id string, status event.ReviewStatus, note string, link *event.ReplayLink) (d event.DeadLetter, err error) {
+// Review implements [persistence.DeadLetters].
+func (s *DeadLetters) Review(ctx context.Context, id string, status event.ReviewStatus, note string, link *event.ReplayLink) (d event.DeadLetter, err error) {
 	if err := persistence.CheckReview("sqlite review", status); err != nil {
 		return d, err
 	}
-	err = s.write(ctx, "review", func(conn *sqlite.Conn) error {
+	err = s.db.write(ctx, "review", func(conn *sqlite.Conn) error {
 		if d, err = findLetter(conn, id); err != nil {
 			return err
 		}
@@ -121,7 +124,7 @@ func (s *Store) Review(ctx context.Context, id string, status event.ReviewStatus
 	return d, err
 }
 
-// review changes a letter as [Store.Review] has it.
+// review changes a letter as [persistence.DeadLetters] has it.
 func review(d *event.DeadLetter, status event.ReviewStatus, note string, link *event.ReplayLink) {
 	d.ReviewStatus, d.ReviewedAt = status, time.Now().UTC()
 	if note != "" {
@@ -149,10 +152,10 @@ func storeReview(conn *sqlite.Conn, d *event.DeadLetter) error {
 	return err
 }
 
-// DeadSequences implements [persistence.Store].
-func (s *Store) DeadSequences(ctx context.Context, seqs []uint64) (map[uint64]bool, error) {
+// DeadSequences implements [persistence.DeadLetters].
+func (s *DeadLetters) DeadSequences(ctx context.Context, seqs []uint64) (map[uint64]bool, error) {
 	dead := map[uint64]bool{}
-	err := s.read(ctx, "dead_sequences", func(conn *sqlite.Conn) error {
+	err := s.db.read(ctx, "dead_sequences", func(conn *sqlite.Conn) error {
 		stmt, err := conn.Prepare("SELECT 1 FROM dead_letter_events WHERE sequence = ? LIMIT 1")
 		if err != nil {
 			return err

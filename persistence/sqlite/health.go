@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +33,9 @@ const (
 
 // health is what is known of how the store is.
 type health struct {
+	path string // of the file
+	log  *slog.Logger
+
 	// doubt is set by a write that failed, until one succeeds: a full disk can be
 	// read all day, so Ping has to write then.
 	doubt   atomic.Bool
@@ -61,58 +64,58 @@ func (h *health) wrote(err error) {
 	}
 }
 
-// Ping implements [persistence.Store]. It writes after a write that failed, and when there was
+// ping returns nil while the store can be used. It writes after a write that failed, and when there was
 // none for a while.
-func (s *Store) Ping(ctx context.Context) error {
+func (d *database) ping(ctx context.Context) error {
 	switch {
-	case s.health.doubt.Load():
-		return s.write(ctx, "ping", func(conn *sqlite.Conn) error {
+	case d.health.doubt.Load():
+		return d.write(ctx, "ping", func(conn *sqlite.Conn) error {
 			return sqlitex.Execute(conn, "INSERT OR REPLACE INTO store_probe (id, bytes) VALUES (1, randomblob(?))",
 				&sqlitex.ExecOptions{Args: []any{probeBytes}})
 		})
-	case !s.health.proved():
-		return s.write(ctx, "ping", func(conn *sqlite.Conn) error {
+	case !d.health.proved():
+		return d.write(ctx, "ping", func(conn *sqlite.Conn) error {
 			return sqlitex.ExecuteTransient(conn, fmt.Sprintf("PRAGMA user_version = %d", len(migrations)), nil)
 		})
 	}
-	return s.read(ctx, "ping", func(conn *sqlite.Conn) error {
-		if err := s.files.Load().inPlace(); err != nil {
+	return d.read(ctx, "ping", func(conn *sqlite.Conn) error {
+		if err := d.files.Load().inPlace(); err != nil {
 			return &event.Error{Code: event.DependencyDown, Op: "sqlite ping", Err: err}
 		}
 		return sqlitex.Execute(conn, "SELECT n FROM row_counts LIMIT 1", nil)
 	})
 }
 
-// Problems returns what is wrong with the store although it answers, with what to do.
-func (s *Store) Problems() (problems []string) {
-	if damage := s.health.damage.Load(); damage != nil {
+// problems returns what is wrong with the store although it answers, with what to do.
+func (h *health) problems() (problems []string) {
+	if damage := h.damage.Load(); damage != nil {
 		problems = append(problems, *damage)
 	}
 	return problems
 }
 
-// learn takes from an error what it says of the store as a whole, and returns it with
+// examine takes from an error what it says of the store as a whole, and returns it with
 // its cause.
-func (s *Store) learn(err error) error {
+func (h *health) examine(err error) error {
 	if err == nil {
 		return nil
 	}
-	if fault, ok := errors.AsType[*memoryFault](err); ok && s.health.fault.CompareAndSwap(nil, fault) {
-		s.log.Error("the store can't be used any more by this process", "path", s.config.Path, "error", fault)
+	if fault, ok := errors.AsType[*memoryFault](err); ok && h.fault.CompareAndSwap(nil, fault) {
+		h.log.Error("the store can't be used any more by this process", "path", h.path, "error", fault)
 	}
-	err = s.withCause(err)
+	err = h.withCause(err)
 	if isDamage(err) && !isDiskError(err) {
-		s.damaged(err.Error())
+		h.damaged(err.Error())
 	}
 	return err
 }
 
 // damaged keeps the first damage that was met, until the file is opened again.
-func (s *Store) damaged(what string) {
+func (h *health) damaged(what string) {
 	problem := fmt.Sprintf("%s is damaged (%s): stop the appliance, move the file away together with its -wal and -shm, "+
-		"put a copy from the backup in its place, or what `sqlite3 store.db .recover` makes of it, and start again", s.config.Path, what)
-	if s.health.damage.CompareAndSwap(nil, &problem) {
-		s.log.Error("the store's file is damaged", "path", s.config.Path, "found", what)
+		"put a copy from the backup in its place, or what `sqlite3 store.db .recover` makes of it, and start again", h.path, what)
+	if h.damage.CompareAndSwap(nil, &problem) {
+		h.log.Error("the store's file is damaged", "path", h.path, "found", what)
 	}
 }
 
@@ -120,49 +123,6 @@ func (s *Store) damaged(what string) {
 func isDamage(err error) bool {
 	primary := sqlite.ErrCode(err).ToPrimary()
 	return primary == sqlite.ResultCorrupt || primary == sqlite.ResultNotADB
-}
-
-// checkDamage looks through the file once, table by table, so that no reading holds
-// up a checkpoint for long. It finds pages and rows that don't fit together; a value
-// that was changed in place looks like any other.
-func (s *Store) checkDamage(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, checkTime)
-	defer cancel()
-	var tables []string
-	err := s.read(ctx, "check", func(conn *sqlite.Conn) (err error) {
-		stmt, err := conn.Prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")
-		if err == nil {
-			tables, err = collect(tables, stmt, (*columns).text)
-		}
-		return err
-	})
-	for i := 0; err == nil && i < len(tables) && s.health.damage.Load() == nil; i++ {
-		err = s.checkTable(ctx, tables[i])
-	}
-	switch {
-	case err == nil || s.isClosed():
-	case ctx.Err() != nil:
-		s.log.Info("the store's file is too large to be checked for damage at a start", "path", s.config.Path, "checked_for", checkTime)
-	default:
-		s.log.Warn("the store's file can't be checked for damage", "path", s.config.Path, "error", err)
-	}
-}
-
-func (s *Store) checkTable(ctx context.Context, table string) error {
-	return s.read(ctx, "check", func(conn *sqlite.Conn) error {
-		stmt, _, err := conn.PrepareTransient(`PRAGMA quick_check("` + table + `")`)
-		if err != nil {
-			return err
-		}
-		found, err := collect(nil, stmt, (*columns).text)
-		if err = errors.Join(err, stmt.Finalize()); err != nil {
-			return fmt.Errorf("table %s: %w", table, err)
-		}
-		if len(found) != 1 || found[0] != "ok" {
-			s.damaged("table " + table + ": " + strings.Join(found[:min(len(found), 3)], "; "))
-		}
-		return nil
-	})
 }
 
 // diskError is what the operating system says about writing beside the store's file.
@@ -178,13 +138,13 @@ func isDiskError(err error) bool {
 }
 
 // withCause puts in front of an error that may be the disk's what the disk says.
-func (s *Store) withCause(err error) error {
+func (h *health) withCause(err error) error {
 	switch sqlite.ErrCode(err).ToPrimary() {
 	case sqlite.ResultFull, sqlite.ResultIOErr, sqlite.ResultCantOpen, sqlite.ResultReadOnly, sqlite.ResultCorrupt, sqlite.ResultNotADB:
 	default:
 		return err
 	}
-	disk := s.health.disk.write(filepath.Dir(withoutLinks(s.config.Path)))
+	disk := h.disk.write(filepath.Dir(withoutLinks(h.path)))
 	if disk == nil {
 		return err
 	}

@@ -17,10 +17,16 @@ import (
 const ingestionColumns = `id, courier, single, outcome, count, bytes, at, until, error_code, reason, detail, status,
 	address, trace_id, taken_at, taken_key, taken_by, method, path, query, headers, body_bytes, redacted, body`
 
-// PutIngestions implements [persistence.Store]. The records are one transaction, one flush.
-func (s *Store) PutIngestions(ctx context.Context, records []ingestion.Record) error {
-	return s.bound.Apply(records, func() error {
-		return s.write(ctx, "put_ingestions", func(conn *sqlite.Conn) error {
+// Ingestions keeps what the intake records of requests.
+type Ingestions struct {
+	db    *database
+	limit *persistence.IngestionLimit
+}
+
+// PutIngestions implements [persistence.Ingestions]. The records are one transaction, one flush.
+func (s *Ingestions) PutIngestions(ctx context.Context, records []ingestion.Record) error {
+	return s.limit.Apply(records, func() error {
+		return s.db.write(ctx, "put_ingestions", func(conn *sqlite.Conn) error {
 			change := counts{}
 			for i := range records {
 				if err := putIngestion(conn, &records[i], change); err != nil {
@@ -97,8 +103,8 @@ const (
 
 // cutBack leaves of a kind as many records as may stay, see [surplus]. It deletes as
 // a sweep does, in chunks between which waiting commits have their turn.
-func (s *Store) cutBack(ctx context.Context, kind persistence.IngestionKind) error {
-	choice := s.bound.Choice()
+func (s *Ingestions) cutBack(ctx context.Context, kind persistence.IngestionKind) error {
+	choice := s.limit.Choice()
 	records, err := s.origins(ctx, kind, choice+1)
 	if err == nil && len(records) > choice {
 		records = records[:choice]
@@ -107,12 +113,12 @@ func (s *Store) cutBack(ctx context.Context, kind persistence.IngestionKind) err
 	if err != nil {
 		return err
 	}
-	for ids := range slices.Chunk(persistence.Surplus(records, s.bound.Keep()), sweepChunk) {
+	for ids := range slices.Chunk(persistence.Surplus(records, s.limit.Keep()), sweepChunk) {
 		list, err := json.Marshal(ids)
 		if err != nil {
 			return err
 		}
-		if _, err := s.sweepOnce(ctx, "ingestion_records", dropQuery, func(b *binder) { b.text(string(list)) }); err != nil {
+		if _, err := s.db.sweepOnce(ctx, "ingestion_records", dropQuery, func(b *binder) { b.text(string(list)) }); err != nil {
 			return err
 		}
 	}
@@ -120,9 +126,9 @@ func (s *Store) cutBack(ctx context.Context, kind persistence.IngestionKind) err
 }
 
 // cutOlder deletes all but the newest records of a kind.
-func (s *Store) cutOlder(ctx context.Context, kind persistence.IngestionKind, newest int) error {
+func (s *Ingestions) cutOlder(ctx context.Context, kind persistence.IngestionKind, newest int) error {
 	for {
-		n, err := s.sweepOnce(ctx, "ingestion_records", cutQuery, func(b *binder) {
+		n, err := s.db.sweepOnce(ctx, "ingestion_records", cutQuery, func(b *binder) {
 			b.key(kind.Courier)
 			b.flag(kind.Single)
 			b.int(int64(newest))
@@ -135,8 +141,8 @@ func (s *Store) cutOlder(ctx context.Context, kind persistence.IngestionKind, ne
 }
 
 // origins returns the newest records of a kind, the newest first.
-func (s *Store) origins(ctx context.Context, kind persistence.IngestionKind, most int) (records []persistence.IngestionOrigin, err error) {
-	err = s.read(ctx, "origins", func(conn *sqlite.Conn) error {
+func (s *Ingestions) origins(ctx context.Context, kind persistence.IngestionKind, most int) (records []persistence.IngestionOrigin, err error) {
+	err = s.db.read(ctx, "origins", func(conn *sqlite.Conn) error {
 		stmt, err := conn.Prepare(originsQuery)
 		if err != nil {
 			return err
@@ -153,9 +159,9 @@ func (s *Store) origins(ctx context.Context, kind persistence.IngestionKind, mos
 	return records, err
 }
 
-// Ingestions implements [persistence.Store].
-func (s *Store) Ingestions(ctx context.Context, f ingestion.Filter) (found []ingestion.Record, err error) {
-	err = s.read(ctx, "ingestions", func(conn *sqlite.Conn) error {
+// Ingestions implements [persistence.Ingestions].
+func (s *Ingestions) Ingestions(ctx context.Context, f ingestion.Filter) (found []ingestion.Record, err error) {
+	err = s.db.read(ctx, "ingestions", func(conn *sqlite.Conn) error {
 		query, values := ingestionQuery(f)
 		stmt, err := conn.Prepare(query)
 		if err != nil {
@@ -203,9 +209,9 @@ func ingestionQuery(f ingestion.Filter) (query string, values []string) {
 	return query + " ORDER BY id DESC LIMIT ?", values
 }
 
-// Ingestion implements [persistence.Store].
-func (s *Store) Ingestion(ctx context.Context, id string) (r ingestion.Record, err error) {
-	err = s.read(ctx, "ingestion", func(conn *sqlite.Conn) error {
+// Ingestion implements [persistence.Ingestions].
+func (s *Ingestions) Ingestion(ctx context.Context, id string) (r ingestion.Record, err error) {
+	err = s.db.read(ctx, "ingestion", func(conn *sqlite.Conn) error {
 		r, err = findIngestion(conn, "sqlite ingestion", id)
 		return err
 	})
@@ -229,13 +235,13 @@ func findIngestion(conn *sqlite.Conn, op, id string) (ingestion.Record, error) {
 	return found[0], nil
 }
 
-// AcceptIngestion implements [persistence.Store].
-func (s *Store) AcceptIngestion(ctx context.Context, id, key, keyID string, at time.Time) (r ingestion.Record, err error) {
+// AcceptIngestion implements [persistence.Ingestions].
+func (s *Ingestions) AcceptIngestion(ctx context.Context, id, key, keyID string, at time.Time) (r ingestion.Record, err error) {
 	const op = "sqlite take_ingestion"
 	if err := persistence.CheckTaken(op, at); err != nil {
 		return r, err
 	}
-	err = s.write(ctx, "take_ingestion", func(conn *sqlite.Conn) error {
+	err = s.db.write(ctx, "take_ingestion", func(conn *sqlite.Conn) error {
 		if err := storeTaken(conn, id, key, keyID, at); err != nil {
 			return err
 		}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"zombiezen.com/go/sqlite"
-	"zombiezen.com/go/sqlite/sqlitex"
 
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/event/loss"
@@ -20,10 +19,16 @@ const recordColumns = `courier, idempotency_key, version, status, event_id, even
 const shipmentColumns = `courier, shipment_id, version, order_id, state, raw_status, event_time, last_event, leg,
 	history, history_dropped, created_at, updated_at`
 
-// Records implements [persistence.Store]. There is no trip to a server to save, so each row
+// Ledger keeps the ledger rows and the shipments.
+type Ledger struct{ db *database }
+
+// Ping implements [persistence.Ledger].
+func (l *Ledger) Ping(ctx context.Context) error { return l.db.ping(ctx) }
+
+// Records implements [persistence.Ledger]. There is no trip to a server to save, so each row
 // is a look-up of its own, which is faster than one statement over all of them.
-func (s *Store) Records(ctx context.Context, ids []event.Identity) (found []event.Record, err error) {
-	err = s.look(ctx, "records", func(conn *sqlite.Conn) error {
+func (l *Ledger) Records(ctx context.Context, ids []event.Identity) (found []event.Record, err error) {
+	err = l.db.look(ctx, "records", func(conn *sqlite.Conn) error {
 		stmt, err := conn.Prepare("SELECT " + recordColumns + ` FROM processed_events
 			WHERE key_hash = ? AND idempotency_key = ? AND courier = ?`)
 		if err != nil {
@@ -41,9 +46,9 @@ func (s *Store) Records(ctx context.Context, ids []event.Identity) (found []even
 	return found, err
 }
 
-// Shipments implements [persistence.Store], as Records does.
-func (s *Store) Shipments(ctx context.Context, refs []shipment.Ref) (found []shipment.Shipment, err error) {
-	err = s.look(ctx, "shipments", func(conn *sqlite.Conn) error {
+// Shipments implements [persistence.Ledger], as Records does.
+func (l *Ledger) Shipments(ctx context.Context, refs []shipment.Ref) (found []shipment.Shipment, err error) {
+	err = l.db.look(ctx, "shipments", func(conn *sqlite.Conn) error {
 		stmt, err := conn.Prepare("SELECT " + shipmentColumns + ` FROM active_shipments
 			WHERE key_hash = ? AND shipment_id = ? AND courier = ?`)
 		if err != nil {
@@ -61,9 +66,9 @@ func (s *Store) Shipments(ctx context.Context, refs []shipment.Ref) (found []shi
 	return found, err
 }
 
-// RecordsByKey implements [persistence.Store].
-func (s *Store) RecordsByKey(ctx context.Context, key string) (found []event.Record, err error) {
-	err = s.read(ctx, "records_by_key", func(conn *sqlite.Conn) error {
+// RecordsByKey implements [persistence.Ledger].
+func (l *Ledger) RecordsByKey(ctx context.Context, key string) (found []event.Record, err error) {
+	err = l.db.read(ctx, "records_by_key", func(conn *sqlite.Conn) error {
 		stmt, err := conn.Prepare("SELECT " + recordColumns + ` FROM processed_events
 			WHERE key_hash = ? AND idempotency_key = ? ORDER BY courier`)
 		if err != nil {
@@ -76,9 +81,9 @@ func (s *Store) RecordsByKey(ctx context.Context, key string) (found []event.Rec
 	return found, err
 }
 
-// ShipmentsByID implements [persistence.Store].
-func (s *Store) ShipmentsByID(ctx context.Context, id string) (found []shipment.Shipment, err error) {
-	err = s.read(ctx, "shipments_by_id", func(conn *sqlite.Conn) error {
+// ShipmentsByID implements [persistence.Ledger].
+func (l *Ledger) ShipmentsByID(ctx context.Context, id string) (found []shipment.Shipment, err error) {
+	err = l.db.read(ctx, "shipments_by_id", func(conn *sqlite.Conn) error {
 		stmt, err := conn.Prepare("SELECT " + shipmentColumns + ` FROM active_shipments
 			WHERE key_hash = ? AND shipment_id = ? ORDER BY courier`)
 		if err != nil {
@@ -91,10 +96,10 @@ func (s *Store) ShipmentsByID(ctx context.Context, id string) (found []shipment.
 	return found, err
 }
 
-// EndedSequences implements [persistence.Store] by the index over the end of rows: none over
+// EndedSequences implements [persistence.Ledger] by the index over the end of rows: none over
 // their sequences is worth its writes, as it is needed after damage only.
-func (s *Store) EndedSequences(ctx context.Context, m loss.Missing) (ended []uint64, err error) {
-	err = s.read(ctx, "ended_sequences", func(conn *sqlite.Conn) error {
+func (l *Ledger) EndedSequences(ctx context.Context, m loss.Missing) (ended []uint64, err error) {
+	err = l.db.read(ctx, "ended_sequences", func(conn *sqlite.Conn) error {
 		stmt, err := conn.Prepare(`SELECT sequence FROM processed_events
 			WHERE ended_at >= ? AND sequence BETWEEN ? AND ? AND (? OR received_at <= ?)`)
 		if err != nil {
@@ -115,30 +120,6 @@ func (s *Store) EndedSequences(ctx context.Context, m loss.Missing) (ended []uin
 		}
 	})
 	return ended, err
-}
-
-// Counts implements [persistence.Store] with the figures that every write keeps up to date.
-func (s *Store) Counts(ctx context.Context) (event.StoreCounts, error) {
-	counts := persistence.EmptyCounts()
-	err := s.read(ctx, "counts", func(conn *sqlite.Conn) error {
-		return sqlitex.Execute(conn, "SELECT table_name, status, n FROM row_counts WHERE n <> 0", &sqlitex.ExecOptions{
-			ResultFunc: func(stmt *sqlite.Stmt) error {
-				table, status, n := stmt.ColumnText(0), stmt.ColumnText(1), stmt.ColumnInt64(2)
-				switch table {
-				case "processed_events":
-					counts.Records[event.Status(status)] = n
-				case "dead_letter_events":
-					counts.DeadLetters[event.ReviewStatus(status)] = n
-				case "active_shipments":
-					counts.Shipments = n
-				case "ingestion_records":
-					counts.Ingestions[status] = n
-				}
-				return nil
-			},
-		})
-	})
-	return counts, err
 }
 
 // bindKey binds the hash of key, and key and more as they are, to a statement

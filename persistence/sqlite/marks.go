@@ -10,19 +10,12 @@ import (
 	"github.com/fincart/courier-gateway/persistence"
 )
 
-// Marks keep in the store how far the events of a queue are known to have their outcome
-// in it. The queue knows that too. When the queue is ahead, the store is not the one that
-// the outcomes went to, or an earlier state of it: a restored copy, or a new file in the
-// place of one that is gone. Rows that expire change no mark.
+// Marks keeps the marks of queues.
+type Marks struct{ db *database }
 
-// CompareMark compares what the queue says it has verified with the queue's mark and
-// returns the events in between, now or at an earlier comparison, until
-// [Store.AcceptGap].
-//
-// A store that has rows and no mark at all is from before there were marks: it is taken
-// for the right one.
-func (s *Store) CompareMark(ctx context.Context, queue string, verified uint64) (gap persistence.Gap, err error) {
-	err = s.write(ctx, "compare_mark", func(conn *sqlite.Conn) error {
+// CompareMark implements [persistence.Marks].
+func (m *Marks) CompareMark(ctx context.Context, queue string, verified uint64) (gap persistence.Gap, err error) {
+	err = m.db.write(ctx, "compare_mark", func(conn *sqlite.Conn) error {
 		mark, known, err := readMark(conn, queue)
 		if err != nil {
 			return err
@@ -47,17 +40,16 @@ func (s *Store) CompareMark(ctx context.Context, queue string, verified uint64) 
 	return gap, err
 }
 
-// RaiseMark says that every event of the queue up to verified has its outcome in the
-// store. A lower number than before changes nothing.
-func (s *Store) RaiseMark(ctx context.Context, queue string, verified uint64) error {
-	return s.write(ctx, "raise_mark", func(conn *sqlite.Conn) error {
+// RaiseMark implements [persistence.Marks].
+func (m *Marks) RaiseMark(ctx context.Context, queue string, verified uint64) error {
+	return m.db.write(ctx, "raise_mark", func(conn *sqlite.Conn) error {
 		return putMark(conn, queue, verified, persistence.Gap{})
 	})
 }
 
-// AcceptGap forgets the gap of a queue.
-func (s *Store) AcceptGap(ctx context.Context, queue string) error {
-	return s.write(ctx, "accept_gap", func(conn *sqlite.Conn) error {
+// AcceptGap implements [persistence.Marks].
+func (m *Marks) AcceptGap(ctx context.Context, queue string) error {
+	return m.db.write(ctx, "accept_gap", func(conn *sqlite.Conn) error {
 		return sqlitex.Execute(conn, "UPDATE queue_marks SET missing_from = NULL, missing_to = NULL WHERE queue = ?",
 			&sqlitex.ExecOptions{Args: []any{queue}})
 	})

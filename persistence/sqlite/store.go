@@ -8,47 +8,16 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
 
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/persistence"
 )
 
-// Config says how to open the embedded store.
-type Config struct {
-	// Path of the file, which is made when it does not exist. Its directory must
-	// exist. Two more files stand beside it while it is open (-wal, -shm).
-	Path string
-	// Readers is how many of the operators' reads run at the same time; at least 1.
-	Readers int
-	// CacheBytes bounds the pages that the main connection keeps in memory. Memory
-	// taken is about twice that, once the file is as large.
-	CacheBytes int64
-	// BusyTimeout is how long to wait for another program that has locked the
-	// file, such as a shell that somebody left open in a transaction.
-	BusyTimeout time.Duration
-	// Reopen has a file that can't be opened opened again until it works, instead
-	// of failing [Open], and checks the file for damage after each opening.
-	Reopen     bool
-	Retention  persistence.Retention
-	Log        *slog.Logger          // may be nil
-	Registerer prometheus.Registerer // may be nil
-}
-
-func (c Config) check() error {
-	var faults event.Faults
-	faults.Check(c.Path != "", "Path", "is empty")
-	faults.Check(c.Readers >= 1, "Readers", "is %d, must be at least 1", c.Readers)
-	faults.Check(c.CacheBytes >= 1<<20, "CacheBytes", "is %d, must be at least 1 MiB", c.CacheBytes)
-	faults.Check(c.BusyTimeout > 0, "BusyTimeout", "is %s, must be more than 0", c.BusyTimeout)
-	c.Retention.Check(&faults)
-	return faults.Err()
-}
-
-// SQLite is the embedded store: one file, no server.
+// Store is the embedded store: one file, no server.
 //
 // One connection does everything that belongs to the way of an event: look-ups
 // and commits, one after the other. Its page cache stays warm that way (a second
@@ -63,23 +32,18 @@ func (c Config) check() error {
 // again: they were acknowledged after the commit, and the broker's state may have
 // reached the disk first. One flush for a batch of events is cheap.
 type Store struct {
-	config  Config
-	log     *slog.Logger
-	metrics *persistence.StoreMetrics
-	// files is the file as it is open, nil while it can't be opened.
-	files   atomic.Pointer[files]
-	unavail atomic.Pointer[error] // why files is nil
-	existed bool                  // the file did, before it was opened first
-	closed  chan struct{}
+	Ledger      *Ledger
+	DeadLetters *DeadLetters
+	Ingestions  *Ingestions
+	Marks       *Marks
+
+	db      *database
+	opener  *opener
+	sweeper *sweeper
 	once    sync.Once // closes
-	reopen  sync.WaitGroup
-	health  health
-	// swept is where the walk through the shipments goes on, see sweepShipments.
-	swept atomic.Int64
-	bound *persistence.IngestionLimit
 }
 
-var _ persistence.Store = (*Store)(nil)
+var _ persistence.Database = (*Store)(nil)
 
 // Open opens or makes the file. It fails when the file is another
 // program's or was written by a newer version of this one, and, unless c.Reopen is
@@ -93,34 +57,86 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded store: %w", err)
 	}
-	s := &Store{
-		config: c, log: c.Log, metrics: metrics, closed: make(chan struct{}),
-		bound: persistence.NewIngestionLimit(c.Retention.IngestionsPerCourier),
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
 	}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
-	}
-	err = s.open(ctx)
+	s := newStore(c, metrics)
+	err = s.opener.open(ctx)
 	if _, foreign := errors.AsType[*foreignFileError](err); err != nil && (foreign || !c.Reopen || ctx.Err() != nil) {
 		return nil, fmt.Errorf("embedded store %s: %w", c.Path, err)
 	}
 	if c.Reopen {
-		s.reopen.Go(s.keepOpen)
+		s.opener.running.Go(s.opener.keepOpen)
 	}
 	return s, nil
 }
 
-// Name implements [persistence.Store].
+func newStore(c Config, metrics *persistence.StoreMetrics) *Store {
+	db := &database{
+		path: c.Path, metrics: metrics, health: &health{path: c.Path, log: c.Log}, closed: make(chan struct{}),
+	}
+	return &Store{
+		Ledger: &Ledger{db}, DeadLetters: &DeadLetters{db}, Marks: &Marks{db},
+		Ingestions: &Ingestions{db: db, limit: persistence.NewIngestionLimit(c.Retention.IngestionsPerCourier)},
+		db:         db,
+		opener:     &opener{config: c, db: db, log: c.Log},
+		sweeper:    &sweeper{db: db, retention: c.Retention},
+	}
+}
+
+// Parts returns the store as the other packages see it.
+func (s *Store) Parts() persistence.Store {
+	return persistence.Store{
+		Ledger: s.Ledger, DeadLetters: s.DeadLetters, Ingestions: s.Ingestions, Marks: s.Marks, Database: s,
+	}
+}
+
+// Name implements [persistence.Database].
 func (s *Store) Name() string { return "embedded" }
+
+// Ping implements [persistence.Database].
+func (s *Store) Ping(ctx context.Context) error { return s.db.ping(ctx) }
+
+// Problems implements [persistence.Database].
+func (s *Store) Problems() []string { return s.db.health.problems() }
+
+// Counts implements [persistence.Database] with the figures that every write keeps up to date.
+func (s *Store) Counts(ctx context.Context) (event.StoreCounts, error) {
+	counts := persistence.EmptyCounts()
+	err := s.db.read(ctx, "counts", func(conn *sqlite.Conn) error {
+		return sqlitex.Execute(conn, "SELECT table_name, status, n FROM row_counts WHERE n <> 0", &sqlitex.ExecOptions{
+			ResultFunc: func(stmt *sqlite.Stmt) error {
+				table, status, n := stmt.ColumnText(0), stmt.ColumnText(1), stmt.ColumnInt64(2)
+				switch table {
+				case "processed_events":
+					counts.Records[event.Status(status)] = n
+				case "dead_letter_events":
+					counts.DeadLetters[event.ReviewStatus(status)] = n
+				case "active_shipments":
+					counts.Shipments = n
+				case "ingestion_records":
+					counts.Ingestions[status] = n
+				}
+				return nil
+			},
+		})
+	})
+	return counts, err
+}
+
+// Sweep implements [persistence.Database].
+func (s *Store) Sweep(ctx context.Context, now time.Time) (persistence.Swept, error) {
+	return s.sweeper.sweep(ctx, now)
+}
 
 // Close waits for the call under way, brings the log into the file and closes
 // it. Further calls fail with DependencyDown.
 func (s *Store) Close() (err error) {
 	s.once.Do(func() {
-		close(s.closed)
-		s.reopen.Wait()
-		if f := s.files.Load(); f != nil {
-			err = s.closeFiles(f)
+		close(s.db.closed)
+		s.opener.running.Wait()
+		if f := s.db.files.Load(); f != nil {
+			err = s.opener.close(f)
 		}
 	})
 	return err

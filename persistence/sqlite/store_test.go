@@ -52,7 +52,7 @@ func TestContract(t *testing.T) {
 	open := func(t *testing.T, keep persistence.Retention) persistence.Store {
 		c := testConfig(t)
 		c.Retention = keep
-		return openTest(t, c)
+		return openTest(t, c).Parts()
 	}
 	storetest.Store(t, open)
 	storetest.Sweep(t, open)
@@ -60,7 +60,7 @@ func TestContract(t *testing.T) {
 
 func TestManyWriters(t *testing.T) {
 	t.Parallel()
-	storetest.AppendAtOnce(t, openTest(t, testConfig(t)), 8, 10)
+	storetest.AppendAtOnce(t, openTest(t, testConfig(t)).Ledger, 8, 10)
 }
 
 func TestConfig(t *testing.T) {
@@ -92,7 +92,7 @@ func TestKeepsEverythingAcrossOpenings(t *testing.T) {
 		}
 		r := storetest.FullRecord("demo", "k")
 		p.Version, r.Version = version, version
-		storetest.CommitAll(t, s, event.Change{Shipment: &p, Records: []event.Record{r}, DeadLetters: []event.DeadLetter{d}})
+		storetest.CommitAll(t, s.Ledger, event.Change{Shipment: &p, Records: []event.Record{r}, DeadLetters: []event.DeadLetter{d}})
 		storetest.WantCounts(t, s, map[event.Status]int64{event.Processed: 1}, map[event.ReviewStatus]int64{event.ReviewReviewed: 1}, 1)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
@@ -110,7 +110,7 @@ func TestWithoutClose(t *testing.T) {
 	c := testConfig(t)
 	s := openTest(t, c)
 	r := storetest.FullRecord("demo", "k")
-	storetest.CommitAll(t, s, storetest.Records(r))
+	storetest.CommitAll(t, s.Ledger, storetest.Records(r))
 	copied := testConfig(t)
 	for _, suffix := range []string{"", "-wal"} {
 		data := storetest.Must(os.ReadFile(c.Path + suffix))
@@ -118,7 +118,7 @@ func TestWithoutClose(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, ok := storetest.GetRecord(t, openTest(t, copied), r.Identity); !ok {
+	if _, ok := storetest.GetRecord(t, openTest(t, copied).Ledger, r.Identity); !ok {
 		t.Error("a committed record is gone")
 	}
 }
@@ -139,12 +139,12 @@ func TestMigrates(t *testing.T) {
 			if err != nil {
 				t.Fatalf("version %d: %v", version, err)
 			}
-			if d := storetest.Must(s.DeadLetter(t.Context(), "l")); d.Sequence != 7 || d.ReviewStatus != event.ReviewClosed {
+			if d := storetest.Must(s.DeadLetters.DeadLetter(t.Context(), "l")); d.Sequence != 7 || d.ReviewStatus != event.ReviewClosed {
 				t.Errorf("version %d: %+v", version, d)
 			}
 			storetest.WantCounts(t, s, map[event.Status]int64{}, map[event.ReviewStatus]int64{event.ReviewClosed: 1}, 0)
-			storetest.PutIngestions(t, s, storetest.FullIngestion(1))
-			storetest.WantIngestions(t, s, ingestion.Filter{}, 1)
+			storetest.PutIngestions(t, s.Ingestions, storetest.FullIngestion(1))
+			storetest.WantIngestions(t, s.Ingestions, ingestion.Filter{}, 1)
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -203,8 +203,8 @@ func script(path, sql string) error {
 // onMain runs fn with the main connection of s.
 func onMain(t *testing.T, s *Store, fn func(*sqlite.Conn) error) {
 	t.Helper()
-	conn := storetest.Must(s.take(t.Context()))
-	defer s.give(conn)
+	conn := storetest.Must(s.db.take(t.Context()))
+	defer s.db.give(conn)
 	if err := fn(conn); err != nil {
 		t.Fatal(err)
 	}
@@ -221,28 +221,28 @@ func TestFull(t *testing.T) {
 			return err
 		})
 	}
-	storetest.CommitAll(t, s, storetest.Records(storetest.FullRecord("demo", "before")))
+	storetest.CommitAll(t, s.Ledger, storetest.Records(storetest.FullRecord("demo", "before")))
 	limit(1)
 	d := storetest.FullLetter("l", 1)
 	d.Body = make([]byte, 1<<20)
 	change := []event.Change{storetest.Records(storetest.FullRecord("demo", "beside")), storetest.DeadLetters(d)}
-	if _, err := s.Commit(t.Context(), change); event.CodeOf(err) != event.DependencyDown {
+	if _, err := s.Ledger.Commit(t.Context(), change); event.CodeOf(err) != event.DependencyDown {
 		t.Fatalf("commit on a full disk: %v", err)
 	}
-	if _, ok := storetest.GetRecord(t, s, event.Identity{Courier: "demo", Key: "beside"}); ok {
+	if _, ok := storetest.GetRecord(t, s.Ledger, event.Identity{Courier: "demo", Key: "beside"}); ok {
 		t.Error("a commit that failed left a row")
 	}
-	if !s.health.doubt.Load() {
+	if !s.db.health.doubt.Load() {
 		t.Error("a write that failed leaves no doubt")
 	}
 	limit(1 << 30)
 	if err := s.Ping(t.Context()); err != nil {
 		t.Errorf("ping after there is space again: %v", err)
 	}
-	if s.health.doubt.Load() {
+	if s.db.health.doubt.Load() {
 		t.Error("a write that worked leaves doubt")
 	}
-	storetest.CommitAll(t, s, change...)
+	storetest.CommitAll(t, s.Ledger, change...)
 	storetest.WantCounts(t, s, map[event.Status]int64{event.Processed: 2}, map[event.ReviewStatus]int64{event.ReviewReviewed: 1}, 0)
 }
 
@@ -253,9 +253,9 @@ func TestPanic(t *testing.T) {
 	c := testConfig(t)
 	c.Readers = 1
 	s := openTest(t, c)
-	storetest.CommitAll(t, s, storetest.Records(storetest.FullRecord("demo", "before")))
+	storetest.CommitAll(t, s.Ledger, storetest.Records(storetest.FullRecord("demo", "before")))
 	for name, call := range map[string]func(context.Context, string, func(*sqlite.Conn) error) error{
-		"write": s.write, "look": s.look, "read": s.read,
+		"write": s.db.write, "look": s.db.look, "read": s.db.read,
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() {
@@ -277,14 +277,14 @@ func TestPanic(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	if _, err := s.Commit(ctx, []event.Change{storetest.Records(storetest.FullRecord("demo", "after"))}); err != nil {
+	if _, err := s.Ledger.Commit(ctx, []event.Change{storetest.Records(storetest.FullRecord("demo", "after"))}); err != nil {
 		t.Fatalf("commit after the panic: %v", err)
 	}
 	if err := s.Ping(ctx); err != nil {
 		t.Fatalf("read after the panic: %v", err)
 	}
 	for _, key := range []string{"before", "after"} {
-		if _, ok := storetest.GetRecord(t, s, event.Identity{Courier: "demo", Key: key}); !ok {
+		if _, ok := storetest.GetRecord(t, s.Ledger, event.Identity{Courier: "demo", Key: key}); !ok {
 			t.Errorf("no row %q", key)
 		}
 	}
@@ -303,19 +303,19 @@ func TestLocked(t *testing.T) {
 		t.Fatal(err)
 	}
 	change := []event.Change{storetest.Records(storetest.FullRecord("demo", "k"))}
-	if _, err := s.Commit(t.Context(), change); event.CodeOf(err) != event.DependencyDown {
+	if _, err := s.Ledger.Commit(t.Context(), change); event.CodeOf(err) != event.DependencyDown {
 		t.Errorf("commit while the file is locked: %v", err)
 	}
 	if err := s.Ping(t.Context()); event.CodeOf(err) != event.DependencyDown {
 		t.Errorf("ping while the file is locked: %v", err)
 	}
-	if _, ok := storetest.GetRecord(t, s, event.Identity{Courier: "demo", Key: "k"}); ok {
+	if _, ok := storetest.GetRecord(t, s.Ledger, event.Identity{Courier: "demo", Key: "k"}); ok {
 		t.Error("a commit that failed left a row")
 	}
 	if err := sqlitex.ExecuteTransient(shell, "ROLLBACK", nil); err != nil {
 		t.Fatal(err)
 	}
-	storetest.CommitAll(t, s, change...)
+	storetest.CommitAll(t, s.Ledger, change...)
 	if err := s.Ping(t.Context()); err != nil {
 		t.Errorf("ping: %v", err)
 	}
@@ -325,26 +325,26 @@ func TestLocked(t *testing.T) {
 func TestOddRow(t *testing.T) {
 	t.Parallel()
 	s := openTest(t, testConfig(t))
-	storetest.CommitAll(t, s, storetest.Records(storetest.FullRecord("demo", "k")))
+	storetest.CommitAll(t, s.Ledger, storetest.Records(storetest.FullRecord("demo", "k")))
 	edit := func(sql string) {
 		onMain(t, s, func(conn *sqlite.Conn) error { return sqlitex.ExecuteTransient(conn, sql, nil) })
 	}
 	id := []event.Identity{{Courier: "demo", Key: "k"}}
 
 	edit(`UPDATE processed_events SET attempts = '[ {"number": 2, "startedAt": "2026-02-26T14:00:00+02:00", "more": [1]} ]', received_at = '2026-02-26T12:00:00Z'`)
-	got := storetest.Must(s.Records(t.Context(), id))[0]
+	got := storetest.Must(s.Ledger.Records(t.Context(), id))[0]
 	storetest.Same(t, got.Attempts, []event.Attempt{{Number: 2, StartedAt: got.Attempts[0].StartedAt}})
 	if want := storetest.Noon.Truncate(time.Second); !got.Attempts[0].StartedAt.Equal(want) || !got.ReceivedAt.Equal(want) {
 		t.Errorf("got %+v", got)
 	}
 
 	edit("UPDATE processed_events SET attempts = '[{]'")
-	_, err := s.Records(t.Context(), id)
+	_, err := s.Ledger.Records(t.Context(), id)
 	if event.CodeOf(err) != event.Internal || !strings.Contains(err.Error(), "demo:k") || !strings.Contains(err.Error(), "attempts") {
 		t.Errorf("a row that can't be read: %v", err)
 	}
 	edit("UPDATE processed_events SET attempts = NULL, ended_at = 'noon'")
-	if _, err := s.Records(t.Context(), id); event.CodeOf(err) != event.Internal || !strings.Contains(err.Error(), "ended_at") {
+	if _, err := s.Ledger.Records(t.Context(), id); event.CodeOf(err) != event.Internal || !strings.Contains(err.Error(), "ended_at") {
 		t.Errorf("a row that can't be read: %v", err)
 	}
 }
@@ -360,19 +360,19 @@ func TestForeignUniqueIndex(t *testing.T) {
 	edit("CREATE UNIQUE INDEX one_per_courier ON dead_letter_events (courier)")
 	edit("CREATE UNIQUE INDEX one_record_per_courier ON ingestion_records (courier)")
 	first, second := storetest.DeadLetters(storetest.FullLetter("1", 1)), storetest.DeadLetters(storetest.FullLetter("2", 2))
-	storetest.CommitAll(t, s, first)
-	storetest.CommitAll(t, s, first) // it is there already
-	storetest.PutIngestions(t, s, storetest.FullIngestion(1))
-	storetest.PutIngestions(t, s, storetest.FullIngestion(1))
-	_, err := s.Commit(t.Context(), []event.Change{second})
-	for _, err := range []error{err, s.PutIngestions(t.Context(), []ingestion.Record{storetest.FullIngestion(2)})} {
+	storetest.CommitAll(t, s.Ledger, first)
+	storetest.CommitAll(t, s.Ledger, first) // it is there already
+	storetest.PutIngestions(t, s.Ingestions, storetest.FullIngestion(1))
+	storetest.PutIngestions(t, s.Ingestions, storetest.FullIngestion(1))
+	_, err := s.Ledger.Commit(t.Context(), []event.Change{second})
+	for _, err := range []error{err, s.Ingestions.PutIngestions(t.Context(), []ingestion.Record{storetest.FullIngestion(2)})} {
 		if event.CodeOf(err) != event.DependencyDown || !strings.Contains(err.Error(), "UNIQUE constraint failed") || !strings.Contains(err.Error(), "courier") {
 			t.Errorf("a row that the index refuses: %v", err)
 		}
 	}
 	edit("DROP INDEX one_per_courier")
-	storetest.CommitAll(t, s, second)
-	storetest.Must(s.DeadLetter(t.Context(), "2"))
+	storetest.CommitAll(t, s.Ledger, second)
+	storetest.Must(s.DeadLetters.DeadLetter(t.Context(), "2"))
 }
 
 // TestUsesIndexes asks SQLite how it would run each query that meets a
@@ -428,7 +428,7 @@ func TestSweepLetsCommitsPass(t *testing.T) {
 	s := openTest(t, c)
 	w := &storetest.Batcher{}
 	for range 3 {
-		w.Batch(t, s, 500)
+		w.Batch(t, s.Ledger, 500)
 	}
 	var wg sync.WaitGroup
 	swept := make(chan struct{})
@@ -444,7 +444,7 @@ func TestSweepLetsCommitsPass(t *testing.T) {
 		case <-swept:
 			sweeping = false
 		default:
-			storetest.CommitAll(t, s, storetest.Records(event.Record{Identity: event.Identity{Courier: "c", Key: fmt.Sprint(during)}, Status: event.Received}))
+			storetest.CommitAll(t, s.Ledger, storetest.Records(event.Record{Identity: event.Identity{Courier: "c", Key: fmt.Sprint(during)}, Status: event.Received}))
 			during++
 		}
 	}
@@ -463,7 +463,7 @@ func TestWalk(t *testing.T) {
 	s := openTest(t, c)
 	fresh := storetest.FullShipment("demo", "fresh")
 	fresh.UpdatedAt = storetest.Noon.Add(24 * time.Hour)
-	storetest.CommitAll(t, s, storetest.Shipment(fresh), storetest.Shipment(storetest.FullShipment("demo", "old")))
+	storetest.CommitAll(t, s.Ledger, storetest.Shipment(fresh), storetest.Shipment(storetest.FullShipment("demo", "old")))
 	onMain(t, s, func(conn *sqlite.Conn) error { // as if many had come and gone between them
 		return sqlitex.ExecuteTransient(conn, fmt.Sprintf("UPDATE active_shipments SET row_id = %d WHERE row_id = 2", 3*sweepWalk), nil)
 	})
@@ -481,7 +481,7 @@ func TestWalk(t *testing.T) {
 	if n := sweep(storetest.Noon.Add(2*time.Hour), 1); n != 3 {
 		t.Errorf("%d sweeps walked through 3 walks", n)
 	}
-	if _, ok := storetest.GetShipment(t, s, fresh.Ref); !ok {
+	if _, ok := storetest.GetShipment(t, s.Ledger, fresh.Ref); !ok {
 		t.Error("a shipment that was touched is gone")
 	}
 	if n := sweep(storetest.Noon.Add(26*time.Hour), 0); n > 2 {
@@ -495,9 +495,9 @@ func TestMetrics(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	c.Registerer = registry
 	s := openTest(t, c)
-	storetest.CommitAll(t, s, storetest.Records(storetest.FullRecord("demo", "k")))
-	storetest.CommitSome(t, s, storetest.Records(storetest.FullRecord("demo", "k")))
-	s.DeadLetter(t.Context(), "none")
+	storetest.CommitAll(t, s.Ledger, storetest.Records(storetest.FullRecord("demo", "k")))
+	storetest.CommitSome(t, s.Ledger, storetest.Records(storetest.FullRecord("demo", "k")))
+	s.DeadLetters.DeadLetter(t.Context(), "none")
 	got := map[string]int{}
 	for _, family := range storetest.Must(registry.Gather()) {
 		got[family.GetName()] = len(family.GetMetric())

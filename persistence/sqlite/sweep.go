@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -19,33 +20,40 @@ const (
 	sweepWalk = 50_000
 )
 
-// Sweep implements [persistence.Store]. It deletes in transactions of their own, a chunk of
+// sweeper deletes the rows whose time is up.
+type sweeper struct {
+	db        *database
+	retention persistence.Retention
+	next      atomic.Int64 // where the walk through the shipments goes on
+}
+
+// sweep deletes what is due by the retention. It deletes in transactions of their own, a chunk of
 // rows each, between which waiting commits have their turn. The file does not
 // shrink, the space is used again.
-func (s *Store) Sweep(ctx context.Context, now time.Time) (swept persistence.Swept, err error) {
-	keep := s.config.Retention
+func (w *sweeper) sweep(ctx context.Context, now time.Time) (swept persistence.Swept, err error) {
+	keep := w.retention
 	if keep.LedgerTTL > 0 {
-		swept.Records, err = s.sweepTable(ctx, "processed_events", "row_id", "status", "ended_at", now.Add(-keep.LedgerTTL))
+		swept.Records, err = w.sweepTable(ctx, "processed_events", "row_id", "status", "ended_at", now.Add(-keep.LedgerTTL))
 	}
 	if err == nil && keep.DeadLetterTTL > 0 {
-		swept.DeadLetters, err = s.sweepTable(ctx, "dead_letter_events", "id", "review_status", "dead_at", now.Add(-keep.DeadLetterTTL))
+		swept.DeadLetters, err = w.sweepTable(ctx, "dead_letter_events", "id", "review_status", "dead_at", now.Add(-keep.DeadLetterTTL))
 	}
 	if err == nil && keep.IngestionTTL > 0 {
-		swept.Ingestions, err = s.sweepTable(ctx, "ingestion_records", "id", "outcome", "at", now.Add(-keep.IngestionTTL))
+		swept.Ingestions, err = w.sweepTable(ctx, "ingestion_records", "id", "outcome", "at", now.Add(-keep.IngestionTTL))
 	}
 	if err == nil && keep.ShipmentTTL > 0 {
-		err = s.sweepShipments(ctx, now.Add(-keep.ShipmentTTL))
+		err = w.sweepShipments(ctx, now.Add(-keep.ShipmentTTL))
 	}
 	return swept, err
 }
 
 // sweepTable deletes the rows of a table whose time, an indexed column, is
 // before limit.
-func (s *Store) sweepTable(ctx context.Context, table, id, status, column string, limit time.Time) (total int64, err error) {
+func (w *sweeper) sweepTable(ctx context.Context, table, id, status, column string, limit time.Time) (total int64, err error) {
 	query := "DELETE FROM " + table + " WHERE " + id + " IN (SELECT " + id + " FROM " + table +
 		" WHERE " + column + " < ? ORDER BY " + column + " LIMIT ?) RETURNING " + status
 	for {
-		n, err := s.sweepOnce(ctx, table, query, func(b *binder) {
+		n, err := w.db.sweepOnce(ctx, table, query, func(b *binder) {
 			b.key(persistence.TimeKey(limit))
 			b.int(sweepChunk)
 		})
@@ -58,14 +66,14 @@ func (s *Store) sweepTable(ctx context.Context, table, id, status, column string
 
 // sweepShipments deletes shipments untouched since limit among the next
 // sweepWalk places, from where the last sweep ended, round and round.
-func (s *Store) sweepShipments(ctx context.Context, limit time.Time) error {
-	first, last, err := s.shipmentRange(ctx)
+func (w *sweeper) sweepShipments(ctx context.Context, limit time.Time) error {
+	first, last, err := w.shipmentRange(ctx)
 	if err != nil {
 		return err
 	}
-	from := max(s.swept.Load(), first)
+	from := max(w.next.Load(), first)
 	for end := from + sweepWalk; from < end && from <= last; from += sweepChunk {
-		_, err := s.sweepOnce(ctx, "active_shipments",
+		_, err := w.db.sweepOnce(ctx, "active_shipments",
 			"DELETE FROM active_shipments WHERE row_id >= ? AND row_id < ? AND updated_at < ? RETURNING ''",
 			func(b *binder) {
 				b.int(from)
@@ -79,13 +87,13 @@ func (s *Store) sweepShipments(ctx context.Context, limit time.Time) error {
 	if from > last {
 		from = 0
 	}
-	s.swept.Store(from)
+	w.next.Store(from)
 	return nil
 }
 
 // shipmentRange returns the first and the last place of a shipment.
-func (s *Store) shipmentRange(ctx context.Context) (first, last int64, err error) {
-	err = s.read(ctx, "sweep", func(conn *sqlite.Conn) error {
+func (w *sweeper) shipmentRange(ctx context.Context) (first, last int64, err error) {
+	err = w.db.read(ctx, "sweep", func(conn *sqlite.Conn) error {
 		stmt, err := conn.Prepare("SELECT min(row_id), max(row_id) FROM active_shipments")
 		if err != nil {
 			return err
@@ -101,8 +109,8 @@ func (s *Store) shipmentRange(ctx context.Context) (first, last int64, err error
 
 // sweepOnce runs a DELETE that returns the statuses of the rows it deleted, and
 // counts them.
-func (s *Store) sweepOnce(ctx context.Context, table, query string, bind func(*binder)) (n int64, err error) {
-	err = s.write(ctx, "sweep", func(conn *sqlite.Conn) error {
+func (d *database) sweepOnce(ctx context.Context, table, query string, bind func(*binder)) (n int64, err error) {
+	err = d.write(ctx, "sweep", func(conn *sqlite.Conn) error {
 		stmt, err := conn.Prepare(query)
 		if err != nil {
 			return err
@@ -122,6 +130,6 @@ func (s *Store) sweepOnce(ctx context.Context, table, query string, bind func(*b
 	if err != nil {
 		return 0, err
 	}
-	s.metrics.Swept(table, n)
+	d.metrics.Swept(table, n)
 	return n, nil
 }

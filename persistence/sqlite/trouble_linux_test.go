@@ -99,22 +99,22 @@ func TestFullDisk(t *testing.T) {
 			c := testConfig(t)
 			c.Path = filepath.Join(dir, "store.db")
 			s := openTest(t, c)
-			storetest.CommitAll(t, s, storetest.Records(storetest.FullRecord("demo", "before")))
+			storetest.CommitAll(t, s.Ledger, storetest.Records(storetest.FullRecord("demo", "before")))
 			free := fill(t, dir)
 			var err error
 			for i := 0; err == nil; i++ { // until the log is at its end
-				_, err = s.Commit(t.Context(), []event.Change{storetest.Records(event.Record{
+				_, err = s.Ledger.Commit(t.Context(), []event.Change{storetest.Records(event.Record{
 					Identity: event.Identity{Courier: "demo", Key: fmt.Sprint(i)}, Status: event.Processed, Message: strings.Repeat("x", 4000),
 				})})
 			}
 			wantDown(t, "commit", err, cause)
 			wantDown(t, "ping", s.Ping(t.Context()), cause)
-			if _, ok := storetest.GetRecord(t, s, event.Identity{Courier: "demo", Key: "before"}); !ok {
+			if _, ok := storetest.GetRecord(t, s.Ledger, event.Identity{Courier: "demo", Key: "before"}); !ok {
 				t.Error("a committed record is gone")
 			}
 			free()
 			storetest.WaitFor(t, "space to be noticed", func() bool { return s.Ping(t.Context()) == nil })
-			storetest.CommitAll(t, s, change...)
+			storetest.CommitAll(t, s.Ledger, change...)
 		})
 		t.Run("opened on "+kind, func(t *testing.T) {
 			t.Parallel()
@@ -124,11 +124,11 @@ func TestFullDisk(t *testing.T) {
 			free := fill(t, dir)
 			s := openTest(t, c)
 			wantDown(t, "ping", s.Ping(t.Context()), cause)
-			_, err := s.Commit(t.Context(), change)
+			_, err := s.Ledger.Commit(t.Context(), change)
 			wantDown(t, "commit", err, cause)
 			free()
 			storetest.WaitFor(t, "the store to be open", func() bool { return s.Ping(t.Context()) == nil })
-			storetest.CommitAll(t, s, change...)
+			storetest.CommitAll(t, s.Ledger, change...)
 		})
 	}
 }
@@ -142,12 +142,12 @@ func TestReadOnlyDisk(t *testing.T) {
 	c := testConfig(t)
 	c.Path, c.Reopen = filepath.Join(dir, "store.db"), true
 	s := openTest(t, c)
-	storetest.CommitAll(t, s, storetest.Records(storetest.FullRecord("demo", "before")))
+	storetest.CommitAll(t, s.Ledger, storetest.Records(storetest.FullRecord("demo", "before")))
 	needsMount(t, os.WriteFile("/sys/fs/ext4/"+device+"/trigger_fs_error", []byte("1"), 0))
-	_, err := s.Commit(t.Context(), []event.Change{storetest.Records(storetest.FullRecord("demo", "during"))})
+	_, err := s.Ledger.Commit(t.Context(), []event.Change{storetest.Records(storetest.FullRecord("demo", "during"))})
 	wantDown(t, "commit", err, cause)
 	wantDown(t, "ping", s.Ping(t.Context()), cause)
-	if _, ok := storetest.GetRecord(t, s, event.Identity{Courier: "demo", Key: "before"}); !ok {
+	if _, ok := storetest.GetRecord(t, s.Ledger, event.Identity{Courier: "demo", Key: "before"}); !ok {
 		t.Error("a committed record can't be read any more")
 	}
 	if problems := s.Problems(); len(problems) > 0 {

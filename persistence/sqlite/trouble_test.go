@@ -35,7 +35,7 @@ func fillSQLite(t *testing.T, s *Store) {
 		r.Message = strings.Repeat("filling ", 100)
 		changes = append(changes, storetest.Records(r))
 	}
-	storetest.CommitAll(t, s, changes...)
+	storetest.CommitAll(t, s.Ledger, changes...)
 }
 
 // filledFile returns the settings of a store whose closed file has many pages.
@@ -98,7 +98,7 @@ func TestDamagedPageIsFound(t *testing.T) {
 func TestWholeFileHasNoProblem(t *testing.T) {
 	t.Parallel()
 	s := openTest(t, filledFile(t))
-	s.checkDamage(t.Context())
+	s.opener.checkDamage(t.Context())
 	if problems := s.Problems(); len(problems) > 0 {
 		t.Error(problems)
 	}
@@ -111,7 +111,7 @@ func TestDamageIsKept(t *testing.T) {
 	c := filledFile(t)
 	flip(t, c.Path, (rootPage(t, c.Path, "processed_events_by_key")-1)*4096, 16)
 	s := openTest(t, c)
-	if _, err := s.Records(t.Context(), []event.Identity{{Courier: "demo", Key: "fill-1"}}); event.CodeOf(err) != event.DependencyDown {
+	if _, err := s.Ledger.Records(t.Context(), []event.Identity{{Courier: "demo", Key: "fill-1"}}); event.CodeOf(err) != event.DependencyDown {
 		t.Errorf("reading from a damaged page: %v", err)
 	}
 	for range 2 {
@@ -162,7 +162,7 @@ func TestOpensWhatIsPutRight(t *testing.T) {
 				t.Fatalf("ping: %v", err)
 			}
 			wantProblem(t, "ping", err.Error(), c.Path, test.want)
-			if _, err := s.Commit(t.Context(), []event.Change{storetest.Records(storetest.FullRecord("demo", "k"))}); event.CodeOf(err) != event.DependencyDown {
+			if _, err := s.Ledger.Commit(t.Context(), []event.Change{storetest.Records(storetest.FullRecord("demo", "k"))}); event.CodeOf(err) != event.DependencyDown {
 				t.Errorf("commit: %v", err)
 			}
 			// The operator looks for the backup while nothing is there.
@@ -172,10 +172,10 @@ func TestOpensWhatIsPutRight(t *testing.T) {
 			})
 			storetest.Must(0, os.Rename(good, c.Path))
 			storetest.WaitFor(t, "the store to be open", func() bool { return s.Ping(t.Context()) == nil })
-			if _, ok := storetest.GetRecord(t, s, event.Identity{Courier: "demo", Key: "fill-1"}); !ok {
+			if _, ok := storetest.GetRecord(t, s.Ledger, event.Identity{Courier: "demo", Key: "fill-1"}); !ok {
 				t.Error("the file that was put in place is not used")
 			}
-			storetest.CommitAll(t, s, storetest.Records(storetest.FullRecord("demo", "k")))
+			storetest.CommitAll(t, s.Ledger, storetest.Records(storetest.FullRecord("demo", "k")))
 		})
 	}
 }
@@ -199,10 +199,10 @@ func TestMovedFile(t *testing.T) {
 	t.Parallel()
 	c := testConfig(t)
 	s := openTest(t, c)
-	storetest.CommitAll(t, s, storetest.Records(storetest.FullRecord("demo", "before")))
+	storetest.CommitAll(t, s.Ledger, storetest.Records(storetest.FullRecord("demo", "before")))
 	refused := func(want string) {
 		t.Helper()
-		_, err := s.Commit(t.Context(), []event.Change{storetest.Records(storetest.FullRecord("demo", "during"))})
+		_, err := s.Ledger.Commit(t.Context(), []event.Change{storetest.Records(storetest.FullRecord("demo", "during"))})
 		if event.CodeOf(err) != event.DependencyDown || !strings.Contains(err.Error(), want) {
 			t.Errorf("commit: %v, want %q", err, want)
 		}
@@ -215,8 +215,8 @@ func TestMovedFile(t *testing.T) {
 	storetest.Must(0, os.WriteFile(c.Path, nil, 0o600))
 	refused("was replaced while it was open")
 	storetest.Must(0, os.Rename(c.Path+".moved", c.Path))
-	storetest.CommitAll(t, s, storetest.Records(storetest.FullRecord("demo", "after")))
-	if _, ok := storetest.GetRecord(t, s, event.Identity{Courier: "demo", Key: "during"}); ok {
+	storetest.CommitAll(t, s.Ledger, storetest.Records(storetest.FullRecord("demo", "after")))
+	if _, ok := storetest.GetRecord(t, s.Ledger, event.Identity{Courier: "demo", Key: "during"}); ok {
 		t.Error("a commit that was refused left a row")
 	}
 }
@@ -227,21 +227,21 @@ func TestLogOfAReplacedFile(t *testing.T) {
 	t.Parallel()
 	c, other := testConfig(t), testConfig(t)
 	o := storetest.Must(Open(t.Context(), other))
-	storetest.CommitAll(t, o, storetest.Records(storetest.FullRecord("demo", "other")))
+	storetest.CommitAll(t, o.Ledger, storetest.Records(storetest.FullRecord("demo", "other")))
 	storetest.Must(0, o.Close())
 	s := storetest.Must(Open(t.Context(), c))
-	storetest.CommitAll(t, s, storetest.Records(storetest.FullRecord("demo", "first")))
+	storetest.CommitAll(t, s.Ledger, storetest.Records(storetest.FullRecord("demo", "first")))
 	storetest.Must(0, os.Rename(c.Path, c.Path+".before"))
 	storetest.Must(0, os.Rename(other.Path, c.Path))
 	storetest.Must(0, s.Close())
 
 	now := openTest(t, c)
 	for key, want := range map[string]bool{"other": true, "first": false} {
-		if _, ok := storetest.GetRecord(t, now, event.Identity{Courier: "demo", Key: key}); ok != want {
+		if _, ok := storetest.GetRecord(t, now.Ledger, event.Identity{Courier: "demo", Key: key}); ok != want {
 			t.Errorf("the file that is there now has the record %s: %v", key, ok)
 		}
 	}
-	now.checkDamage(t.Context())
+	now.opener.checkDamage(t.Context())
 	if problems := now.Problems(); len(problems) > 0 {
 		t.Error(problems)
 	}
@@ -252,7 +252,7 @@ func TestLogOfAReplacedFile(t *testing.T) {
 	before := testConfig(t)
 	storetest.Must(0, os.Rename(c.Path+".before", before.Path))
 	storetest.Must(0, os.Rename(aside[0], before.Path+walSuffix))
-	if _, ok := storetest.GetRecord(t, openTest(t, before), event.Identity{Courier: "demo", Key: "first"}); !ok {
+	if _, ok := storetest.GetRecord(t, openTest(t, before).Ledger, event.Identity{Courier: "demo", Key: "first"}); !ok {
 		t.Error("what was committed to the file before is gone")
 	}
 }
@@ -263,10 +263,10 @@ func TestSurvivesACutIndex(t *testing.T) {
 	t.Parallel()
 	c := testConfig(t)
 	s := storetest.Must(Open(t.Context(), c))
-	storetest.CommitAll(t, s, storetest.Records(storetest.FullRecord("demo", "before")))
+	storetest.CommitAll(t, s.Ledger, storetest.Records(storetest.FullRecord("demo", "before")))
 	storetest.Must(0, os.Truncate(c.Path+"-shm", 0))
 	for range 2 {
-		_, err := s.Commit(t.Context(), []event.Change{storetest.Records(storetest.FullRecord("demo", "during"))})
+		_, err := s.Ledger.Commit(t.Context(), []event.Change{storetest.Records(storetest.FullRecord("demo", "during"))})
 		if event.CodeOf(err) != event.DependencyDown {
 			t.Fatalf("commit: %v", err)
 		}
@@ -290,7 +290,7 @@ func TestSurvivesACutIndex(t *testing.T) {
 	for _, suffix := range []string{"", walSuffix} {
 		storetest.Must(0, os.WriteFile(copied.Path+suffix, storetest.Must(os.ReadFile(c.Path+suffix)), 0o600))
 	}
-	if _, ok := storetest.GetRecord(t, openTest(t, copied), event.Identity{Courier: "demo", Key: "before"}); !ok {
+	if _, ok := storetest.GetRecord(t, openTest(t, copied).Ledger, event.Identity{Courier: "demo", Key: "before"}); !ok {
 		t.Error("what was committed before is gone")
 	}
 }
@@ -305,7 +305,7 @@ func TestPingWrites(t *testing.T) {
 		t.Helper()
 		return storetest.Must(os.Stat(c.Path + walSuffix)).Size()
 	}
-	storetest.CommitAll(t, s, storetest.Records(storetest.FullRecord("demo", "k")))
+	storetest.CommitAll(t, s.Ledger, storetest.Records(storetest.FullRecord("demo", "k")))
 	before := written()
 	for range 20 {
 		if err := s.Ping(t.Context()); err != nil {
@@ -319,7 +319,7 @@ func TestPingWrites(t *testing.T) {
 	if err := s.Ping(t.Context()); err != nil {
 		t.Errorf("a write has just succeeded: %v", err)
 	}
-	s.health.written.Store(time.Now().Add(-2 * provedFor).UnixNano())
+	s.db.health.written.Store(time.Now().Add(-2 * provedFor).UnixNano())
 	if err := s.Ping(t.Context()); err == nil {
 		t.Error("no write has succeeded for a while, none can, and ping knows nothing of it")
 	}
@@ -346,10 +346,10 @@ func BenchmarkCheck(b *testing.B) {
 	s := openTest(b, testConfig(b))
 	w := &storetest.Batcher{}
 	for range 400 {
-		w.Batch(b, s, 500)
+		w.Batch(b, s.Ledger, 500)
 	}
-	b.SetBytes(storetest.Must(os.Stat(s.config.Path)).Size())
+	b.SetBytes(storetest.Must(os.Stat(s.opener.config.Path)).Size())
 	for b.Loop() {
-		s.checkDamage(context.Background())
+		s.opener.checkDamage(context.Background())
 	}
 }

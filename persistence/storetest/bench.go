@@ -63,7 +63,7 @@ func (b *Batcher) change(id event.Identity, p *shipment.Shipment, seq uint64) ev
 }
 
 // Batch looks up and commits the next events, as a worker does.
-func (b *Batcher) Batch(t testing.TB, s persistence.Store, size int) {
+func (b *Batcher) Batch(t testing.TB, s persistence.Ledger, size int) {
 	ids, refs, decide := b.next(size)
 	if found := Must(s.Records(t.Context(), ids)); len(found) != 0 {
 		t.Fatalf("%d new events are known", len(found))
@@ -88,11 +88,11 @@ func BenchmarkStore(b *testing.B, open func(testing.TB) persistence.Store, alrea
 		b.Run(bench.name, func(b *testing.B) {
 			s, work := open(b), &Batcher{shipments: bench.shipments}
 			for work.n < bench.already {
-				work.Batch(b, s, 1024)
+				work.Batch(b, s.Ledger, 1024)
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				work.Batch(b, s, 256)
+				work.Batch(b, s.Ledger, 256)
 			}
 			b.ReportMetric(256*float64(b.N)/b.Elapsed().Seconds(), "events/s")
 		})
@@ -138,7 +138,7 @@ func BenchmarkPutIngestions(b *testing.B, open func(t testing.TB, keep persisten
 		b.Run(bench.name, func(b *testing.B) {
 			s, k := open(b, bench.keep), &intake{}
 			put := func(size int) {
-				if err := s.PutIngestions(b.Context(), k.next(size)); err != nil {
+				if err := s.Ingestions.PutIngestions(b.Context(), k.next(size)); err != nil {
 					b.Fatal(err)
 				}
 			}

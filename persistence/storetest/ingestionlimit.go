@@ -16,8 +16,8 @@ func contractIngestionNoBound(t *testing.T, s persistence.Store) {
 	for i := range 300 {
 		all = append(all, Single(2*i, "demo", ingestion.Refused), Sum(2*i+1, "demo", ingestion.Accepted))
 	}
-	PutIngestions(t, s, all...)
-	if got := len(ingestionIDs(t, s, ingestion.Filter{Limit: 1000})); got != len(all) {
+	PutIngestions(t, s.Ingestions, all...)
+	if got := len(ingestionIDs(t, s.Ingestions, ingestion.Filter{Limit: 1000})); got != len(all) {
 		t.Errorf("%d records, %d were put", got, len(all))
 	}
 }
@@ -28,22 +28,22 @@ func contractIngestionBound(t *testing.T, s persistence.Store) {
 		Single(0, "quiet", ingestion.Refused), Sum(1, "quiet", ingestion.Accepted),
 		Single(2, "", ingestion.Refused), Sum(3, "flood", ingestion.Accepted), // of the flooding courier, but a sum
 	}
-	PutIngestions(t, s, quiet...)
+	PutIngestions(t, s.Ingestions, quiet...)
 	for i := 10; i < 50; i += 4 {
-		PutIngestions(t, s, Single(i, "flood", ingestion.Refused), Single(i+2, "flood", ingestion.Observed),
+		PutIngestions(t, s.Ingestions, Single(i, "flood", ingestion.Refused), Single(i+2, "flood", ingestion.Observed),
 			Single(i+1, "flood", ingestion.Refused), Single(i+3, "flood", ingestion.Refused))
 	}
-	WantIngestions(t, s, ingestion.Filter{}, 49, 48, 47, 3, 2, 1, 0)
+	WantIngestions(t, s.Ingestions, ingestion.Filter{}, 49, 48, 47, 3, 2, 1, 0)
 
 	// One that is older than those that stay does not.
-	PutIngestions(t, s, Single(20, "flood", ingestion.Refused))
-	WantIngestions(t, s, ingestion.Filter{}, 49, 48, 47, 3, 2, 1, 0)
+	PutIngestions(t, s.Ingestions, Single(20, "flood", ingestion.Refused))
+	WantIngestions(t, s.Ingestions, ingestion.Filter{}, 49, 48, 47, 3, 2, 1, 0)
 
 	// Sums push out sums, and requests that name no courier each other.
 	for i := 50; i < 60; i++ {
-		PutIngestions(t, s, Sum(2*i, "flood", ingestion.Refused), Single(2*i+1, "", ingestion.Refused))
+		PutIngestions(t, s.Ingestions, Sum(2*i, "flood", ingestion.Refused), Single(2*i+1, "", ingestion.Refused))
 	}
-	WantIngestions(t, s, ingestion.Filter{}, 119, 118, 117, 116, 115, 114, 49, 48, 47, 1, 0)
+	WantIngestions(t, s.Ingestions, ingestion.Filter{}, 119, 118, 117, 116, 115, 114, 49, 48, 47, 1, 0)
 
 	// All of it in one batch, of more than a sweep deletes at once.
 	const n, first = 2*LargestChunk + 100, 200
@@ -51,9 +51,9 @@ func contractIngestionBound(t *testing.T, s persistence.Store) {
 	for i := range n {
 		batch = append(batch, Single(first+2*i, "quiet", ingestion.Refused), Sum(first+2*i+1, "quiet", ingestion.Accepted))
 	}
-	PutIngestions(t, s, batch...)
+	PutIngestions(t, s.Ingestions, batch...)
 	const last = first + 2*n - 1
-	WantIngestions(t, s, ingestion.Filter{Courier: "quiet"}, last, last-1, last-2, last-3, last-4, last-5)
+	WantIngestions(t, s.Ingestions, ingestion.Filter{Courier: "quiet"}, last, last-1, last-2, last-3, last-4, last-5)
 }
 
 // contractIngestionShares floods a store that keeps six, from one address and from
@@ -65,19 +65,19 @@ func contractIngestionShares(t *testing.T, s persistence.Store) {
 		return r
 	}
 	for n := range 5 {
-		PutIngestions(t, s, from(n, "192.0.2.1"))
+		PutIngestions(t, s.Ingestions, from(n, "192.0.2.1"))
 	}
 	for n := 10; n < 40; n++ {
-		PutIngestions(t, s, from(n, "192.0.2.2"))
+		PutIngestions(t, s.Ingestions, from(n, "192.0.2.2"))
 	}
-	WantIngestions(t, s, ingestion.Filter{}, 39, 38, 37, 4, 3, 2)
+	WantIngestions(t, s.Ingestions, ingestion.Filter{}, 39, 38, 37, 4, 3, 2)
 	for n := 40; n < 70; n++ {
-		PutIngestions(t, s, from(n, fmt.Sprintf("2001:db8:0:1::%x", n)))
+		PutIngestions(t, s.Ingestions, from(n, fmt.Sprintf("2001:db8:0:1::%x", n)))
 	}
-	WantIngestions(t, s, ingestion.Filter{}, 69, 68, 39, 38, 4, 3)
+	WantIngestions(t, s.Ingestions, ingestion.Filter{}, 69, 68, 39, 38, 4, 3)
 	// What is not needed goes to the others.
-	PutIngestions(t, s, from(70, "2001:db8:0:2::1"))
-	WantIngestions(t, s, ingestion.Filter{}, 70, 69, 68, 39, 38, 4)
+	PutIngestions(t, s.Ingestions, from(70, "2001:db8:0:2::1"))
+	WantIngestions(t, s.Ingestions, ingestion.Filter{}, 70, 69, 68, 39, 38, 4)
 }
 
 // contractIngestionKinds floods a store that keeps six from the address from which a few
@@ -89,28 +89,28 @@ func contractIngestionKinds(t *testing.T, s persistence.Store) {
 		return r
 	}
 	for n := range 5 {
-		PutIngestions(t, s, refused(n, event.InvalidSignature, "mismatch"))
+		PutIngestions(t, s.Ingestions, refused(n, event.InvalidSignature, "mismatch"))
 	}
 	for n := 10; n < 40; n++ {
-		PutIngestions(t, s, refused(n, event.InvalidSignature, "missing"))
+		PutIngestions(t, s.Ingestions, refused(n, event.InvalidSignature, "missing"))
 	}
-	WantIngestions(t, s, ingestion.Filter{}, 39, 38, 37, 4, 3, 2)
+	WantIngestions(t, s.Ingestions, ingestion.Filter{}, 39, 38, 37, 4, 3, 2)
 	for n := 40; n < 70; n++ { // a third kind, with a third of the places
-		PutIngestions(t, s, refused(n, event.InvalidPayload, ""))
+		PutIngestions(t, s.Ingestions, refused(n, event.InvalidPayload, ""))
 	}
-	WantIngestions(t, s, ingestion.Filter{}, 69, 68, 39, 38, 4, 3)
+	WantIngestions(t, s.Ingestions, ingestion.Filter{}, 69, 68, 39, 38, 4, 3)
 	other := refused(70, event.InvalidPayload, "") // kinds do not add to the share of a network
 	other.Address = "192.0.2.2"
-	PutIngestions(t, s, other)
-	WantIngestions(t, s, ingestion.Filter{}, 70, 69, 68, 39, 38, 4)
+	PutIngestions(t, s.Ingestions, other)
+	WantIngestions(t, s.Ingestions, ingestion.Filter{}, 70, 69, 68, 39, 38, 4)
 }
 
 // contractIngestionSlack looks at a store that keeps forty, and a tenth more.
 func contractIngestionSlack(t *testing.T, s persistence.Store) {
 	most := 0
 	for i := range 200 {
-		PutIngestions(t, s, Single(i, "demo", ingestion.Refused))
-		got := ingestionIDs(t, s, ingestion.Filter{Limit: 1000})
+		PutIngestions(t, s.Ingestions, Single(i, "demo", ingestion.Refused))
+		got := ingestionIDs(t, s.Ingestions, ingestion.Filter{Limit: 1000})
 		most = max(most, len(got))
 		for j, n := range got {
 			if n != i-j {
@@ -134,7 +134,7 @@ func contractIngestionWriters(t *testing.T, s persistence.Store) {
 		wg.Go(func() {
 			for i := range each {
 				n := 2 * (i*writers + w)
-				if err := s.PutIngestions(t.Context(), []ingestion.Record{
+				if err := s.Ingestions.PutIngestions(t.Context(), []ingestion.Record{
 					Single(n, "demo", ingestion.Refused), Single(n+1, "demo", ingestion.Refused),
 				}); err != nil {
 					t.Error(err)
@@ -145,8 +145,8 @@ func contractIngestionWriters(t *testing.T, s persistence.Store) {
 	wg.Wait()
 	// Nothing that they put was lost sight of: three more have all cut back.
 	const n = 2 * writers * each
-	PutIngestions(t, s, Single(n, "demo", ingestion.Refused), Single(n+1, "demo", ingestion.Refused), Single(n+2, "demo", ingestion.Refused))
-	if got := ingestionIDs(t, s, ingestion.Filter{Limit: 1000}); len(got) != 20 || got[0] != n+2 || got[19] != n-17 {
+	PutIngestions(t, s.Ingestions, Single(n, "demo", ingestion.Refused), Single(n+1, "demo", ingestion.Refused), Single(n+2, "demo", ingestion.Refused))
+	if got := ingestionIDs(t, s.Ingestions, ingestion.Filter{Limit: 1000}); len(got) != 20 || got[0] != n+2 || got[19] != n-17 {
 		t.Errorf("the store has %v", got)
 	}
 }
@@ -155,7 +155,7 @@ func contractIngestionWriters(t *testing.T, s persistence.Store) {
 func wantIngestionCounts(t *testing.T, s persistence.Store, want map[ingestion.Outcome]int64) {
 	t.Helper()
 	got := map[ingestion.Outcome]int64{}
-	for outcome, n := range Must(s.Counts(t.Context())).Ingestions {
+	for outcome, n := range Must(s.Database.Counts(t.Context())).Ingestions {
 		if n != 0 {
 			got[ingestion.Outcome(outcome)] = n
 		}
@@ -166,14 +166,14 @@ func wantIngestionCounts(t *testing.T, s persistence.Store, want map[ingestion.O
 func contractIngestionCounts(t *testing.T, s persistence.Store) {
 	type outcomes = map[ingestion.Outcome]int64
 	wantIngestionCounts(t, s, outcomes{})
-	PutIngestions(t, s,
+	PutIngestions(t, s.Ingestions,
 		Single(0, "a", ingestion.Refused), Single(1, "a", ingestion.Observed), Single(2, "b", ingestion.Refused),
 		Sum(3, "a", ingestion.Accepted), Sum(4, "a", ingestion.Duplicate))
-	PutIngestions(t, s, Single(0, "a", ingestion.Refused), Sum(5, "b", ingestion.Accepted))
-	Must(s.AcceptIngestion(t.Context(), ingestionID(0), "key", "k", Noon))
+	PutIngestions(t, s.Ingestions, Single(0, "a", ingestion.Refused), Sum(5, "b", ingestion.Accepted))
+	Must(s.Ingestions.AcceptIngestion(t.Context(), ingestionID(0), "key", "k", Noon))
 	wantIngestionCounts(t, s, outcomes{ingestion.Refused: 2, ingestion.Observed: 1, ingestion.Accepted: 2, ingestion.Duplicate: 1})
 	// Three refused ones push out one that was refused and one that was observed.
-	PutIngestions(t, s, Single(6, "a", ingestion.Refused), Single(7, "a", ingestion.Refused), Single(8, "a", ingestion.Refused))
+	PutIngestions(t, s.Ingestions, Single(6, "a", ingestion.Refused), Single(7, "a", ingestion.Refused), Single(8, "a", ingestion.Refused))
 	wantIngestionCounts(t, s, outcomes{ingestion.Refused: 4, ingestion.Accepted: 2, ingestion.Duplicate: 1})
 }
 
@@ -184,25 +184,25 @@ func sweepIngestions(t *testing.T, open func(t *testing.T, keep persistence.Rete
 		s := open(t, persistence.Retention{IngestionTTL: time.Hour, IngestionsPerCourier: 3000})
 		old, fresh, late := Single(0, "a", ingestion.Refused), Sum(1, "a", ingestion.Accepted), Sum(2, "b", ingestion.Accepted)
 		old.At, fresh.At, late.At, late.Until = Noon.Add(-time.Hour-1), Noon.Add(-time.Hour), Noon.Add(-2*time.Hour), Noon
-		PutIngestions(t, s, fresh, old, late)
-		Must(s.AcceptIngestion(t.Context(), old.ID, "key", "k", Noon))
+		PutIngestions(t, s.Ingestions, fresh, old, late)
+		Must(s.Ingestions.AcceptIngestion(t.Context(), old.ID, "key", "k", Noon))
 		for _, want := range []int64{2, 0} {
-			if got := Must(s.Sweep(t.Context(), Noon)); got != (persistence.Swept{Ingestions: want}) {
+			if got := Must(s.Database.Sweep(t.Context(), Noon)); got != (persistence.Swept{Ingestions: want}) {
 				t.Errorf("swept %+v, want %d", got, want)
 			}
 		}
-		WantIngestions(t, s, ingestion.Filter{}, 1)
+		WantIngestions(t, s.Ingestions, ingestion.Filter{}, 1)
 		wantIngestionCounts(t, s, map[ingestion.Outcome]int64{ingestion.Accepted: 1})
 
 		var many []ingestion.Record
 		for i := range 2*LargestChunk + 3 {
 			many = append(many, Single(10+i, "a", ingestion.Refused))
 		}
-		PutIngestions(t, s, many...)
-		if got, want := Must(s.Sweep(t.Context(), Noon.Add(2*time.Hour))), int64(len(many)+1); got.Ingestions != want {
+		PutIngestions(t, s.Ingestions, many...)
+		if got, want := Must(s.Database.Sweep(t.Context(), Noon.Add(2*time.Hour))), int64(len(many)+1); got.Ingestions != want {
 			t.Errorf("swept %+v, want %d", got, want)
 		}
-		WantIngestions(t, s, ingestion.Filter{})
+		WantIngestions(t, s.Ingestions, ingestion.Filter{})
 		wantIngestionCounts(t, s, map[ingestion.Outcome]int64{})
 	})
 }

@@ -83,7 +83,7 @@ func Single(n int, courier string, outcome ingestion.Outcome) ingestion.Record {
 		Request: &ingestion.Request{Method: "POST", Headers: []ingestion.Header{}, Body: []byte{}}}
 }
 
-func PutIngestions(t *testing.T, s persistence.Store, records ...ingestion.Record) {
+func PutIngestions(t *testing.T, s persistence.Ingestions, records ...ingestion.Record) {
 	t.Helper()
 	if err := s.PutIngestions(t.Context(), records); err != nil {
 		t.Fatal(err)
@@ -91,7 +91,7 @@ func PutIngestions(t *testing.T, s persistence.Store, records ...ingestion.Recor
 }
 
 // ingestionIDs returns which of the test's records a listing has, in its order.
-func ingestionIDs(t *testing.T, s persistence.Store, f ingestion.Filter) []int {
+func ingestionIDs(t *testing.T, s persistence.Ingestions, f ingestion.Filter) []int {
 	t.Helper()
 	list := []int{}
 	for _, r := range Must(s.Ingestions(t.Context(), f)) {
@@ -105,7 +105,7 @@ func ingestionIDs(t *testing.T, s persistence.Store, f ingestion.Filter) []int {
 }
 
 // WantIngestions fails the test unless a listing has these records.
-func WantIngestions(t *testing.T, s persistence.Store, f ingestion.Filter, want ...int) {
+func WantIngestions(t *testing.T, s persistence.Ingestions, f ingestion.Filter, want ...int) {
 	t.Helper()
 	if got := ingestionIDs(t, s, f); !slices.Equal(got, want) {
 		t.Errorf("%+v: %v, want %v", f, got, want)
@@ -124,20 +124,20 @@ func contractIngestionRoundTrip(t *testing.T, s persistence.Store) {
 		{ID: ingestionID(4), Request: &ingestion.Request{}},
 		odd,
 	}
-	PutIngestions(t, s, want...)
+	PutIngestions(t, s.Ingestions, want...)
 	want[4].Request.Headers, want[4].Request.Body = []ingestion.Header{}, []byte{}
 	want[5].At, want[5].Until = Noon, lastTime
 	for _, r := range want {
-		Same(t, Must(s.Ingestion(t.Context(), r.ID)), r)
+		Same(t, Must(s.Ingestions.Ingestion(t.Context(), r.ID)), r)
 	}
 	slices.Reverse(want)
-	Same(t, Must(s.Ingestions(t.Context(), ingestion.Filter{})), want)
+	Same(t, Must(s.Ingestions.Ingestions(t.Context(), ingestion.Filter{})), want)
 
-	PutIngestions(t, s)
-	if got := Must(s.Ingestions(t.Context(), ingestion.Filter{Courier: "none"})); len(got) != 0 {
+	PutIngestions(t, s.Ingestions)
+	if got := Must(s.Ingestions.Ingestions(t.Context(), ingestion.Filter{Courier: "none"})); len(got) != 0 {
 		t.Errorf("records of a courier that has none: %v", got)
 	}
-	if _, err := s.Ingestion(t.Context(), "none"); event.CodeOf(err) != event.NotFound {
+	if _, err := s.Ingestions.Ingestion(t.Context(), "none"); event.CodeOf(err) != event.NotFound {
 		t.Errorf("a record that does not exist: %v", err)
 	}
 }
@@ -151,16 +151,16 @@ func contractIngestionText(t *testing.T, s persistence.Store) {
 				Method: text, Path: text, Query: text, Headers: []ingestion.Header{{Name: text, Value: text}}, Body: []byte(text), BodyBytes: i,
 			},
 		}
-		PutIngestions(t, s, r)
-		Same(t, Must(s.Ingestion(t.Context(), text)), r)
-		Same(t, Must(s.AcceptIngestion(t.Context(), text, "other", "k", Noon)), r)
-		Same(t, Must(s.Ingestions(t.Context(), ingestion.Filter{
+		PutIngestions(t, s.Ingestions, r)
+		Same(t, Must(s.Ingestions.Ingestion(t.Context(), text)), r)
+		Same(t, Must(s.Ingestions.AcceptIngestion(t.Context(), text, "other", "k", Noon)), r)
+		Same(t, Must(s.Ingestions.Ingestions(t.Context(), ingestion.Filter{
 			Courier: text, Outcomes: []ingestion.Outcome{r.Outcome}, Code: r.Code,
 		})), []ingestion.Record{r})
 	}
 
 	bad, clean := "bad\xffbytes", "bad\uFFFDbytes"
-	PutIngestions(t, s, ingestion.Record{
+	PutIngestions(t, s.Ingestions, ingestion.Record{
 		ID: bad, Courier: bad, Outcome: ingestion.Refused, Code: event.Code(bad), Reason: bad, Detail: bad, Address: bad, TraceID: bad,
 		Request: &ingestion.Request{Method: bad, Path: bad, Query: bad, Headers: []ingestion.Header{{Name: bad, Value: bad}}, Body: []byte(bad)},
 	})
@@ -168,28 +168,28 @@ func contractIngestionText(t *testing.T, s persistence.Store) {
 		ID: clean, Courier: clean, Outcome: ingestion.Refused, Code: event.Code(clean), Reason: clean, Detail: clean, Address: clean, TraceID: clean,
 		Request: &ingestion.Request{Method: clean, Path: clean, Query: clean, Headers: []ingestion.Header{{Name: clean, Value: clean}}, Body: []byte(bad)},
 	}
-	Same(t, Must(s.Ingestion(t.Context(), bad)), want)
+	Same(t, Must(s.Ingestions.Ingestion(t.Context(), bad)), want)
 	want.AcceptedAt, want.AcceptedKey, want.AcceptedBy = Noon, clean, clean
-	Same(t, Must(s.AcceptIngestion(t.Context(), bad, bad, bad, Noon)), want)
-	Same(t, Must(s.Ingestions(t.Context(), ingestion.Filter{Courier: bad, Code: event.Code(bad)})), []ingestion.Record{want})
+	Same(t, Must(s.Ingestions.AcceptIngestion(t.Context(), bad, bad, bad, Noon)), want)
+	Same(t, Must(s.Ingestions.Ingestions(t.Context(), ingestion.Filter{Courier: bad, Code: event.Code(bad)})), []ingestion.Record{want})
 }
 
 func contractIngestionOnce(t *testing.T, s persistence.Store) {
 	again := Sum(1, "other", ingestion.Observed)
-	PutIngestions(t, s, FullIngestion(1), again)
-	PutIngestions(t, s, again, FullIngestion(2), again, FullIngestion(0))
-	PutIngestions(t, s, again)
-	WantIngestions(t, s, ingestion.Filter{}, 2, 1, 0)
-	Same(t, Must(s.Ingestion(t.Context(), ingestionID(1))), FullIngestion(1))
+	PutIngestions(t, s.Ingestions, FullIngestion(1), again)
+	PutIngestions(t, s.Ingestions, again, FullIngestion(2), again, FullIngestion(0))
+	PutIngestions(t, s.Ingestions, again)
+	WantIngestions(t, s.Ingestions, ingestion.Filter{}, 2, 1, 0)
+	Same(t, Must(s.Ingestions.Ingestion(t.Context(), ingestionID(1))), FullIngestion(1))
 }
 
 func contractIngestionTooLarge(t *testing.T, s persistence.Store) {
 	huge := FullIngestion(1)
 	huge.Request.Body = make([]byte, persistence.MaxRowBytes)
-	if err := s.PutIngestions(t.Context(), []ingestion.Record{FullIngestion(0), huge, FullIngestion(2)}); event.CodeOf(err) != event.DomainInvalid {
+	if err := s.Ingestions.PutIngestions(t.Context(), []ingestion.Record{FullIngestion(0), huge, FullIngestion(2)}); event.CodeOf(err) != event.DomainInvalid {
 		t.Errorf("a record that is too large: %v", err)
 	}
-	WantIngestions(t, s, ingestion.Filter{})
+	WantIngestions(t, s.Ingestions, ingestion.Filter{})
 }
 
 func contractIngestionListing(t *testing.T, s persistence.Store) {
@@ -200,11 +200,11 @@ func contractIngestionListing(t *testing.T, s persistence.Store) {
 	}
 	manyRefused := Sum(7, "a", ingestion.Refused)
 	manyRefused.Code = event.InvalidPayload
-	PutIngestions(t, s, // in no order
+	PutIngestions(t, s.Ingestions, // in no order
 		refused(5, "a", event.InvalidSignature), Sum(2, "a", ingestion.Accepted), refused(6, "a", event.InvalidPayload),
 		Single(1, "a", ingestion.Observed), refused(4, "b", event.InvalidSignature), Sum(3, "b", ingestion.Duplicate),
 		refused(8, "", event.UnknownCourier), manyRefused)
-	Must(s.AcceptIngestion(t.Context(), ingestionID(5), "key", "k", Noon))
+	Must(s.Ingestions.AcceptIngestion(t.Context(), ingestionID(5), "key", "k", Noon))
 	type filter = ingestion.Filter
 	type outcomes = []ingestion.Outcome
 	for _, test := range []struct {
@@ -229,7 +229,7 @@ func contractIngestionListing(t *testing.T, s persistence.Store) {
 		{filter{After: ingestionID(6) + "0"}, []int{6, 5, 4, 3, 2, 1}},
 		{filter{After: ingestionID(99), Limit: 1}, []int{8}},
 	} {
-		WantIngestions(t, s, test.filter, test.want...)
+		WantIngestions(t, s.Ingestions, test.filter, test.want...)
 	}
 }
 
@@ -240,11 +240,11 @@ func contractIngestionPages(t *testing.T, s persistence.Store) {
 	for i := range n {
 		want, all = append(want, n-1-i), append(all, Single(i, "demo", ingestion.Refused))
 	}
-	PutIngestions(t, s, all...)
+	PutIngestions(t, s.Ingestions, all...)
 	for _, limit := range []int{0, 61} {
 		var got []int
 		for f := (ingestion.Filter{Limit: limit}); ; {
-			page := ingestionIDs(t, s, f)
+			page := ingestionIDs(t, s.Ingestions, f)
 			if len(page) > persistence.PageSize(limit) {
 				t.Fatalf("a page of %d, asked for %d", len(page), persistence.PageSize(limit))
 			}
@@ -260,37 +260,37 @@ func contractIngestionPages(t *testing.T, s persistence.Store) {
 }
 
 func contractIngestionTaken(t *testing.T, s persistence.Store) {
-	PutIngestions(t, s, FullIngestion(0), FullIngestion(1), FullIngestion(2))
+	PutIngestions(t, s.Ingestions, FullIngestion(0), FullIngestion(1), FullIngestion(2))
 	want := FullIngestion(1)
 	want.AcceptedAt, want.AcceptedKey, want.AcceptedBy = Noon.Add(42), "demo:evt_1", ingestion.KeyIDOperator
-	Same(t, Must(s.AcceptIngestion(t.Context(), want.ID, "demo:evt_1", ingestion.KeyIDOperator, Noon.Add(42).In(time.FixedZone("", 3600)))), want)
-	Same(t, Must(s.AcceptIngestion(t.Context(), want.ID, "another", "k", Noon.Add(time.Hour))), want)
-	Same(t, Must(s.Ingestion(t.Context(), want.ID)), want)
-	PutIngestions(t, s, FullIngestion(1))
-	Same(t, Must(s.Ingestion(t.Context(), want.ID)), want)
+	Same(t, Must(s.Ingestions.AcceptIngestion(t.Context(), want.ID, "demo:evt_1", ingestion.KeyIDOperator, Noon.Add(42).In(time.FixedZone("", 3600)))), want)
+	Same(t, Must(s.Ingestions.AcceptIngestion(t.Context(), want.ID, "another", "k", Noon.Add(time.Hour))), want)
+	Same(t, Must(s.Ingestions.Ingestion(t.Context(), want.ID)), want)
+	PutIngestions(t, s.Ingestions, FullIngestion(1))
+	Same(t, Must(s.Ingestions.Ingestion(t.Context(), want.ID)), want)
 
 	nameless := FullIngestion(2)
 	nameless.AcceptedAt = Noon
-	Same(t, Must(s.AcceptIngestion(t.Context(), nameless.ID, "", "", Noon)), nameless)
-	Same(t, Must(s.AcceptIngestion(t.Context(), nameless.ID, "too late", "k", Noon)), nameless)
+	Same(t, Must(s.Ingestions.AcceptIngestion(t.Context(), nameless.ID, "", "", Noon)), nameless)
+	Same(t, Must(s.Ingestions.AcceptIngestion(t.Context(), nameless.ID, "too late", "k", Noon)), nameless)
 
-	Same(t, Must(s.Ingestion(t.Context(), ingestionID(0))), FullIngestion(0))
-	if _, err := s.AcceptIngestion(t.Context(), "none", "key", "k", Noon); event.CodeOf(err) != event.NotFound {
+	Same(t, Must(s.Ingestions.Ingestion(t.Context(), ingestionID(0))), FullIngestion(0))
+	if _, err := s.Ingestions.AcceptIngestion(t.Context(), "none", "key", "k", Noon); event.CodeOf(err) != event.NotFound {
 		t.Errorf("a record that does not exist was taken: %v", err)
 	}
-	if _, err := s.AcceptIngestion(t.Context(), ingestionID(0), "key", "k", time.Time{}); event.CodeOf(err) != event.DomainInvalid {
+	if _, err := s.Ingestions.AcceptIngestion(t.Context(), ingestionID(0), "key", "k", time.Time{}); event.CodeOf(err) != event.DomainInvalid {
 		t.Errorf("a record was taken at no time: %v", err)
 	}
 }
 
 func contractIngestionTakenAtOnce(t *testing.T, s persistence.Store) {
-	PutIngestions(t, s, FullIngestion(1))
+	PutIngestions(t, s.Ingestions, FullIngestion(1))
 	const n = 8
 	keys := make([]string, n)
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
-			r, err := s.AcceptIngestion(t.Context(), ingestionID(1), fmt.Sprint(i), "k", Noon.Add(time.Duration(i)))
+			r, err := s.Ingestions.AcceptIngestion(t.Context(), ingestionID(1), fmt.Sprint(i), "k", Noon.Add(time.Duration(i)))
 			if err != nil {
 				t.Error(err)
 			}
@@ -298,7 +298,7 @@ func contractIngestionTakenAtOnce(t *testing.T, s persistence.Store) {
 		})
 	}
 	wg.Wait()
-	r := Must(s.Ingestion(t.Context(), ingestionID(1)))
+	r := Must(s.Ingestions.Ingestion(t.Context(), ingestionID(1)))
 	if slices.Sort(keys); keys[0] != r.AcceptedKey || keys[n-1] != r.AcceptedKey || r.AcceptedKey == "" {
 		t.Errorf("taken as %q, told %q", r.AcceptedKey, keys)
 	}
@@ -310,10 +310,10 @@ func contractIngestionTakenAtOnce(t *testing.T, s persistence.Store) {
 func contractIngestionMemory(t *testing.T, s persistence.Store) {
 	scribble := func(r ingestion.Record) { r.Request.Body[0], r.Request.Headers[0].Name = 'X', "scribbled" }
 	r := FullIngestion(1)
-	PutIngestions(t, s, r)
+	PutIngestions(t, s.Ingestions, r)
 	scribble(r)
 	for range 2 {
-		one, listed := Must(s.Ingestion(t.Context(), r.ID)), Must(s.Ingestions(t.Context(), ingestion.Filter{}))[0]
+		one, listed := Must(s.Ingestions.Ingestion(t.Context(), r.ID)), Must(s.Ingestions.Ingestions(t.Context(), ingestion.Filter{}))[0]
 		Same(t, one, FullIngestion(1))
 		Same(t, listed, FullIngestion(1))
 		scribble(one)
@@ -324,17 +324,17 @@ func contractIngestionMemory(t *testing.T, s persistence.Store) {
 func contractIngestionEnds(t *testing.T, s persistence.Store) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.PutIngestions(ctx, []ingestion.Record{FullIngestion(1)}); event.CodeOf(err) != event.Interrupted {
+	if err := s.Ingestions.PutIngestions(ctx, []ingestion.Record{FullIngestion(1)}); event.CodeOf(err) != event.Interrupted {
 		t.Errorf("cancelled: %v", err)
 	}
-	WantIngestions(t, s, ingestion.Filter{})
-	if err := s.Close(); err != nil {
+	WantIngestions(t, s.Ingestions, ingestion.Filter{})
+	if err := s.Database.Close(); err != nil {
 		t.Fatal(err)
 	}
-	_, listErr := s.Ingestions(t.Context(), ingestion.Filter{})
-	_, findErr := s.Ingestion(t.Context(), "id")
-	_, takeErr := s.AcceptIngestion(t.Context(), "id", "key", "k", Noon)
-	for _, err := range []error{s.PutIngestions(t.Context(), []ingestion.Record{FullIngestion(1)}), listErr, findErr, takeErr} {
+	_, listErr := s.Ingestions.Ingestions(t.Context(), ingestion.Filter{})
+	_, findErr := s.Ingestions.Ingestion(t.Context(), "id")
+	_, takeErr := s.Ingestions.AcceptIngestion(t.Context(), "id", "key", "k", Noon)
+	for _, err := range []error{s.Ingestions.PutIngestions(t.Context(), []ingestion.Record{FullIngestion(1)}), listErr, findErr, takeErr} {
 		if event.CodeOf(err) != event.DependencyDown {
 			t.Errorf("after Close: %v", err)
 		}

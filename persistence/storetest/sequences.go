@@ -18,7 +18,7 @@ func contractEndedSequences(t *testing.T, s persistence.Store) {
 			Sequence: seq, ReceivedAt: received, EndedAt: ended,
 		}
 	}
-	CommitAll(t, s, Records(
+	CommitAll(t, s.Ledger, Records(
 		row(9, event.Processed, Noon, Noon.Add(time.Hour)),
 		row(10, event.Processed, Noon, Noon.Add(time.Hour)),
 		row(11, event.DeadLettered, Noon, Noon.Add(time.Hour)),
@@ -37,7 +37,7 @@ func contractEndedSequences(t *testing.T, s persistence.Store) {
 		{Noon.Add(2 * time.Minute), Noon.Add(time.Minute), []uint64{10, 11, 15}},
 	} {
 		ask.EndedAfter, ask.ReceivedBefore = test.after, test.before
-		got := Must(s.EndedSequences(t.Context(), ask))
+		got := Must(s.Ledger.EndedSequences(t.Context(), ask))
 		slices.Sort(got)
 		if !slices.Equal(got, test.want) {
 			t.Errorf("ended after %s and received before %s: %v, want %v", test.after, test.before, got, test.want)

@@ -119,7 +119,7 @@ func FullLetter(id string, seq uint64) event.DeadLetter {
 }
 
 // CommitAll stores changes and fails the test unless all of them are.
-func CommitAll(t *testing.T, s persistence.Store, changes ...event.Change) {
+func CommitAll(t *testing.T, s persistence.Ledger, changes ...event.Change) {
 	t.Helper()
 	for i, err := range CommitSome(t, s, changes...) {
 		if err != nil {
@@ -129,7 +129,7 @@ func CommitAll(t *testing.T, s persistence.Store, changes ...event.Change) {
 }
 
 // CommitSome stores changes and returns what became of each.
-func CommitSome(t *testing.T, s persistence.Store, changes ...event.Change) []error {
+func CommitSome(t *testing.T, s persistence.Ledger, changes ...event.Change) []error {
 	t.Helper()
 	outcomes, err := s.Commit(t.Context(), changes)
 	if err != nil {
@@ -168,7 +168,7 @@ func Must[T any](v T, err error) T {
 	return v
 }
 
-func GetRecord(t *testing.T, s persistence.Store, id event.Identity) (event.Record, bool) {
+func GetRecord(t *testing.T, s persistence.Ledger, id event.Identity) (event.Record, bool) {
 	t.Helper()
 	found := Must(s.Records(t.Context(), []event.Identity{id}))
 	if len(found) > 1 {
@@ -177,7 +177,7 @@ func GetRecord(t *testing.T, s persistence.Store, id event.Identity) (event.Reco
 	return append(found, event.Record{})[0], len(found) == 1
 }
 
-func GetShipment(t *testing.T, s persistence.Store, ref shipment.Ref) (shipment.Shipment, bool) {
+func GetShipment(t *testing.T, s persistence.Ledger, ref shipment.Ref) (shipment.Shipment, bool) {
 	t.Helper()
 	found := Must(s.Shipments(t.Context(), []shipment.Ref{ref}))
 	if len(found) > 1 {
@@ -199,19 +199,19 @@ func Same(t *testing.T, got, want any) {
 func contractRoundTrip(t *testing.T, s persistence.Store) {
 	r, p, d := FullRecord("demo", "k1"), FullShipment("demo", "shp_1"), FullLetter("42-abcd", 1<<63+42)
 	r.Sequence = 1<<64 - 1
-	CommitAll(t, s, event.Change{Shipment: &p, Records: []event.Record{r}, DeadLetters: []event.DeadLetter{d}})
+	CommitAll(t, s.Ledger, event.Change{Shipment: &p, Records: []event.Record{r}, DeadLetters: []event.DeadLetter{d}})
 	for version := int64(1); version <= 2; version++ {
 		r.Version, p.Version = version, version
-		gotRecord, _ := GetRecord(t, s, r.Identity)
-		gotShipment, _ := GetShipment(t, s, p.Ref)
+		gotRecord, _ := GetRecord(t, s.Ledger, r.Identity)
+		gotShipment, _ := GetShipment(t, s.Ledger, p.Ref)
 		Same(t, gotRecord, r)
 		Same(t, gotShipment, p)
-		Same(t, Must(s.DeadLetter(t.Context(), d.ID)), d)
+		Same(t, Must(s.DeadLetters.DeadLetter(t.Context(), d.ID)), d)
 
 		// Again over what is stored, with other values.
 		r.Status, r.Attempts, r.Message, r.EndedAt = event.Failed, r.Attempts[:1], "", time.Time{}
 		p.State, p.History, p.RawStatus = shipment.Exception, p.History[:1], ""
-		CommitAll(t, s, event.Change{Shipment: &p, Records: []event.Record{r}, DeadLetters: []event.DeadLetter{d}})
+		CommitAll(t, s.Ledger, event.Change{Shipment: &p, Records: []event.Record{r}, DeadLetters: []event.DeadLetter{d}})
 	}
 }
 
@@ -219,15 +219,15 @@ func contractMinimal(t *testing.T, s persistence.Store) {
 	r := event.Record{Identity: event.Identity{Courier: "c", Key: "k"}, Status: event.Received}
 	p := shipment.Shipment{Ref: shipment.Ref{Courier: "c", ID: "i"}, State: shipment.Unknown}
 	d := event.DeadLetter{ID: "1-a", DeadAt: Noon}
-	CommitAll(t, s, Records(r), Shipment(p), DeadLetters(d))
+	CommitAll(t, s.Ledger, Records(r), Shipment(p), DeadLetters(d))
 	r.Version, r.Attempts = 1, []event.Attempt{}
 	p.Version, p.History = 1, []shipment.Checkpoint{}
 	d.Attempts, d.Headers, d.Body, d.ReviewStatus = []event.Attempt{}, map[string]string{}, []byte{}, event.ReviewPending
-	gotRecord, _ := GetRecord(t, s, r.Identity)
-	gotShipment, _ := GetShipment(t, s, p.Ref)
+	gotRecord, _ := GetRecord(t, s.Ledger, r.Identity)
+	gotShipment, _ := GetShipment(t, s.Ledger, p.Ref)
 	Same(t, gotRecord, r)
 	Same(t, gotShipment, p)
-	Same(t, Must(s.DeadLetter(t.Context(), d.ID)), d)
+	Same(t, Must(s.DeadLetters.DeadLetter(t.Context(), d.ID)), d)
 }
 
 func contractText(t *testing.T, s persistence.Store) {
@@ -247,25 +247,25 @@ func contractText(t *testing.T, s persistence.Store) {
 			ID: text, Identity: r.Identity, EventID: text, Message: text, Headers: map[string]string{text: text}, Body: []byte(text), Note: text,
 			DeadAt: Noon, Attempts: []event.Attempt{}, ReviewStatus: event.ReviewPending,
 		}
-		CommitAll(t, s, event.Change{Shipment: &p, Records: []event.Record{r}, DeadLetters: []event.DeadLetter{d}})
+		CommitAll(t, s.Ledger, event.Change{Shipment: &p, Records: []event.Record{r}, DeadLetters: []event.DeadLetter{d}})
 		r.Version, p.Version = 1, 1
-		gotRecord, _ := GetRecord(t, s, r.Identity)
-		gotShipment, _ := GetShipment(t, s, p.Ref)
+		gotRecord, _ := GetRecord(t, s.Ledger, r.Identity)
+		gotShipment, _ := GetShipment(t, s.Ledger, p.Ref)
 		Same(t, gotRecord, r)
 		Same(t, gotShipment, p)
-		Same(t, Must(s.DeadLetter(t.Context(), text)), d)
-		Same(t, Must(s.RecordsByKey(t.Context(), text)), []event.Record{r})
-		Same(t, Must(s.DeadLetters(t.Context(), event.DeadLetterFilter{Key: text})), []event.DeadLetter{d})
+		Same(t, Must(s.DeadLetters.DeadLetter(t.Context(), text)), d)
+		Same(t, Must(s.Ledger.RecordsByKey(t.Context(), text)), []event.Record{r})
+		Same(t, Must(s.DeadLetters.DeadLetters(t.Context(), event.DeadLetterFilter{Key: text})), []event.DeadLetter{d})
 	}
 
 	bad := "bad\xffbytes"
-	CommitAll(t, s, event.Change{
+	CommitAll(t, s.Ledger, event.Change{
 		Records: []event.Record{{Identity: event.Identity{Courier: "c", Key: "k"}, Status: event.Failed, Message: bad,
 			Attempts: []event.Attempt{{Number: 1, Message: bad}}}},
 		DeadLetters: []event.DeadLetter{{ID: "bad", DeadAt: Noon, Message: bad, Headers: map[string]string{"h": bad}, Body: []byte(bad)}},
 	})
-	r, _ := GetRecord(t, s, event.Identity{Courier: "c", Key: "k"})
-	d := Must(s.DeadLetter(t.Context(), "bad"))
+	r, _ := GetRecord(t, s.Ledger, event.Identity{Courier: "c", Key: "k"})
+	d := Must(s.DeadLetters.DeadLetter(t.Context(), "bad"))
 	for _, got := range []string{r.Message, r.Attempts[0].Message, d.Message, d.Headers["h"]} {
 		if got != "bad\uFFFDbytes" {
 			t.Errorf("invalid UTF-8 came back as %q", got)
@@ -283,16 +283,16 @@ func contractLookalikes(t *testing.T, s persistence.Store) {
 	}
 	for i, id := range ids {
 		ref := shipment.Ref{Courier: id.Courier, ID: id.Key}
-		CommitAll(t, s, event.Change{
+		CommitAll(t, s.Ledger, event.Change{
 			Shipment: &shipment.Shipment{Ref: ref, Leg: i, State: shipment.Unknown},
 			Records:  []event.Record{{Identity: id, Status: event.Received, Sequence: uint64(i)}},
 		})
 	}
 	for i, id := range ids {
-		if r, ok := GetRecord(t, s, id); !ok || r.Identity != id || r.Sequence != uint64(i) {
+		if r, ok := GetRecord(t, s.Ledger, id); !ok || r.Identity != id || r.Sequence != uint64(i) {
 			t.Errorf("record %q: %t %+v", id, ok, r)
 		}
-		if p, ok := GetShipment(t, s, shipment.Ref{Courier: id.Courier, ID: id.Key}); !ok || p.ID != id.Key || p.Leg != i {
+		if p, ok := GetShipment(t, s.Ledger, shipment.Ref{Courier: id.Courier, ID: id.Key}); !ok || p.ID != id.Key || p.Leg != i {
 			t.Errorf("shipment %q: %t %+v", id, ok, p)
 		}
 	}
@@ -316,9 +316,9 @@ func contractTimes(t *testing.T, s persistence.Store) {
 			Attempts: []event.Attempt{{Number: 1, StartedAt: test.in}}}
 		p := shipment.Shipment{Ref: shipment.Ref{Courier: "c", ID: fmt.Sprint(i)}, EventTime: test.in,
 			History: []shipment.Checkpoint{{At: test.in}}}
-		CommitAll(t, s, event.Change{Records: []event.Record{r}, Shipment: &p})
-		gotRecord, _ := GetRecord(t, s, r.Identity)
-		gotShipment, _ := GetShipment(t, s, p.Ref)
+		CommitAll(t, s.Ledger, event.Change{Records: []event.Record{r}, Shipment: &p})
+		gotRecord, _ := GetRecord(t, s.Ledger, r.Identity)
+		gotShipment, _ := GetShipment(t, s.Ledger, p.Ref)
 		for _, got := range []time.Time{gotRecord.OccurredAt, gotRecord.Attempts[0].StartedAt, gotShipment.EventTime, gotShipment.History[0].At} {
 			if !got.Equal(test.out) || got.Location() != time.UTC {
 				t.Errorf("%s came back as %s, want %s", test.in, got, test.out)
@@ -328,30 +328,30 @@ func contractTimes(t *testing.T, s persistence.Store) {
 }
 
 func contractNothing(t *testing.T, s persistence.Store) {
-	if got := Must(s.Records(t.Context(), nil)); len(got) != 0 {
+	if got := Must(s.Ledger.Records(t.Context(), nil)); len(got) != 0 {
 		t.Errorf("no records asked for, got %v", got)
 	}
-	if got := Must(s.Shipments(t.Context(), nil)); len(got) != 0 {
+	if got := Must(s.Ledger.Shipments(t.Context(), nil)); len(got) != 0 {
 		t.Errorf("no shipments asked for, got %v", got)
 	}
-	if got := Must(s.DeadSequences(t.Context(), nil)); len(got) != 0 {
+	if got := Must(s.DeadLetters.DeadSequences(t.Context(), nil)); len(got) != 0 {
 		t.Errorf("no sequences asked for, got %v", got)
 	}
-	CommitAll(t, s)
-	CommitAll(t, s, event.Change{})
-	if _, ok := GetRecord(t, s, event.Identity{Courier: "c", Key: "k"}); ok {
+	CommitAll(t, s.Ledger)
+	CommitAll(t, s.Ledger, event.Change{})
+	if _, ok := GetRecord(t, s.Ledger, event.Identity{Courier: "c", Key: "k"}); ok {
 		t.Error("an empty store has a record")
 	}
-	if got := Must(s.RecordsByKey(t.Context(), "k")); len(got) != 0 {
+	if got := Must(s.Ledger.RecordsByKey(t.Context(), "k")); len(got) != 0 {
 		t.Errorf("an empty store has records %v", got)
 	}
-	if got := Must(s.ShipmentsByID(t.Context(), "i")); len(got) != 0 {
+	if got := Must(s.Ledger.ShipmentsByID(t.Context(), "i")); len(got) != 0 {
 		t.Errorf("an empty store has shipments %v", got)
 	}
-	if got := Must(s.DeadLetters(t.Context(), event.DeadLetterFilter{})); len(got) != 0 {
+	if got := Must(s.DeadLetters.DeadLetters(t.Context(), event.DeadLetterFilter{})); len(got) != 0 {
 		t.Errorf("an empty store has dead letters %v", got)
 	}
-	if err := s.Ping(t.Context()); err != nil {
+	if err := s.Database.Ping(t.Context()); err != nil {
 		t.Errorf("ping: %v", err)
 	}
 }
@@ -368,9 +368,9 @@ func contractBatch(t *testing.T, s persistence.Store) {
 		changes = append(changes, Shipment(shipment.Shipment{Ref: ref, Leg: i}),
 			Records(event.Record{Identity: id, Status: event.Processed, Sequence: uint64(i)}))
 	}
-	CommitAll(t, s, changes...)
+	CommitAll(t, s.Ledger, changes...)
 	seen := map[event.Identity]uint64{}
-	for _, r := range Must(s.Records(t.Context(), ids)) {
+	for _, r := range Must(s.Ledger.Records(t.Context(), ids)) {
 		seen[r.Identity] = r.Sequence
 	}
 	for i := range n {
@@ -381,14 +381,14 @@ func contractBatch(t *testing.T, s persistence.Store) {
 	if len(seen) != n {
 		t.Errorf("%d records, want %d", len(seen), n)
 	}
-	if got := Must(s.Shipments(t.Context(), refs)); len(got) != n {
+	if got := Must(s.Ledger.Shipments(t.Context(), refs)); len(got) != n {
 		t.Errorf("%d shipments, want %d", len(got), n)
 	}
 }
 
 func contractAnyCourier(t *testing.T, s persistence.Store) {
 	for _, courier := range []string{"b", "a", "c"} {
-		CommitAll(t, s, event.Change{
+		CommitAll(t, s.Ledger, event.Change{
 			Shipment: &shipment.Shipment{Ref: shipment.Ref{Courier: courier, ID: "same"}},
 			Records: []event.Record{
 				{Identity: event.Identity{Courier: courier, Key: "same"}, Status: event.Received},
@@ -397,12 +397,12 @@ func contractAnyCourier(t *testing.T, s persistence.Store) {
 		})
 	}
 	var couriers []string
-	for _, r := range Must(s.RecordsByKey(t.Context(), "same")) {
+	for _, r := range Must(s.Ledger.RecordsByKey(t.Context(), "same")) {
 		couriers = append(couriers, r.String())
 	}
 	Same(t, couriers, []string{"a:same", "b:same", "c:same"})
 	couriers = nil
-	for _, p := range Must(s.ShipmentsByID(t.Context(), "same")) {
+	for _, p := range Must(s.Ledger.ShipmentsByID(t.Context(), "same")) {
 		couriers = append(couriers, p.String())
 	}
 	Same(t, couriers, []string{"a:same", "b:same", "c:same"})
@@ -410,89 +410,89 @@ func contractAnyCourier(t *testing.T, s persistence.Store) {
 
 func contractRecordVersions(t *testing.T, s persistence.Store) {
 	r := FullRecord("demo", "k")
-	CommitAll(t, s, Records(r))
+	CommitAll(t, s.Ledger, Records(r))
 	for _, version := range []int64{0, 2, 77} {
 		r.Version, r.Message = version, "must not be stored"
-		Same(t, Codes(t, CommitSome(t, s, Records(r))), []event.Code{event.VersionConflict})
+		Same(t, Codes(t, CommitSome(t, s.Ledger, Records(r))), []event.Code{event.VersionConflict})
 	}
-	if got, _ := GetRecord(t, s, r.Identity); got.Message != "again" || got.Version != 1 {
+	if got, _ := GetRecord(t, s.Ledger, r.Identity); got.Message != "again" || got.Version != 1 {
 		t.Errorf("a conflicting change was stored: %+v", got)
 	}
 	r.Version, r.Message = 1, "stored"
-	CommitAll(t, s, Records(r))
-	if got, _ := GetRecord(t, s, r.Identity); got.Message != "stored" || got.Version != 2 {
+	CommitAll(t, s.Ledger, Records(r))
+	if got, _ := GetRecord(t, s.Ledger, r.Identity); got.Message != "stored" || got.Version != 2 {
 		t.Errorf("not stored: %+v", got)
 	}
 
 	missing := FullRecord("demo", "missing")
 	missing.Version = 3
-	Same(t, Codes(t, CommitSome(t, s, Records(missing))), []event.Code{event.VersionConflict})
+	Same(t, Codes(t, CommitSome(t, s.Ledger, Records(missing))), []event.Code{event.VersionConflict})
 	nothing := event.Record{Status: event.Failed, Version: 1 << 62} // as one asks whether the store takes writes
-	Same(t, Codes(t, CommitSome(t, s, Records(nothing))), []event.Code{event.VersionConflict})
-	if got, ok := GetRecord(t, s, nothing.Identity); ok {
+	Same(t, Codes(t, CommitSome(t, s.Ledger, Records(nothing))), []event.Code{event.VersionConflict})
+	if got, ok := GetRecord(t, s.Ledger, nothing.Identity); ok {
 		t.Errorf("a row that never was is %+v", got)
 	}
-	got, _ := GetRecord(t, s, missing.Identity)
+	got, _ := GetRecord(t, s.Ledger, missing.Identity)
 	if got.Status.Terminal() {
 		t.Errorf("a row that was to be replaced but did not exist is there, ended: %+v", got)
 	}
 	missing.Version = got.Version
-	CommitAll(t, s, Records(missing))
+	CommitAll(t, s.Ledger, Records(missing))
 }
 
 func contractShipmentVersions(t *testing.T, s persistence.Store) {
 	p := FullShipment("demo", "shp")
-	CommitAll(t, s, Shipment(p))
+	CommitAll(t, s.Ledger, Shipment(p))
 	for _, version := range []int64{0, 2, 77} {
 		p.Version, p.RawStatus = version, "must not be stored"
-		Same(t, Codes(t, CommitSome(t, s, Shipment(p))), []event.Code{event.VersionConflict})
+		Same(t, Codes(t, CommitSome(t, s.Ledger, Shipment(p))), []event.Code{event.VersionConflict})
 	}
-	if got, _ := GetShipment(t, s, p.Ref); got.RawStatus != "DELIVERED" || got.Version != 1 {
+	if got, _ := GetShipment(t, s.Ledger, p.Ref); got.RawStatus != "DELIVERED" || got.Version != 1 {
 		t.Errorf("a conflicting change was stored: %+v", got)
 	}
 	p.Version, p.RawStatus = 1, "stored"
-	CommitAll(t, s, Shipment(p))
-	if got, _ := GetShipment(t, s, p.Ref); got.RawStatus != "stored" || got.Version != 2 {
+	CommitAll(t, s.Ledger, Shipment(p))
+	if got, _ := GetShipment(t, s.Ledger, p.Ref); got.RawStatus != "stored" || got.Version != 2 {
 		t.Errorf("not stored: %+v", got)
 	}
 
 	missing := FullShipment("demo", "missing")
 	missing.Version = 3
-	Same(t, Codes(t, CommitSome(t, s, Shipment(missing))), []event.Code{event.VersionConflict})
-	got, _ := GetShipment(t, s, missing.Ref)
+	Same(t, Codes(t, CommitSome(t, s.Ledger, Shipment(missing))), []event.Code{event.VersionConflict})
+	got, _ := GetShipment(t, s.Ledger, missing.Ref)
 	missing.Version = got.Version
-	CommitAll(t, s, Shipment(missing))
+	CommitAll(t, s.Ledger, Shipment(missing))
 }
 
 func contractWhole(t *testing.T, s persistence.Store) {
-	CommitAll(t, s, Records(FullRecord("demo", "taken")), Shipment(FullShipment("demo", "taken")))
+	CommitAll(t, s.Ledger, Records(FullRecord("demo", "taken")), Shipment(FullShipment("demo", "taken")))
 	fresh := func(key, id, letter string) event.Change {
 		p := FullShipment("demo", id)
 		return event.Change{Shipment: &p, Records: []event.Record{FullRecord("demo", key), FullRecord("demo", key+"+")},
 			DeadLetters: []event.DeadLetter{FullLetter(letter, 1)}}
 	}
-	got := Codes(t, CommitSome(t, s,
+	got := Codes(t, CommitSome(t, s.Ledger,
 		fresh("a", "a", "a"), fresh("taken", "b", "b"), fresh("c", "taken", "c"), fresh("d", "d", "d")))
 	Same(t, got, []event.Code{"", event.VersionConflict, event.VersionConflict, ""})
 
 	for _, name := range []string{"a", "d"} {
 		for _, key := range []string{name, name + "+"} {
-			if r, ok := GetRecord(t, s, event.Identity{Courier: "demo", Key: key}); !ok || r.Status != event.Processed {
+			if r, ok := GetRecord(t, s.Ledger, event.Identity{Courier: "demo", Key: key}); !ok || r.Status != event.Processed {
 				t.Errorf("record %s of a change beside conflicts: %t %+v", key, ok, r)
 			}
 		}
-		if _, ok := GetShipment(t, s, shipment.Ref{Courier: "demo", ID: name}); !ok {
+		if _, ok := GetShipment(t, s.Ledger, shipment.Ref{Courier: "demo", ID: name}); !ok {
 			t.Errorf("shipment %s of a change beside conflicts is missing", name)
 		}
-		if _, err := s.DeadLetter(t.Context(), name); err != nil {
+		if _, err := s.DeadLetters.DeadLetter(t.Context(), name); err != nil {
 			t.Errorf("letter %s of a change beside conflicts: %v", name, err)
 		}
 	}
-	if _, ok := GetShipment(t, s, shipment.Ref{Courier: "demo", ID: "b"}); ok {
+	if _, ok := GetShipment(t, s.Ledger, shipment.Ref{Courier: "demo", ID: "b"}); ok {
 		t.Error("the shipment of a change whose record conflicts was stored")
 	}
 	for _, id := range []string{"b", "c"} {
-		if _, err := s.DeadLetter(t.Context(), id); event.CodeOf(err) != event.NotFound {
+		if _, err := s.DeadLetters.DeadLetter(t.Context(), id); event.CodeOf(err) != event.NotFound {
 			t.Errorf("letter %s of a change that conflicts: %v", id, err)
 		}
 	}
@@ -501,15 +501,15 @@ func contractWhole(t *testing.T, s persistence.Store) {
 	for _, name := range []string{"b", "c"} {
 		c := fresh(name, name, name)
 		for i := range c.Records {
-			r, _ := GetRecord(t, s, c.Records[i].Identity)
+			r, _ := GetRecord(t, s.Ledger, c.Records[i].Identity)
 			if r.Status.Terminal() {
 				t.Errorf("record %s of a change that conflicts has ended", r.Identity)
 			}
 			c.Records[i].Version = r.Version
 		}
-		CommitAll(t, s, c)
+		CommitAll(t, s.Ledger, c)
 		for i := range c.Records {
-			if r, _ := GetRecord(t, s, c.Records[i].Identity); r.Status != event.Processed || r.Version != c.Records[i].Version+1 {
+			if r, _ := GetRecord(t, s.Ledger, c.Records[i].Identity); r.Status != event.Processed || r.Version != c.Records[i].Version+1 {
 				t.Errorf("record %s after deciding again: %+v", r.Identity, r)
 			}
 		}
@@ -519,25 +519,25 @@ func contractWhole(t *testing.T, s persistence.Store) {
 func contractTwice(t *testing.T, s persistence.Store) {
 	r1, r2 := FullRecord("demo", "k"), FullRecord("demo", "k")
 	r1.Message, r2.Message = "first", "second"
-	Same(t, Codes(t, CommitSome(t, s, Records(r1), Records(r2))), []event.Code{"", event.VersionConflict})
-	if got, _ := GetRecord(t, s, r1.Identity); got.Message != "first" {
+	Same(t, Codes(t, CommitSome(t, s.Ledger, Records(r1), Records(r2))), []event.Code{"", event.VersionConflict})
+	if got, _ := GetRecord(t, s.Ledger, r1.Identity); got.Message != "first" {
 		t.Errorf("the second of two won: %+v", got)
 	}
 
 	p1, p2 := FullShipment("demo", "i"), FullShipment("demo", "i")
 	p1.RawStatus, p2.RawStatus = "first", "second"
-	Same(t, Codes(t, CommitSome(t, s, Shipment(p1), Shipment(p2))), []event.Code{"", event.VersionConflict})
-	if got, _ := GetShipment(t, s, p1.Ref); got.RawStatus != "first" {
+	Same(t, Codes(t, CommitSome(t, s.Ledger, Shipment(p1), Shipment(p2))), []event.Code{"", event.VersionConflict})
+	if got, _ := GetShipment(t, s.Ledger, p1.Ref); got.RawStatus != "first" {
 		t.Errorf("the second of two won: %+v", got)
 	}
 
 	x := FullRecord("demo", "x")
-	Same(t, Codes(t, CommitSome(t, s, Records(x, x), Records(FullRecord("demo", "y")))), []event.Code{event.VersionConflict, ""})
-	if got, ok := GetRecord(t, s, x.Identity); ok && got.Status.Terminal() {
+	Same(t, Codes(t, CommitSome(t, s.Ledger, Records(x, x), Records(FullRecord("demo", "y")))), []event.Code{event.VersionConflict, ""})
+	if got, ok := GetRecord(t, s.Ledger, x.Identity); ok && got.Status.Terminal() {
 		t.Errorf("a change with the same row twice was stored: %+v", got)
 	}
 
-	CommitAll(t, s, DeadLetters(FullLetter("l", 1), FullLetter("l", 1)), DeadLetters(FullLetter("l", 1)))
+	CommitAll(t, s.Ledger, DeadLetters(FullLetter("l", 1), FullLetter("l", 1)), DeadLetters(FullLetter("l", 1)))
 }
 
 func contractTooLarge(t *testing.T, s persistence.Store) {
@@ -546,21 +546,21 @@ func contractTooLarge(t *testing.T, s persistence.Store) {
 	d.Body = []byte(huge)
 	r.Attempts[0].Message = huge
 	p.History[0].Status = huge
-	got := CommitSome(t, s, DeadLetters(d), Records(r), Shipment(p), Records(FullRecord("demo", "small")))
+	got := CommitSome(t, s.Ledger, DeadLetters(d), Records(r), Shipment(p), Records(FullRecord("demo", "small")))
 	Same(t, Codes(t, got), []event.Code{event.DomainInvalid, event.DomainInvalid, event.DomainInvalid, ""})
-	if _, ok := GetRecord(t, s, event.Identity{Courier: "demo", Key: "small"}); !ok {
+	if _, ok := GetRecord(t, s.Ledger, event.Identity{Courier: "demo", Key: "small"}); !ok {
 		t.Error("the change beside those that are too large is missing")
 	}
-	if _, ok := GetRecord(t, s, r.Identity); ok {
+	if _, ok := GetRecord(t, s.Ledger, r.Identity); ok {
 		t.Error("a record that is too large was stored")
 	}
 }
 
-func contractConcurrent(t *testing.T, s persistence.Store) { AppendAtOnce(t, s, 4, 4) }
+func contractConcurrent(t *testing.T, s persistence.Store) { AppendAtOnce(t, s.Ledger, 4, 4) }
 
 // AppendAtOnce has many writers append to one shipment, as workers do: read,
 // decide, commit, and again when the row moved meanwhile.
-func AppendAtOnce(t *testing.T, s persistence.Store, writers, each int) {
+func AppendAtOnce(t *testing.T, s persistence.Ledger, writers, each int) {
 	ref := shipment.Ref{Courier: "demo", ID: "shp"}
 	var wg sync.WaitGroup
 	for w := range writers {
@@ -588,7 +588,7 @@ func AppendAtOnce(t *testing.T, s persistence.Store, writers, each int) {
 
 // AppendCheckpoint adds key to a shipment and ends its event, however often that
 // takes.
-func AppendCheckpoint(t *testing.T, s persistence.Store, ref shipment.Ref, key string) {
+func AppendCheckpoint(t *testing.T, s persistence.Ledger, ref shipment.Ref, key string) {
 	for t.Context().Err() == nil {
 		id := event.Identity{Courier: ref.Courier, Key: key}
 		found, err := s.Records(t.Context(), []event.Identity{id})
@@ -634,7 +634,7 @@ func contractOneWinner(t *testing.T, s persistence.Store) {
 	for w := range workers {
 		wg.Go(func() {
 			p := FullShipment("demo", fmt.Sprint(w))
-			outcomes, err := s.Commit(t.Context(), []event.Change{{Shipment: &p, Records: []event.Record{FullRecord("demo", "k")}}})
+			outcomes, err := s.Ledger.Commit(t.Context(), []event.Change{{Shipment: &p, Records: []event.Record{FullRecord("demo", "k")}}})
 			switch {
 			case err != nil:
 				t.Error(err)
@@ -651,7 +651,7 @@ func contractOneWinner(t *testing.T, s persistence.Store) {
 	}
 	winner := fmt.Sprint(<-won)
 	for w := range workers {
-		if _, ok := GetShipment(t, s, shipment.Ref{Courier: "demo", ID: fmt.Sprint(w)}); ok != (fmt.Sprint(w) == winner) {
+		if _, ok := GetShipment(t, s.Ledger, shipment.Ref{Courier: "demo", ID: fmt.Sprint(w)}); ok != (fmt.Sprint(w) == winner) {
 			t.Errorf("shipment %d is there: %t, the winner is %s", w, ok, winner)
 		}
 	}
@@ -659,16 +659,16 @@ func contractOneWinner(t *testing.T, s persistence.Store) {
 
 func contractMemory(t *testing.T, s persistence.Store) {
 	r, p, d := FullRecord("demo", "k"), FullShipment("demo", "i"), FullLetter("l", 1)
-	CommitAll(t, s, event.Change{Shipment: &p, Records: []event.Record{r}, DeadLetters: []event.DeadLetter{d}})
+	CommitAll(t, s.Ledger, event.Change{Shipment: &p, Records: []event.Record{r}, DeadLetters: []event.DeadLetter{d}})
 	scribble := func(r *event.Record, p *shipment.Shipment, d *event.DeadLetter) {
 		r.Attempts[0].Message, p.History[0].Status = "scribbled", "scribbled"
 		d.Body[0], d.Headers["new"], d.Attempts[0].Message, d.Replays[0].Nonce = 'X', "scribbled", "scribbled", "scribbled"
 	}
 	scribble(&r, &p, &d)
 	for range 2 {
-		r, _ := GetRecord(t, s, r.Identity)
-		p, _ := GetShipment(t, s, p.Ref)
-		d := Must(s.DeadLetter(t.Context(), "l"))
+		r, _ := GetRecord(t, s.Ledger, r.Identity)
+		p, _ := GetShipment(t, s.Ledger, p.Ref)
+		d := Must(s.DeadLetters.DeadLetter(t.Context(), "l"))
 		wantRecord, wantShipment := FullRecord("demo", "k"), FullShipment("demo", "i")
 		wantRecord.Version, wantShipment.Version = 1, 1
 		Same(t, r, wantRecord)
@@ -681,31 +681,31 @@ func contractMemory(t *testing.T, s persistence.Store) {
 func contractEnds(t *testing.T, s persistence.Store) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := s.Commit(ctx, []event.Change{Records(FullRecord("demo", "k"))})
+	_, err := s.Ledger.Commit(ctx, []event.Change{Records(FullRecord("demo", "k"))})
 	if event.CodeOf(err) != event.Interrupted {
 		t.Errorf("cancelled commit: %v", err)
 	}
-	if _, err := s.Records(ctx, []event.Identity{{Courier: "demo", Key: "k"}}); event.CodeOf(err) != event.Interrupted {
+	if _, err := s.Ledger.Records(ctx, []event.Identity{{Courier: "demo", Key: "k"}}); event.CodeOf(err) != event.Interrupted {
 		t.Errorf("cancelled look-up: %v", err)
 	}
-	if _, ok := GetRecord(t, s, event.Identity{Courier: "demo", Key: "k"}); ok {
+	if _, ok := GetRecord(t, s.Ledger, event.Identity{Courier: "demo", Key: "k"}); ok {
 		t.Error("a cancelled commit was stored")
 	}
 	late, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
 	defer cancel()
-	if _, err := s.Records(late, []event.Identity{{Courier: "demo", Key: "k"}}); event.CodeOf(err) != event.DependencyDown {
+	if _, err := s.Ledger.Records(late, []event.Identity{{Courier: "demo", Key: "k"}}); event.CodeOf(err) != event.DependencyDown {
 		t.Errorf("look-up past its deadline: %v", err)
 	}
 
-	if err := s.Close(); err != nil {
+	if err := s.Database.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Close(); err != nil {
+	if err := s.Database.Close(); err != nil {
 		t.Errorf("closed twice: %v", err)
 	}
-	_, err1 := s.Commit(t.Context(), []event.Change{Records(FullRecord("demo", "k"))})
-	_, err2 := s.DeadLetters(t.Context(), event.DeadLetterFilter{})
-	for _, err := range []error{err1, err2, s.Ping(t.Context())} {
+	_, err1 := s.Ledger.Commit(t.Context(), []event.Change{Records(FullRecord("demo", "k"))})
+	_, err2 := s.DeadLetters.DeadLetters(t.Context(), event.DeadLetterFilter{})
+	for _, err := range []error{err1, err2, s.Database.Ping(t.Context())} {
 		if event.CodeOf(err) != event.DependencyDown {
 			t.Errorf("after Close: %v", err)
 		}
@@ -726,7 +726,7 @@ func Sweep(t *testing.T, open func(t *testing.T, keep persistence.Retention) per
 		old, fresh := Noon.Add(-time.Hour-1), Noon.Add(-time.Hour)
 		a, b := shipment.Shipment{Ref: shipment.Ref{Courier: "c", ID: "old"}, UpdatedAt: old},
 			shipment.Shipment{Ref: shipment.Ref{Courier: "c", ID: "fresh"}, UpdatedAt: fresh}
-		CommitAll(t, s,
+		CommitAll(t, s.Ledger,
 			event.Change{Shipment: &a, Records: []event.Record{row("old", old), row("under way", time.Time{})}},
 			event.Change{Shipment: &b, Records: []event.Record{row("fresh", fresh)}},
 			DeadLetters(event.DeadLetter{ID: "old", DeadAt: old, ReviewStatus: event.ReviewReviewed}, event.DeadLetter{ID: "fresh", DeadAt: fresh}))
@@ -736,34 +736,34 @@ func Sweep(t *testing.T, open func(t *testing.T, keep persistence.Retention) per
 		s := open(t, persistence.Retention{LedgerTTL: time.Hour, DeadLetterTTL: time.Hour, ShipmentTTL: time.Hour})
 		fill(t, s)
 		for _, want := range []int64{1, 0} {
-			if got := Must(s.Sweep(t.Context(), Noon)); got != (persistence.Swept{Records: want, DeadLetters: want}) {
+			if got := Must(s.Database.Sweep(t.Context(), Noon)); got != (persistence.Swept{Records: want, DeadLetters: want}) {
 				t.Errorf("swept %+v, want %d", got, want)
 			}
 		}
-		WantCounts(t, s, map[event.Status]int64{event.Processed: 1, event.Received: 1}, map[event.ReviewStatus]int64{event.ReviewPending: 1}, 1)
+		WantCounts(t, s.Database, map[event.Status]int64{event.Processed: 1, event.Received: 1}, map[event.ReviewStatus]int64{event.ReviewPending: 1}, 1)
 		for key, want := range map[string]bool{"old": false, "fresh": true, "under way": true} {
-			if _, ok := GetRecord(t, s, event.Identity{Courier: "c", Key: key}); ok != want {
+			if _, ok := GetRecord(t, s.Ledger, event.Identity{Courier: "c", Key: key}); ok != want {
 				t.Errorf("record %q is there: %t", key, ok)
 			}
 		}
-		if _, ok := GetShipment(t, s, shipment.Ref{Courier: "c", ID: "old"}); ok {
+		if _, ok := GetShipment(t, s.Ledger, shipment.Ref{Courier: "c", ID: "old"}); ok {
 			t.Error("the old shipment is there")
 		}
-		if _, err := s.DeadLetter(t.Context(), "old"); event.CodeOf(err) != event.NotFound {
+		if _, err := s.DeadLetters.DeadLetter(t.Context(), "old"); event.CodeOf(err) != event.NotFound {
 			t.Errorf("the old letter: %v", err)
 		}
-		CommitAll(t, s, Records(row("old", Noon))) // as if it had never been
+		CommitAll(t, s.Ledger, Records(row("old", Noon))) // as if it had never been
 	})
 	t.Run("sweep nothing", func(t *testing.T) {
 		t.Parallel()
 		s := open(t, persistence.Retention{})
 		fill(t, s)
-		PutIngestions(t, s, FullIngestion(0))
-		if got := Must(s.Sweep(t.Context(), Noon.Add(1e6*time.Hour))); got != (persistence.Swept{}) {
+		PutIngestions(t, s.Ingestions, FullIngestion(0))
+		if got := Must(s.Database.Sweep(t.Context(), Noon.Add(1e6*time.Hour))); got != (persistence.Swept{}) {
 			t.Errorf("swept %+v", got)
 		}
-		WantIngestions(t, s, ingestion.Filter{}, 0)
-		WantCounts(t, s, map[event.Status]int64{event.Processed: 2, event.Received: 1},
+		WantIngestions(t, s.Ingestions, ingestion.Filter{}, 0)
+		WantCounts(t, s.Database, map[event.Status]int64{event.Processed: 2, event.Received: 1},
 			map[event.ReviewStatus]int64{event.ReviewReviewed: 1, event.ReviewPending: 1}, 2)
 	})
 	t.Run("sweep many", func(t *testing.T) {
@@ -774,10 +774,10 @@ func Sweep(t *testing.T, open func(t *testing.T, keep persistence.Retention) per
 		for i := range n {
 			changes = append(changes, Records(row(fmt.Sprint(i), Noon)), DeadLetters(event.DeadLetter{ID: fmt.Sprint(i), DeadAt: Noon}))
 		}
-		CommitAll(t, s, changes...)
-		if got := Must(s.Sweep(t.Context(), Noon.Add(2*time.Hour))); got != (persistence.Swept{Records: n, DeadLetters: n}) {
+		CommitAll(t, s.Ledger, changes...)
+		if got := Must(s.Database.Sweep(t.Context(), Noon.Add(2*time.Hour))); got != (persistence.Swept{Records: n, DeadLetters: n}) {
 			t.Errorf("swept %+v, want %d", got, n)
 		}
-		WantCounts(t, s, map[event.Status]int64{}, map[event.ReviewStatus]int64{}, 0)
+		WantCounts(t, s.Database, map[event.Status]int64{}, map[event.ReviewStatus]int64{}, 0)
 	})
 }

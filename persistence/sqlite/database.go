@@ -5,17 +5,34 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/persistence"
 )
 
-func (s *Store) isClosed() bool {
+// database is the store's file as it is in use: the calls of all parts go through it.
+//
+// One connection, the main one, writes and does the workers' look-ups. Whoever takes it
+// gives it back. The readers' connections only read.
+type database struct {
+	path    string
+	metrics *persistence.StoreMetrics
+	health  *health
+	// files is the file as it is open, nil while it can't be opened; unavail says why.
+	// The opener sets both.
+	files   atomic.Pointer[files]
+	unavail atomic.Pointer[error]
+	closed  chan struct{} // closed when the store is
+}
+
+func (d *database) isClosed() bool {
 	select {
-	case <-s.closed:
+	case <-d.closed:
 		return true
 	default:
 		return false
@@ -25,17 +42,17 @@ func (s *Store) isClosed() bool {
 var errClosed = errors.New("the store is closed")
 
 // inUse returns the file as it is open, or why it is not.
-func (s *Store) inUse() (*files, error) {
-	if s.isClosed() {
+func (d *database) inUse() (*files, error) {
+	if d.isClosed() {
 		return nil, errClosed
 	}
-	if fault := s.health.fault.Load(); fault != nil {
+	if fault := d.health.fault.Load(); fault != nil {
 		return nil, down(fault)
 	}
-	if f := s.files.Load(); f != nil {
+	if f := d.files.Load(); f != nil {
 		return f, nil
 	}
-	return nil, down(fmt.Errorf("the store %s can't be opened: %w; it is tried again every few seconds", s.config.Path, *s.unavail.Load()))
+	return nil, down(fmt.Errorf("the store %s can't be opened: %w; it is tried again every few seconds", d.path, *d.unavail.Load()))
 }
 
 // down is an error of the whole store.
@@ -43,8 +60,8 @@ func down(err error) error { return &event.Error{Code: event.DependencyDown, Op:
 
 // take borrows the main connection, whose work ends when ctx does. It goes back
 // by give.
-func (s *Store) take(ctx context.Context) (*sqlite.Conn, error) {
-	f, err := s.inUse()
+func (d *database) take(ctx context.Context) (*sqlite.Conn, error) {
+	f, err := d.inUse()
 	if err != nil {
 		return nil, err
 	}
@@ -55,13 +72,13 @@ func (s *Store) take(ctx context.Context) (*sqlite.Conn, error) {
 		return conn, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
-	case <-s.closed:
+	case <-d.closed:
 		return nil, errClosed
 	}
 }
 
-func (s *Store) give(conn *sqlite.Conn) {
-	f := s.files.Load()
+func (d *database) give(conn *sqlite.Conn) {
+	f := d.files.Load()
 	conn.SetInterrupt(nil)
 	if f.log.end(time.Now()) {
 		_ = setLogLength(conn, f.log.pages) // of a connection that is broken the next call tells
@@ -70,14 +87,14 @@ func (s *Store) give(conn *sqlite.Conn) {
 }
 
 // write runs fn in a transaction of the main connection, durable when it returns.
-func (s *Store) write(ctx context.Context, op string, fn func(*sqlite.Conn) error) error {
-	err := s.onMain(ctx, op, "BEGIN IMMEDIATE", func(conn *sqlite.Conn) error {
-		if err := s.files.Load().inPlace(); err != nil {
+func (d *database) write(ctx context.Context, op string, fn func(*sqlite.Conn) error) error {
+	err := d.onMain(ctx, op, "BEGIN IMMEDIATE", func(conn *sqlite.Conn) error {
+		if err := d.files.Load().inPlace(); err != nil {
 			return down(err)
 		}
 		return fn(conn)
 	})
-	s.health.wrote(err)
+	d.health.wrote(err)
 	return err
 }
 
@@ -88,41 +105,41 @@ func (s *Store) write(ctx context.Context, op string, fn func(*sqlite.Conn) erro
 func giveWay() { runtime.Gosched() }
 
 // look runs fn in a reading transaction of the main connection.
-func (s *Store) look(ctx context.Context, op string, fn func(*sqlite.Conn) error) error {
-	return s.onMain(ctx, op, "BEGIN", fn)
+func (d *database) look(ctx context.Context, op string, fn func(*sqlite.Conn) error) error {
+	return d.onMain(ctx, op, "BEGIN", fn)
 }
 
-func (s *Store) onMain(ctx context.Context, op, begin string, fn func(*sqlite.Conn) error) error {
+func (d *database) onMain(ctx context.Context, op, begin string, fn func(*sqlite.Conn) error) error {
 	began := time.Now()
-	conn, err := s.take(ctx)
+	conn, err := d.take(ctx)
 	if err == nil {
-		err = s.learn(lend(conn, s.give, begin, fn))
+		err = d.health.examine(lend(conn, d.give, begin, fn))
 	}
 	err = mapError(ctx, op, err)
-	s.metrics.Observe(op, began, err)
+	d.metrics.Observe(op, began, err)
 	return err
 }
 
 // read runs fn in a reading transaction of a reader's connection.
-func (s *Store) read(ctx context.Context, op string, fn func(*sqlite.Conn) error) error {
+func (d *database) read(ctx context.Context, op string, fn func(*sqlite.Conn) error) error {
 	began := time.Now()
-	f, err := s.inUse()
+	f, err := d.inUse()
 	if err == nil {
-		err = s.learn(s.onReader(ctx, f, fn))
+		err = d.health.examine(d.onReader(ctx, f, fn))
 	}
 	err = mapError(ctx, op, err)
-	s.metrics.Observe(op, began, err)
+	d.metrics.Observe(op, began, err)
 	return err
 }
 
 // onReader runs fn with one of the readers' connections.
-func (s *Store) onReader(ctx context.Context, f *files, fn func(*sqlite.Conn) error) error {
+func (d *database) onReader(ctx context.Context, f *files, fn func(*sqlite.Conn) error) error {
 	var conn *sqlite.Conn
 	err := guarded(func() (err error) {
 		conn, err = f.readers.Take(ctx)
 		return err
 	})
-	if err != nil && s.isClosed() {
+	if err != nil && d.isClosed() {
 		return errClosed
 	}
 	if err != nil {
