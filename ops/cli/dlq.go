@@ -140,9 +140,9 @@ var deadLetter = kind{
 func (c *commands) dlqReplay() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay ID... | --all",
-		Short: "Put events back on the queue",
-		Long: "Put the events of dead letters back on the queue.\n\n" +
-			"--all takes every letter that the filters select; without --status it leaves out\nthose that were replayed or closed before.",
+		Short: "Requeue the events of dead letters",
+		Long: "Requeue the events of dead letters: they are processed again, as events of their own.\n\n" +
+			"--all replays every letter that the filters select; without --status it omits those\nthat were replayed or closed before.",
 		Example: "  appliance dlq replay 42-9f86d081\n  appliance dlq replay --all --code DOMAIN_INVALID --dry-run",
 	}
 	var act actFlags
