@@ -75,7 +75,7 @@ func (d *database) ping(ctx context.Context) error {
 		})
 	case !d.health.proved():
 		return d.write(ctx, "ping", func(conn *sqlite.Conn) error {
-			return sqlitex.ExecuteTransient(conn, fmt.Sprintf("PRAGMA user_version = %d", len(migrations)), nil)
+			return sqlitex.ExecuteTransient(conn, fmt.Sprintf("PRAGMA user_version = %d", len(migrations())), nil)
 		})
 	}
 	return d.read(ctx, "ping", func(conn *sqlite.Conn) error {

@@ -123,12 +123,23 @@ func TestWithoutClose(t *testing.T) {
 	}
 }
 
+// TestMigrationsAreNumbered: they are applied in the order of their names, which is that
+// of their numbers only when these have as many digits each.
+func TestMigrationsAreNumbered(t *testing.T) {
+	t.Parallel()
+	for i, f := range storetest.Must(migrationFiles.ReadDir("migrations")) {
+		if number := fmt.Sprintf("%04d_", i+1); !strings.HasPrefix(f.Name(), number) {
+			t.Errorf("%s does not begin with %s", f.Name(), number)
+		}
+	}
+}
+
 // TestMigrates opens a file of each version that was released.
 func TestMigrates(t *testing.T) {
 	t.Parallel()
-	for version := 1; version < len(migrations); version++ {
+	for version := 1; version < len(migrations()); version++ {
 		c := testConfig(t)
-		if err := script(c.Path, strings.Join(migrations[:version], "")+fmt.Sprintf(`
+		if err := script(c.Path, strings.Join(migrations()[:version], "")+fmt.Sprintf(`
 			INSERT INTO dead_letter_events (id, sequence, dead_at, review_status) VALUES ('l', 7, '2026-02-26T12:00:00.000000000Z', 'closed');
 			INSERT INTO row_counts VALUES ('dead_letter_events', 'closed', 1);
 			PRAGMA application_id = %d; PRAGMA user_version = %d;`, applicationID, version)); err != nil {
@@ -160,7 +171,7 @@ func TestRefusesFiles(t *testing.T) {
 		want string
 	}{
 		{"of a newer version", func(path string) error {
-			return script(path, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d", applicationID, len(migrations)+1))
+			return script(path, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d", applicationID, len(migrations())+1))
 		}, "newer program"},
 		{"of another program", func(path string) error { return script(path, "CREATE TABLE t (x)") }, "another program's"},
 		{"of another program, marked", func(path string) error { return script(path, "PRAGMA user_version = 1") }, "another program's"},
