@@ -59,7 +59,7 @@ func (c *cli) benchServe() *cobra.Command {
 		defer signal.Stop(signals)
 		if *withStdin {
 			go func() {
-				_, _ = io.Copy(io.Discard, c.in) // ends with whoever started this
+				_, _ = io.Copy(io.Discard, c.in) // ends with the process that started this
 				signals <- syscall.SIGTERM
 			}()
 		}
@@ -122,7 +122,7 @@ func benchConfig(cmd *cobra.Command, courier string) (config.Loaded, error) {
 }
 
 // faultyStore fails the changes that apply events with a fault. It keeps nothing:
-// an event's ledger row tells which attempt this is.
+// an event's ledger row says which attempt this is.
 type faultyStore struct {
 	process.Store
 	faults bench.Faults

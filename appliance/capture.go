@@ -21,7 +21,7 @@ const maxCaptureBytes = 64 << 20
 // readCapture reads a captured request in one of three forms: as it went over the
 // wire (a request line, headers, an empty line, the body; lines may end in LF
 // alone), the JSON of `rejections show --json`, or the JSON of a request alone.
-// When is the time at which it came, zero when the form does not tell.
+// When is the time at which it came, zero when the form does not say.
 func readCapture(in io.Reader) (r *ingestion.Request, when time.Time, err error) {
 	text, err := io.ReadAll(io.LimitReader(in, maxCaptureBytes+1))
 	switch {

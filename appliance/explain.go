@@ -25,48 +25,48 @@ import (
 
 // verdict is what becomes of a captured request, and why.
 type verdict struct {
-	Courier  string                `json:"courier"`
-	At       time.Time             `json:"at"` // the time by which it is judged
-	Accepted bool                  `json:"accepted"`
-	Refusals []string              `json:"refusals,omitempty"` // by the intake, whoever sent it
-	Proof    signature.Explanation `json:"proof"`
-	Event    *told                 `json:"event,omitempty"` // as it was read; nil with faults
-	Faults   event.Faults          `json:"faults,omitempty"`
-	Notes    []string              `json:"notes,omitempty"`
+	Courier   string                `json:"courier"`
+	At        time.Time             `json:"at"` // the time by which it is judged
+	Accepted  bool                  `json:"accepted"`
+	Refusals  []string              `json:"refusals,omitempty"` // by the intake, before it verifies
+	Signature signature.Explanation `json:"signature"`
+	Event     *eventView            `json:"event,omitempty"` // as it was read; nil with faults
+	Faults    event.Faults          `json:"faults,omitempty"`
+	Notes     []string              `json:"notes,omitempty"`
 }
 
-// told is an event as it was read from a payload.
-type told struct {
-	EventID     string         `json:"eventId"`
-	Key         string         `json:"idempotencyKey"`
-	Type        string         `json:"eventType"`
-	OccurredAt  time.Time      `json:"occurredAt"`
-	Source      string         `json:"source,omitempty"`
-	ShipmentID  string         `json:"shipmentId"`
-	OrderID     string         `json:"orderId,omitempty"`
-	Status      string         `json:"status,omitempty"`
-	State       shipment.State `json:"state,omitempty"`
-	Checkpoints []toldMoment   `json:"checkpoints,omitempty"`
+// eventView is an event as it was read from a payload.
+type eventView struct {
+	EventID     string           `json:"eventId"`
+	Key         string           `json:"idempotencyKey"`
+	Type        string           `json:"eventType"`
+	OccurredAt  time.Time        `json:"occurredAt"`
+	Source      string           `json:"source,omitempty"`
+	ShipmentID  string           `json:"shipmentId"`
+	OrderID     string           `json:"orderId,omitempty"`
+	Status      string           `json:"status,omitempty"`
+	State       shipment.State   `json:"state,omitempty"`
+	Checkpoints []checkpointView `json:"checkpoints,omitempty"`
 }
 
-type toldMoment struct {
+type checkpointView struct {
 	At     time.Time      `json:"occurredAt"`
 	State  shipment.State `json:"state,omitempty"`
 	Status string         `json:"status,omitempty"`
 }
 
-func tell(e event.Event) *told {
-	t := &told{
+func viewOf(e event.Event) *eventView {
+	v := &eventView{
 		EventID: e.ID, Key: e.Key, Type: e.Type, OccurredAt: e.OccurredAt, Source: e.Source,
 		ShipmentID: e.ShipmentID, OrderID: e.OrderID, Status: e.Status, State: e.State,
 	}
-	if t.State == "" && t.Status != "" {
-		t.State = shipment.ParseState(t.Status)
+	if v.State == "" && v.Status != "" {
+		v.State = shipment.ParseState(v.Status)
 	}
 	for _, m := range e.Checkpoints {
-		t.Checkpoints = append(t.Checkpoints, toldMoment(m))
+		v.Checkpoints = append(v.Checkpoints, checkpointView(m))
 	}
-	return t
+	return v
 }
 
 // explainCommand is `couriers test`: it needs no running appliance.
@@ -75,7 +75,7 @@ func explainCommand() *cobra.Command {
 		Use:   "test COURIER FILE|-",
 		Short: "Explain what becomes of a captured request, step by step",
 		Long: "Verify a captured request against a courier's settings and read its payload, and\n" +
-			"tell each step: which bytes are signed, which secret was tried, what differs, and\n" +
+			"print each step: which bytes are signed, which secret was tried, what differs, and\n" +
 			"what the payload says. Nothing is sent, and no appliance has to run.\n\n" +
 			"FILE is the request as it went over the wire (a request line, headers, an empty\n" +
 			"line, the body), or what `appliance rejections show ID --json` printed. It is\n" +
@@ -138,23 +138,23 @@ func judge(cmd *cobra.Command, courier, file, at string) (v verdict, err error) 
 		}
 	}
 	captured := &ingest.Captured{Request: r}
-	v = verdict{Courier: courier, At: when.UTC(), Proof: scheme.Explain(captured, when)}
+	v = verdict{Courier: courier, At: when.UTC(), Signature: scheme.Explain(captured, when)}
 	var e event.Event
 	var unread event.Faults // by the worker
 	if v.Faults = decoder.Decode(payload.Input{Body: r.Body, Headers: captured, Received: when}, &e, nil); len(v.Faults) == 0 {
-		v.Event = tell(e)
+		v.Event = viewOf(e)
 		unread = decoder.DecodeQueued(&event.Envelope{EventID: e.ID, Key: e.Key, Body: r.Body, ReceivedAt: when}, &e, nil)
 	}
 	observed := settings.Mode == config.ModeObserve
 	v.Refusals = refusals(captured, cmp.Or(settings.MaxBodyBytes, l.Ingest.MaxBodyBytes), observed)
-	good := v.Event != nil && v.Proof.Accepted
+	good := v.Event != nil && v.Signature.Accepted
 	v.Accepted = len(v.Refusals) == 0 && (good || observed)
 	v.Notes = notes(r)
 	for _, f := range unread {
 		v.Notes = append(v.Notes, "it becomes a dead letter: "+f.Path+" "+f.Message)
 	}
 	if observed {
-		v.Notes = append(v.Notes, "the courier is in observe mode: its requests are accepted without proof")
+		v.Notes = append(v.Notes, "the courier is in observe mode: its requests are accepted without a valid signature")
 	}
 	if v.Accepted && !good {
 		v.Notes = append(v.Notes, "in enforce mode it would be refused")
@@ -162,7 +162,7 @@ func judge(cmd *cobra.Command, courier, file, at string) (v verdict, err error) 
 	return v, nil
 }
 
-// refusals tells why the intake refuses a request before it asks who sent it.
+// refusals returns why the intake refuses a request before it verifies it.
 func refusals(r *ingest.Captured, maxBodyBytes int, observed bool) (all []string) {
 	if string(r.Method()) != "POST" {
 		all = append(all, fmt.Sprintf("%s: events are sent by POST", event.MethodNotAllowed))
@@ -170,7 +170,7 @@ func refusals(r *ingest.Captured, maxBodyBytes int, observed bool) (all []string
 	if r.BodyBytes > maxBodyBytes {
 		all = append(all, fmt.Sprintf("%s: the body is larger than %d bytes", event.PayloadTooLarge, maxBodyBytes))
 	}
-	if fault := r.MediaFault(); fault != "" && !observed { // which overlooks it
+	if fault := r.MediaFault(); fault != "" && !observed { // which tolerates it
 		all = append(all, fmt.Sprintf("%s: %s", event.UnsupportedMediaType, fault))
 	}
 	return all
@@ -207,7 +207,7 @@ func judgedAt(asked string, came time.Time) (time.Time, error) {
 	return at, nil
 }
 
-// notes tells what a verdict on a request does not show by itself.
+// notes returns what else matters to a verdict on a request.
 func notes(r *ingestion.Request) (all []string) {
 	if !r.Whole() {
 		all = append(all, fmt.Sprintf("only %d of the body's %d bytes are here, so a signature of it can't match", len(r.Body), r.BodyBytes))
@@ -222,19 +222,19 @@ func printVerdict(out io.Writer, v verdict) error {
 	table := terminal.NewTable(out)
 	table.Empty = ""
 	table.Row(" ", "judged at", v.At.Format(time.RFC3339))
-	table.Row(" ", "covers", v.Proof.Binding.String())
+	table.Row(" ", "covers", v.Signature.Binding.String())
 	for _, text := range v.Refusals {
 		table.Row(markOf(false), "request", text)
 	}
-	for _, s := range v.Proof.Steps {
+	for _, s := range v.Signature.Steps {
 		table.Row(markOf(s.OK), s.Name, s.Detail)
 	}
-	proof := "proved by key " + v.Proof.KeyID
-	if !v.Proof.Accepted {
-		proof = v.Proof.Reason + ": " + v.Proof.Detail
+	verdict := "verified with key " + v.Signature.KeyID
+	if !v.Signature.Accepted {
+		verdict = v.Signature.Reason + ": " + v.Signature.Detail
 	}
-	table.Row(markOf(v.Proof.Accepted), "proof", proof)
-	for _, h := range v.Proof.Hints {
+	table.Row(markOf(v.Signature.Accepted), "signature", verdict)
+	for _, h := range v.Signature.Hints {
 		table.Row("!", "hint", h)
 	}
 	for _, f := range v.Faults {

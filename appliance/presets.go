@@ -18,8 +18,8 @@ func presetsCommand() *cobra.Command {
 		Use:   "presets [NAME]",
 		Short: "List the senders that are known, or show one whole",
 		Long: "List the senders that are known: a courier needs no more than the name of one as its\n" +
-			"preset, and a secret. Those that are not verified come from somebody else's\n" +
-			"description: start them with mode = \"observe\".\n\n" +
+			"preset, and a secret. Those that are not verified come from another\n" +
+			"party's description: start them with mode = \"observe\".\n\n" +
 			"With NAME it prints all that this preset stands for as a courier without a preset,\n" +
 			"to be copied into a configuration and changed there.",
 		Example: "  appliance couriers presets\n  appliance couriers presets easypost >> appliance.toml",

@@ -13,7 +13,7 @@ import (
 	"github.com/fincart/courier-gateway/ops/terminal"
 )
 
-// maxShown is how many answers are shown one by one to people; of more events
+// maxShown is how many answers are shown one by one; of more events
 // only those that were not accepted are.
 const maxShown = 20
 

@@ -217,7 +217,7 @@ func TestReloadThatFailedIsNotHealthy(t *testing.T) {
 	if _, err := a.Reload(); err == nil {
 		t.Fatal("a wrong configuration was taken over")
 	}
-	a.reports("degraded", "not in force", "couriers.acme.scheme: is wrong", "couriers reload")
+	a.reports("degraded", "not active", "couriers.acme.scheme: is wrong", "couriers reload")
 	a.reread = func() (config.Config, []string, error) { return a.cfg, nil, nil }
 	if _, err := a.Reload(); err != nil {
 		t.Fatal(err)

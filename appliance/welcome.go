@@ -34,7 +34,7 @@ func (c *cli) welcome(running *app.App, l *config.Loaded) {
 	fmt.Fprintf(c.out, "  operators         http://%s (metrics, status, API)\n", running.Admin())
 	fmt.Fprintf(c.out, "  data              %s\n\n", absolute(cfg.DataDir))
 	for _, courier := range running.Observed() {
-		fmt.Fprintf(c.out, "  WARNING           courier %s is in observe mode: its requests are accepted without proof\n\n", courier)
+		fmt.Fprintf(c.out, "  WARNING           courier %s is in observe mode: its requests are accepted without a valid signature\n\n", courier)
 	}
 	if demo := cfg.WithDemo(); running.Public() != nil && demo.IsDemo() {
 		executable, _ := os.Executable() // unknown: then as installed
@@ -52,7 +52,7 @@ func (c *cli) demonstrate(base, invocation string, cfg config.Config) {
 	}
 	fmt.Fprintf(c.out, "No couriers are configured, so there is one called %q; its secret is in\n%s. Try it within %s:\n\n%s\n\n",
 		config.DemoCourier, filepath.Join(cfg.DataDir, config.DemoSecretFile), cfg.Couriers[config.DemoCourier].Tolerance, line)
-	fmt.Fprintf(c.out, "Then look at what became of it:\n\n  %s events show %s\n  %s shipments show %s\n\n",
+	fmt.Fprintf(c.out, "Then look at its outcome:\n\n  %s events show %s\n  %s shipments show %s\n\n",
 		invocation, key, invocation, shipment)
 }
 

@@ -14,7 +14,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,21 +32,13 @@ import (
 // addresses of their own.
 type App struct {
 	life     *lifecycle
-	log      *slog.Logger
-	ingest   *ingest.Server // nil in the role process
-	readers  readers
-	keys     *keyring
-	current  atomic.Pointer[inForce]
+	couriers *couriers
 	public   net.Addr // nil in the role process
 	admin    net.Addr
 	tls      bool
-	reread   func() (config.Config, []string, error)
-	reloads  sync.Mutex // one at a time
 	started  atomic.Bool
 	draining atomic.Bool
 	failed   chan error // a part that ended by itself
-	// unreloaded is why the configuration that was read last is not in force.
-	unreloaded atomic.Pointer[string]
 }
 
 // Deps is what an appliance needs from its process.
@@ -58,7 +49,7 @@ type Deps struct {
 	// and for load tests with injected faults.
 	WrapStore func(process.Store) process.Store
 	// Reread returns the configuration as it is now, and which of its keys differ
-	// from those in force and need a restart. Nil where there is nothing to read.
+	// from the active ones and need a restart. Nil where there is nothing to read.
 	Reread func() (config.Config, []string, error)
 }
 
@@ -67,15 +58,12 @@ type Deps struct {
 // after it is ready. What was started is stopped again when a later part fails.
 func Start(ctx context.Context, cfg config.Config, deps Deps) (_ *App, err error) {
 	cfg = cfg.WithDemo()
-	app := &App{
-		life: &lifecycle{log: deps.Log}, log: deps.Log, keys: newKeyring(deps.Log.With("package", "appliance")), reread: deps.Reread,
-		failed: make(chan error, 4),
-	}
+	app := &App{life: &lifecycle{log: deps.Log}, failed: make(chan error, 4)}
 	defer func() {
 		if err != nil {
 			bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.ShutdownTimeout)
 			defer cancel()
-			err = errors.Join(err, app.life.stop(bound))
+			err = errors.Join(err, app.life.Stop(bound))
 		}
 	}()
 	about := admin.About{Version: deps.Version, Role: cfg.Role, StartedAt: time.Now(), DataDir: cfg.DataDir}
@@ -87,11 +75,12 @@ func Start(ctx context.Context, cfg config.Config, deps Deps) (_ *App, err error
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(deps.Version))
 
 	// Couriers.
-	app.life.onStop("public keys", app.keys.close)
-	if err := app.readers.set(cfg); err != nil {
+	couriers, err := newCouriers(cfg, deps.Log, deps.Reread)
+	if err != nil {
 		return nil, err
 	}
-	app.current.Store(&inForce{Config: cfg})
+	app.couriers = couriers
+	app.life.OnStop("public keys", couriers.keys.close)
 
 	// Queue.
 	settings, err := cfg.Broker()
@@ -104,7 +93,7 @@ func Start(ctx context.Context, cfg config.Config, deps Deps) (_ *App, err error
 	if err != nil {
 		return nil, fmt.Errorf("start the queue: %w", err)
 	}
-	app.life.onStop("queue", broker.Close)
+	app.life.OnStop("queue", broker.Close)
 	if err := refuseNewStampKey(ctx, cfg, broker); err != nil {
 		return nil, err
 	}
@@ -113,37 +102,38 @@ func Start(ctx context.Context, cfg config.Config, deps Deps) (_ *App, err error
 		return nil, err
 	}
 
-	// Stores and workers. A process that only receives keeps what it refuses there.
+	// Store, and what consumes the queue. A process that only receives keeps its
+	// records of refused requests in the store.
 	store, err := openStore(ctx, cfg, app.life, deps.Log.With("package", "persistence"), registry)
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
 	health := &health{
-		queue: broker, store: store.Database, couriers: app.courierProblems, draining: &app.draining,
-		limits: limitsOf(cfg), slow: app.slowProblems(registry),
+		queue: broker, store: store.Database, couriers: couriers.problems, draining: &app.draining,
+		limits: limitsOf(cfg), slow: slowProblems(couriers, registry),
 	}
 	operators := admin.Deps{
-		Queue: broker, Ingestions: store.Ingestions, Counts: store.Database, About: about, Listeners: app.listeners, Ready: app.readiness, Reload: app.reloadFor,
+		Queue: broker, Ingestions: store.Ingestions, Counts: store.Database, About: about, Listeners: app.listeners, Ready: app.readiness, Reload: couriers.reloadRequest,
 		Health:   func() (int, []byte) { return health.answer(true) },
 		Gatherer: registry, Metrics: registry, Log: deps.Log.With("package", "ops"),
 	}
-	var crew *workforce
+	var consumers *consumers
 	if cfg.Role != config.RoleIngest {
 		cache, err := openCache(ctx, cfg.Persistence, app.life, deps.Log.With("package", "persistence"), registry)
 		if err != nil {
 			return nil, fmt.Errorf("open the cache: %w", err)
 		}
-		crew = newWorkforce(cfg, broker, store, cache, stamper, app.readers.read, registry, deps)
-		health.cache, health.worker, health.held, health.letters = cache, crew.oldestBeat, crew.held, store.Database
-		health.outcomes = crew.outcomeProblems
+		consumers = newConsumers(cfg, broker, store, cache, stamper, couriers.decoders.decode, registry, deps)
+		health.cache, health.worker, health.held, health.letters = cache, consumers.oldestHeartbeat, consumers.longestHold, store.Database
+		health.outcomes = consumers.outcomeProblems
 		operators.Events, operators.Shipments, operators.DeadLetters = store.Ledger, store.Ledger, store.DeadLetters
-		operators.Worker, operators.Reconciler = crew.workerStatus, crew.reconcilerStatus
+		operators.Worker, operators.Reconciler = consumers.workerStatus, consumers.reconcilerStatus
 		operators.Replayer = &process.Replayer{
 			DeadLetters: store.DeadLetters, Publisher: broker, Stamper: stamper, Log: deps.Log.With("package", "process"), Now: time.Now,
 		}
 	}
-	health.probe(ctx) // so that nobody who asks is told of a start that is over
-	app.life.run("health probe", health.run)
+	health.probe(ctx) // so that the first answer is not "starting"
+	app.life.Run("health probe", health.run)
 
 	// Intake, which does not listen yet.
 	if cfg.Role != config.RoleProcess {
@@ -152,27 +142,24 @@ func Start(ctx context.Context, cfg config.Config, deps Deps) (_ *App, err error
 				return nil, fmt.Errorf("make the demo courier's secret: %w", err)
 			}
 		}
-		schemes, err := cfg.Schemes(app.keys.source)
+		first := &activeConfig{Config: cfg}
+		all, err := couriers.compile(first)
 		if err != nil {
 			return nil, err
 		}
-		couriers, err := cfg.IntakeCouriers(schemes)
-		if err != nil {
-			return nil, err
-		}
-		app.current.Store(&inForce{Config: cfg, schemes: schemes})
-		app.ingest, err = ingest.New(cfg.Intake(), ingest.Deps{
-			Publisher: broker, Couriers: couriers, Stamper: stamper,
+		couriers.active.Store(first)
+		couriers.intake, err = ingest.New(cfg.Intake(), ingest.Deps{
+			Publisher: broker, Couriers: all, Stamper: stamper,
 			Recorder: store.Ingestions, Health: func() (int, []byte) { return health.answer(false) },
 			Logger: deps.Log.With("package", "ingest"), Registerer: registry, Now: time.Now,
 		})
 		if err != nil {
 			return nil, err
 		}
-		operators.Intake, operators.Couriers = app.ingest, app.courierInfos
+		operators.Intake, operators.Couriers = couriers.intake, couriers.infos
 	}
 
-	// Operators.
+	// Operators' listener.
 	operatorsServer, err := newAdmin(cfg.Admin, operators)
 	if err != nil {
 		return nil, err
@@ -183,22 +170,22 @@ func Start(ctx context.Context, cfg config.Config, deps Deps) (_ *App, err error
 	}
 	app.admin = adminListener.Addr()
 	app.serve("operators' listener", func() error { return operatorsServer.Serve(adminListener) }, operatorsServer.Shutdown)
-	if crew != nil {
-		crew.run(app.life)
-		app.life.onStop("pulling", broker.StopPulling)
+	if consumers != nil {
+		consumers.run(app.life)
+		app.life.OnStop("pulling", broker.StopPulling)
 	}
 
-	// Doors.
-	if app.ingest != nil {
-		publicListener, err := app.ingest.Listen()
+	// Couriers' listener, last.
+	if intake := couriers.intake; intake != nil {
+		publicListener, err := intake.Listen()
 		if err != nil {
 			return nil, fmt.Errorf("open the couriers' listener (ingest.listen): %w", err)
 		}
 		app.public, app.tls = publicListener.Addr(), cfg.Ingest.TLSCertFile != ""
-		app.serve("couriers' listener", func() error { return app.ingest.Serve(publicListener) }, app.ingest.Shutdown)
+		app.serve("couriers' listener", func() error { return intake.Serve(publicListener) }, intake.Shutdown)
 	}
-	app.life.run("watchdog", func(ctx context.Context) error { return watchdog(ctx, deps.Log, health.alive) })
-	app.warnObserved()
+	app.life.Run("watchdog", func(ctx context.Context) error { return watchdog(ctx, deps.Log, health.alive) })
+	couriers.warnObserved()
 	app.started.Store(true)
 	return app, nil
 }
@@ -224,13 +211,13 @@ func (a *App) serve(name string, serve func() error, shutdown func(context.Conte
 			a.failed <- fmt.Errorf("the %s ended: %w", name, err)
 		}
 	}()
-	a.life.onStop(name, shutdown)
+	a.life.OnStop(name, shutdown)
 }
 
 // Stop drains and stops every part, within the bound that ctx sets.
 func (a *App) Stop(ctx context.Context) error {
 	a.draining.Store(true)
-	return a.life.stop(ctx)
+	return a.life.Stop(ctx)
 }
 
 // Public returns the address of the couriers' listener, nil in the role process.
@@ -238,6 +225,13 @@ func (a *App) Public() net.Addr { return a.public }
 
 // Admin returns the address of the operators' listener.
 func (a *App) Admin() net.Addr { return a.admin }
+
+// Observed returns the couriers whose requests are accepted without a valid signature.
+func (a *App) Observed() []string { return a.couriers.observed() }
+
+// Reload replaces the couriers by those of the configuration as [Deps.Reread] returns it
+// now. A wrong one changes nothing.
+func (a *App) Reload() (ops.ReloadReport, error) { return a.couriers.reload() }
 
 // Failed reports a part that ended by itself: the caller has to stop the appliance.
 func (a *App) Failed() <-chan error { return a.failed }
@@ -260,62 +254,6 @@ func (a *App) listeners() []ops.Listener {
 		all = append(all, ops.Listener{Name: "public", Address: a.public.String(), TLS: a.tls})
 	}
 	return all
-}
-
-// Observed returns the couriers whose requests are accepted without proof.
-func (a *App) Observed() []string {
-	cfg := a.current.Load()
-	if cfg.Role == config.RoleProcess {
-		return nil
-	}
-	return cfg.Observing()
-}
-
-// courierProblems returns what an operator should know of the couriers in force.
-func (a *App) courierProblems() (problems []string) {
-	for _, courier := range a.Observed() {
-		problems = append(problems, "courier "+courier+" is in observe mode: its requests are accepted without proof")
-	}
-	now := a.current.Load()
-	for _, courier := range now.CourierNames() {
-		jwks := now.Couriers[courier].JWKS
-		if now.Role == config.RoleProcess || jwks == "" {
-			continue
-		}
-		if count, _, problem := a.keys.state(jwks); problem != "" {
-			problems = append(problems, fmt.Sprintf("courier %s has %d public keys, which can't be loaded anew: %s", courier, count, problem))
-		}
-	}
-	if fault := a.unreloaded.Load(); fault != nil {
-		problems = append(problems, *fault)
-	}
-	return problems
-}
-
-// slowProblems returns what looks at all that changes slowly; one caller at a time.
-func (a *App) slowProblems(figures prometheus.Gatherer) func() []string {
-	refused := &refusedCouriers{
-		figures: figures, now: time.Now, of: map[string]*refusedCourier{},
-		couriers: func() []string { return a.current.Load().CourierNames() },
-	}
-	return func() (problems []string) {
-		cfg := a.current.Load()
-		if cfg.Role != config.RoleProcess {
-			refused.look()
-			problems = append(refused.problems(), certificateProblems("ingest.tls_cert_file", cfg.Ingest.TLSCertFile, cfg.Ingest.TLSKeyFile, "by itself", time.Now())...)
-		}
-		if cfg.JetStream.Mode == config.ModeExternal {
-			problems = append(problems, certificateProblems("jetstream.tls_cert_file", cfg.JetStream.TLSCertFile, cfg.JetStream.TLSKeyFile, "by a restart", time.Now())...)
-		}
-		return problems
-	}
-}
-
-// warnObserved tells of them in the log.
-func (a *App) warnObserved() {
-	for _, courier := range a.Observed() {
-		a.log.Warn("courier is in observe mode: its requests are accepted without proof, whoever sends them", "courier", courier)
-	}
 }
 
 func listen(ctx context.Context, address string) (net.Listener, error) {

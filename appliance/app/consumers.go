@@ -16,8 +16,8 @@ import (
 	"github.com/fincart/courier-gateway/process"
 )
 
-// pace is the workers' between two batches that are not full: long against a flush
-// of the disk, short against what anybody waits for an event's outcome.
+// pace is the workers' wait between two batches that are not full: long against a flush
+// of the disk, short against the time in which an event's outcome is expected.
 const pace = 40 * time.Millisecond
 
 // manyInFlight is how many publishes wait for the broker when more come in than the
@@ -29,9 +29,9 @@ func pressed(broker *jetstream.Broker) func() bool {
 	return func() bool { return broker.InFlight() > manyInFlight }
 }
 
-// workforce is everybody who works on the queue: the workers, the dead-letter
-// dead-letterer and the reconciler.
-type workforce struct {
+// consumers are all that consumes the queue: the workers, the dead-letterer and the
+// reconciler.
+type consumers struct {
 	workers      []*process.Worker
 	heartbeats   []process.Heartbeat // of the workers, in their order
 	deadLetterer *process.DeadLetterer
@@ -39,10 +39,10 @@ type workforce struct {
 	marked       *markedQueue // the reconciler's, nil with a store that keeps no marks
 }
 
-func newWorkforce(
+func newConsumers(
 	cfg config.Config, broker *jetstream.Broker, store persistence.Store, cache persistence.Cache,
 	stamper *stamp.Stamper, read process.Reader, registry prometheus.Registerer, deps Deps,
-) *workforce {
+) *consumers {
 	log := deps.Log.With("package", "process")
 	figures := process.NewMetrics(registry)
 	var ledger process.Store = store.Ledger
@@ -52,7 +52,7 @@ func newWorkforce(
 	handler := &process.Handler{
 		Store: ledger, Cache: cache, Stamper: stamper, Read: read, Policy: cfg.RetryPolicy(), Log: log, Metrics: figures, Now: time.Now,
 	}
-	w := &workforce{
+	c := &consumers{
 		heartbeats: make([]process.Heartbeat, cfg.Process.Workers),
 		deadLetterer: &process.DeadLetterer{
 			Queue: broker, Store: ledger, Handler: handler, Stamper: stamper, Read: read, Log: log, Metrics: figures, Now: time.Now,
@@ -64,42 +64,42 @@ func newWorkforce(
 		},
 	}
 	if store.Marks != nil {
-		w.marked = &markedQueue{settledQueue: broker, store: store.Marks, accept: cfg.Persistence.AcceptOlderStore, log: log}
-		w.reconciler.Queue = w.marked
+		c.marked = &markedQueue{settledQueue: broker, store: store.Marks, accept: cfg.Persistence.AcceptOlderStore, log: log}
+		c.reconciler.Queue = c.marked
 	}
-	for i := range w.heartbeats {
-		w.workers = append(w.workers, &process.Worker{
-			Queue: broker, Handler: handler, Heartbeat: &w.heartbeats[i], Log: log,
+	for i := range c.heartbeats {
+		c.workers = append(c.workers, &process.Worker{
+			Queue: broker, Handler: handler, Heartbeat: &c.heartbeats[i], Log: log,
 			Config: process.WorkerConfig{
 				BatchSize: cfg.Process.BatchSize, Pace: pace, Pressed: pressed(broker),
 				KeepAlive: jetstream.KeepAliveEvery(cfg.JetStream.AckWait),
 			},
 		})
 	}
-	return w
+	return c
 }
 
-// run sets everybody to work until the lifecycle stops them, workers first.
-func (w *workforce) run(life *lifecycle) {
-	life.run("reconciler", w.reconciler.Run)
-	life.run("dead-letterer", w.deadLetterer.Run)
-	for i, worker := range w.workers {
-		life.run("worker "+strconv.Itoa(i+1), worker.Run)
+// run starts them all; the life cycle stops them, workers first.
+func (c *consumers) run(life *lifecycle) {
+	life.Run("reconciler", c.reconciler.Run)
+	life.Run("dead-letterer", c.deadLetterer.Run)
+	for i, worker := range c.workers {
+		life.Run("worker "+strconv.Itoa(i+1), worker.Run)
 	}
 }
 
-// oldestBeat returns the phase and the last sign of life of the worker that has
+// oldestHeartbeat returns the phase and the last heartbeat of the worker that has
 // been silent longest.
-func (w *workforce) oldestBeat() (phase string, at time.Time) {
-	s := w.workerStatus()
+func (c *consumers) oldestHeartbeat() (phase string, at time.Time) {
+	s := c.workerStatus()
 	return s.Phase, s.LastHeartbeat
 }
 
-// held returns the hold of the worker that has held its events longest, nil when none
-// does.
-func (w *workforce) held() (longest *process.Hold) {
-	for i := range w.heartbeats {
-		if hold := w.heartbeats[i].Read().Held; hold != nil && (longest == nil || hold.Since.Before(longest.Since)) {
+// longestHold returns the hold of the worker that has held its events longest, nil when
+// none does.
+func (c *consumers) longestHold() (longest *process.Hold) {
+	for i := range c.heartbeats {
+		if hold := c.heartbeats[i].Read().Held; hold != nil && (longest == nil || hold.Since.Before(longest.Since)) {
 			longest = hold
 		}
 	}
@@ -107,19 +107,19 @@ func (w *workforce) held() (longest *process.Hold) {
 }
 
 // outcomeProblems returns which outcomes the store lacks.
-func (w *workforce) outcomeProblems() []string {
-	if w.marked == nil {
+func (c *consumers) outcomeProblems() []string {
+	if c.marked == nil {
 		return nil
 	}
-	return w.marked.problems()
+	return c.marked.problems()
 }
 
 // workerStatus sums up the workers: their counts, and the state of the one that
 // has been silent longest.
-func (w *workforce) workerStatus() ops.WorkerStatus {
+func (c *consumers) workerStatus() ops.WorkerStatus {
 	var s ops.WorkerStatus
-	for i := range w.heartbeats {
-		h := w.heartbeats[i].Read()
+	for i := range c.heartbeats {
+		h := c.heartbeats[i].Read()
 		s.Events, s.Batches = s.Events+h.Events, s.Batches+h.Batches
 		if i == 0 || h.At.Before(s.LastHeartbeat) {
 			s.Phase, s.LastHeartbeat = h.Phase, h.At
@@ -128,8 +128,8 @@ func (w *workforce) workerStatus() ops.WorkerStatus {
 	return s
 }
 
-func (w *workforce) reconcilerStatus() ops.ReconcilerStatus {
-	verified, checked, requeued, waiting := w.reconciler.Counts()
+func (c *consumers) reconcilerStatus() ops.ReconcilerStatus {
+	verified, checked, requeued, waiting := c.reconciler.Counts()
 	return ops.ReconcilerStatus{Verified: verified, Checked: checked, Requeued: requeued, Waiting: waiting}
 }
 

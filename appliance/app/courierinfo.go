@@ -8,27 +8,20 @@ import (
 	"github.com/fincart/courier-gateway/ops"
 )
 
-// inForce is the configuration as it is in force: that of the start, with the
-// couriers of the last reload.
-type inForce struct {
-	config.Config
-	schemes map[string]*signature.Scheme // by courier; none in the role process
-}
-
-// courierInfos tells operators of the couriers in force.
-func (a *App) courierInfos() []ops.CourierInfo {
-	now := a.current.Load()
+// infos describes the active couriers to operators.
+func (c *couriers) infos() []ops.CourierInfo {
+	now := c.active.Load()
 	known, _ := config.Presets() // they were read when the configuration was
 	infos := []ops.CourierInfo{}
 	for _, name := range now.CourierNames() {
-		c, scheme := now.Couriers[name], now.schemes[name]
+		settings, scheme := now.Couriers[name], now.schemes[name]
 		binding := scheme.Binding()
 		info := ops.CourierInfo{
-			Name: name, Preset: c.Preset, Scheme: c.Scheme, Mode: c.Mode, Path: "/v1/events/courier/" + name,
-			Default: name == now.DefaultCourier(), Unverified: known[c.Preset].Unverified, Mapped: !c.Canonical(),
-			Binding: binding.String(), BindsBody: binding.Body, Fresh: binding.Fresh, UnsignedID: c.UnsignedID(scheme),
-			Networks: c.Networks, RatePerSecond: c.RatePerSecond, MaxConcurrent: c.MaxConcurrent,
-			MaxBodyBytes: c.MaxBodyBytes, SuccessStatus: c.SuccessStatus,
+			Name: name, Preset: settings.Preset, Scheme: settings.Scheme, Mode: settings.Mode, Path: "/v1/events/courier/" + name,
+			Default: name == now.DefaultCourier(), Unverified: known[settings.Preset].Unverified, Mapped: !settings.Canonical(),
+			Binding: binding.String(), BindsBody: binding.Body, Fresh: binding.Fresh, UnsignedID: settings.UnsignedID(scheme),
+			Networks: settings.Networks, RatePerSecond: settings.RatePerSecond, MaxConcurrent: settings.MaxConcurrent,
+			MaxBodyBytes: settings.MaxBodyBytes, SuccessStatus: settings.SuccessStatus,
 		}
 		if info.MaxBodyBytes == 0 {
 			info.MaxBodyBytes = now.Ingest.MaxBodyBytes
@@ -36,9 +29,9 @@ func (a *App) courierInfos() []ops.CourierInfo {
 		for _, k := range scheme.KeyInfos() {
 			info.Keys = append(info.Keys, keyInfo(k, time.Now()))
 		}
-		if c.JWKS != "" {
-			count, loaded, problem := a.keys.state(c.JWKS)
-			info.PublicKeys = &ops.KeySourceInfo{Address: c.JWKS, Count: count, LoadedAt: loaded, Problem: problem}
+		if settings.JWKS != "" {
+			count, loaded, problem := c.keys.state(settings.JWKS)
+			info.PublicKeys = &ops.KeySourceInfo{Address: settings.JWKS, Count: count, LoadedAt: loaded, Problem: problem}
 		}
 		infos = append(infos, info)
 	}

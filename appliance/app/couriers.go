@@ -1,118 +1,147 @@
 package app
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/appliance/config"
+	"github.com/fincart/courier-gateway/ingest"
+	"github.com/fincart/courier-gateway/ingest/signature"
+	"github.com/fincart/courier-gateway/ops"
 )
 
-const (
-	// allRefused is from how many refusals on, with no event accepted among them, a
-	// courier counts as refused altogether.
-	allRefused = 10
-	// refusedFor is for how long after its last refusal it does.
-	refusedFor = time.Hour
-	// requestsMetric counts answered requests by courier and code.
-	requestsMetric = "courier_gateway_ingest_requests_total"
-)
+// couriers are the senders of a running appliance: their settings, their public keys
+// and the decoders of their payloads. A reload replaces all of it at once.
+type couriers struct {
+	log      *slog.Logger
+	reread   func() (config.Config, []string, error) // see Deps
+	intake   *ingest.Server                          // nil in the role process
+	keys     *publicKeys
+	decoders decoders
+	active   atomic.Pointer[activeConfig]
 
-// refusedCouriers finds couriers of which every event is refused, from the intake's
-// own figures: wrong settings on either side, which nobody notices as long as the
-// other couriers come through.
-type refusedCouriers struct {
-	figures  prometheus.Gatherer
-	couriers func() []string // in force
-	now      func() time.Time
-	of       map[string]*refusedCourier
+	reloads      sync.Mutex             // held during a reload
+	failedReload atomic.Pointer[string] // why the configuration that was read last is not active
 }
 
-type refusedCourier struct {
-	accepted, refused float64   // counted by the intake so far
-	row               float64   // refused since the last event that was accepted
-	first, last       time.Time // of that row
-	code              string    // the most frequent one, of all time
+// activeConfig is the configuration that the appliance works with: that of the start,
+// with the couriers of the last reload.
+type activeConfig struct {
+	config.Config
+	schemes map[string]*signature.Scheme // by courier; none in the role process
 }
 
-// look takes the figures as they are now. One caller at a time.
-func (w *refusedCouriers) look() {
-	families, err := w.figures.Gather()
+func newCouriers(cfg config.Config, log *slog.Logger, reread func() (config.Config, []string, error)) (*couriers, error) {
+	c := &couriers{log: log, reread: reread, keys: newPublicKeys(log.With("package", "appliance"))}
+	c.active.Store(&activeConfig{Config: cfg})
+	return c, c.decoders.set(cfg)
+}
+
+// compile returns the couriers of next for the intake, with their secrets read, and
+// keeps their schemes in next.
+func (c *couriers) compile(next *activeConfig) (all ingest.Couriers, err error) {
+	if next.schemes, err = next.Schemes(c.keys.source); err != nil {
+		return all, err
+	}
+	return next.IntakeCouriers(next.schemes)
+}
+
+// reload replaces the couriers by those of the configuration as it is now. A wrong one
+// changes nothing.
+func (c *couriers) reload() (ops.ReloadReport, error) {
+	if c.reread == nil {
+		return ops.ReloadReport{}, errors.New("there is no configuration to read again")
+	}
+	c.reloads.Lock()
+	defer c.reloads.Unlock()
+	cfg, changed, err := c.reread()
+	if now := c.active.Load(); err == nil && len(cfg.Couriers) == 0 && len(now.Couriers) > 0 && !now.IsDemo() {
+		err = errors.New("couriers: there are none, and an appliance without any receives nothing")
+	}
+	if err == nil {
+		err = c.replace(cfg.WithDemo())
+	}
+	c.failedReload.Store(nil)
 	if err != nil {
-		return // what could not be counted now is counted next time
+		problem := fmt.Sprintf("the configuration that was read at %s is not active, the couriers from before are, and a restart would fail: correct it and run `appliance couriers reload`: %v",
+			time.Now().UTC().Format(time.RFC3339), err)
+		c.failedReload.Store(&problem)
 	}
-	type figures struct{ accepted, refused, most float64 }
-	now := map[string]*figures{}
-	codes := map[string]string{}
-	for _, family := range families {
-		if family.GetName() != requestsMetric {
-			continue
-		}
-		for _, metric := range family.GetMetric() {
-			var courier, code string
-			for _, label := range metric.GetLabel() {
-				switch label.GetName() {
-				case "courier":
-					courier = label.GetValue()
-				case "code":
-					code = label.GetValue()
-				}
-			}
-			f := now[courier]
-			if f == nil {
-				f = &figures{}
-				now[courier] = f
-			}
-			n := metric.GetCounter().GetValue()
-			switch code {
-			case "ACCEPTED", "DUPLICATE", "CONFLICT":
-				f.accepted += n
-			case "HANDSHAKE", string(event.RateLimited), string(event.IntakeUnavailable), string(event.Internal):
-				// says nothing of the courier
-			default:
-				f.refused += n
-				if n > f.most {
-					f.most, codes[courier] = n, code
-				}
-			}
+	return ops.ReloadReport{Couriers: len(c.active.Load().Couriers), Changed: changed}, err
+}
+
+// replace activates the couriers of cfg. The decoders are replaced before the intake's
+// couriers are, so that no event is accepted that the workers would decode wrongly.
+func (c *couriers) replace(cfg config.Config) error {
+	before := c.active.Load()
+	next := &activeConfig{Config: before.Config}
+	next.Couriers, next.Ingest.DefaultCourier = cfg.Couriers, cfg.Ingest.DefaultCourier
+	defer func() { c.keys.retain(c.active.Load().Couriers) }() // and none that only a wrong configuration has asked for
+	limit := fmt.Sprintf("the active ingest.max_body_bytes, %d, which a restart would change", next.Ingest.MaxBodyBytes)
+	if err := next.SizesFit(limit); err != nil {
+		return err
+	}
+	var all ingest.Couriers
+	if c.intake != nil {
+		var err error
+		if all, err = c.compile(next); err != nil {
+			return err
 		}
 	}
-	for courier, f := range now {
-		c := w.of[courier]
-		if c == nil {
-			c = &refusedCourier{}
-			w.of[courier] = c
+	if err := c.decoders.set(next.Config); err != nil {
+		return err
+	}
+	if c.intake != nil {
+		if err := c.intake.SetCouriers(all); err != nil {
+			return errors.Join(err, c.decoders.set(before.Config))
 		}
-		c.count(f.accepted, f.refused, w.now())
-		c.code = codes[courier]
+	}
+	c.active.Store(next)
+	c.warnObserved()
+	return nil
+}
+
+// reloadRequest is reload for the admin API.
+func (c *couriers) reloadRequest(context.Context) (ops.ReloadReport, error) { return c.reload() }
+
+// observed returns the couriers whose requests are accepted without a valid signature.
+func (c *couriers) observed() []string {
+	cfg := c.active.Load()
+	if cfg.Role == config.RoleProcess {
+		return nil
+	}
+	return cfg.Observing()
+}
+
+// warnObserved logs them.
+func (c *couriers) warnObserved() {
+	for _, courier := range c.observed() {
+		c.log.Warn("courier is in observe mode: its requests are accepted without a valid signature", "courier", courier)
 	}
 }
 
-func (c *refusedCourier) count(accepted, refused float64, now time.Time) {
-	if accepted > c.accepted || now.Sub(c.last) > refusedFor {
-		c.row = 0
+// problems returns what an operator should know of the active couriers.
+func (c *couriers) problems() (problems []string) {
+	for _, courier := range c.observed() {
+		problems = append(problems, "courier "+courier+" is in observe mode: its requests are accepted without a valid signature")
 	}
-	if more := refused - c.refused; more > 0 && accepted == c.accepted {
-		if c.row == 0 {
-			c.first = now
-		}
-		c.row, c.last = c.row+more, now
-	}
-	c.accepted, c.refused = accepted, refused
-}
-
-// problems returns the couriers all of whose requests were refused of late.
-func (w *refusedCouriers) problems() (problems []string) {
-	for _, name := range w.couriers() {
-		c := w.of[name]
-		if c == nil || c.row < allRefused || w.now().Sub(c.last) > refusedFor {
+	now := c.active.Load()
+	for _, courier := range now.CourierNames() {
+		jwks := now.Couriers[courier].JWKS
+		if now.Role == config.RoleProcess || jwks == "" {
 			continue
 		}
-		problems = append(problems, fmt.Sprintf(
-			"courier %s: all of its %.0f requests since %s were refused, most with %s: "+
-				"`appliance rejections list --courier %s` has them, `appliance couriers test` says what is wrong with one",
-			name, c.row, c.first.UTC().Format(time.RFC3339), c.code, name))
+		if count, _, problem := c.keys.state(jwks); problem != "" {
+			problems = append(problems, fmt.Sprintf("courier %s has %d public keys, which can't be loaded again: %s", courier, count, problem))
+		}
+	}
+	if problem := c.failedReload.Load(); problem != nil {
+		problems = append(problems, *problem)
 	}
 	return problems
 }

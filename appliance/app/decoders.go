@@ -8,25 +8,25 @@ import (
 	"github.com/fincart/courier-gateway/ingest/payload"
 )
 
-// readers knows how each courier's payload is read, for whoever takes events off
-// the queue. A reload replaces them all at once.
-type readers struct {
+// decoders decode each courier's payload for the consumers of the queue. A reload
+// replaces them all at once.
+type decoders struct {
 	byCourier atomic.Pointer[map[string]*payload.Decoder]
 }
 
 // set replaces the decoders; on error those from before stay.
-func (r *readers) set(cfg config.Config) error {
-	decoders, err := cfg.Decoders()
+func (d *decoders) set(cfg config.Config) error {
+	next, err := cfg.Decoders()
 	if err != nil {
 		return err
 	}
-	r.byCourier.Store(&decoders)
+	d.byCourier.Store(&next)
 	return nil
 }
 
-// read implements [process.Reader]. A courier that is not configured any more is
-// taken for one who speaks our own format: what can't be read that way becomes a
-// dead letter, to be replayed when the courier is back.
-func (r *readers) read(env *event.Envelope, e *event.Event, faults event.Faults) event.Faults {
-	return (*r.byCourier.Load())[env.Courier].DecodeQueued(env, e, faults)
+// decode implements [process.Reader]. The events of a courier that is not configured any
+// more are decoded as canonical ones: what can't be decoded that way becomes a dead
+// letter, to be replayed when the courier is back.
+func (d *decoders) decode(env *event.Envelope, e *event.Event, faults event.Faults) event.Faults {
+	return (*d.byCourier.Load())[env.Courier].DecodeQueued(env, e, faults)
 }

@@ -15,21 +15,21 @@ import (
 	"github.com/fincart/courier-gateway/process"
 )
 
-// pinger is a part whose reachability the health tells.
+// pinger is a part whose reachability the health reports.
 type pinger interface {
 	Name() string // embedded, or the name of the server behind it
 	Ping(ctx context.Context) error
 }
 
-// adviser is a part that works, but not as it should: what it says is for operators.
+// adviser is a part that works, but not as it should. Its problems are for operators.
 type adviser interface{ Problems() []string }
 
-// queueState is what the health asks of the queue.
+// queueState is what the health asks the queue for.
 type queueState interface {
 	State(ctx context.Context) (event.QueueState, error)
 }
 
-// storeCounter is what the health asks of a store now and then.
+// storeCounter is what the health asks a store for every slowEvery.
 type storeCounter interface {
 	Counts(ctx context.Context) (event.StoreCounts, error)
 }
@@ -38,10 +38,10 @@ type storeCounter interface {
 const (
 	probeEvery   = time.Second
 	probeTimeout = 800 * time.Millisecond
-	// stalled is how old a worker's last sign of life may be, and for how long
-	// workers may hold what they can't handle.
+	// stalled is how old a worker's last heartbeat may be, and for how long workers may
+	// hold events that they can't handle.
 	stalled = 15 * time.Second
-	// slowEvery is between two looks at what costs more to look at.
+	// slowEvery is between two checks of what costs more to check.
 	slowEvery = 5 * time.Second
 )
 
@@ -57,25 +57,37 @@ type HealthReport struct {
 	Timestamp time.Time `json:"timestamp"`
 }
 
-// health probes the parts once a second, so that asking costs nothing and a part
-// that hangs does not make the answer hang.
+// degrade adds problems that cost time only: intake goes on.
+func (r *HealthReport) degrade(problems ...string) {
+	if len(problems) > 0 {
+		r.Status, r.Problems = "degraded", append(r.Problems, problems...)
+	}
+}
+
+// fail adds the problem that stops intake.
+func (r *HealthReport) fail(problem string) {
+	r.Status, r.Problems = "unhealthy", append(r.Problems, problem)
+}
+
+// health probes the parts once a second, so that an answer costs nothing and does not
+// hang with a part that hangs.
 type health struct {
 	queue    queueState
 	store    pinger // nil in a role without a store
 	cache    pinger // nil in a role without a cache
-	worker   func() (phase string, lastBeat time.Time)
+	worker   func() (phase string, lastHeartbeat time.Time)
 	held     func() *process.Hold // nil in a role without workers
-	couriers func() []string      // what is wrong with couriers
-	outcomes func() []string      // what outcomes the store lacks, nil in a role without workers
+	couriers func() []string      // problems of couriers
+	outcomes func() []string      // problems of outcomes that the store lacks, nil in a role without workers
 	draining *atomic.Bool
 	current  atomic.Pointer[HealthReport]
 
 	letters storeCounter // nil where there are no dead letters
 	limits  healthLimits
-	slow    func() []string // what else is wrong, asked every slowEvery; nil for nothing
+	slow    func() []string // other problems, asked for every slowEvery; nil for none
 
-	// What follows is the probe's own.
-	looked  time.Time // at what costs more
+	// What follows belongs to the goroutine that probes.
+	checked time.Time // when the slow checks ran last
 	pending int64     // dead letters
 	others  []string  // of slow
 	queued  queueWatch
@@ -99,88 +111,82 @@ func (h *health) run(ctx context.Context) error {
 // unhealthy: a lost cache or database costs time only.
 func (h *health) probe(ctx context.Context) {
 	r := &HealthReport{Status: "healthy", Timestamp: time.Now().UTC()}
-	degraded := func(problem string) {
-		r.Status, r.Problems = "degraded", append(r.Problems, problem)
-	}
-	slowly := time.Since(h.looked) >= slowEvery
+	slowly := time.Since(h.checked) >= slowEvery
 	if slowly {
-		h.looked = time.Now()
+		h.checked = time.Now()
 	}
-	said := h.ask(ctx, slowly)
-	reach := func(part string, p pinger, server string, err error) string {
-		switch {
-		case errors.Is(err, context.DeadlineExceeded):
-			degraded(fmt.Sprintf("the %s has not answered within %s: %v", part, probeTimeout, err))
-			return "disconnected"
-		case err != nil:
-			degraded(err.Error())
-			return "disconnected"
-		case p.Name() == server:
-			return "connected"
-		default:
-			return "embedded"
-		}
-	}
+	got := h.ask(ctx, slowly)
 	if h.store != nil {
-		r.Mongo = reach("store", h.store, "mongodb", said.store)
+		r.Mongo = r.reach("store", h.store, "mongodb", got.store)
 	}
 	if h.cache != nil {
-		r.Redis = reach("cache", h.cache, "redis", said.cache)
+		r.Redis = r.reach("cache", h.cache, "redis", got.cache)
 	}
+	h.checkWorkers(r)
+	if store, ok := h.store.(adviser); ok {
+		r.degrade(store.Problems()...)
+	}
+	if h.outcomes != nil {
+		r.degrade(h.outcomes()...)
+	}
+	r.degrade(h.slowProblems(got, slowly)...)
+	r.degrade(h.couriers()...)
+	r.degrade(got.state.Problems...)
+	switch state := got.state; {
+	case got.queue != nil:
+		r.JetStream = "disconnected"
+		r.fail(got.queue.Error())
+	case !state.Healthy:
+		r.JetStream, r.Sync = state.Mode, state.Sync
+		r.fail(state.Problem)
+	default:
+		r.JetStream, r.Sync = state.Mode, state.Sync
+		r.degrade(h.queued.problems(state, h.limits, time.Now())...)
+	}
+	h.current.Store(r)
+}
+
+// reach returns what a part is to the appliance: connected when a server of that name is
+// behind it, embedded, or disconnected, which is a problem.
+func (r *HealthReport) reach(part string, p pinger, server string, err error) string {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		r.degrade(fmt.Sprintf("the %s has not answered within %s: %v", part, probeTimeout, err))
+		return "disconnected"
+	case err != nil:
+		r.degrade(err.Error())
+		return "disconnected"
+	case p.Name() == server:
+		return "connected"
+	default:
+		return "embedded"
+	}
+}
+
+// checkWorkers adds the state of the workers, where there are any.
+func (h *health) checkWorkers(r *HealthReport) {
 	if h.worker != nil {
 		phase, last := h.worker()
 		r.Worker = phase
 		if phase != "starting" && time.Since(last) > stalled {
 			r.Worker = "stalled"
-			degraded("no worker has shown a sign of life since " + last.UTC().Format(time.RFC3339) + ": restart the appliance, and report it with its log")
+			r.degrade("no worker has sent a heartbeat since " + last.UTC().Format(time.RFC3339) + ": restart the appliance, and report it with its log")
 		}
 	}
 	if h.held != nil {
 		if hold := h.held(); hold != nil && time.Since(hold.Since) > stalled {
-			degraded(fmt.Sprintf("workers hold events that they can't handle since %s, and go on by themselves once they can: %v", hold.Since.UTC().Format(time.RFC3339), hold.Cause))
+			r.degrade(fmt.Sprintf("workers hold events that they can't handle since %s, and go on by themselves once they can: %v", hold.Since.UTC().Format(time.RFC3339), hold.Cause))
 		}
 	}
-	if troubled, ok := h.store.(adviser); ok {
-		for _, problem := range troubled.Problems() {
-			degraded(problem)
-		}
-	}
-	if h.outcomes != nil {
-		for _, problem := range h.outcomes() {
-			degraded(problem)
-		}
-	}
-	for _, problem := range h.slowProblems(said, slowly) {
-		degraded(problem)
-	}
-	for _, problem := range h.couriers() {
-		degraded(problem)
-	}
-	for _, problem := range said.state.Problems {
-		degraded(problem)
-	}
-	switch state := said.state; {
-	case said.queue != nil:
-		r.Status, r.JetStream, r.Problems = "unhealthy", "disconnected", append(r.Problems, said.queue.Error())
-	case !state.Healthy:
-		r.Status, r.JetStream, r.Problems = "unhealthy", state.Mode, append(r.Problems, state.Problem)
-		r.Sync = state.Sync
-	default:
-		r.JetStream, r.Sync = state.Mode, state.Sync
-		for _, problem := range h.queued.problems(state, h.limits, time.Now()) {
-			degraded(problem)
-		}
-	}
-	h.current.Store(r)
 }
 
-// slowProblems returns what was found when it was last looked at what costs more.
-func (h *health) slowProblems(said answers, now bool) (problems []string) {
+// slowProblems returns the problems of the last slow checks, which it runs now if asked.
+func (h *health) slowProblems(got answers, now bool) (problems []string) {
 	if now && h.slow != nil {
 		h.others = h.slow()
 	}
-	if now && h.letters != nil && said.uncounted == nil {
-		h.pending = said.counts.DeadLetters[event.ReviewPending]
+	if now && h.letters != nil && got.uncounted == nil {
+		h.pending = got.counts.DeadLetters[event.ReviewPending]
 	}
 	if most := int64(h.limits.deadLetters); most > 0 && h.pending >= most {
 		problems = append(problems, fmt.Sprintf("%d dead letters wait for review (process.dead_letter_alarm is %d): "+
@@ -189,7 +195,7 @@ func (h *health) slowProblems(said answers, now bool) (problems []string) {
 	return append(problems, h.others...)
 }
 
-// answers is what the parts said to one probe.
+// answers are what the parts answered to one probe.
 type answers struct {
 	store, cache, queue error
 	state               event.QueueState
@@ -197,9 +203,9 @@ type answers struct {
 	uncounted           error
 }
 
-// ask asks all parts at once, each within a time of its own: one that hangs must not
-// leave another too little of it and have that one take the blame.
-func (h *health) ask(ctx context.Context, slowly bool) (said answers) {
+// ask asks all parts at once, each with a time-out of its own: a part that hangs must not
+// use up the time of another, which would then be reported in its place.
+func (h *health) ask(ctx context.Context, slowly bool) (got answers) {
 	var asked sync.WaitGroup
 	ask := func(part func(ctx context.Context)) {
 		asked.Go(func() {
@@ -208,18 +214,18 @@ func (h *health) ask(ctx context.Context, slowly bool) (said answers) {
 			part(ctx)
 		})
 	}
-	ask(func(ctx context.Context) { said.state, said.queue = h.queue.State(ctx) })
+	ask(func(ctx context.Context) { got.state, got.queue = h.queue.State(ctx) })
 	if h.store != nil {
-		ask(func(ctx context.Context) { said.store = h.store.Ping(ctx) })
+		ask(func(ctx context.Context) { got.store = h.store.Ping(ctx) })
 	}
 	if h.cache != nil {
-		ask(func(ctx context.Context) { said.cache = h.cache.Ping(ctx) })
+		ask(func(ctx context.Context) { got.cache = h.cache.Ping(ctx) })
 	}
 	if h.letters != nil && slowly {
-		ask(func(ctx context.Context) { said.counts, said.uncounted = h.letters.Counts(ctx) })
+		ask(func(ctx context.Context) { got.counts, got.uncounted = h.letters.Counts(ctx) })
 	}
 	asked.Wait()
-	return said
+	return got
 }
 
 // alive reports whether the probing goes on; when it does not, the process hangs.
@@ -228,8 +234,8 @@ func (h *health) alive() bool {
 	return r != nil && time.Since(r.Timestamp) < stalled
 }
 
-// answer returns what /health answers now. The problems of the parts name
-// addresses and paths, so only operators get them.
+// answer returns what /health answers now. Problems name addresses and paths, so only
+// operators get them.
 func (h *health) answer(forOperators bool) (status int, body []byte) {
 	report := HealthReport{Status: "unhealthy", Problems: []string{"starting"}, Timestamp: time.Now().UTC()}
 	if r := h.current.Load(); r != nil {

@@ -10,9 +10,8 @@ import (
 	"time"
 )
 
-// lifecycle remembers how to stop what was started. Every resource registers its
-// stop where it is born; stops run in reverse order, so that whoever was built on
-// something goes before it.
+// lifecycle stops what was started. Every resource registers its stop where it is made;
+// stops run in reverse order, so that a part stops before those that it was built on.
 type lifecycle struct {
 	log   *slog.Logger
 	mu    sync.Mutex
@@ -24,20 +23,20 @@ type namedStop struct {
 	stop func(context.Context) error
 }
 
-// onStop registers a stop. Stops share the one bound given to [lifecycle.stop].
-func (l *lifecycle) onStop(name string, stop func(context.Context) error) {
+// OnStop registers a stop. Stops share the one bound given to [lifecycle.Stop].
+func (l *lifecycle) OnStop(name string, stop func(context.Context) error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stops = append(l.stops, namedStop{name, stop})
 }
 
-// run starts fn in the background and registers its stop: its context ends, and
+// Run starts fn in the background and registers its stop: its context ends, and
 // then it has to return.
-func (l *lifecycle) run(name string, fn func(context.Context) error) {
+func (l *lifecycle) Run(name string, fn func(context.Context) error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- fn(ctx) }()
-	l.onStop(name, func(bound context.Context) error {
+	l.OnStop(name, func(bound context.Context) error {
 		cancel()
 		select {
 		case err := <-done:
@@ -48,9 +47,9 @@ func (l *lifecycle) run(name string, fn func(context.Context) error) {
 	})
 }
 
-// stop runs every stop once, last in, first out, and joins their errors. A stop
+// Stop runs every stop once, last in, first out, and joins their errors. A stop
 // that fails does not keep the others from running.
-func (l *lifecycle) stop(ctx context.Context) error {
+func (l *lifecycle) Stop(ctx context.Context) error {
 	l.mu.Lock()
 	stops := l.stops
 	l.stops = nil

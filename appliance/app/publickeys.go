@@ -10,9 +10,9 @@ import (
 	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 )
 
-// keyring keeps the couriers' public keys fresh: one source for each address,
+// publicKeys keep the couriers' public keys fresh: one source for each address,
 // which outlives a reload of the couriers that use it.
-type keyring struct {
+type publicKeys struct {
 	log *slog.Logger
 
 	mu    sync.Mutex
@@ -30,12 +30,14 @@ type heldKeys struct {
 	problem string // of the last load, "" when it went well
 }
 
-func newKeyring(log *slog.Logger) *keyring { return &keyring{log: log, held: map[string]*heldKeys{}} }
+func newPublicKeys(log *slog.Logger) *publicKeys {
+	return &publicKeys{log: log, held: map[string]*heldKeys{}}
+}
 
-// source returns the keys at an address, and begins to keep them fresh if nobody
-// has asked for them before. If somebody has, they are loaded anew soon: whoever
-// reloads the couriers may have taken a key out.
-func (k *keyring) source(address string) (*jwks.Source, error) {
+// source returns the keys at an address, and begins to keep them fresh at the first call
+// for it. Another call lets them be loaded again soon: a reload of the couriers may mean
+// that a key was withdrawn.
+func (k *publicKeys) source(address string) (*jwks.Source, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if h := k.held[address]; h != nil {
@@ -57,7 +59,7 @@ func (k *keyring) source(address string) (*jwks.Source, error) {
 }
 
 // report keeps and logs the outcome of a load.
-func (k *keyring) report(h *heldKeys, address string, err error) {
+func (k *publicKeys) report(h *heldKeys, address string, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err != nil {
@@ -72,7 +74,7 @@ func (k *keyring) report(h *heldKeys, address string, err error) {
 }
 
 // state returns what is known of the keys at an address.
-func (k *keyring) state(address string) (count int, loaded time.Time, problem string) {
+func (k *publicKeys) state(address string) (count int, loaded time.Time, problem string) {
 	k.mu.Lock()
 	h := k.held[address]
 	k.mu.Unlock()
@@ -86,7 +88,7 @@ func (k *keyring) state(address string) (count int, loaded time.Time, problem st
 }
 
 // retain gives up the sources that no courier uses any more.
-func (k *keyring) retain(couriers map[string]config.Courier) {
+func (k *publicKeys) retain(couriers map[string]config.Courier) {
 	used := map[string]bool{}
 	for _, c := range couriers {
 		used[c.JWKS] = true
@@ -102,7 +104,7 @@ func (k *keyring) retain(couriers map[string]config.Courier) {
 }
 
 // close stops every source and returns when they have ended.
-func (k *keyring) close(ctx context.Context) error {
+func (k *publicKeys) close(ctx context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.ended = true

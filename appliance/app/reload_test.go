@@ -12,7 +12,9 @@ import (
 )
 
 // readBy reports whether the workers can read a courier's payloads.
-func (a *App) readBy(courier string) bool { return (*a.readers.byCourier.Load())[courier] != nil }
+func (a *App) readBy(courier string) bool {
+	return (*a.couriers.decoders.byCourier.Load())[courier] != nil
+}
 
 // TestRefusedReloadLeavesNothing: what is wrong only in the appliance that runs is
 // found while its couriers are being replaced.
@@ -45,8 +47,8 @@ func TestRefusedReloadLeavesNothing(t *testing.T) {
 	if err := reload(map[string]config.Courier{"fast": fast, "keys": keys}); err == nil {
 		t.Error("a courier without a possible rate was taken over")
 	}
-	if len(a.keys.held) > 0 {
-		t.Errorf("keys are kept fresh that nobody needs: %v", a.keys.held)
+	if len(a.couriers.keys.held) > 0 {
+		t.Errorf("keys are kept fresh that nobody needs: %v", a.couriers.keys.held)
 	}
 	if !a.readBy("parcels") || a.readBy("fast") {
 		t.Error("the workers read by the couriers that were refused")
@@ -54,7 +56,7 @@ func TestRefusedReloadLeavesNothing(t *testing.T) {
 	if err := reload(nil); err == nil || !strings.Contains(err.Error(), "there are none") {
 		t.Errorf("a configuration without couriers: %v", err)
 	}
-	if err := reload(map[string]config.Courier{"keys": keys}); err != nil || len(a.keys.held) != 1 || a.readBy("parcels") {
-		t.Errorf("afterwards: %v, keys %v", err, a.keys.held)
+	if err := reload(map[string]config.Courier{"keys": keys}); err != nil || len(a.couriers.keys.held) != 1 || a.readBy("parcels") {
+		t.Errorf("afterwards: %v, keys %v", err, a.couriers.keys.held)
 	}
 }

@@ -28,8 +28,8 @@ func openStore(
 	if err != nil {
 		return persistence.Store{}, err
 	}
-	life.onStop("store", func(context.Context) error { return store.Database.Close() })
-	life.run("retention of the store", func(ctx context.Context) error {
+	life.OnStop("store", func(context.Context) error { return store.Database.Close() })
+	life.Run("retention of the store", func(ctx context.Context) error {
 		return sweep(ctx, store.Database, cfg.Persistence.SweepEvery, log)
 	})
 	return store, nil
@@ -83,7 +83,7 @@ func openCache(
 ) (persistence.Cache, error) {
 	cache, err := makeCache(ctx, p, log, registry)
 	if err == nil {
-		life.onStop("cache", func(context.Context) error { return cache.Close() })
+		life.OnStop("cache", func(context.Context) error { return cache.Close() })
 	}
 	return cache, err
 }
@@ -102,10 +102,10 @@ func makeCache(ctx context.Context, p config.PersistenceConfig, log *slog.Logger
 	return redis.New(ctx, c)
 }
 
-// buildInfo is a metric that is always 1 and tells the version.
+// buildInfo is a metric that is always 1; its labels are the versions.
 func buildInfo(version string) prometheus.Collector {
 	g := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "courier_gateway_build_info", Help: "Always 1; the labels tell what is running.",
+		Name: "courier_gateway_build_info", Help: "Always 1; the labels say what is running.",
 		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()},
 	})
 	g.Set(1)

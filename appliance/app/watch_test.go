@@ -185,7 +185,7 @@ func TestRefusedCouriers(t *testing.T) {
 	come := func(courier string, code event.Code, n int) {
 		answers.WithLabelValues(courier, string(code)).Add(float64(n))
 		now = now.Add(slowEvery)
-		w.look()
+		w.update()
 	}
 	want := func(what string, words ...string) {
 		t.Helper()

@@ -8,16 +8,16 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// Notify tells the service manager how the appliance is, where there is one that
-// listens (sd_notify(3)); elsewhere it does nothing.
+// Notify reports a state to the service manager, where there is one that listens
+// (sd_notify(3)); elsewhere it does nothing.
 func Notify(log *slog.Logger, state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
-		log.Warn("can't tell the service manager", "state", state, "error", err)
+		log.Warn("can't notify the service manager", "state", state, "error", err)
 	}
 }
 
-// watchdog shows the service manager a sign of life as often as it wants, as long
-// as alive says so: then a process that hangs is started again.
+// watchdog notifies the service manager as often as it wants while alive is true, so
+// that it restarts a process that hangs.
 func watchdog(ctx context.Context, log *slog.Logger, alive func() bool) error {
 	limit, err := daemon.SdWatchdogEnabled(false)
 	if err != nil || limit == 0 {

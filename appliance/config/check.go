@@ -67,7 +67,7 @@ func (l Loaded) checkSecrets(f *faults) {
 		}
 	}
 	if l.Role == RoleProcess {
-		return // it proves nobody
+		return // it verifies no signatures
 	}
 	for _, name := range l.CourierNames() {
 		l.Couriers[name].scheme(f, "couriers."+name, NewKeySource)

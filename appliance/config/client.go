@@ -16,7 +16,7 @@ import (
 //
 // It is read by itself, and a configuration file that is broken costs a warning: the
 // appliance goes on with what it was started with, and a container's health check must
-// not end it because somebody saved a file with a mistake in it.
+// not end it because a file with a mistake was saved.
 type Client struct {
 	Listen   string
 	Token    Secret

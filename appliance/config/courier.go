@@ -18,14 +18,14 @@ import (
 	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 )
 
-// Courier is one sender, as the configuration describes it: how it proves itself,
-// what its payload looks like, and its manners. What a preset says of it is
+// Courier is one sender, as the configuration describes it: how it signs, what its
+// payload looks like, how it is answered, and its limits. The settings of its preset are
 // filled in when the configuration is loaded.
 type Courier struct {
 	Preset string `koanf:"preset"`
 	Mode   string `koanf:"mode"`
 
-	// How it proves itself. Keys of the configuration stand beside the others.
+	// How it signs. The keys are on one level with the others.
 	signature.Config `koanf:",squash,flatten"`
 	Tolerance        time.Duration   `koanf:"tolerance"` // both tolerances, where they are not set
 	Secrets          []CourierSecret `koanf:"secrets,omitnested"`
@@ -82,16 +82,16 @@ func (c Courier) dated() bool {
 	return named || c.Timestamp.From != "" && c.Timestamp.From != "none"
 }
 
-// Canonical reports whether the courier speaks our own format.
+// Canonical reports whether the courier posts the canonical body.
 func (c Courier) Canonical() bool { return reflect.DeepEqual(c.Event, payload.Mapping{}) }
 
-// validate adds what is wrong with a courier, its secrets apart. Without proofs
-// its signature is not looked at.
-func (c Courier) validate(f *faults, key, name string, proofs bool) {
+// validate adds what is wrong with a courier, except its secrets. Its
+// signature is checked only if it verifies.
+func (c Courier) validate(f *faults, key, name string, verifies bool) {
 	f.check(event.ValidCourier(name), key, "the name is not 1 to 63 characters of a-z, 0-9, - and _, starting with a letter or digit")
 	f.oneOf(key+".mode", c.Mode, modeEnforce, ModeObserve)
-	if proofs {
-		c.validateProof(f, key)
+	if verifies {
+		c.validateSignature(f, key)
 	}
 	c.decoder(f, key)
 	c.prefixes(f, key)
@@ -99,7 +99,7 @@ func (c Courier) validate(f *faults, key, name string, proofs bool) {
 	f.check(c.SuccessStatus != 204 || c.SuccessBody == "", key+".success_body", "can't go with success_status 204, which has no body")
 	f.check(c.SuccessContentType == "" || c.SuccessBody != "", key+".success_content_type", "is set, but there is no success_body")
 	unprintable := strings.ContainsFunc(c.SuccessContentType, func(r rune) bool { return r < ' ' || r > '~' })
-	f.check(!unprintable, key+".success_content_type", "%q can't stand in a header", c.SuccessContentType)
+	f.check(!unprintable, key+".success_content_type", "%q can't be in a header", c.SuccessContentType)
 	f.check(c.MaxBodyBytes >= 0, key+".max_body_bytes", "%d is negative", c.MaxBodyBytes)
 	f.check(c.RatePerSecond >= 0 && !math.IsInf(c.RatePerSecond, 1), key+".rate_per_second", "%g is no number from 0 up", c.RatePerSecond)
 	f.check(c.RateBurst >= 0, key+".rate_burst", "%d is negative", c.RateBurst)
@@ -107,9 +107,9 @@ func (c Courier) validate(f *faults, key, name string, proofs bool) {
 	f.check(c.MaxConcurrent >= 0, key+".max_concurrent", "%d is negative", c.MaxConcurrent)
 }
 
-// validateProof compiles the signature's settings with secrets that stand for
+// validateSignature compiles the signature's settings with secrets that stand for
 // the real ones.
-func (c Courier) validateProof(f *faults, key string) {
+func (c Courier) validateSignature(f *faults, key string) {
 	settings := c.SignatureSettings()
 	for i := range c.Secrets {
 		settings.Secrets = append(settings.Secrets, signature.Secret{ID: fmt.Sprint(i), Key: []byte("?")})
@@ -257,7 +257,7 @@ func parseNetworks(f *faults, key string, texts []string) []netip.Prefix {
 // headerIn finds the headers that a template looks at.
 var headerIn = regexp.MustCompile(`\{header:([^}]+)\}`)
 
-// UnsignedID returns a header that tells the courier's events apart although its
+// UnsignedID returns a header that identifies the courier's events although its
 // requests are not verified by it; "" for none.
 func (c Courier) UnsignedID(scheme *signature.Scheme) string {
 	key := c.Event.Key

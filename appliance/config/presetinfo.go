@@ -12,26 +12,26 @@ import (
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
-// PresetInfo is what `couriers presets` tells of a sender that is known. What it
-// shares with a courier in force has the same names.
+// PresetInfo is what `couriers presets` prints of a known sender. What it shares with
+// an active courier has the same names.
 type PresetInfo struct {
 	Name        string   `json:"name"`
 	About       string   `json:"about"`
 	Docs        string   `json:"docs"`
 	Scheme      string   `json:"scheme"`
 	Unverified  bool     `json:"unverified"`
-	Binding     string   `json:"binding"`          // what of a request its proof covers, for people
+	Binding     string   `json:"binding"`          // what of a request the signature covers, as a text
 	BindsBody   bool     `json:"bindsBody"`        // all of the body
 	Fresh       bool     `json:"fresh"`            // an old request is refused when it comes again
 	Secret      string   `json:"secret,omitempty"` // what secrets has to hold; absent where it needs none
 	Setup       string   `json:"setup"`
 	Manners     string   `json:"manners"`
 	Addresses   []string `json:"addresses,omitempty"`
-	CourierName string   `json:"courierName,omitempty"` // where the preset's own will not do
+	CourierName string   `json:"courierName,omitempty"` // where the preset's name will not do
 	TOML        string   `json:"toml,omitempty"`        // of one alone: all its settings
 }
 
-// PresetInfos returns what there is to tell of every preset, by name.
+// PresetInfos describes every preset, in the order of their names.
 func PresetInfos() ([]PresetInfo, error) {
 	all, err := Presets()
 	if err != nil {
@@ -79,7 +79,7 @@ func (p *PresetInfo) Document() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s\n# Source: %s\n# Set up: %s\n# Expects: %s\n", p.About, p.Docs, p.Setup, p.Manners)
 	if p.Unverified {
-		b.WriteString("# Not verified: it follows somebody else's description.\n")
+		b.WriteString("# Not verified: it follows another party's description.\n")
 	}
 	if len(p.Addresses) > 0 {
 		fmt.Fprintf(&b, "# Sends from: %s\n", strings.Join(p.Addresses, ", "))

@@ -73,7 +73,7 @@ func (l *Loaded) expand(k *koanf.Koanf) error {
 	return nil
 }
 
-// underlay sets below key what a preset has and nobody else has set.
+// underlay sets below key what a preset has and no other source has set.
 func (l *Loaded) underlay(k *koanf.Koanf, key, name string, settings map[string]any) error {
 	whole := koanf.New(".")
 	if err := whole.Load(confmap.Provider(settings, "."), nil); err != nil {

@@ -14,8 +14,8 @@ type Secret string
 
 func (s Secret) IsSet() bool { return s != "" }
 
-// String returns the reference; whatever is no reference is hidden, because it
-// may be a secret that somebody wrote in the wrong place.
+// String returns the reference; a text that is no reference is hidden, because it may
+// be a secret in the wrong place.
 func (s Secret) String() string {
 	if s == "" || strings.HasPrefix(string(s), "env:") || strings.HasPrefix(string(s), "file:") {
 		return string(s)
@@ -48,7 +48,7 @@ func (s Secret) Resolve() ([]byte, error) {
 	return value, nil
 }
 
-// resolveAll reads several secrets; every one that fails is a fault of its own.
+// resolveAll reads several secrets; each one that fails is one fault.
 func resolveAll(f *faults, key string, secrets []Secret) [][]byte {
 	var values [][]byte
 	for i, s := range secrets {

@@ -43,7 +43,7 @@ func (l *Loaded) Settings() ([]setting, error) {
 	return all, nil
 }
 
-// printable renders durations as people write them; secrets print as their
+// printable renders durations as they are written; secrets print as their
 // references, see [Secret.String], and addresses without credentials: a user without
 // a password is a token to NATS.
 func printable(value any) any {
@@ -74,7 +74,7 @@ func texts[T fmt.Stringer](items []T) []string {
 	return names
 }
 
-// RestartNeeded names the settings that differ from those in force and are not
+// RestartNeeded names the settings that differ from the active ones and are not
 // taken over while running.
 func (l Loaded) RestartNeeded(now Loaded) ([]string, error) {
 	before, err := l.Settings()

@@ -86,11 +86,11 @@ func writeNew(path string, content []byte) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// secretNamer names a courier's secrets, so that an event tells which of them proved
-// it: by an HMAC under the stamp key. Names stand in logs, lists and rows, where who
-// reads them must not be able to try a dictionary of secrets on them. They are the same
+// secretNamer names a courier's secrets, so that an event says which of them verified
+// it: by an HMAC under the stamp key. Names are in logs, lists and rows, whose readers
+// must not be able to try a dictionary of secrets on them. They are the same
 // after a restart and in every service of one stamp key, and others when that changes.
-// Without a key they are told apart by their place in the configuration.
+// Without a key the name is the place in the configuration.
 type secretNamer []byte
 
 // namer returns what names the secrets. It makes no stamp key where there is none yet:

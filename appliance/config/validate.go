@@ -38,7 +38,7 @@ func (c Config) checkSizes(f *faults, limit string) {
 	}
 }
 
-// SizesFit is checkSizes for couriers that are to join a listener in force.
+// SizesFit is checkSizes for couriers that are to join a running listener.
 func (c Config) SizesFit(limit string) error {
 	var f faults
 	c.checkSizes(&f, limit)
@@ -99,7 +99,7 @@ func (c JetStreamConfig) validateExternal(f *faults) {
 	}
 	f.check(c.Replicas >= 1 && c.Replicas <= 5, "jetstream.replicas", "%d is not between 1 and 5", c.Replicas)
 	f.check((c.TLSCertFile == "") == (c.TLSKeyFile == ""), "jetstream.tls_cert_file", "and jetstream.tls_key_file go together: set both or none")
-	f.check(len(c.StampKeys) > 0, "jetstream.stamp_keys", "is empty: whoever shares a broker shares the keys that sign events on it, so give them here")
+	f.check(len(c.StampKeys) > 0, "jetstream.stamp_keys", "is empty: all that share a broker share the keys that sign events on it, so give them here")
 }
 
 func (c ProcessConfig) validate(f *faults, queue JetStreamConfig) {
@@ -119,10 +119,10 @@ func (c ProcessConfig) validate(f *faults, queue JetStreamConfig) {
 
 func (c PersistenceConfig) validate(f *faults) {
 	f.check(c.CacheEntries >= 1, "persistence.cache_entries", "%d is less than 1", c.CacheEntries)
-	f.check(c.LedgerTTL == 0 || c.LedgerTTL >= time.Hour, "persistence.ledger_ttl", "%s is less than 1h, and not 0 (for ever)", c.LedgerTTL)
-	f.check(c.DeadLetterTTL == 0 || c.DeadLetterTTL >= time.Hour, "persistence.dead_letter_ttl", "%s is less than 1h, and not 0 (for ever)", c.DeadLetterTTL)
-	f.check(c.ShipmentTTL == 0 || c.ShipmentTTL >= time.Hour, "persistence.shipment_ttl", "%s is less than 1h, and not 0 (for ever)", c.ShipmentTTL)
-	f.check(c.IngestionTTL == 0 || c.IngestionTTL >= time.Hour, "persistence.ingestion_ttl", "%s is less than 1h, and not 0 (for ever)", c.IngestionTTL)
+	f.check(c.LedgerTTL == 0 || c.LedgerTTL >= time.Hour, "persistence.ledger_ttl", "%s is less than 1h, and not 0 (forever)", c.LedgerTTL)
+	f.check(c.DeadLetterTTL == 0 || c.DeadLetterTTL >= time.Hour, "persistence.dead_letter_ttl", "%s is less than 1h, and not 0 (forever)", c.DeadLetterTTL)
+	f.check(c.ShipmentTTL == 0 || c.ShipmentTTL >= time.Hour, "persistence.shipment_ttl", "%s is less than 1h, and not 0 (forever)", c.ShipmentTTL)
+	f.check(c.IngestionTTL == 0 || c.IngestionTTL >= time.Hour, "persistence.ingestion_ttl", "%s is less than 1h, and not 0 (forever)", c.IngestionTTL)
 	f.check(c.IngestionsPerCourier >= 10, "persistence.ingestions_per_courier", "%d is less than 10", c.IngestionsPerCourier)
 	f.positive("persistence.sweep_every", c.SweepEvery)
 	f.check(c.MongoDatabase != "", "persistence.mongo_database", "is empty")

@@ -4,7 +4,31 @@ import (
 	"crypto/tls"
 	"fmt"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fincart/courier-gateway/appliance/config"
 )
+
+// slowProblems returns a function that looks for problems that come slowly: couriers of
+// which every event is refused, and certificates that expire. One caller at a time.
+func slowProblems(c *couriers, figures prometheus.Gatherer) func() []string {
+	refused := &refusedCouriers{
+		figures: figures, now: time.Now, of: map[string]*refusedCourier{},
+		couriers: func() []string { return c.active.Load().CourierNames() },
+	}
+	return func() (problems []string) {
+		cfg := c.active.Load()
+		if cfg.Role != config.RoleProcess {
+			refused.update()
+			problems = append(refused.problems(), certificateProblems("ingest.tls_cert_file", cfg.Ingest.TLSCertFile, cfg.Ingest.TLSKeyFile, "by itself", time.Now())...)
+		}
+		if cfg.JetStream.Mode == config.ModeExternal {
+			problems = append(problems, certificateProblems("jetstream.tls_cert_file", cfg.JetStream.TLSCertFile, cfg.JetStream.TLSKeyFile, "by a restart", time.Now())...)
+		}
+		return problems
+	}
+}
 
 // nearExpiry is how long before its end a certificate is a problem, or a tenth of its
 // lifetime where that is less: those that live for days are renewed late.
