@@ -432,7 +432,7 @@ func TestPushesOfSeveralParcels(t *testing.T) {
 }
 
 // TestCorrectedSecretTakesInWhatWasRefused goes the way of an operator: a request
-// is refused, explained, the secret corrected, the request taken in by hand.
+// is refused, explained, the secret corrected, the request accepted by hand.
 func TestCorrectedSecretTakesInWhatWasRefused(t *testing.T) {
 	t.Parallel()
 	secret := filepath.Join(t.TempDir(), "secret")

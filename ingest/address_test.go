@@ -64,7 +64,7 @@ func TestFrom(t *testing.T) {
 			r.Header.Add("X-Forwarded-For", line)
 		}
 		ctx.Init(&r, &net.TCPAddr{IP: net.ParseIP(tc.peer), Port: 4711}, nil)
-		if got := f.from(&call{ctx: &ctx}).String(); got != tc.want {
+		if got := (&call{ctx: &ctx, trusted: f.trusted}).from().String(); got != tc.want {
 			t.Errorf("%s: it is from %s, want %s", tc.name, got, tc.want)
 		}
 	}

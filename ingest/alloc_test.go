@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/fincart/courier-gateway/ingest/body"
 )
 
 // The race detector makes pools forget at random, so this test runs without it.
@@ -17,7 +19,7 @@ func TestReadingOfARequestDoesNotAllocate(t *testing.T) {
 	if !f.process(&ctx, []byte("POST /v1/events/courier/demo?token=x HTTP/1.1\r\nHost: x\r\nX-Key: y\r\n\r\n")) {
 		t.Fatal("the request can't be read")
 	}
-	c := &call{ctx: &ctx}
+	c := &call{ctx: &ctx, body: new(body.Body)}
 	if n := testing.AllocsPerRun(1000, func() {
 		value, count := c.Header("x-key")
 		if string(c.Method()) != "POST" || string(c.Path()) != "/v1/events/courier/demo" || string(c.Query()) != "token=x" ||
@@ -54,7 +56,7 @@ func TestHandlingDoesNotAllocate(t *testing.T) {
 func TestReadingOfABodyDoesNotAllocate(t *testing.T) {
 	f := prepare(t, nil)
 	f.deps.Publisher = discard{}
-	for _, body := range []string{goodBody, longBody(shortBytes), longBody(shortBytes + 1), longBody(keepBodyBytes / 2)} {
+	for _, body := range []string{goodBody, longBody(body.ShortBytes), longBody(body.ShortBytes + 1), longBody(keepBodyBytes / 2)} {
 		for _, declared := range []int{len(body), -1} {
 			var ctx fasthttp.RequestCtx
 			f.process(&ctx, []byte(f.raw(f.demo, "/v1/events/courier", body)))

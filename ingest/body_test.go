@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fincart/courier-gateway/ingest/body"
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
@@ -37,7 +38,7 @@ func TestDeclaredBodiesTakeNoMemory(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return int64(m.HeapAlloc)
 	}
-	const senders, sent = 100, prefetchedBytes + 1000
+	const senders, sent = 100, body.PrefetchedBytes + 1000
 	before := heap()
 	head, body, _ := strings.Cut(f.raw(f.demo, "/v1/events/courier", longBody(f.config.MaxBodyBytes)), "\r\n\r\n")
 	for range senders {
@@ -54,7 +55,7 @@ func TestLongBodies(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
 	c := f.dial(t)
-	for i, n := range []int{prefetchedBytes - 1, prefetchedBytes, prefetchedBytes + 1, firstLong, 2*firstLong + 1, keepBodyBytes + 1, f.config.MaxBodyBytes, 500} {
+	for i, n := range []int{body.PrefetchedBytes - 1, body.PrefetchedBytes, body.PrefetchedBytes + 1, (16 << 10), 2*(16<<10) + 1, keepBodyBytes + 1, f.config.MaxBodyBytes, 500} {
 		body := strings.ReplaceAll(longBody(n), "courier-x:evt_123", fmt.Sprintf("courier-x:evt_%03d", i))
 		if len(body) != n {
 			t.Fatalf("the body has %d bytes, want %d", len(body), n)
@@ -99,12 +100,11 @@ func TestBodiesThatDoNotCome(t *testing.T) {
 	if n := len(f.publisher.all()); n != 0 {
 		t.Errorf("%d events kept", n)
 	}
-	f.records.mu.Lock()
-	defer f.records.mu.Unlock()
-	if len(f.records.waiting) != 3 {
-		t.Fatalf("%d requests are on record", len(f.records.waiting))
+	records := f.caught.all()
+	if len(records) != 3 {
+		t.Fatalf("%d requests are on record", len(records))
 	}
-	for _, r := range f.records.waiting {
+	for _, r := range records {
 		if r.Courier != "demo" || r.Code != event.BadRequest || r.Request.Whole() {
 			t.Errorf("recorded is %+v, %d of %d bytes", r, len(r.Request.Body), r.Request.BodyBytes)
 		}
@@ -146,10 +146,7 @@ func TestLongBodiesOfRefusedRequests(t *testing.T) {
 			c.send(t, text)
 			expectProblem(t, c.answer(t), tc.status, tc.code, "")
 			c.expectClosed(t)
-			f.records.mu.Lock()
-			records := f.records.waiting
-			f.records.waiting = nil
-			f.records.mu.Unlock()
+			records := f.caught.take()
 			if tc.kept == 0 {
 				if len(records) != 0 {
 					t.Errorf("%s: recorded are %+v", tc.courier, records)

@@ -2,16 +2,13 @@ package ingest
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"net"
-	"net/netip"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/fincart/courier-gateway/ingest/address"
+	"github.com/fincart/courier-gateway/ingest/body"
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
@@ -46,6 +43,11 @@ func keyed(n int, key string) string {
 	return strings.ReplaceAll(longBody(n), "courier-x:evt_123", (key + strings.Repeat("-", 20))[:len("courier-x:evt_123")])
 }
 
+// limitBodies gives the halves of the memory for long bodies so many bytes.
+func (f *fixture) limitBodies(known, unknown int64) {
+	f.bodies = body.NewReader(body.Config{KnownBytes: known, UnknownBytes: unknown, MinBytesPerSecond: f.config.MinBodyBytesPerSecond})
+}
+
 // TestLongBodiesOfManyTakeBoundedMemory: senders that keep almost complete bodies on
 // the way get no more memory than there is for all, and what they take keeps neither
 // small events out nor the long ones of another courier. It is not parallel, because it
@@ -54,7 +56,7 @@ func TestLongBodiesOfManyTakeBoundedMemory(t *testing.T) {
 	const senders, size, most = 60, 700_000, 3 << 20
 	for _, courier := range []string{"plain", "nobody"} {
 		f := start(t, nil)
-		f.bodies.known.limit, f.bodies.unknown.limit = most, most
+		f.limitBodies(most, most)
 		runtime.GC()
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
@@ -67,12 +69,10 @@ func TestLongBodiesOfManyTakeBoundedMemory(t *testing.T) {
 			unknown, _ := f.metric(t, "requests_total code=UNKNOWN_COURIER courier=-")
 			return waiting+full+unknown == senders
 		})
-		f.bodies.unknown.mu.Lock()
 		const one = 3 << 19 // a body that is moved to twice its memory
-		if used, leaving := f.bodies.unknown.used, f.bodies.unknown.leaving; used > most || leaving > max(one, most/leavingShare) {
-			t.Errorf("%s: of %d bytes %d are used, and %d leave", courier, most, used, leaving)
+		if _, unknown := f.bodies.Usage(); unknown.Bytes > most || unknown.Leaving > max(one, most/8) {
+			t.Errorf("%s: of %d bytes %d are used, and %d leave", courier, most, unknown.Bytes, unknown.Leaving)
 		}
-		f.bodies.unknown.mu.Unlock()
 		runtime.GC()
 		runtime.ReadMemStats(&after)
 		if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 2*most+senders*(48<<10) {
@@ -99,11 +99,11 @@ func longOr(n int) string {
 func TestShortBodiesAreNotCounted(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
-	f.bodies.known.limit, f.bodies.unknown.limit = 0, 0
+	f.limitBodies(0, 0)
 	f.publisher.held, f.publisher.inside = make(chan struct{}), make(chan struct{}, 200)
 	var conns []*wireConn
 	for i := range 200 {
-		body := keyed([]int{500, shortBytes}[i%2], fmt.Sprint("s", i))
+		body := keyed([]int{500, body.ShortBytes}[i%2], fmt.Sprint("s", i))
 		text := f.raw(f.plain, "/v1/events/courier/plain", body)
 		if i%4 >= 2 {
 			head, _, _ := strings.Cut(text, "\r\n\r\n")
@@ -127,7 +127,7 @@ func TestShortBodiesAreNotCounted(t *testing.T) {
 			t.Errorf("event %d is answered %d %s", i, a.StatusCode, a.body)
 		}
 	}
-	if a := f.postFrom(t, "127.0.0.1", "plain", keyed(shortBytes+1, "long")); a.StatusCode != 503 {
+	if a := f.postFrom(t, "127.0.0.1", "plain", keyed(body.ShortBytes+1, "long")); a.StatusCode != 503 {
 		t.Errorf("a body of one byte more is not counted: %d", a.StatusCode)
 	}
 }
@@ -135,7 +135,6 @@ func TestShortBodiesAreNotCounted(t *testing.T) {
 // fill opens connections until the memory for unknown senders is used up.
 func (f *fixture) fill(t *testing.T, courier string, ips ...string) {
 	t.Helper()
-	pool := &f.bodies.unknown
 	for range 200 {
 		for _, ip := range ips {
 			f.unsigned(t, ip, courier, 60_000)
@@ -145,9 +144,8 @@ func (f *fixture) fill(t *testing.T, courier string, ips ...string) {
 			return
 		}
 	}
-	pool.mu.Lock()
-	defer pool.mu.Unlock()
-	t.Fatalf("%d of %d bytes are used", pool.used, pool.limit)
+	_, unknown := f.bodies.Usage()
+	t.Fatalf("%d bytes are used", unknown.Bytes)
 }
 
 // TestKnownSendersKeepTheirPlace: strangers that hold long bodies, from one address or
@@ -156,13 +154,13 @@ func (f *fixture) fill(t *testing.T, courier string, ips ...string) {
 func TestKnownSendersKeepTheirPlace(t *testing.T) {
 	t.Parallel()
 	f := start(t, func(c *Config) { quiet(c); c.MinBodyBytesPerSecond = 0 })
-	f.bodies.known.limit, f.bodies.unknown.limit = 1<<20, 1<<20
+	f.limitBodies(1<<20, 1<<20)
 	if a := f.postFrom(t, "127.0.0.9", "plain", goodBody); a.StatusCode != 200 { // it gets known
 		t.Fatalf("answered %d", a.StatusCode)
 	}
 	f.fill(t, "plain", "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5")
 	for i := range 10 {
-		for _, n := range []int{500, shortBytes, shortBytes + 1, firstLong + 1, 500_000} {
+		for _, n := range []int{500, body.ShortBytes, body.ShortBytes + 1, (16 << 10) + 1, 500_000} {
 			if a := f.postFrom(t, "127.0.0.9", "plain", keyed(n, fmt.Sprint("k", i, "-", n))); a.StatusCode != 200 {
 				t.Fatalf("event %d of %d bytes is answered %d %s", i, n, a.StatusCode, a.body)
 			}
@@ -175,7 +173,7 @@ func TestKnownSendersKeepTheirPlace(t *testing.T) {
 func TestNewSendersGetAShare(t *testing.T) {
 	t.Parallel()
 	f := start(t, func(c *Config) { quiet(c); c.MinBodyBytesPerSecond = 0 })
-	f.bodies.known.limit, f.bodies.unknown.limit = 0, 2<<20
+	f.limitBodies(0, 2<<20)
 	f.fill(t, "plain", "127.0.0.1", "127.0.0.2", "127.0.0.3")
 	for i := range 10 {
 		if a := f.postFrom(t, "127.0.0.9", "demo", keyed(100_000, fmt.Sprint("n", i))); a.StatusCode != 401 { // it is verified, which is what needs the body
@@ -192,7 +190,7 @@ func TestNewSendersGetAShare(t *testing.T) {
 func TestSharedAddress(t *testing.T) {
 	t.Parallel()
 	f := start(t, func(c *Config) { quiet(c); c.MinBodyBytesPerSecond = 0 })
-	f.bodies.known.limit, f.bodies.unknown.limit = 1<<20, 1<<20
+	f.limitBodies(1<<20, 1<<20)
 	if a := f.postFrom(t, "127.0.0.1", "plain", goodBody); a.StatusCode != 200 {
 		t.Fatalf("answered %d", a.StatusCode)
 	}
@@ -201,6 +199,8 @@ func TestSharedAddress(t *testing.T) {
 		f.unsigned(t, "127.0.0.1", "plain", 60_000)
 		refused, _ = f.metric(t, "requests_total code=INTAKE_UNAVAILABLE courier=plain")
 	}
+	full := time.Now()
+	waitFor(t, "all of them to be slow", func() bool { return time.Since(full) > 500*time.Millisecond })
 	waitFor(t, "the slow ones to give way", func() bool {
 		return f.postFrom(t, "127.0.0.1", "plain", keyed(50_000, "mine")).StatusCode == 200
 	})
@@ -216,14 +216,13 @@ func TestSharedAddress(t *testing.T) {
 func TestNoMemoryForABody(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
-	f.bodies.known.limit, f.bodies.unknown.limit = 0, 250_000
+	f.limitBodies(0, 250_000)
 	const path, size = "/v1/events/courier/plain", 100_000
 	first := f.slowly(t, "127.0.0.1", path, size)
 	f.inFlight(t, 1)
 	used := func() int64 {
-		f.bodies.unknown.mu.Lock()
-		defer f.bodies.unknown.mu.Unlock()
-		return f.bodies.unknown.used
+		_, unknown := f.bodies.Usage()
+		return unknown.Bytes
 	}
 	waitFor(t, "its body", func() bool { return used() >= size })
 	refused := f.dial(t)
@@ -245,7 +244,8 @@ func TestNoMemoryForABody(t *testing.T) {
 		}
 	}
 	waitFor(t, "all memory to come back", func() bool {
-		return used() == 0 && f.bodies.unknown.leaving == 0 && len(f.bodies.unknown.holdings) == 0
+		_, unknown := f.bodies.Usage()
+		return unknown == body.Usage{}
 	})
 }
 
@@ -287,7 +287,7 @@ func TestBodiesThatComeTooSlowly(t *testing.T) {
 	for i, c := range append(conns, dripping) {
 		a := c.answer(t)
 		expectProblem(t, a, 408, event.BadRequest, "8192 bytes per second")
-		if took := time.Since(begun); took > 3*paceWindow {
+		if took := time.Since(begun); took > 3*2*time.Second {
 			t.Errorf("body %d is waited for %v", i, took)
 		}
 	}
@@ -315,132 +315,6 @@ func TestBodiesThatKeepTheRate(t *testing.T) {
 	}
 }
 
-// interrupted is a reader that counts how often it is interrupted.
-type interrupted struct{ n int }
-
-func (i *interrupted) Interrupt() { i.n++ }
-
-// TestLargestHolderGivesWay goes through the rules of a pool.
-func TestLargestHolderGivesWay(t *testing.T) {
-	t.Parallel()
-	now := noon
-	p := &bodyPool{limit: 1600}
-	var readers []*interrupted
-	open := func(by string, n int64) (*bodyLoan, bool) {
-		l, r := new(bodyLoan), new(interrupted)
-		readers = append(readers, r)
-		return l, p.open(l, bodyHolder{courier: by}, r, n, now)
-	}
-	for range 16 {
-		if _, ok := open("greedy", 100); !ok {
-			t.Fatal("there is memory")
-		}
-	}
-	if _, ok := open("greedy", 100); ok {
-		t.Error("a holder's own bodies that are not slow give way")
-	}
-	small, ok := open("small", 100)
-	if !ok || readers[0].n != 1 || p.used != 1600 || p.leaving != 100 {
-		t.Fatalf("the oldest body of the largest holder gives way: %v, used %d, leaving %d", ok, p.used, p.leaving)
-	}
-	p.leaving = p.limit / leavingShare
-	if small.grow(100, now) {
-		t.Error("more leaves than may")
-	}
-	p.leaving = 0 // those that read them have ended
-	if !small.grow(100, now) || readers[1].n != 1 {
-		t.Error("a body that grows gets none")
-	}
-	p.leaving = 0
-	if !small.complete() {
-		t.Error("a body that is there gave way")
-	}
-	now = now.Add(slowBody)
-	if _, ok := open("greedy", 100); !ok || readers[2].n != 1 {
-		t.Error("a holder's own slow bodies don't give way")
-	}
-	now, p.leaving = noon, 0
-	p = &bodyPool{limit: 1600}
-	readers = nil
-	for range 4 {
-		open("greedy", 400)
-	}
-	if _, ok := open("greedy", 300); ok {
-		t.Error("a body gives way to one that is hardly smaller")
-	}
-	if _, ok := open("greedy", 200); !ok || readers[0].n != 1 {
-		t.Error("a holder's own large bodies don't give way to small ones")
-	}
-	if most := p.limit; p.used > most {
-		t.Errorf("%d bytes are used", p.used)
-	}
-}
-
-// ending is a reader that ends when it is interrupted.
-type ending struct{ ended chan struct{} }
-
-func (e *ending) Interrupt() { close(e.ended) }
-
-// TestPoolUnderLoad has many bodies come, grow, give way and end at the same time: no
-// more is lent than there is, and nothing is left of them.
-func TestPoolUnderLoad(t *testing.T) {
-	t.Parallel()
-	p := &bodyPool{limit: 40 * firstLong}
-	var senders sync.WaitGroup
-	for i := range 16 {
-		senders.Go(func() {
-			random := rand.New(rand.NewPCG(1, uint64(i)))
-			for range 2000 {
-				l, r := new(bodyLoan), &ending{make(chan struct{})}
-				if !p.open(l, bodyHolder{courier: fmt.Sprint(i % 5)}, r, firstLong, time.Now()) {
-					continue
-				}
-				for n := int64(firstLong); n < 8*firstLong && random.IntN(4) > 0 && l.grow(2*n, time.Now()); n *= 2 {
-					l.shrink(n)
-				}
-				if random.IntN(2) == 0 {
-					l.complete()
-				}
-				p.mu.Lock()
-				if p.used > p.limit || p.leaving > p.limit/leavingShare+16*firstLong || p.used < 0 || p.leaving < 0 {
-					t.Errorf("%d bytes are used, %d leave", p.used, p.leaving)
-				}
-				p.mu.Unlock()
-				l.close()
-			}
-		})
-	}
-	senders.Wait()
-	if p.used != 0 || p.leaving != 0 || len(p.holdings) != 0 || len(p.waiting) != 0 {
-		t.Errorf("%d bytes are used, %d leave, %d holders, %d wait", p.used, p.leaving, len(p.holdings), len(p.waiting))
-	}
-}
-
-// BenchmarkBodiesOfManyHolders opens bodies in a pool that many holders have filled.
-func BenchmarkBodiesOfManyHolders(b *testing.B) {
-	p := &bodyPool{limit: 2048 * firstLong}
-	loans := make([]bodyLoan, 2048)
-	for i := range loans {
-		p.open(&loans[i], bodyHolder{courier: fmt.Sprint(i)}, &interrupted{}, firstLong, noon)
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		if p.open(new(bodyLoan), bodyHolder{courier: "late"}, &interrupted{}, firstLong, noon) {
-			b.Fatal("there is memory")
-		}
-	}
-}
-
-func TestBodyMemoryIsEnoughForLargeBodies(t *testing.T) {
-	t.Parallel()
-	if got := newBodyMemory(14 << 20).unknown.limit; got != 8*(14<<20) {
-		t.Errorf("for bodies of 14 MiB there are %d bytes", got)
-	}
-	if got := newBodyMemory(1 << 20).known.limit; got != 32<<20 {
-		t.Errorf("for bodies of 1 MiB there are %d bytes", got)
-	}
-}
-
 // TestUnknownCouriersBodies: of what names no courier only that is read which its
 // record keeps, however much comes.
 func TestUnknownCouriersBodies(t *testing.T) {
@@ -452,35 +326,12 @@ func TestUnknownCouriersBodies(t *testing.T) {
 	c.send(t, whole[:len(whole)-1]) // it isn't waited for
 	expectProblem(t, c.answer(t), 404, event.UnknownCourier, "")
 	c.expectClosed(t)
-	f.records.mu.Lock()
-	defer f.records.mu.Unlock()
-	if len(f.records.waiting) != 1 {
-		t.Fatalf("%d requests are on record", len(f.records.waiting))
+	records := f.caught.all()
+	if len(records) != 1 {
+		t.Fatalf("%d requests are on record", len(records))
 	}
-	r := f.records.waiting[0].Request
+	r := records[0].Request
 	if string(r.Body) != body[:f.config.Records.BodyBytes] || r.BodyBytes != len(body) {
 		t.Errorf("recorded are %d of %d bytes", len(r.Body), r.BodyBytes)
-	}
-}
-
-// TestKnownAddresses: an address is known for a time, of one courier, and not too many
-// are.
-func TestKnownAddresses(t *testing.T) {
-	t.Parallel()
-	var b addressBook
-	at := func(text string) netip.Prefix { return address.Group(address.Of(&net.TCPAddr{IP: net.ParseIP(text)})) }
-	b.add(at("2001:db8::1"), noon)
-	if !b.has(at("2001:db8::2"), noon) || b.has(at("2001:db8:0:1::1"), noon) || b.has(at("192.0.2.1"), noon) {
-		t.Error("not just the /64 is known")
-	}
-	b.add(at("2001:db8::1"), noon.Add(knownFor-1))
-	if !b.has(at("2001:db8::1"), noon.Add(knownFor+time.Hour)) || b.has(at("2001:db8::1"), noon.Add(2*knownFor)) {
-		t.Error("it is not known for the time after its last request")
-	}
-	for i := range 3 * maxKnown {
-		b.add(at(fmt.Sprintf("10.0.%d.%d", i/256, i%256)), noon)
-	}
-	if len(b.seen) > maxKnown {
-		t.Errorf("%d are known", len(b.seen))
 	}
 }

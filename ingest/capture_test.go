@@ -35,12 +35,12 @@ func (f *fixture) captureOf(t testing.TB, courier, query, body string, headers .
 	for _, h := range append(headers, "Content-Length: "+jsonText(len(body))) {
 		raw.WriteString(h + "\r\n")
 	}
-	before := len(f.records.waiting)
+	f.caught.take()
 	var ctx fasthttp.RequestCtx
-	if !f.process(&ctx, []byte(raw.String()+"\r\n"+body)) || len(f.records.waiting) != before+1 {
+	if !f.process(&ctx, []byte(raw.String()+"\r\n"+body)) || len(f.caught.all()) != 1 {
 		t.Fatalf("%s is answered %s", raw.String(), ctx.Response.String())
 	}
-	return &f.records.waiting[before]
+	return &f.caught.all()[0]
 }
 
 func jsonText(v any) string {
@@ -178,7 +178,7 @@ func TestCaptureKeepsNothingOfTheRequest(t *testing.T) {
 	c := f.dial(t)
 	c.send(t, f.raw(f.plain, "/v1/events/courier/demo?a=b", goodBody, "X-Request-Id: first"))
 	c.answer(t)
-	before := jsonText(f.records.waiting)
+	before := jsonText(f.caught.all())
 	for _, text := range []string{"first", "X-Signature", `"query":"a=b"`, "/v1/events/courier/demo"} {
 		if !strings.Contains(before, text) {
 			t.Errorf("recorded is %s, without %s", before, text)
@@ -186,7 +186,7 @@ func TestCaptureKeepsNothingOfTheRequest(t *testing.T) {
 	}
 	c.send(t, f.raw(f.demo, "/v1/events/courier/demo?cccccccc", strings.ToUpper(goodBody), "X-Request-Id: other"))
 	c.answer(t)
-	if after := jsonText(f.records.waiting[:1]); after != before {
+	if after := jsonText(f.caught.all()[:1]); after != before {
 		t.Errorf("the record has become\n%s, was\n%s", after, before)
 	}
 }

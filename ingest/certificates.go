@@ -16,7 +16,7 @@ const certificateCheck = time.Second
 type certificates struct {
 	certFile, keyFile string
 	now               func() time.Time
-	failures          *journal
+	failures          *rateLimitedLog
 
 	mu      sync.Mutex
 	current *tls.Certificate
@@ -24,13 +24,13 @@ type certificates struct {
 	checked time.Time
 }
 
-// fileVersion tells one content of the two files from another.
+// fileVersion distinguishes one content of the two files from another.
 type fileVersion struct {
 	certTime, keyTime time.Time
 	certSize, keySize int64
 }
 
-func newCertificates(certFile, keyFile string, now func() time.Time, failures *journal) (*certificates, error) {
+func newCertificates(certFile, keyFile string, now func() time.Time, failures *rateLimitedLog) (*certificates, error) {
 	c := &certificates{certFile: certFile, keyFile: keyFile, now: now, failures: failures, checked: now()}
 	var err error
 	if c.version, err = c.stat(); err == nil {
@@ -86,6 +86,6 @@ func (c *certificates) refresh() {
 		err = c.load()
 	}
 	if err != nil {
-		c.failures.warn("certificate not reloaded, the one before stays", "file", c.certFile, "error", err)
+		c.failures.Warn("certificate not reloaded, the one before stays", "file", c.certFile, "error", err)
 	}
 }

@@ -11,11 +11,13 @@ import (
 
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/event/ingestion"
+	"github.com/fincart/courier-gateway/ingest/limits"
 	"github.com/fincart/courier-gateway/ingest/payload"
+	"github.com/fincart/courier-gateway/ingest/record"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
-// Courier is a sender that may post events, and its manners.
+// Courier is a sender that may post events, and how it does.
 type Courier struct {
 	Name          string // see [event.ValidCourier]
 	Scheme        *signature.Scheme
@@ -30,7 +32,7 @@ type Courier struct {
 	MaxConcurrent int            // of them in work at once, 0 for no limit; those beyond are refused
 }
 
-// Success is what a courier wants to hear when its event is accepted.
+// Success is the answer that a courier expects when its event is accepted.
 type Success struct {
 	Status      int    // 2xx; 0 means 202
 	Body        []byte // nil means our JSON, or nothing with a status that has no body
@@ -45,23 +47,23 @@ type Couriers struct {
 
 // table is a Couriers ready for use; it never changes.
 type table struct {
-	byName   map[string]*sender
-	fallback *sender             // nil for none
-	schemes  []*signature.Scheme // of all couriers, whose secrets are to be hidden
-	// credentials are the places where any of them shows one.
-	credentials map[place]bool
+	byName   map[string]*courier
+	fallback *courier         // nil for none
+	redactor *record.Redactor // of the credentials of all couriers
 }
 
-// sender is a Courier ready for use, with its counters.
-type sender struct {
-	name      string
-	scheme    *signature.Scheme
-	decoder   *payload.Decoder
-	observe   bool
-	success   Success // complete
-	handshake Handshake
-	limits    limits
-	shares    *shares // of its requests with a record of their own; nil when nothing is recorded
+// courier is a Courier ready for use, with its counters.
+type courier struct {
+	name         string
+	scheme       *signature.Scheme
+	decoder      *payload.Decoder
+	observe      bool
+	success      Success // complete
+	handshake    Handshake
+	limits       *limits.Limits
+	maxBodyBytes int
+	tooLarge     string         // what the answer to a larger body says
+	shares       *record.Shares // of its requests with a record of their own; nil when nothing is recorded
 
 	accepted  tally
 	duplicate tally
@@ -70,22 +72,23 @@ type sender struct {
 
 // tally counts for the metrics and for the records.
 type tally struct {
-	prometheus.Counter
-	*sum
+	counter   prometheus.Counter
+	aggregate *record.Aggregate
 }
 
 // SetCouriers replaces all couriers at once. Requests under way keep those they
 // began with, and limits that stay the same go on where they are. On error the
-// couriers before stay in force.
+// couriers before stay active.
 func (s *Server) SetCouriers(c Couriers) error {
 	before := s.couriers.Load()
 	if before == nil {
 		before = &table{}
 	}
-	t := &table{byName: make(map[string]*sender, len(c.All)), credentials: make(map[place]bool)}
+	t := &table{byName: make(map[string]*courier, len(c.All))}
+	var schemes []*signature.Scheme
 	var errs []error
 	for i := range c.All {
-		one, err := s.newSender(&c.All[i], before.byName[c.All[i].Name])
+		one, err := s.newCourier(&c.All[i], before.byName[c.All[i].Name])
 		if err == nil && t.byName[one.name] != nil {
 			err = errors.New("is there twice")
 		}
@@ -94,8 +97,7 @@ func (s *Server) SetCouriers(c Couriers) error {
 			continue
 		}
 		t.byName[one.name] = one
-		t.schemes = append(t.schemes, one.scheme)
-		places(one.scheme, t.credentials)
+		schemes = append(schemes, one.scheme)
 	}
 	if t.fallback = t.byName[c.Default]; t.fallback == nil && c.Default != "" {
 		errs = append(errs, fmt.Errorf("the default courier %q is not among the couriers", c.Default))
@@ -103,6 +105,7 @@ func (s *Server) SetCouriers(c Couriers) error {
 	if len(errs) > 0 {
 		return errors.Join(errs...)
 	}
+	t.redactor = record.NewRedactor(schemes)
 	for _, one := range t.byName {
 		s.count(one)
 	}
@@ -110,47 +113,57 @@ func (s *Server) SetCouriers(c Couriers) error {
 	return nil
 }
 
-// newSender makes a courier ready for use; before is what it was until now, nil
+// newCourier makes a courier ready for use; before is what it was until now, nil
 // for a new one.
-func (s *Server) newSender(c *Courier, before *sender) (*sender, error) {
+func (s *Server) newCourier(c *Courier, before *courier) (*courier, error) {
 	switch {
 	case !event.ValidCourier(c.Name):
 		return nil, errors.New("is no courier's name: 1 to 63 characters of a-z, 0-9, '-' and '_'")
 	case c.Scheme == nil:
 		return nil, errors.New("has no signature scheme")
 	}
-	success, unsuccessful := c.Success.complete()
-	var counting *limits
-	if before != nil {
-		counting = &before.limits
+	maxBytes := c.MaxBodyBytes
+	if maxBytes == 0 {
+		maxBytes = s.config.MaxBodyBytes
 	}
-	limits, unlimited := newLimits(c, s.config.MaxBodyBytes, counting)
-	if err := errors.Join(unsuccessful, unlimited); err != nil {
+	var tooMuch error
+	if c.MaxBodyBytes < 0 || c.MaxBodyBytes > s.config.MaxBodyBytes {
+		tooMuch = fmt.Errorf("has a limit of %d body bytes, the listener takes 1 to %d", c.MaxBodyBytes, s.config.MaxBodyBytes)
+	}
+	var counted *limits.Limits
+	if before != nil {
+		counted = before.limits
+	}
+	success, unsuccessful := c.Success.complete()
+	bounds, unlimited := limits.New(limits.Config{
+		Networks: c.Networks, RatePerSecond: c.RatePerSecond, RateBurst: c.RateBurst, MaxConcurrent: c.MaxConcurrent,
+	}, counted)
+	if err := errors.Join(unsuccessful, unlimited, tooMuch); err != nil {
 		return nil, err
 	}
-	one := &sender{
+	one := &courier{
 		name: c.Name, scheme: c.Scheme, decoder: c.Decoder, observe: c.Observe,
-		success: success, handshake: c.Handshake, limits: limits,
+		success: success, handshake: c.Handshake, limits: bounds, maxBodyBytes: maxBytes, tooLarge: largerThan(maxBytes),
 	}
 	switch {
 	case before != nil:
 		one.shares = before.shares
 	case s.records != nil:
-		one.shares = newShares(s.records.config)
+		one.shares = record.NewShares(s.config.Records)
 	}
 	return one, nil
 }
 
-// count gives a courier that comes into force its counters, which show in the metrics
+// count gives a courier that becomes active its counters, which show in the metrics
 // from then on.
-func (s *Server) count(one *sender) {
+func (s *Server) count(one *courier) {
 	one.accepted = s.tally(one.name, codeAccepted, ingestion.Accepted)
 	one.duplicate = s.tally(one.name, codeDuplicate, ingestion.Duplicate)
 	one.conflict = s.tally(one.name, codeConflict, ingestion.Duplicate)
 }
 
 func (s *Server) tally(courier, code string, outcome ingestion.Outcome) tally {
-	return tally{s.metrics.requests.WithLabelValues(courier, code), s.records.sum(sumKey{courier: courier, outcome: outcome})}
+	return tally{s.metrics.requests.WithLabelValues(courier, code), s.records.aggregate(record.Key{Courier: courier, Outcome: outcome})}
 }
 
 // complete returns the answer with its defaults.
@@ -182,7 +195,7 @@ func (s Success) complete() (Success, error) {
 
 // find returns the courier of that name, nil for none. An empty name asks for
 // the default courier.
-func (t *table) find(name []byte) *sender {
+func (t *table) find(name []byte) *courier {
 	if len(name) == 0 {
 		return t.fallback
 	}

@@ -20,7 +20,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ingest/event/stamp"
+	"github.com/fincart/courier-gateway/ingest/record"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
@@ -101,6 +103,34 @@ func (f *fixture) recorded(t testing.TB) *book {
 	return f.book
 }
 
+// catcher keeps the records of single requests.
+type catcher struct {
+	mu      sync.Mutex
+	records []ingestion.Record
+}
+
+func (c *catcher) put(r ingestion.Record, _ record.Class) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.records = append(c.records, r)
+	return true
+}
+
+func (c *catcher) all() []ingestion.Record {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.records
+}
+
+// take returns the records and forgets them.
+func (c *catcher) take() []ingestion.Record {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	records := c.records
+	c.records = nil
+	return records
+}
+
 // lines is a log in memory.
 type lines struct {
 	mu  sync.Mutex
@@ -155,6 +185,7 @@ type fixture struct {
 	addr      string
 	publisher *memory
 	book      *book
+	caught    catcher // of the records of single requests that the server makes
 	clock     *clock
 	log       *lines
 	registry  *prometheus.Registry
@@ -176,12 +207,12 @@ func prepare(t testing.TB, change func(*Config)) *fixture {
 		t.Fatal(err)
 	}
 	c := DefaultConfig()
-	c.Listen = "127.0.0.1:0"
+	c.Listen, c.RetryAfter = "127.0.0.1:0", time.Second
 	if change != nil {
 		change(&c)
 	}
 	f.Server, err = New(c, Deps{
-		Publisher: f.publisher, Recorder: f.book, Stamper: stamper, Registerer: f.registry, Now: f.clock.Now,
+		Publisher: f.publisher, Store: f.book, Stamper: stamper, Registerer: f.registry, Now: f.clock.Now,
 		Couriers: Couriers{Default: "demo", All: []Courier{{Name: "demo", Scheme: f.demo}, {Name: "plain", Scheme: f.plain, Success: Success{Status: 200}}}},
 		Health:   func() (int, []byte) { return int(f.health.Load()), []byte(`{"status":"healthy"}`) },
 		Logger:   slog.New(slog.NewJSONHandler(f.log, nil)),
@@ -189,6 +220,8 @@ func prepare(t testing.TB, change func(*Config)) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
+	put := f.records.put
+	f.records.put = func(r ingestion.Record, class record.Class) bool { return put(r, class) && f.caught.put(r, class) }
 	return f
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// maxEchoBytes bounds what is sent back to whoever asks.
+	// maxEchoBytes bounds what is sent back in a handshake.
 	maxEchoBytes = 1024
 	// maxOriginBytes bounds the name of a sender: that of a host has 253 at most.
 	maxOriginBytes = 255
@@ -25,47 +25,40 @@ type Handshake struct {
 }
 
 // greet answers a request to the intake that is no POST: a handshake of its
-// courier, or nothing that is wanted here.
-func (s *Server) greet(c *call, courier []byte) {
-	c.sender = s.couriers.Load().find(courier)
-	answer := s.handshake(c)
+// courier, or nothing that is expected here.
+func (s *Server) greet(c *call, name []byte) {
+	c.table = s.couriers.Load()
+	c.courier = c.table.find(name)
+	answer := handshake(c)
 	if answer == nil {
 		c.ctx.Response.Header.Set(fasthttp.HeaderAllow, "POST")
-		s.refuse(c, refusal{problem: methodNotAllowed, detail: "events are sent by POST"})
+		s.refusals.refuse(c, c.refuse(methodNotAllowed, "events are sent by POST"))
 		return
 	}
-	no := s.admit(c)
-	if no.code == "" {
-		no = s.chargeUnverified(c, no)
+	for _, next := range [...]step{(*Server).admit, (*Server).chargeUnverified, (*Server).takeSlot, answer} {
+		if refusal := next(s, c); refusal != nil {
+			s.refusals.refuse(c, refusal)
+			return
+		}
 	}
-	if no.code == "" {
-		no = c.crowd()
-	}
-	if no.code == "" {
-		no = answer(c)
-	}
-	if no.code != "" {
-		s.refuse(c, no)
-		return
-	}
-	s.metrics.count(c.sender, codeHandshake)
+	s.metrics.count(c.courier, codeHandshake)
 }
 
 // handshake returns what answers the handshake that a request is, nil when it is
 // none that its courier makes.
-func (s *Server) handshake(c *call) func(*call) refusal {
-	if c.sender == nil {
+func handshake(c *call) step {
+	if c.courier == nil {
 		return nil
 	}
-	h := &c.sender.handshake
+	h := &c.courier.handshake
 	switch string(c.ctx.Method()) {
 	case fasthttp.MethodGet:
 		if h.EchoQuery != "" && c.ctx.QueryArgs().Has(h.EchoQuery) {
-			return (*call).echo
+			return echo
 		}
 	case fasthttp.MethodOptions:
 		if h.CloudEvents && len(c.ctx.Request.Header.Peek("WebHook-Request-Origin")) > 0 {
-			return (*call).grant
+			return grant
 		}
 	}
 	return nil
@@ -73,30 +66,30 @@ func (s *Server) handshake(c *call) func(*call) refusal {
 
 // echo sends back what the sender has put into the query. It is for a program:
 // nothing that shows it may take it for a page or a script.
-func (c *call) echo() refusal {
-	values := c.ctx.QueryArgs().PeekMulti(c.sender.handshake.EchoQuery)
+func echo(_ *Server, c *call) *refusal {
+	values := c.ctx.QueryArgs().PeekMulti(c.courier.handshake.EchoQuery)
 	if len(values) != 1 || len(values[0]) > maxEchoBytes {
-		return refusal{problem: badRequest, detail: "the value to send back has to be there once, with at most " + strconv.Itoa(maxEchoBytes) + " bytes"}
+		return c.refuse(badRequest, "the value to send back has to be there once, with at most "+strconv.Itoa(maxEchoBytes)+" bytes")
 	}
 	c.ctx.Response.Header.Set(fasthttp.HeaderXContentTypeOptions, "nosniff")
 	c.answer(fasthttp.StatusOK, plainText, values[0])
-	return refusal{}
+	return nil
 }
 
 // grant permits the sender to post.
-func (c *call) grant() refusal {
+func grant(_ *Server, c *call) *refusal {
 	origins := c.ctx.Request.Header.PeekAll("WebHook-Request-Origin")
 	if len(origins) != 1 || len(origins[0]) > maxOriginBytes || !visible(origins[0]) {
-		return refusal{problem: badRequest, detail: "the header webhook-request-origin has to be there once and hold the name of a host"}
+		return c.refuse(badRequest, "the header webhook-request-origin has to be there once and hold the name of a host")
 	}
 	rate := "*"
-	if pace := c.sender.limits.pace; pace != nil {
-		rate = strconv.FormatInt(int64(min(max(float64(pace.Limit())*60, 1), math.MaxInt32)), 10)
+	if perSecond, limited := c.courier.limits.PerSecond(); limited {
+		rate = strconv.FormatInt(int64(min(max(perSecond*60, 1), math.MaxInt32)), 10)
 	}
 	h := &c.ctx.Response.Header
 	h.SetBytesV("WebHook-Allowed-Origin", origins[0])
 	h.Set("WebHook-Allowed-Rate", rate)
 	h.Set(fasthttp.HeaderAllow, "POST")
 	c.answer(fasthttp.StatusOK, "", nil)
-	return refusal{}
+	return nil
 }

@@ -6,23 +6,24 @@ import (
 	"github.com/fincart/courier-gateway/ingest/framing"
 )
 
-func (c *call) mediaFault() refusal {
+// mediaFault says what is wrong with the type of the body, "" for nothing.
+func (c *call) mediaFault() string {
 	h := &c.ctx.Request.Header
 	return mediaFault(h.ContentType(), h.PeekAll("Content-Encoding"))
 }
 
-// mediaFault refuses a body that does not call itself plain JSON in UTF-8:
+// mediaFault says why a body is not plain JSON in UTF-8 by its headers, "" if it is:
 // application/json or any +json type, no other charset, no compression.
-func mediaFault(contentType []byte, encodings [][]byte) refusal {
+func mediaFault(contentType []byte, encodings [][]byte) string {
 	if !jsonType(contentType) {
-		return refusal{problem: notJSON, detail: "the content-type must be application/json in UTF-8"}
+		return "the content-type must be application/json in UTF-8"
 	}
 	for _, e := range encodings {
 		if len(e) > 0 && !framing.EqualFold(e, "identity") {
-			return refusal{problem: notJSON, detail: "the body must not be encoded; send it without content-encoding"}
+			return "the body must not be encoded; send it without content-encoding"
 		}
 	}
-	return refusal{}
+	return ""
 }
 
 // jsonType reports whether a content-type (RFC 9110, section 8.3) means JSON in

@@ -16,7 +16,7 @@ const (
 	codeHandshake = "HANDSHAKE"
 )
 
-// Why a request that was to have a record of its own was only summed up.
+// Why a request that was to have a record of its own was only counted in an aggregate.
 const (
 	droppedFull     = "queue_full"
 	droppedUnstored = "not_stored"
@@ -27,17 +27,17 @@ const (
 const noCourier = "-"
 
 type metrics struct {
-	requests *prometheus.CounterVec
-	accepted prometheus.Observer
-	refused  prometheus.Observer
-	inFlight prometheus.Gauge
-	turned   *prometheus.CounterVec
-	bytes    prometheus.Counter
-	observed *prometheus.CounterVec
-	dropped  *prometheus.CounterVec
+	requests     *prometheus.CounterVec
+	accepted     prometheus.Observer
+	refused      prometheus.Observer
+	inFlight     prometheus.Gauge
+	connsRefused *prometheus.CounterVec
+	bytes        prometheus.Counter
+	observed     *prometheus.CounterVec
+	dropped      *prometheus.CounterVec
 }
 
-// newMetrics registers the metrics with r; open tells how many connections are open.
+// newMetrics registers the metrics with r; open returns how many connections are open.
 func newMetrics(r prometheus.Registerer, open func() int) (*metrics, error) {
 	durations := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "courier_gateway_ingest_request_seconds",
@@ -55,9 +55,9 @@ func newMetrics(r prometheus.Registerer, open func() int) (*metrics, error) {
 			Name: "courier_gateway_ingest_requests_in_flight",
 			Help: "Requests whose headers are read and that are not answered yet.",
 		}),
-		turned: prometheus.NewCounterVec(prometheus.CounterOpts{
+		connsRefused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "courier_gateway_ingest_connections_refused_total",
-			Help: "Connections that were not let in, by the limit they met.",
+			Help: "Connections that were refused, by the limit they met.",
 		}, []string{"code"}),
 		bytes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "courier_gateway_ingest_body_bytes_total",
@@ -69,7 +69,7 @@ func newMetrics(r prometheus.Registerer, open func() int) (*metrics, error) {
 		}, []string{"courier", "code"}),
 		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "courier_gateway_ingest_records_dropped_total",
-			Help: "Refused and observed requests that are only summed up because the store did not take their records, by where they were lost.",
+			Help: "Refused and observed requests that are only counted in aggregates because the store did not take their records, by where they were lost.",
 		}, []string{"reason"}),
 	}
 	conns := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -80,17 +80,17 @@ func newMetrics(r prometheus.Registerer, open func() int) (*metrics, error) {
 	for _, reason := range []string{droppedFull, droppedUnstored} {
 		m.dropped.WithLabelValues(reason) // so that the first one is seen as a rise
 	}
-	for _, c := range []prometheus.Collector{m.requests, durations, m.inFlight, conns, m.turned, m.bytes, m.observed, m.dropped} {
+	for _, c := range []prometheus.Collector{m.requests, durations, m.inFlight, conns, m.connsRefused, m.bytes, m.observed, m.dropped} {
 		errs = append(errs, r.Register(c))
 	}
 	return m, errors.Join(errs...)
 }
 
-// count counts an answer. A sender of nil stands for no courier of ours.
-func (m *metrics) count(s *sender, code event.Code) {
-	courier := noCourier
-	if s != nil {
-		courier = s.name
+// count counts an answer; courier is nil for no courier of ours.
+func (m *metrics) count(courier *courier, code event.Code) {
+	name := noCourier
+	if courier != nil {
+		name = courier.name
 	}
-	m.requests.WithLabelValues(courier, string(code)).Inc()
+	m.requests.WithLabelValues(name, string(code)).Inc()
 }

@@ -4,26 +4,27 @@ import (
 	"strings"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 )
 
-// A courier in observe mode is being set up: nobody knows yet whether its secret,
+// A courier in observe mode is being set up: it is not known yet whether its secret,
 // scheme and mapping are right. Everything is checked as always, but what is wrong
-// with the contents of a request is overlooked: its event is taken in, marked, and
-// the record says what would have been refused. So anybody who reaches the intake
+// with the contents of a request is tolerated: its event is accepted, marked, and
+// the record says what would have been refused. So everyone who reaches the intake
 // can send events for such a courier. The limits on networks, rate, requests at
 // once and size hold as always.
 
 // keyIDObserved is the key id of an envelope whose courier is in observe mode.
 const keyIDObserved = "observed"
 
-// overlook reports whether a request goes on in spite of what is wrong with it.
-// The first thing is noted, which is what the sender would have been told.
-func (c *call) overlook(no refusal) bool {
-	if c.sender == nil || !c.sender.observe {
+// tolerate reports whether a request goes on in spite of a refusal. The first one is
+// kept, which is what the answer would have said.
+func (c *call) tolerate(refusal *refusal) bool {
+	if c.courier == nil || !c.courier.observe {
 		return false
 	}
 	if c.observed.code == "" {
-		c.observed = no
+		c.observed = *refusal
 	}
 	return true
 }
@@ -36,12 +37,13 @@ func (c *call) nameByBody() {
 	c.event = event.Event{ID: hash, Key: hash}
 }
 
-// tellObserved counts and logs a request that was overlooked.
-func (s *Server) tellObserved(c *call) {
-	no := &c.observed
-	s.metrics.observed.WithLabelValues(c.sender.name, string(no.code)).Inc()
-	if s.refusals.admit() {
-		s.refusals.write("request accepted by a courier in observe mode", "code", no.code, "detail", no.detail,
-			"courier", c.sender.name, "trace_id", strings.Clone(c.traceID), "remote", s.from(c).String())
+// observe counts, logs and records an accepted request of which something was tolerated.
+func (r *refuser) observe(c *call) {
+	refusal := &c.observed
+	r.metrics.observed.WithLabelValues(c.courier.name, string(refusal.code)).Inc()
+	if r.log.admit() {
+		r.log.write("request accepted by a courier in observe mode", "code", refusal.code, "detail", refusal.detail,
+			"courier", c.courier.name, "trace_id", strings.Clone(c.traceID), "remote", c.from().String())
 	}
+	r.records.note(c, ingestion.Observed, refusal, c.courier.success.Status)
 }

@@ -3,23 +3,13 @@ package ingest
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"hash"
-	"io"
-	"net/netip"
-	"os"
-	"runtime/debug"
-	"strings"
-	"sync/atomic"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
-	"github.com/fincart/courier-gateway/ingest/address"
-	"github.com/fincart/courier-gateway/ingest/connlimit"
+	"github.com/fincart/courier-gateway/ingest/body"
 	"github.com/fincart/courier-gateway/ingest/event"
-	"github.com/fincart/courier-gateway/ingest/event/ingestion"
-	"github.com/fincart/courier-gateway/ingest/framing"
+	"github.com/fincart/courier-gateway/ingest/limits"
 	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
@@ -27,125 +17,33 @@ import (
 const (
 	intakePath = "/v1/events/courier"
 	healthPath = "/health"
-	// keepBodyBytes is the largest memory of a body that is kept for another one.
-	keepBodyBytes = 64 << 10
-	// keepMoments is the most room for checkpoints that a call keeps.
-	keepMoments = 128
 )
-
-// call is one request on its way, with all the memory that it needs. Calls are
-// pooled. What a call holds shares memory with the request, which is valid until
-// the handler returns.
-type call struct {
-	ctx      *fasthttp.RequestCtx
-	started  time.Time
-	posted   bool          // to the intake, so that it is recorded
-	table    *table        // that sender is of
-	sender   *sender       // nil while, or because, it is unknown
-	counted  *atomic.Int64 // by which it is counted as in work; nil for not
-	traceID  string
-	verified bool // the signature is valid
-	event    event.Event
-	env      event.Envelope
-	faults   event.Faults
-	observed refusal // what was overlooked, see overlook
-
-	body      []byte // as far as it was read
-	whole     bool   // all of it was
-	bodyBytes int    // how long it is, as far as is known
-
-	address netip.Addr                  // who has sent it; see Server.from
-	short   []byte                      // memory for a short body
-	long    *bodyBuffer                 // memory for a long one, nil for none
-	loan    bodyLoan                    // by which long is counted
-	moments []event.Moment              // for checkpoints
-	trace   [len(tracePrefix) + 32]byte // for a trace id of our own
-	stamp   [64]byte                    // for the envelope's stamp
-	out     []byte                      // for the answer
-}
-
-func (s *Server) begin(ctx *fasthttp.RequestCtx) *call {
-	c := s.calls.Get().(*call)
-	c.ctx, c.started = ctx, s.deps.Now()
-	c.traceID = c.findTrace()
-	s.metrics.inFlight.Inc()
-	return c
-}
-
-// end is deferred: no defect that one request meets may end the process.
-func (s *Server) end(c *call) {
-	fault := recover()
-	if fault != nil {
-		s.failures.warn("request met a defect", "trace_id", strings.Clone(c.traceID),
-			"error", fmt.Sprint(fault), "stack", string(debug.Stack()))
-		s.refuse(c, refusal{problem: defect, detail: "the appliance failed on this request; send it again"})
-	}
-	s.metrics.inFlight.Dec()
-	c.leave()
-	c.leaveBody()
-	if s.draining.Load() {
-		c.ctx.SetConnectionClose()
-	}
-	c.ctx.Request.ReleaseBody(keepBodyBytes)
-	sound := fault == nil // else somebody may still hold the call
-	s.closeLong(c, sound)
-	if sound {
-		if cap(c.moments) > keepMoments {
-			c.moments = nil
-		}
-		clear(c.moments) // their texts are the request's
-		*c = call{faults: c.faults[:0], moments: c.moments[:0], out: c.out[:0], short: c.short[:0]}
-		s.calls.Put(c)
-	}
-}
-
-// Header, and what follows it, make a call the [signature.Request] that its scheme
-// verifies.
-func (c *call) Header(name string) (value []byte, count int) {
-	values := c.ctx.Request.Header.PeekAll(name)
-	if len(values) == 0 {
-		return nil, 0
-	}
-	return values[0], len(values)
-}
-
-// Body returns the raw body, as far as it was read.
-func (c *call) Body() []byte { return c.body }
-
-// Method returns the method as it was sent.
-func (c *call) Method() []byte { return c.ctx.Method() }
-
-// Path returns the path as it was sent, without the query.
-func (c *call) Path() []byte { return c.ctx.URI().PathOriginal() }
-
-// Query returns the query as it was sent.
-func (c *call) Query() []byte { return c.ctx.URI().QueryString() }
 
 // handle answers one request.
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	c := s.begin(ctx)
 	defer s.end(c)
 	path, method := ctx.URI().PathOriginal(), ctx.Method()
-	courier, intake := courierIn(path)
+	name, intake := courierIn(path)
 	switch {
 	case intake && string(method) == fasthttp.MethodPost:
-		s.intake(c, courier)
+		s.intake(c, name)
 	case intake:
-		s.greet(c, courier)
+		s.greet(c, name)
 	case string(path) != healthPath:
-		s.refuse(c, refusal{problem: notFound, detail: "events are sent to " + intakePath + "/{courier}"})
+		s.refusals.refuse(c, c.refuse(notFound, "events are sent to "+intakePath+"/{courier}"))
 	case string(method) == fasthttp.MethodGet || string(method) == fasthttp.MethodHead:
-		status, body := s.deps.Health()
-		c.answer(status, "application/json", body)
+		status, report := s.deps.Health()
+		c.answer(status, "application/json", report)
 	default:
 		ctx.Response.Header.Set(fasthttp.HeaderAllow, "GET, HEAD")
-		s.refuse(c, refusal{problem: methodNotAllowed, detail: "health is asked for by GET"})
+		s.refusals.refuse(c, c.refuse(methodNotAllowed, "health is asked for by GET"))
 	}
 }
 
 // courierIn returns the courier that a path of the intake names, "" for the
 // default one.
-func courierIn(path []byte) (courier []byte, ok bool) {
+func courierIn(path []byte) (name []byte, ok bool) {
 	rest, ok := bytes.CutPrefix(path, []byte(intakePath))
 	if !ok || len(rest) == 0 {
 		return nil, ok
@@ -156,198 +54,259 @@ func courierIn(path []byte) (courier []byte, ok bool) {
 	return rest[1:], true
 }
 
-func (s *Server) intake(c *call, courier []byte) {
+// intake answers a posted event, and counts and records it.
+func (s *Server) intake(c *call, name []byte) {
 	c.posted = true
-	receipt, no := s.receive(c, courier)
-	if no.code != "" {
-		s.refuse(c, no)
+	c.table = s.couriers.Load()
+	c.courier = c.table.find(name)
+	if refusal := s.receive(c); refusal != nil {
+		s.refusals.refuse(c, refusal)
 		return
 	}
 	s.metrics.accepted.Observe(s.deps.Now().Sub(c.started).Seconds())
 	s.metrics.bytes.Add(float64(len(c.env.Body)))
-	by := c.sender
-	outcome := &by.accepted
-	if receipt.Conflict {
-		outcome = &by.conflict
-	} else if receipt.Duplicate {
-		outcome = &by.duplicate
+	outcome := &c.courier.accepted
+	if c.receipt.Conflict {
+		outcome = &c.courier.conflict
+	} else if c.receipt.Duplicate {
+		outcome = &c.courier.duplicate
 	}
-	outcome.Inc()
-	c.answerAccepted(receipt)
+	outcome.counter.Inc()
+	c.answerAccepted()
 	if c.observed.code != "" {
-		s.tellObserved(c)
-		s.note(c, ingestion.Observed, c.observed, by.success.Status)
+		s.refusals.observe(c)
 		return
 	}
-	outcome.add(c.started, len(c.env.Body))
+	outcome.aggregate.Add(c.started, len(c.env.Body))
 }
 
-// receive takes an event from the request to the queue. The refusal is empty when
-// the event is kept.
-func (s *Server) receive(c *call, courier []byte) (r event.Receipt, no refusal) {
-	c.table = s.couriers.Load()
-	c.sender = c.table.find(courier)
-	if s.draining.Load() {
-		return r, refusal{problem: unavailable, detail: "the appliance is stopping; send the event again"}
-	}
-	if no = s.admit(c); no.code != "" && !no.telling() {
-		return r, no
-	}
-	if no = s.readBody(c, no); no.code != "" {
-		if no.telling() {
-			no = s.chargeUnverified(c, no)
+// step takes a request one step on; it returns why the request is refused, nil if it
+// goes on. The refusal is in the call's memory.
+type step func(*Server, *call) *refusal
+
+// receiving is the way of an event from the request to the queue, in the order of the
+// picture in the README:
+//
+//	limits ▸ verify ▸ read ▸ stamp ▸ publish
+var receiving = [...]step{
+	(*Server).checkRunning,
+	(*Server).checkLimits,
+	(*Server).readBody,
+	(*Server).verify,
+	(*Server).takeSlot,
+	(*Server).readEvent,
+	(*Server).stamp,
+	(*Server).publish,
+}
+
+// receive takes an event from the request to the queue, or returns why it does not.
+func (s *Server) receive(c *call) *refusal {
+	for _, next := range receiving {
+		if refusal := next(s, c); refusal != nil {
+			return refusal
 		}
-		return r, no
 	}
-	if no = s.authenticate(c); no.code != "" {
-		return r, no
-	}
-	if no = c.crowd(); no.code != "" {
-		return r, no
-	}
-	if no = c.decode(); no.code != "" && !c.overlook(no) {
-		return r, no
-	}
-	c.env.TraceID, c.env.ReceivedAt = c.traceID, c.started.UTC()
-	s.wrap(&c.env, c.sender, &c.event, c.stamp[:0])
-	r, err := s.deps.Publisher.Publish(s.hard, &c.env)
-	if err != nil {
-		return r, unkept(err)
-	}
-	return r, refusal{}
+	return nil
 }
 
-// unkept is the refusal of an event that the queue did not take: for what sending
-// it again can't cure it says so.
-func unkept(err error) refusal {
-	switch event.CodeOf(err) {
-	case event.PayloadTooLarge:
-		return refusal{problem: tooLarge, detail: "the event is larger than the queue takes", cause: err}
-	case event.InvalidPayload:
-		return refusal{problem: badPayload, detail: "a member of the event can't be kept with it", cause: err}
+// checkRunning refuses what comes on open connections while the appliance stops.
+func (s *Server) checkRunning(c *call) *refusal {
+	if s.draining.Load() {
+		return c.refuse(unavailable, "the appliance is stopping; send the event again")
+	}
+	return nil
+}
+
+// checkLimits applies the limits that need neither body nor signature. Of a request that
+// does not keep them, as much of the body is read as its record keeps, and it is charged to
+// its address.
+func (s *Server) checkLimits(c *call) *refusal {
+	refusal := s.admit(c)
+	if limit, detail := s.bodyLimit(c.courier); refusal == nil && c.declaredBytes() > limit {
+		refusal = c.refuse(tooLarge, detail)
+	}
+	if refusal == nil || !refusal.aboutRequest() {
+		return refusal
+	}
+	s.readForRecord(c)
+	return s.chargeRefused(c, refusal)
+}
+
+// admit applies the courier's networks, and looks at what is left of its rates.
+func (s *Server) admit(c *call) *refusal {
+	if c.courier == nil {
+		return nil
+	}
+	costly := c.declaredBytes() > body.ShortBytes || c.courier.scheme.Costly()
+	return c.limited(c.courier.limits.Admit(c.from(), c.started, costly))
+}
+
+// limited returns the refusal of a request that is not within the limits of its courier.
+func (c *call) limited(o limits.Outcome) *refusal {
+	var r *refusal
+	switch o.Limit {
+	case limits.Within:
+		return nil
+	case limits.Network:
+		r = c.refuse(forbidden, "this courier does not post from this address")
+	case limits.Rate:
+		r = c.refuse(tooOften, "this courier sends more requests per second than it may")
 	default:
-		return refusal{problem: unavailable, detail: "the event could not be stored; send it again", cause: err}
+		r = c.refuse(tooOften, "more requests per second come from this address than may without a valid signature of this courier")
 	}
+	r.retryAfter = o.RetryAfter
+	return r
 }
 
-// nobody says why no courier was found.
-func (c *call) nobody() string {
+// chargeRefused counts a request that is refused before its signature is looked at for its
+// address. It returns why the request is refused: for that, unless it is one too many.
+func (s *Server) chargeRefused(c *call, refusal *refusal) *refusal {
+	if limited := s.chargeUnverified(c); limited != nil {
+		return limited
+	}
+	return refusal
+}
+
+// chargeUnverified counts a request for its address.
+func (s *Server) chargeUnverified(c *call) *refusal {
+	if c.courier == nil {
+		return nil
+	}
+	return c.limited(c.courier.limits.ChargeUnverified(c.from(), c.started))
+}
+
+// verify checks media type and signature, and charges the request to its courier if it is
+// verified, and to its address if not. A wrong media type comes first in the answer, but
+// the signature decides who is charged.
+func (s *Server) verify(c *call) *refusal {
+	wrong := s.checkSignature(c)
+	if detail := c.mediaFault(); detail != "" {
+		wrong = c.refuse(notJSON, detail)
+	}
+	if c.courier == nil {
+		return wrong
+	}
+	l := c.courier.limits
+	if wrong == nil || wrong.code != event.IntakeUnavailable {
+		if limited := c.limited(l.Charge(c.verified, c.from(), c.started)); limited != nil {
+			return limited
+		}
+	}
+	if wrong == nil || !c.tolerate(wrong) {
+		return wrong
+	}
+	if c.verified {
+		return nil
+	}
+	return c.limited(l.ChargeObserved(c.started))
+}
+
+// checkSignature verifies the request. For an unknown courier it does the work of a wrong
+// signature, so that its answer takes the same time.
+func (s *Server) checkSignature(c *call) *refusal {
+	c.env.Body = c.Body()
+	if c.courier == nil {
+		s.verifyDummy(c)
+		return c.refuse(unknownCourier, c.noCourier())
+	}
+	keyID, err := c.courier.scheme.Verify(c, c.started)
+	if err == nil {
+		c.env.KeyID, c.verified = keyID, true
+		c.courier.limits.Remember(c.from(), c.started)
+		return nil
+	}
+	c.env.KeyID = keyIDObserved // if it goes on at all
+	refusal := c.refuse(badSignature, err.Error())
+	if fail, ok := errors.AsType[*signature.Failure](err); ok {
+		refusal.reason = fail.Kind.String()
+		if fail.Kind == signature.NoKeys {
+			refusal.problem = unavailable
+		}
+	}
+	return refusal
+}
+
+// noCourier says why no courier was found.
+func (c *call) noCourier() string {
 	if len(c.Path()) == len(intakePath) {
 		return "the path names no courier, and there is no default one: post to " + intakePath + "/{courier}"
 	}
 	return "there is no courier of this name"
 }
 
-// authenticate verifies the request and charges it to whom that says it comes from. A
-// body of the wrong type is what the sender is told of first, but the signature decides
-// who is charged.
-func (s *Server) authenticate(c *call) refusal {
-	media := c.mediaFault()
-	unsigned := s.verify(c)
-	first := media
-	if first.code == "" {
-		first = unsigned
-	}
-	no := s.charge(c, first)
-	if no.code == "" {
-		return no
-	}
-	if no.code != first.code || !c.overlook(no) {
-		return no
-	}
-	return c.chargeObserved()
-}
-
-// verify proves the sender. For an unknown courier it does the work of a wrong
-// signature, so that its answer takes the same time.
-func (s *Server) verify(c *call) refusal {
-	c.env.Body = c.Body()
-	if c.sender == nil {
-		s.pretend(c)
-		return refusal{problem: unknownCourier, detail: c.nobody()}
-	}
-	keyID, err := c.sender.scheme.Verify(c, c.started)
-	if err == nil {
-		c.env.KeyID, c.verified = keyID, true
-		c.sender.limits.known.add(address.Group(s.from(c)), c.started)
-		return refusal{}
-	}
-	c.env.KeyID = keyIDObserved // if it goes on at all
-	no := refusal{problem: badSignature, detail: err.Error()}
-	if fail, ok := errors.AsType[*signature.Failure](err); ok {
-		no.reason = fail.Kind.String()
-		if fail.Kind == signature.NoKeys {
-			no.problem = unavailable
-		}
-	}
-	return no
-}
-
-// pretend computes a digest for nobody. It is always the one that most couriers'
-// schemes need, HMAC-SHA256 over the body: those of the couriers there are may cost
-// next to nothing, as a token in the address does.
-func (s *Server) pretend(c *call) {
-	digest := s.digests.Get().(hash.Hash)
+// verifyDummy computes a digest that nothing needs. It is always the one that most
+// couriers' schemes need, HMAC-SHA256 over the body: those of the couriers there are may
+// cost next to nothing, as a token in the address does.
+func (s *Server) verifyDummy(c *call) {
+	digest := s.dummies.Get().(hash.Hash)
 	digest.Reset()
 	_, _ = digest.Write(c.env.Body)
 	digest.Sum(c.stamp[:0])
-	s.digests.Put(digest)
+	s.dummies.Put(digest)
 }
 
-// decode reads the event.
-func (c *call) decode() refusal {
-	c.event.Checkpoints = c.moments[:0]
+// takeSlot counts a verified request in work until the call ends, so that neither slow
+// senders nor unverified requests keep others out.
+func (s *Server) takeSlot(c *call) *refusal {
+	if !c.courier.limits.Enter(&c.slot) {
+		return c.refuse(tooMany, "this courier sends more requests at once than it may")
+	}
+	return nil
+}
+
+// readEvent reads the event from the body.
+func (s *Server) readEvent(c *call) *refusal {
+	c.event.Checkpoints = c.checkpoints[:0]
 	in := payload.Input{Body: c.env.Body, Headers: c, Received: c.started.UTC()}
-	c.faults = c.sender.decoder.Decode(in, &c.event, c.faults[:0])
+	c.faults = c.courier.decoder.Decode(in, &c.event, c.faults[:0])
 	if c.event.Checkpoints != nil {
-		c.moments = c.event.Checkpoints
+		c.checkpoints = c.event.Checkpoints
 	}
 	if len(c.faults) == 0 {
-		return refusal{}
+		return nil
 	}
-	if c.sender.observe {
-		c.nameByBody()
+	refusal := c.refuse(badPayload, "the body is no valid event")
+	refusal.faults = c.faults
+	if !c.tolerate(refusal) {
+		return refusal
 	}
-	return refusal{problem: badPayload, detail: "the body is no valid event", faults: c.faults}
+	c.nameByBody()
+	return nil
 }
 
-// wrap completes an envelope that has its body, its key id, its trace id and its
-// time. No header of the request gets into it but the one that became the trace id
-// and those that the courier's mapping names the event by. The stamp takes room.
-func (s *Server) wrap(e *event.Envelope, by *sender, told *event.Event, room []byte) {
-	e.Courier, e.Scheme = by.name, by.scheme.Name()
-	e.EventID, e.Key = told.ID, told.Key
-	e.Stamp = alias(s.deps.Stamper.AppendStamp(room, e))
+// stamp completes the envelope.
+func (s *Server) stamp(c *call) *refusal {
+	c.env.TraceID, c.env.ReceivedAt = c.traceID, c.started.UTC()
+	s.stampEnvelope(&c.env, c.courier, &c.event, c.stamp[:0])
+	return nil
 }
 
-// handleBroken answers what never became a request: it was too large, too slow
-// or not HTTP. The connection is closed after it.
-func (s *Server) handleBroken(ctx *fasthttp.RequestCtx, err error) {
-	c := s.begin(ctx)
-	defer s.end(c)
-	connlimit.Linger(ctx.Conn())
-	no := s.broken(err)
-	s.refuse(c, no)
-	s.records.sum(sumKey{outcome: ingestion.Refused, code: no.code}).add(c.started, 0)
+// stampEnvelope completes an envelope that has its body, its key id, its trace id and its
+// time. No header of the request gets into it but the one that became the trace id and
+// those that the courier's mapping names the event by. The stamp is in memory, if it fits.
+func (s *Server) stampEnvelope(e *event.Envelope, courier *courier, ev *event.Event, memory []byte) {
+	e.Courier, e.Scheme = courier.name, courier.scheme.Name()
+	e.EventID, e.Key = ev.ID, ev.Key
+	e.Stamp = alias(s.deps.Stamper.AppendStamp(memory, e))
 }
 
-func (s *Server) broken(err error) refusal {
-	_, smallBuffer := errors.AsType[*fasthttp.ErrSmallBuffer](err)
-	fault, misframed := errors.AsType[*framing.Fault](err)
-	switch {
-	case misframed:
-		return refusal{problem: badRequest, detail: fault.Error()}
-	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		return refusal{problem: tooLarge, detail: s.tooLarge}
-	case smallBuffer:
-		return refusal{problem: headerTooLarge, detail: fmt.Sprintf("request line and headers are larger than %d bytes", s.config.MaxHeaderBytes)}
-	case errors.Is(err, errBodyTooSlow):
-		return refusal{problem: tooSlow, detail: s.tooSlowBody()}
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return refusal{problem: tooSlow, detail: fmt.Sprintf("the request did not arrive within %v", s.config.ReadTimeout)}
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return refusal{problem: badRequest, detail: "the request ends early"}
+// publish puts the event on the queue, and refuses what that does not take; what sending it
+// again can't cure it says so.
+func (s *Server) publish(c *call) *refusal {
+	receipt, err := s.deps.Publisher.Publish(s.hard, &c.env)
+	if err == nil {
+		c.receipt = receipt
+		return nil
+	}
+	var refusal *refusal
+	switch event.CodeOf(err) {
+	case event.PayloadTooLarge:
+		refusal = c.refuse(tooLarge, "the event is larger than the queue takes")
+	case event.InvalidPayload:
+		refusal = c.refuse(badPayload, "a member of the event can't be kept with it")
 	default:
-		return refusal{problem: badRequest, detail: "the request is not valid HTTP/1.1"}
+		refusal = c.refuse(unavailable, "the event could not be stored; send it again")
 	}
+	refusal.cause = err
+	return refusal
 }

@@ -275,8 +275,8 @@ func TestEveryFaultIsListed(t *testing.T) {
 
 func TestFaultsAreBounded(t *testing.T) {
 	t.Parallel()
-	no := refusal{problem: badPayload, faults: make(event.Faults, maxFaults+10)}
-	if n := strings.Count(string(appendProblem(nil, no, "t")), `"path"`); n != maxFaults {
+	r := refusal{problem: badPayload, faults: make(event.Faults, maxFaults+10)}
+	if n := strings.Count(string(appendProblem(nil, &r, "t")), `"path"`); n != maxFaults {
 		t.Errorf("%d faults in the answer, want %d", n, maxFaults)
 	}
 }

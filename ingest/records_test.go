@@ -28,6 +28,7 @@ type book struct {
 	held   chan struct{} // when not nil, PutIngestions waits for it to be closed, whatever its context says
 	inside chan struct{} // when not nil, gets a value for each PutIngestions that began
 	calls  int
+	last   []ingestion.Record // of those that were not kept
 }
 
 func (b *book) PutIngestions(_ context.Context, records []ingestion.Record) error {
@@ -41,6 +42,7 @@ func (b *book) PutIngestions(_ context.Context, records []ingestion.Record) erro
 	defer b.mu.Unlock()
 	b.calls++
 	if b.err != nil {
+		b.last = records
 		return b.err
 	}
 	b.kept = append(b.kept, records...)
@@ -51,6 +53,13 @@ func (b *book) fail(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.err = err
+}
+
+// refused returns the last records that were not kept.
+func (b *book) refused() []ingestion.Record {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.last
 }
 
 // all returns what is kept, and how often it was called.
@@ -121,7 +130,7 @@ func TestFloodIsBounded(t *testing.T) {
 	if grown := int64(heap()) - int64(before); grown > 2<<20 {
 		t.Errorf("%d bytes more are in use", grown)
 	}
-	f.records.begin(f.hard)
+	f.records.start(f.hard)
 	book := f.recorded(t)
 	if n := len(book.kept); n > 2*f.config.Records.Burst+2 {
 		t.Errorf("%d records for %d requests", n, 2*each)
@@ -147,7 +156,7 @@ func TestStoreThatHangsStopsNothing(t *testing.T) {
 	t.Parallel()
 	f := prepare(t, func(c *Config) { c.Records.Every = time.Millisecond })
 	f.book.held, f.book.inside = make(chan struct{}), make(chan struct{}, 100)
-	f.records.begin(f.hard)
+	f.records.start(f.hard)
 	const n = 10_000
 	f.flood(t, 1, 0, 401, f.badly("demo"))
 	<-f.book.inside // and there it stays
@@ -167,20 +176,18 @@ func TestStoreThatHangsStopsNothing(t *testing.T) {
 	}
 }
 
-// TestStoreThatFails shows that sums are tried until they are stored, with the
-// same ids, and that single records are summed in the end.
+// TestStoreThatFails shows that aggregates are tried until they are stored, with the
+// same ids, and that single records are counted in them in the end.
 func TestStoreThatFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := prepare(t, nil)
-		f.records.begin(f.hard)
-		every, sumEvery := f.config.Records.Every, f.config.Records.SumEvery
+		f.records.start(f.hard)
+		every, aggregateEvery := f.config.Records.Every, f.config.Records.AggregateEvery
 		f.book.fail(errors.New("the disk is full"))
-		f.flood(t, 60, 0, 401, f.badly("demo")) // some singly, others in a sum
-		f.records.mu.Lock()
-		singly := float64(len(f.records.waiting))
-		f.records.mu.Unlock()
-		for try := range putTries {
+		f.flood(t, 60, 0, 401, f.badly("demo")) // some singly, others in an aggregate
+		singly := float64(len(f.caught.all()))
+		for try := range 3 {
 			if got, _ := f.metric(t, "records_dropped_total reason=not_stored"); got != 0 {
 				t.Errorf("%v records dropped after %d tries", got, try)
 			}
@@ -190,10 +197,10 @@ func TestStoreThatFails(t *testing.T) {
 		if got, _ := f.metric(t, "records_dropped_total reason=not_stored"); got != singly || singly < 10 {
 			t.Errorf("%v records dropped, want %v", got, singly)
 		}
-		time.Sleep(sumEvery)
+		time.Sleep(aggregateEvery)
 		synctest.Wait()
 		f.flood(t, 5, 0, 401, f.badly("demo"))
-		taken := f.records.taken
+		taken := f.book.refused()
 		if len(taken) != 1 || taken[0].Count != 60 {
 			t.Fatalf("taken are %+v", taken)
 		}
@@ -204,7 +211,7 @@ func TestStoreThatFails(t *testing.T) {
 			t.Errorf("kept are %+v", kept)
 		}
 		if n := strings.Count(f.log.String(), "the disk is full"); n != 1 {
-			t.Errorf("the log tells it %d times", n)
+			t.Errorf("the log has it %d times", n)
 		}
 		if got := f.recorded(t).counts()["demo refused INVALID_SIGNATURE mismatch"]; got != 65 {
 			t.Errorf("%d requests recorded, want 65", got)
@@ -216,7 +223,7 @@ func TestRecordsAreWrittenInTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := prepare(t, nil)
-		f.records.begin(f.hard)
+		f.records.start(f.hard)
 		f.flood(t, 3, time.Second, 202, f.raw(f.demo, "/v1/events/courier/demo", goodBody))
 		f.flood(t, 2, time.Second, 401, f.badly("demo"))
 		time.Sleep(f.config.Records.Every)
@@ -224,7 +231,7 @@ func TestRecordsAreWrittenInTime(t *testing.T) {
 		if kept, _ := f.book.all(); len(kept) != 2 || kept[0].Request == nil || kept[1].Request == nil {
 			t.Errorf("soon there are the records %+v", kept)
 		}
-		time.Sleep(f.config.Records.SumEvery)
+		time.Sleep(f.config.Records.AggregateEvery)
 		synctest.Wait()
 		kept, calls := f.book.all()
 		want := map[string]int64{"demo accepted": 1, "demo duplicate": 2, "demo refused INVALID_SIGNATURE mismatch": 2}
@@ -316,7 +323,7 @@ func TestNothingIsRecordedForNobody(t *testing.T) {
 	t.Parallel()
 	f := prepare(t, nil)
 	d := f.deps
-	d.Recorder, d.Registerer = nil, unregistered{}
+	d.Store, d.Registerer = nil, unregistered{}
 	s, err := New(f.config, d)
 	if err != nil {
 		t.Fatal(err)
@@ -332,8 +339,8 @@ func TestNothingIsRecordedForNobody(t *testing.T) {
 // TestEveryRequestIsCountedOnce posts from many sides while the sums are written.
 func TestEveryRequestIsCountedOnce(t *testing.T) {
 	t.Parallel()
-	f := prepare(t, func(c *Config) { c.Records.Every, c.Records.SumEvery = time.Millisecond, time.Millisecond })
-	f.records.begin(f.hard)
+	f := prepare(t, func(c *Config) { c.Records.Every, c.Records.AggregateEvery = time.Millisecond, time.Millisecond })
+	f.records.start(f.hard)
 	const each, sides = 1000, 4
 	var senders sync.WaitGroup
 	for range sides {
@@ -363,17 +370,6 @@ func BenchmarkRefusedAndRecorded(b *testing.B) {
 	for b.Loop() {
 		ctx.Response.Reset()
 		f.handle(&ctx)
-		f.records.waiting = f.records.waiting[:0]
-	}
-}
-
-func TestRecordIDsFollowTime(t *testing.T) {
-	t.Parallel()
-	first, same, later := newRecordID(noon), newRecordID(noon), newRecordID(noon.Add(time.Millisecond))
-	if first == same || first >= later || same >= later || len(first) != len(later) {
-		t.Errorf("got %s, %s and %s a millisecond later", first, same, later)
-	}
-	if before := newRecordID(time.Unix(-1, 0)); before >= first {
-		t.Errorf("%s of a time before 1970 is greater than %s", before, first)
+		f.caught.take()
 	}
 }

@@ -1,13 +1,17 @@
-// Package ingest is the public listener: the way of an event from the wire to
-// the queue. In come HTTP requests from couriers. Each is bounded, proved
-// (package signature), read as its [Courier] writes (package event), wrapped in an
-// envelope with the appliance's stamp and handed to a [Publisher]; only when that
-// says that the event is kept does a 2xx go out. Whatever is refused is answered
-// with an RFC 9457 problem document and told to a [Recorder], from whose records an
-// operator can take it in after all.
+// Package ingest is the public listener: the way of an event from the connection to
+// the queue. In come HTTP requests from couriers, out go envelopes to a [Publisher]; only
+// when that says that the event is kept does a 2xx go out. Whatever is refused is answered
+// with an RFC 9457 problem document and recorded, so that an operator can accept it later.
 //
-// Only the wiring of the appliance calls this package. It knows nothing of the
-// broker behind the Publisher.
+//	connection ─▶ connlimit ─▶ TLS ─▶ framing ─▶ fasthttp ─▶ request
+//	                                                           │
+//	      limits ▸ verify ▸ read ▸ stamp ▸ publish  ◀──────────┘
+//	    (limits,  (signature) (payload)  (event/stamp)
+//	     body)
+//
+// Each stage is a step in receive.go; its rules are in the package that is named below it.
+// Only the wiring of the appliance calls this package. It knows nothing of the broker
+// behind the Publisher.
 package ingest
 
 import (
@@ -29,15 +33,17 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/fincart/courier-gateway/ingest/address"
+	"github.com/fincart/courier-gateway/ingest/body"
 	"github.com/fincart/courier-gateway/ingest/connlimit"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/event/stamp"
 	"github.com/fincart/courier-gateway/ingest/framing"
+	"github.com/fincart/courier-gateway/ingest/record"
 )
 
 const (
 	// drainGrace is how long open connections may take to bring one more request,
-	// which is told to come again, before they are closed under their sender.
+	// which is refused until later, before they are closed.
 	drainGrace = 250 * time.Millisecond
 	// lastAnswers is how long requests whose publishing was cancelled may take to
 	// say so before their connections are closed.
@@ -64,7 +70,7 @@ type Config struct {
 	// TrustedProxies are believed what X-Forwarded-For says of who has sent a
 	// request. To the limits on connections it is the proxy that counts.
 	TrustedProxies []netip.Prefix
-	Records        RecordsConfig
+	Records        record.Config
 }
 
 // DefaultConfig returns the limits that suit most installations.
@@ -79,8 +85,8 @@ func DefaultConfig() Config {
 		IdleTimeout:           60 * time.Second,
 		MaxConns:              10_000,
 		MaxConnsPerIP:         1_000,
-		RetryAfter:            time.Second,
-		Records:               defaultRecords(),
+		RetryAfter:            2 * time.Second,
+		Records:               record.DefaultConfig(),
 	}
 }
 
@@ -94,12 +100,7 @@ func (c *Config) validate() error {
 	positive("IdleTimeout", c.IdleTimeout > 0)
 	positive("MaxConns", c.MaxConns > 0)
 	positive("RetryAfter", c.RetryAfter > 0)
-	positive("Records.BodyBytes", c.Records.BodyBytes > 0)
-	positive("Records.PerSecond", c.Records.PerSecond > 0)
-	positive("Records.Burst", c.Records.Burst > 0)
-	positive("Records.Every", c.Records.Every > 0)
-	positive("Records.SumEvery", c.Records.SumEvery > 0)
-	positive("Records.Queue", c.Records.Queue > 0)
+	c.Records.Check(&faults, "Records")
 	faults.Check(c.MinBodyBytesPerSecond >= 0, "MinBodyBytesPerSecond", "must not be negative")
 	faults.Check(c.MaxConnsPerIP >= 0, "MaxConnsPerIP", "must not be negative")
 	faults.Check((c.TLSCertFile == "") == (c.TLSKeyFile == ""), "TLSCertFile", "and TLSKeyFile are needed together")
@@ -116,7 +117,7 @@ type Publisher interface {
 	Publish(ctx context.Context, e *event.Envelope) (event.Receipt, error)
 }
 
-// Deps are what the listener works with. All of them are required but the Recorder.
+// Deps are what the listener works with. All of them are required but the Store.
 type Deps struct {
 	Publisher  Publisher
 	Couriers   Couriers
@@ -125,58 +126,55 @@ type Deps struct {
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 	Now        func() time.Time
-	Recorder   Recorder // nil: nothing is recorded
+	Store      record.Store // of records; nil: nothing is recorded
 }
 
 func (d *Deps) validate() error {
 	if d.Publisher == nil || d.Stamper == nil || d.Health == nil || d.Logger == nil || d.Registerer == nil || d.Now == nil {
-		return errors.New("every member of Deps but the Recorder is required")
+		return errors.New("every member of Deps but the Store is required")
 	}
 	return nil
 }
 
 // Server is the public listener. It serves once: make a new one to listen again.
 type Server struct {
-	config     Config
-	deps       Deps
-	http       *fasthttp.Server
-	tls        *tls.Config // nil for plain HTTP
-	couriers   atomic.Pointer[table]
-	trusted    []netip.Prefix // proxies
-	metrics    *metrics
-	records    *records // nil when nothing is recorded
-	refusals   *journal // what senders did wrong
-	failures   *journal // what went wrong here
-	calls      sync.Pool
-	bodies     *bodyMemory
-	digests    sync.Pool // see pretend
-	retryAfter string
-	tooLarge   string // said of a body beyond the listener's limit
-	conns      *connlimit.Listener
-	draining   atomic.Bool
+	config   Config
+	deps     Deps
+	http     *fasthttp.Server
+	tls      *tls.Config // nil for plain HTTP
+	conns    *connlimit.Listener
+	trusted  []netip.Prefix // proxies
+	couriers atomic.Pointer[table]
+	bodies   *body.Reader
+	metrics  *metrics
+	records  *recorder // nil when nothing is recorded
+	refusals *refuser
+	failures *rateLimitedLog // of what went wrong here
+	calls    sync.Pool
+	dummies  sync.Pool // see verifyDummy
+	tooLarge string    // what the answer to a body beyond the listener's limit says
+	draining atomic.Bool
 	// hard is done when the appliance stops at once. It stands here because
 	// fasthttp hands no context of ours to a handler.
 	hard     context.Context
 	hardStop context.CancelCauseFunc
 }
 
-// New makes a server that listens to nobody yet.
+// New makes a server that does not listen yet.
 func New(c Config, d Deps) (*Server, error) {
 	if err := errors.Join(c.validate(), d.validate()); err != nil {
 		return nil, fmt.Errorf("intake: %w", err)
 	}
+	half := body.HalfBytes(c.MaxBodyBytes)
 	s := &Server{
 		config: c, deps: d,
-		refusals:   newJournal(d.Logger),
-		failures:   newJournal(d.Logger),
-		tooLarge:   largerThan(c.MaxBodyBytes),
-		bodies:     newBodyMemory(c.MaxBodyBytes),
-		retryAfter: strconv.Itoa(int((c.RetryAfter + time.Second - 1) / time.Second)),
+		failures: newRateLimitedLog(d.Logger),
+		tooLarge: largerThan(c.MaxBodyBytes),
+		bodies:   body.NewReader(body.Config{KnownBytes: half, UnknownBytes: half, MinBytesPerSecond: c.MinBodyBytesPerSecond}),
 	}
 	s.hard, s.hardStop = context.WithCancelCause(context.Background())
-	s.calls.New = func() any { return new(call) }
-	s.digests.New = func() any { return hmac.New(sha256.New, []byte("nobody's")) }
-	s.conns = connlimit.New(c.MaxConns, c.MaxConnsPerIP, s.refuseConn)
+	s.calls.New = func() any { return &call{body: new(body.Body)} }
+	s.dummies.New = func() any { return hmac.New(sha256.New, []byte("no courier's")) }
 	if c.TLSCertFile != "" {
 		certs, err := newCertificates(c.TLSCertFile, c.TLSKeyFile, d.Now, s.failures)
 		if err != nil {
@@ -188,21 +186,33 @@ func New(c Config, d Deps) (*Server, error) {
 	if s.trusted, err = address.Networks(c.TrustedProxies); err != nil {
 		return nil, fmt.Errorf("ingest config: TrustedProxies %w", err)
 	}
+	s.refusals = &refuser{
+		log: newRateLimitedLog(d.Logger), failures: s.failures, now: d.Now,
+		retryAfter: strconv.Itoa(int((c.RetryAfter + time.Second - 1) / time.Second)),
+	}
+	s.conns = connlimit.New(c.MaxConns, c.MaxConnsPerIP, s.refusals.refuseConn)
 	if s.metrics, err = newMetrics(d.Registerer, s.conns.Count); err != nil {
 		return nil, err
 	}
-	s.records = newRecords(c.Records, d.Recorder, s.failures, s.metrics.dropped)
+	s.records = newRecorder(c.Records, d.Store, s.failures, s.metrics.dropped)
+	s.refusals.metrics, s.refusals.records = s.metrics, s.records
 	if err = s.SetCouriers(d.Couriers); err != nil {
 		return nil, err
 	}
-	s.http = &fasthttp.Server{
+	s.http = s.newHTTP()
+	return s, nil
+}
+
+func (s *Server) newHTTP() *fasthttp.Server {
+	c := s.config
+	return &fasthttp.Server{
 		Handler:                      s.handle,
 		ErrorHandler:                 s.handleBroken,
-		Logger:                       s.refusals,
+		Logger:                       s.refusals.log,
 		Concurrency:                  2 * c.MaxConns, // s.conns counts; a worker outlives its connection a little
 		ReadBufferSize:               c.MaxHeaderBytes,
 		MaxRequestBodySize:           c.MaxBodyBytes,
-		StreamRequestBody:            true, // see readBody
+		StreamRequestBody:            true, // see package body
 		ExpectHandler:                s.expect,
 		ReadTimeout:                  c.ReadTimeout,
 		WriteTimeout:                 c.WriteTimeout,
@@ -214,7 +224,6 @@ func New(c Config, d Deps) (*Server, error) {
 		NoDefaultContentType:         true,
 		SecureErrorLogMessage:        true,
 	}
-	return s, nil
 }
 
 // Listen opens the configured address. Its port may be 0.
@@ -233,7 +242,7 @@ func (s *Server) Serve(ln net.Listener) error {
 	if !s.conns.Guard(ln, s.tls != nil) {
 		return nil
 	}
-	s.records.begin(s.hard)
+	s.records.start(s.hard)
 	var conns net.Listener = s.conns
 	if s.tls != nil {
 		conns = tls.NewListener(s.conns, s.tls)

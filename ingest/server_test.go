@@ -155,14 +155,14 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 	t.Parallel()
 	_, err := New(Config{MaxConnsPerIP: -1, TLSKeyFile: "key.pem"}, Deps{})
 	for _, part := range []string{"MaxBodyBytes", "MaxHeaderBytes", "ReadTimeout", "WriteTimeout", "IdleTimeout", "MaxConns:", "MaxConnsPerIP", "TLSCertFile", "RetryAfter", "Deps",
-		"Records.BodyBytes", "Records.PerSecond", "Records.Burst", "Records.Every", "Records.SumEvery", "Records.Queue"} {
+		"Records.BodyBytes", "Records.PerSecond", "Records.Burst", "Records.Every", "Records.AggregateEvery", "Records.Queue"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("got %v, want %s in it", err, part)
 		}
 	}
 }
 
-// TestUnknownCourierCostsAVerification has the only courier be one whose own proof
+// TestUnknownCourierCostsAVerification has the only courier be one whose own signature
 // costs no digest.
 func TestUnknownCourierCostsAVerification(t *testing.T) {
 	t.Parallel()
@@ -177,7 +177,7 @@ func TestUnknownCourierCostsAVerification(t *testing.T) {
 		t.Fatal(err)
 	}
 	spy := &digested{Hash: hmac.New(sha256.New, []byte("k"))}
-	f.digests.New = func() any { return spy }
+	f.dummies.New = func() any { return spy }
 	expectProblem(t, send(t, f.request(f.demo, "/v1/events/courier/nobody", goodBody)), 404, event.UnknownCourier, "")
 	if spy.bytes.Load() != int64(len(goodBody)) || spy.sums.Load() != 1 {
 		t.Errorf("%d digests over %d bytes, want one over the body's %d", spy.sums.Load(), spy.bytes.Load(), len(goodBody))

@@ -2,15 +2,11 @@ package ingest
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/valyala/fasthttp"
-
-	"github.com/fincart/courier-gateway/ingest/address"
-	"github.com/fincart/courier-gateway/ingest/event"
 )
 
 // crowd handles junk for a courier at 30 a second for some seconds, and one genuine
@@ -33,7 +29,7 @@ func (f *fixture) crowd(t *testing.T, seconds int, junk func(i int) string, genu
 			}
 		}
 	}
-	f.records.begin(f.hard)
+	f.records.start(f.hard)
 	for _, r := range f.recorded(t).singles() {
 		if strings.Contains(string(r.Request.Body), "genuine") {
 			kept++
@@ -121,34 +117,4 @@ func TestJunkLeavesRecordsToOthers(t *testing.T) {
 // unsigned is a request for a courier without a signature.
 func unsigned(path, body string) string {
 	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", path, len(body), body)
-}
-
-// TestLoneSenderHasTheWholeRate: what nobody else needs is not left unused.
-func TestLoneSenderHasTheWholeRate(t *testing.T) {
-	t.Parallel()
-	s, now, had := &newShares(RecordsConfig{PerSecond: 10, Burst: 50}).classes[otherSender], noon, 0
-	for range 30 * 60 {
-		now = now.Add(time.Second / 30)
-		if s.take(shareKey{code: event.InvalidSignature}, now) {
-			had++
-		}
-	}
-	if had < 10*60 {
-		t.Errorf("one alone had %d records in a minute", had)
-	}
-}
-
-// TestSharesAreBounded: addresses that are new cost no more memory than there is for all.
-func TestSharesAreBounded(t *testing.T) {
-	t.Parallel()
-	s := &newShares(RecordsConfig{PerSecond: 1e9, Burst: 1 << 40}).classes[otherSender]
-	for i := range 10 * maxShareKeys {
-		from := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
-		if !s.take(shareKey{address: address.Group(from), code: event.InvalidSignature}, noon) {
-			t.Fatal("there is no place")
-		}
-	}
-	if n := len(s.had); n > maxShareKeys {
-		t.Errorf("%d keys are counted", n)
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/limits"
 )
 
 func TestRateOfACourier(t *testing.T) {
@@ -118,9 +119,9 @@ func TestRequestsAtOnce(t *testing.T) {
 	}
 }
 
-// TestPlacesComeBack refuses, accepts and fails requests in every way, after which
+// TestSlotsComeBack refuses, accepts and fails requests in every way, after which
 // nothing may be left of them.
-func TestPlacesComeBack(t *testing.T) {
+func TestSlotsComeBack(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
 	f.set(t, Courier{Name: "narrow", Scheme: f.plain, MaxConcurrent: 2, MaxBodyBytes: len(goodBody) + 50})
@@ -130,17 +131,19 @@ func TestPlacesComeBack(t *testing.T) {
 		senders.Go(func() {
 			for i := range 20 {
 				body := []string{goodBody, "{}", bodyWithKey("panic"), goodBody + strings.Repeat(" ", 60)}[i%4]
-				by := f.plain
+				scheme := f.plain
 				if i >= 16 {
-					by = f.demo // which does not sign like that
+					scheme = f.demo // which does not sign like that
 				}
-				send(t, f.request(by, path, body))
+				send(t, f.request(scheme, path, body))
 			}
 		})
 	}
 	senders.Wait()
-	if n := f.couriers.Load().byName["narrow"].limits.inWork.Load(); n != 0 {
-		t.Errorf("%d requests are still in work", n)
+	var slots [3]limits.Slot
+	l := f.couriers.Load().byName["narrow"].limits
+	if !l.Enter(&slots[0]) || !l.Enter(&slots[1]) || l.Enter(&slots[2]) {
+		t.Error("there are not as many slots as before")
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"math/rand/v2"
 	"strings"
-	"unsafe"
 )
 
 const (
@@ -63,9 +62,4 @@ func traceIn(parent string) string {
 		return ""
 	}
 	return trace
-}
-
-// alias returns b as a string that shares its memory.
-func alias(b []byte) string {
-	return unsafe.String(unsafe.SliceData(b), len(b))
 }

@@ -2,13 +2,12 @@ package ingest
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/fincart/courier-gateway/ingest/address"
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/limits"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
@@ -181,51 +180,10 @@ func TestUnverifiedRequestsAreInNobodysWay(t *testing.T) {
 	f := prepare(t, nil)
 	f.set(t, Courier{Name: "narrow", Scheme: f.plain, MaxConcurrent: 1})
 	narrow := f.couriers.Load().byName["narrow"]
-	narrow.limits.inWork.Add(1)
+	if !narrow.limits.Enter(new(limits.Slot)) {
+		t.Fatal("there is no slot")
+	}
 	f.flood(t, 1, 0, 401, f.badly("narrow"))
-}
-
-func TestUnverifiedRates(t *testing.T) {
-	t.Parallel()
-	address := func(i int) netip.Prefix {
-		return address.Group(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))
-	}
-	u := newUnverifiedRates(2, 3)
-	for i := range 3 {
-		if !u.take(address(0), noon) {
-			t.Errorf("request %d of a burst is too many", i)
-		}
-	}
-	if u.take(address(0), noon) || u.wait(address(0), noon) != 500*time.Millisecond || u.wait(address(1), noon) != 0 {
-		t.Error("a burst does not end, or is that of another")
-	}
-	for i := range 10 * maxUnverified {
-		if !u.take(address(i+1), noon) {
-			t.Fatal("an address that is new has used up its rate")
-		}
-	}
-	if n := len(u.paid); n > maxUnverified {
-		t.Errorf("%d addresses are counted", n)
-	}
-	for _, per := range []float64{1e-300, 1e300} {
-		u := newUnverifiedRates(per, 1<<40)
-		if !u.take(address(0), noon) || u.every <= 0 || u.ahead <= 0 {
-			t.Errorf("at %v a second: every %v, ahead %v", per, u.every, u.ahead)
-		}
-	}
-	if !newUnverifiedRates(0.1, 1).take(address(0), noon) {
-		t.Error("a burst of 1 lets none in")
-	}
-}
-
-// BenchmarkUnverifiedRates counts requests from many more addresses than are kept.
-func BenchmarkUnverifiedRates(b *testing.B) {
-	u, i := newUnverifiedRates(5, 5), uint32(0)
-	b.ReportAllocs()
-	for b.Loop() {
-		i += 7919
-		u.take(address.Group(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})), noon)
-	}
 }
 
 // TestCostlySchemes: those with public keys are.

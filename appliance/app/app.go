@@ -150,7 +150,7 @@ func Start(ctx context.Context, cfg config.Config, deps Deps) (_ *App, err error
 		couriers.active.Store(first)
 		couriers.intake, err = ingest.New(cfg.Intake(), ingest.Deps{
 			Publisher: broker, Couriers: all, Stamper: stamper,
-			Recorder: store.Ingestions, Health: func() (int, []byte) { return health.answer(false) },
+			Store: store.Ingestions, Health: func() (int, []byte) { return health.answer(false) },
 			Logger: deps.Log.With("package", "ingest"), Registerer: registry, Now: time.Now,
 		})
 		if err != nil {

@@ -120,7 +120,7 @@ func TestFaults(t *testing.T) {
 			Secrets: []Secret{{ID: "k", Key: []byte(strings.Repeat("ab", 32))}}}, "algorithms: means nothing to scheme ed25519"},
 		{"ed25519 as text", Config{Scheme: "ed25519", Signature: Place{Names: []string{"s"}}, Secrets: one}, "secrets[0].key: is no ed25519 public key"},
 		{"rsa without keys", Config{Scheme: "rsa", Signature: Place{Names: []string{"s"}}}, "jwks: is needed"},
-		{"rsa with keys that nobody loads", Config{Scheme: "rsa", Signature: Place{Names: []string{"s"}}, JWKS: "https://x/jwks"}, "jwks: nobody has made a source"},
+		{"rsa with keys that are not loaded", Config{Scheme: "rsa", Signature: Place{Names: []string{"s"}}, JWKS: "https://x/jwks"}, "jwks: no source of its keys was made"},
 		{"rsa with secrets", Config{Scheme: "rsa", Signature: Place{Names: []string{"s"}}, Keys: keys, Secrets: one}, "secrets: mean nothing here"},
 		{"keys over plain http", Config{Scheme: "rsa", Signature: Place{Names: []string{"s"}}, Keys: keys, JWKS: "http://x/jwks"}, "jwks: keys come by https only"},
 		{"keys from nowhere", Config{Scheme: "rsa", Signature: Place{Names: []string{"s"}}, Keys: keys, JWKS: "jwks.json"}, `jwks: "jwks.json" is neither`},

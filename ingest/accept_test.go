@@ -19,9 +19,8 @@ func (f *fixture) refusedRecord(t testing.TB, r *http.Request) ingestion.Record 
 	if a := send(t, r); a.StatusCode < 400 {
 		t.Fatalf("answered %d %s", a.StatusCode, a.body)
 	}
-	f.records.mu.Lock()
-	defer f.records.mu.Unlock()
-	return f.records.waiting[len(f.records.waiting)-1]
+	records := f.caught.all()
+	return records[len(records)-1]
 }
 
 func withHeader(r *http.Request, name, value string) *http.Request {
@@ -32,9 +31,9 @@ func withHeader(r *http.Request, name, value string) *http.Request {
 // quiet keeps what is recorded waiting, so that a test can look at it.
 func quiet(c *Config) { c.Records.Every = time.Hour }
 
-// TestTakeOnceTheSecretIsRight refuses an event for its signature, and takes it in
+// TestAcceptRefusedOnceTheSecretIsRight refuses an event for its signature, and takes it in
 // hours later when the courier's secret has been corrected.
-func TestTakeOnceTheSecretIsRight(t *testing.T) {
+func TestAcceptRefusedOnceTheSecretIsRight(t *testing.T) {
 	t.Parallel()
 	f := start(t, quiet)
 	right := scheme(t, "gateway", "the-right-secret")
@@ -58,13 +57,13 @@ func TestTakeOnceTheSecretIsRight(t *testing.T) {
 	if again, err := f.AcceptRefused(t.Context(), record, true); err != nil || !again.Duplicate || again.KeyID != "k1" {
 		t.Errorf("taken again it is %+v, %v", again, err)
 	}
-	if !strings.Contains(f.log.String(), "taken in by hand") || strings.Contains(f.log.String(), "shp_456") {
+	if !strings.Contains(f.log.String(), "accepted by hand") || strings.Contains(f.log.String(), "shp_456") {
 		t.Errorf("the log says %s", f.log)
 	}
 }
 
-// TestTakeOnceTheMappingIsRight refuses an event that nothing could read.
-func TestTakeOnceTheMappingIsRight(t *testing.T) {
+// TestAcceptRefusedOnceTheMappingIsRight refuses an event that nothing could read.
+func TestAcceptRefusedOnceTheMappingIsRight(t *testing.T) {
 	t.Parallel()
 	f := start(t, quiet)
 	s := stripes(t)
@@ -85,9 +84,9 @@ func TestTakeOnceTheMappingIsRight(t *testing.T) {
 	}
 }
 
-// TestTakeAltersNothing: what was taken out of a request, because a secret stood
+// TestAcceptRefusedAltersNothing: what was taken out of a request, because a secret stood
 // there, is never made an event of.
-func TestTakeAltersNothing(t *testing.T) {
+func TestAcceptRefusedAltersNothing(t *testing.T) {
 	t.Parallel()
 	f := start(t, quiet)
 	static := credential(t, "static_header", "s3cret", named("X-Key"))
@@ -105,7 +104,7 @@ func TestTakeAltersNothing(t *testing.T) {
 	}
 }
 
-func TestTakeIfVouchedFor(t *testing.T) {
+func TestAcceptRefusedIfVouchedFor(t *testing.T) {
 	t.Parallel()
 	f := start(t, quiet)
 	static := credential(t, "static_header", "s3cret-static", named("X-Token"))
@@ -134,9 +133,9 @@ func TestTakeIfVouchedFor(t *testing.T) {
 	}
 }
 
-// TestTakeAsOfItsTime takes requests that were signed in time, and by a secret that
+// TestAcceptRefusedAsOfItsTime takes requests that were signed in time, and by a secret that
 // counted then.
-func TestTakeAsOfItsTime(t *testing.T) {
+func TestAcceptRefusedAsOfItsTime(t *testing.T) {
 	t.Parallel()
 	f := start(t, quiet)
 	timely := func(notAfter time.Time) *signature.Scheme {
@@ -162,7 +161,7 @@ func TestTakeAsOfItsTime(t *testing.T) {
 	}
 }
 
-func TestTakeRefuses(t *testing.T) {
+func TestAcceptRefusedRefuses(t *testing.T) {
 	t.Parallel()
 	f := start(t, quiet)
 	good := f.refusedRecord(t, withHeader(f.request(f.demo, "/v1/events/courier/demo", goodBody), "Content-Type", "text/plain"))
@@ -173,7 +172,7 @@ func TestTakeRefuses(t *testing.T) {
 		code   event.Code
 		says   string
 	}{
-		{"a sum", func(r *ingestion.Record) { r.Request, r.Count = nil, 7 }, event.BadRequest, "the sum of 7 requests"},
+		{"an aggregate", func(r *ingestion.Record) { r.Request, r.Count = nil, 7 }, event.BadRequest, "an aggregate of 7 requests"},
 		{"an observed one", func(r *ingestion.Record) { r.Outcome = ingestion.Observed }, event.BadRequest, "not refused but observed"},
 		{"an unknown courier", func(r *ingestion.Record) { r.Courier = "" }, event.UnknownCourier, "no courier of ours"},
 		{"a courier that is gone", func(r *ingestion.Record) { r.Courier = "gone" }, event.UnknownCourier, `"gone"`},

@@ -1,12 +1,10 @@
-package ingest
+package limits
 
 import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/fincart/courier-gateway/ingest/address"
 )
 
 const (
@@ -23,9 +21,8 @@ const (
 )
 
 // addressBook holds the addresses from which requests of one courier were verified of
-// late. Only the holder of the courier's secret can put one in, so the book can't be
-// filled by strangers. It says nothing about a single request: who shares an address
-// with a courier is taken for it until the signature is checked.
+// late. Only the holder of the courier's secret can put one in, so strangers can't fill
+// the book.
 type addressBook struct {
 	mu   sync.RWMutex
 	seen map[netip.Prefix]*atomic.Int64 // Unix nanoseconds
@@ -77,10 +74,4 @@ func (b *addressBook) giveUpOne() {
 		}
 	}
 	delete(b.seen, oldest)
-}
-
-// knows reports whether a request comes from an address from which its courier's
-// requests were verified of late.
-func (s *Server) knows(c *call) bool {
-	return c.sender != nil && c.sender.limits.known.has(address.Group(s.from(c)), c.started)
 }

@@ -8,13 +8,14 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ingest/payload"
+	"github.com/fincart/courier-gateway/ingest/record"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
 // AcceptRefused puts a refused request on the queue after all, with what is known of its
 // courier now: its secrets and scheme may have been wrong, or its mapping. The
-// request is verified as of the time when it came; when nothing proves its sender
-// any more, or never has, it is taken only if an operator vouches for it. Limits
+// request is verified as of the time when it came; when its signature is not valid
+// any more, or never was, it is accepted only if an operator vouches for it. Limits
 // on networks, rate, size and media type don't count: a person has looked at it.
 //
 // The error is an [event.Error]. Its code is BAD_REQUEST for a record that is none
@@ -23,32 +24,32 @@ import (
 // would need to be vouched for, INCOMPLETE when what names its event was not kept,
 // INVALID_PAYLOAD with every fault of the body, and that of the [Publisher] otherwise.
 func (s *Server) AcceptRefused(ctx context.Context, r ingestion.Record, vouch bool) (ingestion.Acceptance, error) {
-	by, err := s.takeable(&r)
+	courier, err := s.acceptable(&r)
 	if err != nil {
 		return ingestion.Acceptance{}, err
 	}
 	request := &Captured{r.Request}
-	keyID, err := by.prove(request, &r, vouch)
+	keyID, err := courier.reverify(request, &r, vouch)
 	if err != nil {
 		return ingestion.Acceptance{}, err
 	}
-	var told event.Event
-	headers := &kept{Captured: request}
-	faults := by.decoder.Decode(payload.Input{Body: r.Request.Body, Headers: headers, Received: r.At.UTC()}, &told, nil)
+	var ev event.Event
+	headers := &capturedHeaders{Captured: request}
+	faults := courier.decoder.Decode(payload.Input{Body: r.Request.Body, Headers: headers, Received: r.At.UTC()}, &ev, nil)
 	if headers.lost != "" {
 		return ingestion.Acceptance{}, event.Errorf(event.Incomplete, acceptOp, "header %s, which names the event, was not kept because of a secret in it", headers.lost)
 	}
 	if len(faults) > 0 {
-		no := refusal{detail: "the body is still no valid event", faults: faults}
-		return ingestion.Acceptance{}, event.Errorf(event.InvalidPayload, acceptOp, "%s", no.told())
+		refusal := refusal{detail: "the body is still no valid event", faults: faults}
+		return ingestion.Acceptance{}, event.Errorf(event.InvalidPayload, acceptOp, "%s", refusal.fullDetail())
 	}
 	env := event.Envelope{TraceID: r.TraceID, ReceivedAt: r.At.UTC(), KeyID: keyID, Body: r.Request.Body}
-	s.wrap(&env, by, &told, nil)
+	s.stampEnvelope(&env, courier, &ev, nil)
 	receipt, err := s.deps.Publisher.Publish(ctx, &env)
 	if err != nil {
 		return ingestion.Acceptance{}, &event.Error{Code: event.CodeOf(err), Op: acceptOp, Err: err}
 	}
-	s.deps.Logger.Info("refused request taken in by hand", "courier", env.Courier, "event_id", env.EventID,
+	s.deps.Logger.Info("refused request accepted by hand", "courier", env.Courier, "event_id", env.EventID,
 		"trace_id", env.TraceID, "key_id", keyID, "record", r.ID)
 	return ingestion.Acceptance{
 		Identity: event.Identity{Courier: env.Courier, Key: strings.Clone(env.Key)}, EventID: strings.Clone(env.EventID),
@@ -56,40 +57,40 @@ func (s *Server) AcceptRefused(ctx context.Context, r ingestion.Record, vouch bo
 	}, nil
 }
 
-const acceptOp = "take in a refused request"
+const acceptOp = "accept a refused request"
 
-// takeable returns the courier of a record that can be taken in.
-func (s *Server) takeable(r *ingestion.Record) (*sender, error) {
+// acceptable returns the courier of a record that can be accepted.
+func (s *Server) acceptable(r *ingestion.Record) (*courier, error) {
 	switch {
 	case r.Request == nil:
-		return nil, event.Errorf(event.BadRequest, acceptOp, "the record is the sum of %d requests and holds none of them", r.Count)
+		return nil, event.Errorf(event.BadRequest, acceptOp, "the record is an aggregate of %d requests and holds none of them", r.Count)
 	case r.Outcome != ingestion.Refused:
 		return nil, event.Errorf(event.BadRequest, acceptOp, "the request was not refused but %s: its event is on the queue already", r.Outcome)
 	case r.Courier == "":
-		return nil, event.Errorf(event.UnknownCourier, acceptOp, "the request named no courier of ours, so nothing can tell what it means")
+		return nil, event.Errorf(event.UnknownCourier, acceptOp, "the request named no courier of ours, so it is not known what it means")
 	case !r.Request.Whole():
 		return nil, event.Errorf(event.PayloadTooLarge, acceptOp, "only %d of the %d bytes of the body were kept", len(r.Request.Body), r.Request.BodyBytes)
 	case s.draining.Load():
 		return nil, event.Errorf(event.IntakeUnavailable, acceptOp, "the appliance is stopping")
 	}
-	by := s.couriers.Load().byName[r.Courier]
-	if by == nil {
+	courier := s.couriers.Load().byName[r.Courier]
+	if courier == nil {
 		return nil, event.Errorf(event.UnknownCourier, acceptOp, "there is no courier %q any more", r.Courier)
 	}
-	return by, nil
+	return courier, nil
 }
 
-// prove returns the id of the key that proves a captured request, or of the
+// reverify returns the id of the key that a captured request is signed by, or of the
 // operator who vouches for it.
-func (s *sender) prove(request *Captured, r *ingestion.Record, vouch bool) (keyID string, err error) {
-	keyID, err = s.scheme.Verify(request, r.At)
+func (k *courier) reverify(request *Captured, r *ingestion.Record, vouch bool) (keyID string, err error) {
+	keyID, err = k.scheme.Verify(request, r.At)
 	switch {
 	case err == nil:
 		return keyID, nil
 	case vouch:
 		return ingestion.KeyIDOperator, nil
 	case r.Request.Redacted:
-		return "", event.Errorf(event.InvalidSignature, acceptOp, "the credential of the request was not kept, so it can't be verified again: somebody has to vouch for it")
+		return "", event.Errorf(event.InvalidSignature, acceptOp, "the credential of the request was not kept, so it can't be verified again: an operator has to vouch for it")
 	}
 	if fail, ok := errors.AsType[*signature.Failure](err); ok && fail.Kind == signature.NoKeys {
 		return "", event.Errorf(event.IntakeUnavailable, acceptOp, "%w", err)
@@ -97,17 +98,17 @@ func (s *sender) prove(request *Captured, r *ingestion.Record, vouch bool) (keyI
 	return "", event.Errorf(event.InvalidSignature, acceptOp, "%w", err)
 }
 
-// kept are the headers of a captured request, for a mapping that names the event by
+// capturedHeaders are those of a captured request, for a mapping that names the event by
 // them.
-type kept struct {
+type capturedHeaders struct {
 	*Captured
 	lost string // one that was asked for, and was taken out
 }
 
 // Header is [Captured.Header].
-func (k *kept) Header(name string) (value []byte, count int) {
-	if value, count = k.Captured.Header(name); string(value) == redacted {
-		k.lost = name
+func (h *capturedHeaders) Header(name string) (value []byte, count int) {
+	if value, count = h.Captured.Header(name); string(value) == record.Redacted {
+		h.lost = name
 	}
 	return value, count
 }
@@ -136,7 +137,7 @@ func (c *Captured) MediaFault() string {
 			encodings = append(encodings, []byte(h.Value))
 		}
 	}
-	return mediaFault(contentType, encodings).detail
+	return mediaFault(contentType, encodings)
 }
 
 // Body returns the body, which is whole.

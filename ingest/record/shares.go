@@ -1,4 +1,4 @@
-package ingest
+package record
 
 import (
 	"hash/maphash"
@@ -10,21 +10,7 @@ import (
 
 	"github.com/fincart/courier-gateway/ingest/address"
 	"github.com/fincart/courier-gateway/ingest/event"
-	"github.com/fincart/courier-gateway/ingest/payload"
 )
-
-// Refused requests of which a record is kept are those that an operator may want to
-// accept later. Many more may be nothing but noise, and nothing tells for certain which
-// are which. So the places of one courier are shared:
-//
-//	by class   what has a valid signature, what comes from an address that is known (see
-//	           addressBook), and all the rest each have a rate of their own
-//	by key     within a class, by address and by kind of refusal: who has had records of
-//	           late leaves some for those who have not
-//
-// A kind is the code and the reason of a refusal, whether the body can be read as an
-// event, and a few bits of the body's hash: a thousand copies of a request are no more
-// worth than one of them.
 
 const (
 	// reservedPlaces is which part of a burst is left for keys that have had no record
@@ -39,17 +25,31 @@ const (
 	bodyKinds = 16
 	// readingsPerSecond bounds how often a body is read to see whether it is an event.
 	readingsPerSecond = 100
+	// evictionSample is how many keys of a full table are looked at to find one that is
+	// given up.
+	evictionSample = 8
 )
 
-// recordClass is what is known of a refused request's sender.
-type recordClass uint8
+// Class is what is known of the sender of a refused request.
+type Class uint8
 
+// The classes.
 const (
-	verifiedSender recordClass = iota
-	knownSender
-	otherSender
-	recordClasses
+	Verified Class = iota // the request has a valid signature
+	Known                 // its courier is known at its address
+	Other
+	classes
 )
+
+// Request is a refused request, as far as its share depends on it.
+type Request struct {
+	Address  netip.Addr
+	Code     event.Code // with Reason, why it is refused
+	Reason   string
+	Readable bool   // the body can be read as an event
+	Body     []byte // as far as it was read
+	At       time.Time
+}
 
 // shareKey is what refused requests have in common that share their places.
 type shareKey struct {
@@ -60,9 +60,10 @@ type shareKey struct {
 	body     uint8
 }
 
-// shares are the places for records of one courier.
-type shares struct {
-	classes  [recordClasses]classShares
+// Shares are the places for records of single requests of one courier, or of all that
+// name none of ours. They are safe for concurrent use.
+type Shares struct {
+	classes  [classes]classShares
 	readings *rate.Limiter
 }
 
@@ -83,44 +84,27 @@ type level struct {
 
 var bodySeed = maphash.MakeSeed()
 
-func newShares(c RecordsConfig) *shares {
-	s := &shares{readings: rate.NewLimiter(readingsPerSecond, readingsPerSecond)}
+// NewShares returns shares of which all are there.
+func NewShares(c Config) *Shares {
+	s := &Shares{readings: rate.NewLimiter(readingsPerSecond, readingsPerSecond)}
 	for i := range s.classes {
 		s.classes[i].places = rate.NewLimiter(rate.Limit(c.PerSecond), c.Burst)
 	}
 	return s
 }
 
-// admit reports whether a request may have a record of its own, and its class.
-func (s *shares) admit(c *call, from netip.Addr, known bool, no *refusal) (recordClass, bool) {
-	key := shareKey{address: address.Group(from), code: no.code, reason: no.reason, body: uint8(maphash.Bytes(bodySeed, c.body) % bodyKinds)}
-	class := otherSender
-	switch {
-	case c.verified:
-		class = verifiedSender
-	case known:
-		class = knownSender
+// Take gives a request one place, if there is one that it may have.
+func (s *Shares) Take(class Class, r *Request) bool {
+	key := shareKey{
+		address: address.Group(r.Address), code: r.Code, reason: r.Reason, readable: r.Readable,
+		body: uint8(maphash.Bytes(bodySeed, r.Body) % bodyKinds),
 	}
-	places := &s.classes[class]
-	if places.take(key, c.started) {
-		return class, true
-	}
-	if key.readable = s.readable(c); !key.readable {
-		return class, false
-	}
-	return class, places.take(key, c.started)
+	return s.classes[class].take(key, r.At)
 }
 
-// readable reports whether the body of a request that is not verified can be read as
-// its courier writes events. Not every one is looked at.
-func (s *shares) readable(c *call) bool {
-	if c.verified || c.sender == nil || !c.whole || !s.readings.AllowN(c.started, 1) {
-		return false
-	}
-	in := payload.Input{Body: c.body, Headers: c, Received: c.started.UTC()}
-	var ev event.Event
-	return len(c.sender.decoder.Decode(in, &ev, nil)) == 0
-}
+// MayRead reports whether the body of a request may be read now, to see whether it is an
+// event. Not every one is.
+func (s *Shares) MayRead(now time.Time) bool { return s.readings.AllowN(now, 1) }
 
 // take gives a key one place, if there is one that it may have.
 func (s *classShares) take(key shareKey, now time.Time) bool {

@@ -1,4 +1,4 @@
-package ingest
+package body
 
 import (
 	"net/netip"
@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	// bodyMemoryBytes bounds the memory for the long bodies of all requests together,
-	// unless bodies may be so large that fewer than bodyMemoryBodies of them fit.
-	bodyMemoryBytes  = 64 << 20
-	bodyMemoryBodies = 16
+	// memoryBytes bounds the memory for the long bodies of all requests together, unless
+	// bodies may be so large that fewer than memoryBodies of them fit.
+	memoryBytes  = 64 << 20
+	memoryBodies = 16
 	// slowBody is how long a body may take before it gives way to another one of the
 	// same holder.
 	slowBody = 500 * time.Millisecond
@@ -30,67 +30,42 @@ const (
 	spareHoldings = 64
 )
 
-// bodyMemory bounds the memory for long bodies, which is held before anything of the
-// request is verified: whoever reaches the listener can ask for it. Short bodies
-// (see shortBytes) are not counted.
-//
-// One half of it is for senders that are known (see addressBook), the other one for
-// everybody else, so that no stranger takes memory from a known sender. In each half
-// the smallest holders come first: when memory is short, the largest holder's oldest
-// body gives way to one of a holder that has less.
-//
-//	half      its holders                  so that
-//	known     couriers                     no courier's bodies cost another one's
-//	unknown   addresses (IPv6: each /64)   many connections count as one sender
-type bodyMemory struct {
-	known, unknown bodyPool
-	spare          sync.Pool // of *bodyBuffer, none larger than keepBodyBytes
-}
-
-// bodyBuffer is memory for one long body.
-type bodyBuffer struct{ b []byte }
-
-func newBodyMemory(largest int) *bodyMemory {
-	half := max(bodyMemoryBytes, bodyMemoryBodies*int64(largest)) / 2
-	return &bodyMemory{known: bodyPool{limit: half}, unknown: bodyPool{limit: half}}
-}
-
-// bodyPool is one half of the body memory.
-type bodyPool struct {
+// pool is one half of the body memory.
+type pool struct {
 	limit int64 // bytes
 
 	mu       sync.Mutex
 	used     int64           // bytes, by all but those that gave way
 	leaving  int64           // bytes, by those that gave way
 	waiting  []chan struct{} // of bodies that wait for those to end, the first one first
-	holdings map[bodyHolder]*bodyHolding
-	spare    []*bodyHolding
+	holdings map[holder]*holding
+	spare    []*holding
 }
 
-// bodyHolder is who memory is counted for: a courier or an address.
-type bodyHolder struct {
+// holder is who memory is counted for: a courier or an address.
+type holder struct {
 	courier string
 	address netip.Prefix
 }
 
-// bodyHolding is what one holder has of a pool.
-type bodyHolding struct {
+// holding is what one holder has of a pool.
+type holding struct {
 	bytes  int64
 	loans  int
-	oldest *bodyLoan // of those that are being read
-	newest *bodyLoan
+	oldest *loan // of those that are being read
+	newest *loan
 }
 
-// bodyLoan is the memory that one body has of a pool. The zero value has none. All but
+// loan is the memory that one body has of a pool. The zero value has none. All but
 // gaveWay is the pool's, under its lock.
-type bodyLoan struct {
-	pool       *bodyPool // nil for none
-	holder     bodyHolder
-	holding    *bodyHolding
+type loan struct {
+	pool       *pool // nil for none
+	holder     holder
+	holding    *holding
 	bytes      int64
 	began      time.Time
 	reader     interruptible // nil for one that can't be made to give way
-	prev, next *bodyLoan     // in the holding, while it is being read
+	prev, next *loan         // in the holding, while it is being read
 	reading    bool
 	gaveWay    atomic.Bool
 }
@@ -99,7 +74,7 @@ type bodyLoan struct {
 type interruptible interface{ Interrupt() }
 
 // open lends n bytes to a body that is about to be read; false when there are none.
-func (p *bodyPool) open(l *bodyLoan, by bodyHolder, reader interruptible, n int64, now time.Time) bool {
+func (p *pool) open(l *loan, by holder, reader interruptible, n int64, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l.pool, l.holder, l.reader, l.began = p, by, reader, now
@@ -114,14 +89,14 @@ func (p *bodyPool) open(l *bodyLoan, by bodyHolder, reader interruptible, n int6
 }
 
 // grow lends a body n bytes more; false when there are none, or it gave way.
-func (l *bodyLoan) grow(n int64, now time.Time) bool {
+func (l *loan) grow(n int64, now time.Time) bool {
 	l.pool.mu.Lock()
 	defer l.pool.mu.Unlock()
 	return !l.gaveWay.Load() && l.pool.lend(l, n, now)
 }
 
 // shrink takes back n bytes of what a body has.
-func (l *bodyLoan) shrink(n int64) {
+func (l *loan) shrink(n int64) {
 	l.pool.mu.Lock()
 	defer l.pool.mu.Unlock()
 	l.bytes -= n
@@ -135,7 +110,7 @@ func (l *bodyLoan) shrink(n int64) {
 
 // complete says that all of the body is there, so that it no longer gives way; false
 // when it already did.
-func (l *bodyLoan) complete() bool {
+func (l *loan) complete() bool {
 	if l.pool == nil {
 		return true
 	}
@@ -149,7 +124,7 @@ func (l *bodyLoan) complete() bool {
 }
 
 // close takes back all that a body has. A loan that has nothing may be closed.
-func (l *bodyLoan) close() {
+func (l *loan) close() {
 	if l.pool == nil {
 		return
 	}
@@ -159,11 +134,17 @@ func (l *bodyLoan) close() {
 	p.drop(l)
 }
 
+func (p *pool) usage() Usage {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return Usage{Bytes: p.used, Leaving: p.leaving, Holders: len(p.holdings)}
+}
+
 // What follows is called with the pool's lock held.
 
 // lend counts n bytes more for a body, and makes others give way for them. While too
 // many of those have not ended, it waits, without the lock.
-func (p *bodyPool) lend(l *bodyLoan, n int64, now time.Time) (lent bool) {
+func (p *pool) lend(l *loan, n int64, now time.Time) (lent bool) {
 	var until time.Time
 	for p.used+n > p.limit {
 		victim := p.victim(l, n, now)
@@ -192,7 +173,7 @@ func (p *bodyPool) lend(l *bodyLoan, n int64, now time.Time) (lent bool) {
 // largest holder, if that has more than the holder of l would have, else one of the same
 // holder that is slow or has at least twice as much as l would have. It returns nil when
 // there is none.
-func (p *bodyPool) victim(l *bodyLoan, n int64, now time.Time) (victim *bodyLoan) {
+func (p *pool) victim(l *loan, n int64, now time.Time) (victim *loan) {
 	most, compared := l.holding.bytes+n, 0
 	for _, h := range p.holdings {
 		if h.bytes > most {
@@ -212,7 +193,7 @@ func (p *bodyPool) victim(l *bodyLoan, n int64, now time.Time) (victim *bodyLoan
 
 // evict makes a body give way. Its memory is lent to others at once, but is not free
 // before its reader has ended.
-func (p *bodyPool) evict(v *bodyLoan) {
+func (p *pool) evict(v *loan) {
 	p.used -= v.bytes
 	p.leaving += v.bytes
 	v.holding.bytes -= v.bytes
@@ -223,7 +204,7 @@ func (p *bodyPool) evict(v *bodyLoan) {
 
 // awaitLeaving waits for its turn to look again, which comes when one of the bodies that
 // gave way has ended; false when it does not come in time.
-func (p *bodyPool) awaitLeaving(until time.Time) (ended bool) {
+func (p *pool) awaitLeaving(until time.Time) (ended bool) {
 	if len(p.waiting) >= maxWaiting {
 		return false
 	}
@@ -244,7 +225,7 @@ func (p *bodyPool) awaitLeaving(until time.Time) (ended bool) {
 }
 
 // wakeOne gives the first body that waits its turn.
-func (p *bodyPool) wakeOne() {
+func (p *pool) wakeOne() {
 	if len(p.waiting) > 0 {
 		close(p.waiting[0])
 		p.waiting = slices.Delete(p.waiting, 0, 1)
@@ -252,7 +233,7 @@ func (p *bodyPool) wakeOne() {
 }
 
 // drop forgets a loan.
-func (p *bodyPool) drop(l *bodyLoan) {
+func (p *pool) drop(l *loan) {
 	h := l.holding
 	if l.gaveWay.Load() {
 		p.leaving -= l.bytes
@@ -271,25 +252,25 @@ func (p *bodyPool) drop(l *bodyLoan) {
 	l.pool, l.holding, l.reader, l.bytes = nil, nil, nil, 0
 }
 
-func (p *bodyPool) holdingOf(by bodyHolder) *bodyHolding {
+func (p *pool) holdingOf(by holder) *holding {
 	h := p.holdings[by]
 	if h != nil {
 		return h
 	}
 	if p.holdings == nil {
-		p.holdings = make(map[bodyHolder]*bodyHolding)
+		p.holdings = make(map[holder]*holding)
 	}
 	if last := len(p.spare) - 1; last >= 0 {
 		h, p.spare = p.spare[last], p.spare[:last]
 	} else {
-		h = new(bodyHolding)
+		h = new(holding)
 	}
 	p.holdings[by] = h
 	return h
 }
 
 // first returns the oldest body that is being read and can give way, but not except.
-func (h *bodyHolding) first(except *bodyLoan) *bodyLoan {
+func (h *holding) first(except *loan) *loan {
 	for l := h.oldest; l != nil; l = l.next {
 		if l != except && l.reader != nil {
 			return l
@@ -299,7 +280,7 @@ func (h *bodyHolding) first(except *bodyLoan) *bodyLoan {
 }
 
 // firstBelow returns the oldest other body that gives way to l in the same holding.
-func (h *bodyHolding) firstBelow(l *bodyLoan, n int64, now time.Time) *bodyLoan {
+func (h *holding) firstBelow(l *loan, n int64, now time.Time) *loan {
 	for v := h.oldest; v != nil; v = v.next {
 		if v != l && v.reader != nil && (now.Sub(v.began) >= slowBody || v.bytes >= 2*(l.bytes+n)) {
 			return v
@@ -309,7 +290,7 @@ func (h *bodyHolding) firstBelow(l *bodyLoan, n int64, now time.Time) *bodyLoan 
 }
 
 // append adds a body that is being read.
-func (h *bodyHolding) append(l *bodyLoan) {
+func (h *holding) append(l *loan) {
 	l.reading, l.prev, l.next = true, h.newest, nil
 	if h.newest == nil {
 		h.oldest = l
@@ -320,7 +301,7 @@ func (h *bodyHolding) append(l *bodyLoan) {
 }
 
 // remove takes out a body that is no longer being read.
-func (h *bodyHolding) remove(l *bodyLoan) {
+func (h *holding) remove(l *loan) {
 	if !l.reading {
 		return
 	}
