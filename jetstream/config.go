@@ -81,14 +81,14 @@ func Defaults() Config {
 	const gib = 1 << 30
 	return Config{
 		Mode: ModeEmbedded, Name: "courier-gateway", Consume: true,
-		Sync: SyncGroup, MaxMemoryBytes: 64 << 20, DiskReserveBytes: 256 << 20,
+		Sync: SyncGroup, MaxMemoryBytes: 64 << 20, DiskReserveBytes: 512 << 20,
 		Replicas: 1,
-		MaxBytes: 4 * gib, MaxMessageBytes: 8 << 20, DuplicateWindow: 2 * time.Minute,
+		MaxBytes: 8 * gib, MaxMessageBytes: 8 << 20, DuplicateWindow: 2 * time.Minute,
 		AckWait: 30 * time.Second, MaxDeliver: 5,
 		Delays:        []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second},
-		MaxAckPending: 10_000,
+		MaxAckPending: 4096,
 
-		HistoryHighBytes: 2 * gib, HistoryLowBytes: 3 * gib / 2, HistoryMaxAge: 7 * 24 * time.Hour,
+		HistoryHighBytes: 2 * gib, HistoryLowBytes: gib, HistoryMaxAge: 7 * 24 * time.Hour,
 		PublishTimeout: 5 * time.Second, MaxInFlight: 4096, PullBuffer: 512,
 	}
 }

@@ -14,6 +14,12 @@ type Policy struct {
 	Jitter      float64       // largest random addition, as a share of the wait: 0.2 is 0 to 20 %
 }
 
+// DefaultPolicy is the one of an appliance that is not configured otherwise: waits of 1,
+// 2, 4 and 8 seconds.
+func DefaultPolicy() Policy {
+	return Policy{MaxAttempts: 5, Base: time.Second, Multiplier: 2, Jitter: 0.2}
+}
+
 // Delay returns the wait after failed attempt n (1 for the first), without
 // jitter: Base × Multiplier^(n−1).
 func (p Policy) Delay(n int) time.Duration {
