@@ -15,13 +15,13 @@ type Cache interface {
 	// identity not known as processed. With an error the slice is there all the
 	// same, and all unknown.
 	Lookup(ctx context.Context, ids []event.Identity) ([]string, error)
-	// Store remembers ids as processed; bodyHashes is parallel to them. What it is
-	// given is copied.
+	// Store remembers ids as processed; bodyHashes is parallel to them. It copies what
+	// it is given.
 	Store(ctx context.Context, ids []event.Identity, bodyHashes []string) error
-	// Ping tells whether the cache can be reached.
+	// Ping returns nil while the cache can be reached.
 	Ping(ctx context.Context) error
-	// Close gives back what the cache holds.
+	// Close releases what the cache holds.
 	Close() error
-	// Name says which cache it is: "embedded" or "redis".
+	// Name says which cache it is: "memory" or "redis".
 	Name() string
 }

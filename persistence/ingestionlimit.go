@@ -9,38 +9,38 @@ import (
 )
 
 // IngestionLimit keeps the ingestion records of each kind within
-// [Retention.IngestionsPerCourier]. Cutting back costs a look at as many records as
-// stay, so it is done once for a tenth of them. What was
-// put before the store was opened is not known here: the first records of a kind
-// always have it cut back.
+// [Retention.IngestionsPerCourier]. Trimming reads as many records as are kept, so it is
+// done once for a tenth of them. What was put before the store was opened is not counted
+// here: the first records of a kind always have it trimmed.
 //
 // There are as many kinds as couriers are configured, twice, and two for none.
 type IngestionLimit struct {
 	keep int // of a kind, 0 for all
 
 	mu  sync.Mutex
-	put map[IngestionKind]int64 // since the kind was last cut back
+	put map[IngestionKind]int64 // since the kind was last trimmed
 }
 
-// IngestionKind is what the bound holds for: the single requests of a courier, or
-// its sums.
+// IngestionKind is what the limit holds for: the single requests of a courier, or
+// its aggregates.
 type IngestionKind struct {
 	Courier string // "" for those that name none
 	Single  bool
 }
 
-// IngestionOrigin is what an ingestion record is, for the choice of those that go.
+// IngestionOrigin is what decides whether an ingestion record is kept.
 type IngestionOrigin struct {
 	ID      string
-	Address string // of the sender, "" for a sum
+	Address string // of the sender, "" for an aggregate
 	Refusal string // kind of refusal: its code and reason
 }
 
-// Surplus returns which of a kind's records, the newest first, are to go so that keep
-// stay. Each network has an equal share of the places, and in it each kind of refusal;
-// what one does not need goes to the others: so a flood pushes out its own records before
-// those of the courier whose name it uses. Within a share the newest stay.
-func Surplus(records []IngestionOrigin, keep int) []string {
+// Surplus returns which of a kind's records, given the newest first, are to be deleted so
+// that as many as are kept are left, the least needed first. Each network has an equal share of the
+// places, and in it each kind of refusal; what one does not need goes to the others. So a
+// flood's own records are deleted before those of the courier whose name it uses. Within a
+// share the newest are kept.
+func (l *IngestionLimit) Surplus(records []IngestionOrigin) []string {
 	type group struct {
 		network netip.Prefix
 		refusal string
@@ -64,8 +64,8 @@ func Surplus(records []IngestionOrigin, keep int) []string {
 		all[i].nth = ofNetwork[all[i].of]
 	}
 	slices.SortStableFunc(all, first)
-	gone := all[min(keep, len(all)):]
-	slices.Reverse(gone) // those that are needed least first
+	gone := all[min(l.keep, len(all)):]
+	slices.Reverse(gone)
 	ids := make([]string, len(gone))
 	for i, r := range gone {
 		ids[i] = r.id
@@ -73,8 +73,8 @@ func Surplus(records []IngestionOrigin, keep int) []string {
 	return ids
 }
 
-// network returns what one sender has to itself: an address, or by IPv6 the 64 bits
-// that a site is given. All that is no address is one.
+// network returns what one sender has to itself: an IPv4 address, or the 64 bits that an
+// IPv6 site is given. Whatever is no address counts as one network.
 func network(address string) netip.Prefix {
 	a, err := netip.ParseAddr(address)
 	if err != nil {
@@ -94,56 +94,53 @@ func NewIngestionLimit(keep int) *IngestionLimit {
 	return &IngestionLimit{keep: keep, put: map[IngestionKind]int64{}}
 }
 
-// Keep returns how many records of a kind stay, 0 for all.
-func (b *IngestionLimit) Keep() int { return b.keep }
+// Candidates returns among how many of a kind's newest records [IngestionLimit.Surplus]
+// chooses; older ones are deleted by age, however many there are. No batch is larger.
+func (l *IngestionLimit) Candidates() int { return 2*l.keep + 1000 }
 
-// Choice is among how many of the newest records of a kind those that stay are chosen;
-// the rest goes by age, however many that are. More don't come on top at once.
-func (b *IngestionLimit) Choice() int { return 2*b.keep + 1000 }
-
-// Apply has records stored, and afterwards each kind cut back that needs it.
-func (b *IngestionLimit) Apply(records []ingestion.Record, store func() error, cutBack func(IngestionKind) error) error {
-	due := b.count(records)
+// Apply calls store for the records, and afterwards trim for each kind that needs it.
+func (l *IngestionLimit) Apply(records []ingestion.Record, store func() error, trim func(IngestionKind) error) error {
+	due := l.count(records)
 	err := store()
 	for _, kind := range due {
 		if err == nil {
-			err = cutBack(kind)
+			err = trim(kind)
 		}
 	}
 	if err != nil {
-		b.forget(due)
+		l.forget(due)
 	}
 	return err
 }
 
-// count takes note of records that are about to be stored and returns the kinds
-// that have to be cut back then. They count from zero again.
-func (b *IngestionLimit) count(records []ingestion.Record) (due []IngestionKind) {
-	if b.keep == 0 {
+// count adds records that are about to be stored and returns the kinds that have to be
+// trimmed afterwards, which it counts from zero again.
+func (l *IngestionLimit) count(records []ingestion.Record) (due []IngestionKind) {
+	if l.keep == 0 {
 		return nil
 	}
 	more := map[IngestionKind]int64{}
 	for i := range records {
 		more[IngestionKind{CleanText(records[i].Courier), records[i].Request != nil}]++
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for kind, n := range more {
-		put, known := b.put[kind]
-		b.put[kind] = put + n
-		if !known || put+n > int64(b.keep/10) {
+		put, known := l.put[kind]
+		l.put[kind] = put + n
+		if !known || put+n > int64(l.keep/10) {
 			due = append(due, kind)
-			b.put[kind] = 0
+			l.put[kind] = 0
 		}
 	}
 	return due
 }
 
-// forget has the next records of these kinds cut them back.
-func (b *IngestionLimit) forget(kinds []IngestionKind) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+// forget drops the counts of these kinds: their next records have them trimmed.
+func (l *IngestionLimit) forget(kinds []IngestionKind) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, kind := range kinds {
-		delete(b.put, kind)
+		delete(l.put, kind)
 	}
 }

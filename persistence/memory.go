@@ -40,8 +40,8 @@ func (c *MemoryCache) Lookup(_ context.Context, ids []event.Identity) ([]string,
 	return hashes, nil
 }
 
-// Store implements [Cache]; it never fails. Strings are cloned, because those of
-// an event may be part of a message that would stay in memory with them.
+// Store implements [Cache]; it never fails. Strings are cloned: an event's may be part of
+// its message, which would stay in memory with them.
 func (c *MemoryCache) Store(_ context.Context, ids []event.Identity, bodyHashes []string) error {
 	for i, id := range ids {
 		id.Courier, id.Key = strings.Clone(id.Courier), strings.Clone(id.Key)
@@ -57,4 +57,4 @@ func (c *MemoryCache) Ping(context.Context) error { return nil }
 func (c *MemoryCache) Close() error { c.hashes.Purge(); return nil }
 
 // Name implements [Cache].
-func (c *MemoryCache) Name() string { return "embedded" }
+func (c *MemoryCache) Name() string { return "memory" }

@@ -7,27 +7,28 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
-// Retention says how long rows are kept. Zero keeps them for ever.
+// Retention says how long rows are kept. Zero keeps them forever.
 type Retention struct {
 	// LedgerTTL counts from the end of an event. Events under way never expire.
 	LedgerTTL time.Duration
-	// DeadLetterTTL counts from the event's death, whatever its review says.
+	// DeadLetterTTL counts from when the event became a dead letter, whatever its review
+	// says.
 	DeadLetterTTL time.Duration
 	// ShipmentTTL counts from the last change of a shipment.
 	ShipmentTTL time.Duration
 	// IngestionTTL counts from the first of the requests that an ingestion record
-	// stands for.
+	// counts.
 	IngestionTTL time.Duration
-	// IngestionsPerCourier is how many ingestion records of single requests are
-	// kept for each courier, and apart from them how many sums. Requests that name no
-	// courier count as one courier's. So a flood in one name pushes out no records but
-	// that name's; and of those each sender's network, an address or an IPv6 site, has
-	// an equal share at least, in which the newest by ID stay. Records are cut back when
-	// more than a tenth of that has come on top, from each process that puts some.
+	// IngestionsPerCourier is how many ingestion records of single requests are kept for
+	// each courier, and how many aggregates besides. Requests that name no courier count
+	// as one courier's. So a flood under one name deletes no records but that name's; and
+	// of those each sender's network, an IPv4 address or an IPv6 /64, keeps an equal share
+	// at least, the newest by ID. Each process that puts records trims them when it has
+	// put a tenth more.
 	IngestionsPerCourier int
 }
 
-// DefaultRetention returns how long the appliance keeps rows unless it is told otherwise.
+// DefaultRetention returns how long the appliance keeps rows unless it is configured otherwise.
 func DefaultRetention() Retention {
 	const day = 24 * time.Hour
 	return Retention{LedgerTTL: 30 * day, DeadLetterTTL: 90 * day, IngestionTTL: 7 * day, IngestionsPerCourier: 1000}

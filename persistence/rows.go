@@ -27,7 +27,7 @@ func PageSize(limit int) int {
 // Conflict is the error of a row that is not at the version it was given with.
 func Conflict(op, table, id string, given int64) *event.Error {
 	return event.Errorf(event.VersionConflict, op,
-		"%s %q is not at version %d any more: read it anew and decide again", table, id, given)
+		"%s %q is not at version %d any more: read it again and decide again", table, id, given)
 }
 
 // TooLarge is the error of a row that no store takes.
@@ -43,10 +43,10 @@ func NoDeadLetter(op, id string) *event.Error {
 
 // NoIngestion is the error of an ingestion record that does not exist.
 func NoIngestion(op, id string) *event.Error {
-	return event.Errorf(event.NotFound, op, "no ingestion record has the id %q: it may have expired or made room for newer ones, or the id is mistyped", id)
+	return event.Errorf(event.NotFound, op, "no ingestion record has the id %q: it may have expired or been deleted for newer ones, or the id is mistyped", id)
 }
 
-// CheckReview refuses a status that is none.
+// CheckReview refuses a status that is not in the list of review statuses.
 func CheckReview(op string, status event.ReviewStatus) error {
 	if slices.Contains(event.ReviewStatuses, status) {
 		return nil
@@ -54,8 +54,8 @@ func CheckReview(op string, status event.ReviewStatus) error {
 	return event.Errorf(event.DomainInvalid, op, "%q is no review status, use one of %q", status, event.ReviewStatuses)
 }
 
-// CheckTaken refuses a time that would leave a record as if nobody had taken it.
-func CheckTaken(op string, at time.Time) error {
+// CheckAccepted refuses a time that would leave a record unaccepted.
+func CheckAccepted(op string, at time.Time) error {
 	if at.IsZero() {
 		return event.Errorf(event.DomainInvalid, op, "no time is given")
 	}

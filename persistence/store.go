@@ -1,24 +1,31 @@
-// Package persistence keeps what the appliance knows: the ledger of events, the
-// shipments, the dead letters, what the intake tells of requests, and in front of
-// the ledger a cache of identities.
+// Package persistence is the contract of the stores and of the caches: what the ledger
+// of events, the shipments, the dead letters and the records of requests are kept in,
+// and the cache of processed identities in front of the ledger.
 //
-// Rows of package event come in and go out; how they are kept stays in here.
-// There is one [Store] contract with two implementations, packages sqlite and mongo,
-// and one [Cache] contract with two, [MemoryCache] and package redis; each pair
-// passes the same suite of tests, package storetest. The main package opens them; the other
-// packages see them through narrower interfaces of their own.
+//	process ──▶ Cache         persistence.MemoryCache, persistence/redis
+//	        ──▶ Ledger      ┐
+//	        ──▶ DeadLetters │
+//	ingest  ──▶ Ingestions  ├ persistence/sqlite, persistence/mongo
+//	process ──▶ Marks       │ (Marks: sqlite only)
+//	ops     ──▶ all of them ┘
 //
-// Foreign errors are mapped here, once, to an [event.Error]:
+// Rows of package event and its parts come in and go out. A [Store] is a set of
+// interfaces, one for each kind of rows; every implementation passes the suite of package
+// storetest. What the implementations share is here: the form of times and text, the
+// bounds of a row, [Retention], [IngestionLimit], the metrics. The main package opens
+// stores and caches; the other packages see them through interfaces of their own.
 //
-//   - [event.DependencyDown]: no answer (unreachable, hanging, no writable
-//     primary, disk full, damaged, the caller's deadline passed), or one that is not
-//     about the row: a rule of the operator's, an error that is not known. It says nothing
-//     about the events in hand, unless it wraps [context.DeadlineExceeded], the
-//     answer having taken too long: that may be due to what was asked.
-//   - [event.Throttled]: the store asked for less.
+// An implementation maps foreign errors once, to an [event.Error]:
+//
+//   - [event.DependencyDown]: no answer (unreachable, hanging, no writable primary, disk
+//     full, damaged, the caller's deadline passed), or one that is not about the row: an
+//     operator's rule, an unknown error. It says nothing about the events in hand, unless
+//     it wraps [context.DeadlineExceeded]: the answer took too long, which may be due to
+//     what was asked.
+//   - [event.Throttled]: the store asked for fewer requests.
 //   - [event.Timeout]: the store answered that it gave up on the operation.
 //   - [event.VersionConflict]: a row was not at the version that was to be replaced.
-//   - [event.DomainInvalid]: the store can never take this row.
+//   - [event.DomainInvalid]: the store can never store this row.
 //   - [event.NotFound]: no such dead letter or ingestion record.
 //   - [event.Interrupted]: the caller cancelled.
 //   - [event.Internal]: anything else.
@@ -34,8 +41,8 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event/shipment"
 )
 
-// Store is one store, by its parts: what they keep is one database, and closing it ends
-// all of them. Every method is safe for concurrent use, copies what it is given and
+// Store is one store, by its parts: they share one database, and closing it closes all of
+// them. Every method is safe for concurrent use, copies what it is given and
 // returns memory that belongs to the caller.
 //
 // What goes in comes out unchanged, with these exceptions in every store: times
@@ -64,13 +71,13 @@ type Ledger interface {
 	//
 	// The first result is parallel to changes: nil for a change that is stored
 	// durably, else an [*event.Error], with code VersionConflict when a row is not
-	// at the Version it was given with, DependencyDown when the store takes no such
-	// row as it is set up. A row with Version 0 must not exist yet; a
+	// at the Version it was given with, DependencyDown when the store refuses the row
+	// because of how an operator has set it up. A row with Version 0 must not exist yet; a
 	// stored row has the given Version + 1. A dead letter whose ID exists is left
 	// as it is, and that is no conflict.
 	//
-	// The second result is for the call itself; with it nothing may be assumed
-	// about any change, and the first is nil.
+	// The second result is the error of the call itself. It says nothing about any
+	// change, and the first result is nil then.
 	Commit(ctx context.Context, changes []event.Change) ([]error, error)
 	// RecordsByKey returns the ledger rows of every courier with this idempotency
 	// key, by courier.
@@ -81,7 +88,7 @@ type Ledger interface {
 	// and that m asks for, in any order. It reads the rows that ended since
 	// m.EndedAfter, all of them when that is zero.
 	EndedSequences(ctx context.Context, m loss.Missing) ([]uint64, error)
-	// Ping tells whether the store can be used.
+	// Ping returns nil while the store can be used.
 	Ping(ctx context.Context) error
 }
 
@@ -105,34 +112,34 @@ type DeadLetters interface {
 type Ingestions interface {
 	// PutIngestions stores records durably, in a number of round trips that does not
 	// depend on the number of records. One whose ID exists is left as it is. With an
-	// error some may be stored, and putting all of them again does no harm; one that
-	// is too large has the others refused with it.
+	// error some may be stored, and putting all of them again is safe. One that is too
+	// large has the others refused with it.
 	//
-	// It also keeps the table within [Retention.IngestionsPerCourier], with round
-	// trips of its own now and then for each courier.
+	// It also keeps the table within [Retention.IngestionsPerCourier], which takes
+	// additional round trips now and then, for each courier.
 	PutIngestions(ctx context.Context, records []ingestion.Record) error
 	// Ingestions returns the records that pass the filter, newest first, which is by
-	// ID downwards. Open selects single requests that nobody has taken in. A listing
-	// goes on behind filter.After even when that record is gone by now.
+	// ID downwards. Open selects single requests that no operator has accepted. A
+	// listing continues after filter.After even when that record is deleted by now.
 	Ingestions(ctx context.Context, filter ingestion.Filter) ([]ingestion.Record, error)
 	// Ingestion returns one record, or an error with code NotFound.
 	Ingestion(ctx context.Context, id string) (ingestion.Record, error)
-	// AcceptIngestion notes that a request was taken in, when, and as the event with
-	// which idempotency key. A record that was taken before keeps what it says. It
-	// returns the record as it then is, or an error with code NotFound.
+	// AcceptIngestion records that a request was accepted by hand: when, by whose key id,
+	// and as the event with which idempotency key. A record that was accepted before is
+	// left as it is. It returns the record as it then is, or an error with code NotFound.
 	AcceptIngestion(ctx context.Context, id, key, keyID string, at time.Time) (ingestion.Record, error)
 }
 
 // Marks keeps how far the events of a queue are known to have their outcome in the store.
-// The queue knows that too. When the queue is ahead, the store is not the one that the
-// outcomes went to, or an earlier state of it: a restored copy, or a new file in the place
-// of one that is gone. Rows that expire change no mark.
+// The queue keeps the same number. When the queue's is higher, the outcomes went to another
+// store or to a later state of this one: this is a restored copy, or a new file in place of
+// a deleted one. Rows that expire change no mark.
 type Marks interface {
 	// CompareMark compares what the queue says it has verified with the queue's mark and
 	// returns the events in between, now or at an earlier comparison, until AcceptGap.
 	//
-	// A store that has rows and no mark at all is from before there were marks: it is
-	// taken for the right one.
+	// A store that has rows and no mark at all is from before there were marks: it counts
+	// as the right one.
 	CompareMark(ctx context.Context, queue string, verified uint64) (Gap, error)
 	// RaiseMark says that every event of the queue up to verified has its outcome in the
 	// store. A lower number than before changes nothing.
@@ -147,12 +154,12 @@ type Gap struct{ From, To uint64 }
 
 // Database is a store as a whole.
 type Database interface {
-	// Name says which store it is: "embedded" or "mongodb".
+	// Name says which store it is: "sqlite" or "mongodb".
 	Name() string
-	// Ping tells whether the store can be used.
+	// Ping returns nil while the store can be used.
 	Ping(ctx context.Context) error
 	// Problems returns what is wrong with the store although it answers, in a fixed
-	// order, each with what an operator should do.
+	// order, each with what an operator should do about it.
 	Problems() []string
 	// Counts returns how many rows there are. It costs the same with a thousand
 	// rows as with a hundred million.
@@ -162,6 +169,6 @@ type Database interface {
 	// many those were; what was deleted before an error is counted too. A store that
 	// expires rows by itself returns zeros.
 	Sweep(ctx context.Context, now time.Time) (Swept, error)
-	// Close ends every call under way and gives back what the store holds.
+	// Close ends every call under way and releases what the store holds.
 	Close() error
 }

@@ -7,10 +7,10 @@ import (
 )
 
 // Times are kept as text in one fixed form, RFC 3339 in UTC with nine decimals:
-// exact, readable by anybody who opens the store, in the order of time when
+// exact, readable for people who open the store, in the order of time when
 // sorted as text, and the same in every store. (MongoDB's own dates end at the
 // millisecond; an integer of nanoseconds ends in the year 2262, which a
-// courier's clock is free to pass.)
+// courier's clock may pass.)
 //
 //	2026-02-26T12:00:01.000000042Z
 

@@ -99,7 +99,7 @@ func (s *Ingestions) PutIngestions(ctx context.Context, records []ingestion.Reco
 		}
 		return s.limit.Apply(records,
 			func() error { return s.insertIngestions(ctx, records) },
-			func(kind persistence.IngestionKind) error { return s.cutBack(ctx, kind) })
+			func(kind persistence.IngestionKind) error { return s.trim(ctx, kind) })
 	})
 }
 
@@ -139,10 +139,10 @@ func (s *Ingestions) insertIngestions(ctx context.Context, records []ingestion.R
 	return nil
 }
 
-// cutBack leaves of a kind as many records as may stay, see [surplus]. When it runs
+// trim leaves of a kind as many records as may stay, see [persistence.IngestionLimit.Surplus]. When it runs
 // out of time, what is deleted by then stays deleted, and the next records of the kind
 // go on with it.
-func (s *Ingestions) cutBack(ctx context.Context, kind persistence.IngestionKind) error {
+func (s *Ingestions) trim(ctx context.Context, kind persistence.IngestionKind) error {
 	which := bson.D{{Key: "courier", Value: kind.Courier}, {Key: "single", Value: kind.Single}}
 	type document struct {
 		ID      string `bson:"_id"`
@@ -150,7 +150,7 @@ func (s *Ingestions) cutBack(ctx context.Context, kind persistence.IngestionKind
 		Code    string `bson:"errorCode"`
 		Reason  string `bson:"reason"`
 	}
-	choice := s.limit.Choice()
+	choice := s.limit.Candidates()
 	found, err := find[document](ctx, s.records, which, options.Find().SetSort(newestFirst).SetLimit(int64(choice)+1).
 		SetProjection(bson.D{{Key: "_id", Value: 1}, {Key: "address", Value: 1}, {Key: "errorCode", Value: 1}, {Key: "reason", Value: 1}}), choice+1)
 	if err != nil {
@@ -162,9 +162,9 @@ func (s *Ingestions) cutBack(ctx context.Context, kind persistence.IngestionKind
 		}
 		found = found[:choice]
 	}
-	ids := persistence.Surplus(mapList(found, func(d document) persistence.IngestionOrigin {
+	ids := s.limit.Surplus(mapList(found, func(d document) persistence.IngestionOrigin {
 		return persistence.IngestionOrigin{ID: d.ID, Address: d.Address, Refusal: d.Code + " " + d.Reason}
-	}), s.limit.Keep())
+	}))
 	return s.records.deleteRows(ctx, ids)
 }
 
@@ -258,7 +258,7 @@ func oneIngestion(result *mongo.SingleResult) (ingestion.Record, error) {
 // taken, or is not there.
 func (s *Ingestions) AcceptIngestion(ctx context.Context, id, key, keyID string, at time.Time) (r ingestion.Record, err error) {
 	const op = "mongodb take_ingestion"
-	if err := persistence.CheckTaken(op, at); err != nil {
+	if err := persistence.CheckAccepted(op, at); err != nil {
 		return r, err
 	}
 	set := bson.D{{Key: "takenAt", Value: persistence.TimeText(at)}}

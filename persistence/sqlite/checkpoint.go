@@ -8,32 +8,31 @@ import (
 	"zombiezen.com/go/sqlite/sqlitex"
 )
 
-// The write-ahead log gathers pages, and a checkpoint writes them to the file and
-// flushes it. Pages of random keys lie all over the file, more so the larger it is,
-// and whatever is flushed meanwhile waits for them: the queue's flush, which each
-// answer to a courier waits for, takes the whole file system. So while the store has
-// time to spare the log is short, and no checkpoint holds anybody up for long. While a
-// backlog is worked off the log is long, and a page that many commits touch is written
-// once, not time and again. Decision 9 has figures.
+// The write-ahead log collects pages, and a checkpoint writes them to the file and
+// flushes it. Pages of random keys are all over the file, more so the larger it is, and
+// any other flush waits for them: the queue's flush, which each answer to a courier waits
+// for, flushes the whole file system. So while the store has idle time the log is short,
+// and no checkpoint takes long. While a backlog drains the log is long, and a page that
+// many commits change is written once. Decision 9 has figures.
 const (
 	shortLog = 250   // pages, 1 MiB
 	longLog  = 8_000 // 32 MiB
 )
 
-// logLength chooses between the two by how busy the main connection is. Whoever holds
-// the connection may call it.
+// logLength chooses between the two by how busy the main connection is. Only the holder
+// of the connection may call it.
 type logLength struct {
-	pages int
-	since time.Time     // of what busy is a part
-	busy  time.Duration // the connection was in use
-	taken time.Time
+	pages    int
+	since    time.Time     // when busy was zero
+	busy     time.Duration // for how long the connection was in use
+	acquired time.Time     // when it was acquired
 }
 
 const (
-	// busySpan is how long it is looked at how busy the connection is.
+	// busySpan is over how long the use of the connection is measured.
 	busySpan = 2 * time.Second
-	// muchBusy is the share of it from which on there is no time to spare. A backlog
-	// that is worked off takes nine tenths.
+	// muchBusy is the share of it above which the log is long. A backlog that drains
+	// takes nine tenths.
 	muchBusy = 0.85
 )
 
@@ -41,12 +40,12 @@ func newLogLength(now time.Time) *logLength {
 	return &logLength{pages: shortLog, since: now}
 }
 
-// begin says that the connection is in use from now on.
-func (l *logLength) begin(now time.Time) { l.taken = now }
+// begin records that the connection is in use from now on.
+func (l *logLength) begin(now time.Time) { l.acquired = now }
 
-// end says that it is not any more, and reports whether pages has changed.
+// end records that it no longer is, and reports whether pages has changed.
 func (l *logLength) end(now time.Time) (changed bool) {
-	l.busy += now.Sub(l.taken)
+	l.busy += now.Sub(l.acquired)
 	span := now.Sub(l.since)
 	if span < busySpan {
 		return false
@@ -60,7 +59,7 @@ func (l *logLength) end(now time.Time) (changed bool) {
 	return changed
 }
 
-// setLogLength has the connection's commits checkpoint from that many pages on.
+// setLogLength makes a commit of the connection checkpoint when the log has so many pages.
 func setLogLength(conn *sqlite.Conn, pages int) error {
 	return sqlitex.ExecuteTransient(conn, fmt.Sprintf("PRAGMA wal_autocheckpoint = %d", pages), nil)
 }

@@ -48,14 +48,14 @@ func TestLogLengthReachesTheConnection(t *testing.T) {
 		busy time.Duration
 		want int
 	}{{0, shortLog}, {busySpan, longLog}, {0, shortLog}} {
-		conn, err := s.db.take(t.Context())
+		conn, err := s.db.acquire(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		s.db.files.Load().log.since, s.db.files.Load().log.busy = time.Now().Add(-busySpan), test.busy
-		s.db.give(conn)
+		s.db.release(conn)
 		var got int
-		if err := s.db.look(t.Context(), "test", func(conn *sqlite.Conn) (err error) {
+		if err := s.db.lookUp(t.Context(), "test", func(conn *sqlite.Conn) (err error) {
 			got, err = number(conn, "PRAGMA wal_autocheckpoint")
 			return err
 		}); err != nil || got != test.want {

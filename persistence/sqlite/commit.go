@@ -16,7 +16,7 @@ func (l *Ledger) Commit(ctx context.Context, changes []event.Change) ([]error, e
 	err := l.db.write(ctx, "commit", func(conn *sqlite.Conn) error {
 		c := commit{conn: conn, counts: counts{}}
 		for i := range changes {
-			giveWay()
+			yield()
 			refused, err := c.apply(&changes[i])
 			if err != nil {
 				return err
@@ -34,10 +34,10 @@ func (l *Ledger) Commit(ctx context.Context, changes []event.Change) ([]error, e
 	return outcomes, nil
 }
 
-// commit applies changes within a transaction. A change is looked at as a whole
-// before any of it is written: refusing it leaves nothing to undo (a savepoint
-// around each would cost more than all the look-ups), and the rows' places and
-// old statuses are known for writing and counting.
+// commit applies changes within a transaction. It checks a change as a whole before it
+// writes any of it: refusing it leaves nothing to undo (a savepoint around each would
+// cost more than all the look-ups), and the rows' places and old statuses are known for
+// writing and counting.
 type commit struct {
 	conn    *sqlite.Conn
 	counts  counts
@@ -45,7 +45,7 @@ type commit struct {
 	letters []letterJSON
 }
 
-// place is where a row stands, and where its variable part will.
+// place is where a row is, and what its variable part will be.
 type place struct {
 	row    int64  // 0 for a row that is not stored yet
 	status string // as stored

@@ -13,7 +13,7 @@ import (
 // Config says how to open the embedded store.
 type Config struct {
 	// Path of the file, which is made when it does not exist. Its directory must
-	// exist. Two more files stand beside it while it is open (-wal, -shm).
+	// exist. Two more files are beside it while it is open (-wal, -shm).
 	Path string
 	// Readers is how many of the operators' reads run at the same time; at least 1.
 	Readers int
@@ -21,10 +21,9 @@ type Config struct {
 	// taken is about twice that, once the file is as large.
 	CacheBytes int64
 	// BusyTimeout is how long to wait for another program that has locked the
-	// file, such as a shell that somebody left open in a transaction.
+	// file, such as a shell that was left open in a transaction.
 	BusyTimeout time.Duration
-	// Reopen has a file that can't be opened opened again until it works, instead
-	// of failing [Open], and checks the file for damage after each opening.
+	// Reopen tries to open a file again until that works, instead of failing [Open], and checks the file for damage after each opening.
 	Reopen     bool
 	Retention  persistence.Retention
 	Log        *slog.Logger          // may be nil

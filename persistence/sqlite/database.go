@@ -17,8 +17,8 @@ import (
 
 // database is the store's file as it is in use: the calls of all parts go through it.
 //
-// One connection, the main one, writes and does the workers' look-ups. Whoever takes it
-// gives it back. The readers' connections only read.
+// One connection, the main one, writes and does the workers' look-ups: each call acquires
+// it and releases it. The readers' connections only read.
 type database struct {
 	path    string
 	metrics *persistence.StoreMetrics
@@ -58,9 +58,9 @@ func (d *database) inUse() (*files, error) {
 // down is an error of the whole store.
 func down(err error) error { return &event.Error{Code: event.DependencyDown, Op: "sqlite", Err: err} }
 
-// take borrows the main connection, whose work ends when ctx does. It goes back
-// by give.
-func (d *database) take(ctx context.Context) (*sqlite.Conn, error) {
+// acquire waits for the main connection, whose work ends when ctx does. The caller has to
+// release it.
+func (d *database) acquire(ctx context.Context) (*sqlite.Conn, error) {
 	f, err := d.inUse()
 	if err != nil {
 		return nil, err
@@ -77,11 +77,11 @@ func (d *database) take(ctx context.Context) (*sqlite.Conn, error) {
 	}
 }
 
-func (d *database) give(conn *sqlite.Conn) {
+func (d *database) release(conn *sqlite.Conn) {
 	f := d.files.Load()
 	conn.SetInterrupt(nil)
 	if f.log.end(time.Now()) {
-		_ = setLogLength(conn, f.log.pages) // of a connection that is broken the next call tells
+		_ = setLogLength(conn, f.log.pages) // the next call reports a broken connection
 	}
 	f.main <- conn
 }
@@ -98,22 +98,21 @@ func (d *database) write(ctx context.Context, op string, fn func(*sqlite.Conn) e
 	return err
 }
 
-// giveWay lets whoever else can run go first. It is called between the rows of a
-// batch: SQLite runs as Go here and hardly ever waits, so that a request which comes
-// meanwhile would get its turn at the end of the batch, or after the ten milliseconds
-// that Go lets anybody run.
-func giveWay() { runtime.Gosched() }
+// yield lets other goroutines run first. It is called between the rows of a batch: SQLite
+// runs as Go here and hardly ever waits, so that a request which comes meanwhile would run
+// at the end of the batch, or after the ten milliseconds at which Go preempts.
+func yield() { runtime.Gosched() }
 
-// look runs fn in a reading transaction of the main connection.
-func (d *database) look(ctx context.Context, op string, fn func(*sqlite.Conn) error) error {
+// lookUp runs fn in a reading transaction of the main connection.
+func (d *database) lookUp(ctx context.Context, op string, fn func(*sqlite.Conn) error) error {
 	return d.onMain(ctx, op, "BEGIN", fn)
 }
 
 func (d *database) onMain(ctx context.Context, op, begin string, fn func(*sqlite.Conn) error) error {
 	began := time.Now()
-	conn, err := d.take(ctx)
+	conn, err := d.acquire(ctx)
 	if err == nil {
-		err = d.health.examine(lend(conn, d.give, begin, fn))
+		err = d.health.examine(lend(conn, d.release, begin, fn))
 	}
 	err = mapError(ctx, op, err)
 	d.metrics.Observe(op, began, err)
@@ -148,9 +147,9 @@ func (d *database) onReader(ctx context.Context, f *files, fn func(*sqlite.Conn)
 	return lend(conn, f.readers.Put, "BEGIN", fn)
 }
 
-// lend runs fn in a transaction of conn, which goes back, out of it, even when fn
-// panics: with the one connection lost every later call would wait for ever. One that
-// met a fault of memory does not go back.
+// lend runs fn in a transaction of conn and passes conn to back afterwards, even when fn
+// panics: without the one connection every later call would wait forever. A connection
+// that met a fault of memory is not passed back.
 func lend(conn *sqlite.Conn, back func(*sqlite.Conn), begin string, fn func(*sqlite.Conn) error) (err error) {
 	defer func() {
 		if !isFault(err) {

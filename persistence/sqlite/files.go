@@ -14,15 +14,15 @@ import (
 )
 
 // files is the store's file as it is open: the connections to it, and which
-// file it was that stood at the path then.
+// file it was that was at the path then.
 type files struct {
-	path    string
-	stands  string            // path without symbolic links: the log is beside that
-	main    chan *sqlite.Conn // holds the one connection while no call uses it
-	log     *logLength        // belongs to who holds the connection
-	readers *sqlitex.Pool
-	file    fs.FileInfo // of path
-	wal     fs.FileInfo // of the log beside it, nil for none
+	path     string
+	resolved string            // path without symbolic links: the log is beside that
+	main     chan *sqlite.Conn // holds the one connection while no call uses it
+	log      *logLength        // of the holder of the connection
+	readers  *sqlitex.Pool
+	file     fs.FileInfo // of path
+	wal      fs.FileInfo // of the log beside it, nil for none
 }
 
 // openFiles opens or makes the file of c.
@@ -52,8 +52,8 @@ func openFiles(ctx context.Context, c Config) (f *files, err error) {
 	if f.file, err = os.Stat(c.Path); err != nil {
 		return nil, errors.Join(err, f.close())
 	}
-	f.stands = withoutLinks(c.Path)
-	f.wal, _ = os.Stat(f.stands + walSuffix) // there is none where all of it is in the file
+	f.resolved = withoutLinks(c.Path)
+	f.wal, _ = os.Stat(f.resolved + walSuffix) // no log: all of it is in the file
 	return f, nil
 }
 
@@ -127,8 +127,8 @@ func (f *files) close() error {
 	return guarded(func() error { return errors.Join(f.readers.Close(), (<-f.main).Close()) })
 }
 
-// inPlace returns nil while the file that is open is the one at its path. What is
-// written to another one is gone at the next start.
+// inPlace returns nil while the open file is the one at its path. What is written to
+// another one is lost at the next start.
 func (f *files) inPlace() error {
 	now, err := os.Stat(f.path)
 	switch {
@@ -139,18 +139,18 @@ func (f *files) inPlace() error {
 		return fmt.Errorf("%s was replaced while it was open, nothing is written to either: "+
 			"restart the appliance to use the file that is there now, or move the former one back", f.path)
 	default:
-		return nil // what else is wrong with it the writing shows
+		return nil // a write shows what else is wrong with it
 	}
 }
 
-// setLogAside moves the log of a file that is not in its place any more out of the way,
-// where it still stands at the path: the next start would play it into whatever file is
-// there then. It returns the name that the log has now, "" where there is none.
+// setLogAside renames the log of a file that is no longer in its place, if the log still
+// is: the next start would play it into whatever file is at the path then. It returns the
+// log's new name, "" when there was none.
 func (f *files) setLogAside() (string, error) {
-	now, _ := os.Stat(f.stands + walSuffix) // nil where there is none
+	now, _ := os.Stat(f.resolved + walSuffix) // nil where there is none
 	if now == nil || f.wal == nil || !os.SameFile(now, f.wal) {
 		return "", nil
 	}
-	aside := fmt.Sprintf("%s%s.%d", f.stands, walSuffix, time.Now().Unix())
-	return aside, os.Rename(f.stands+walSuffix, aside)
+	aside := fmt.Sprintf("%s%s.%d", f.resolved, walSuffix, time.Now().Unix())
+	return aside, os.Rename(f.resolved+walSuffix, aside)
 }

@@ -19,11 +19,11 @@ import (
 )
 
 const (
-	// provedFor is how long a write that succeeded shows that the store can be
-	// written; a Ping later than that writes.
-	provedFor = 10 * time.Second
-	// probeBytes is what is written after a write has failed. On a disk that is all
-	// but full a few bytes go through where a batch does not.
+	// writtenFor is how long a successful write shows that the store can be written; a
+	// Ping later than that writes.
+	writtenFor = 10 * time.Second
+	// probeBytes is what is written after a write has failed. On a nearly
+	// full disk a few bytes can be written where a batch can not.
 	probeBytes = 64 << 10
 	// checkTime bounds the search for damage in the file, which keeps the log from
 	// being used again from its beginning. It is enough for half a gigabyte
@@ -31,13 +31,13 @@ const (
 	checkTime = 5 * time.Second
 )
 
-// health is what is known of how the store is.
+// health is what is known of the state of the store.
 type health struct {
 	path string // of the file
 	log  *slog.Logger
 
-	// doubt is set by a write that failed, until one succeeds: a full disk can be
-	// read all day, so Ping has to write then.
+	// doubt is set by a write that failed, until one succeeds: a full disk can still be
+	// read, so Ping has to write then.
 	doubt   atomic.Bool
 	written atomic.Int64 // when a write last succeeded, Unix nanoseconds
 	damage  atomic.Pointer[string]
@@ -45,15 +45,15 @@ type health struct {
 	disk    diskProbe
 }
 
-// proved reports whether a write has succeeded lately.
-func (h *health) proved() bool {
-	return time.Since(time.Unix(0, h.written.Load())) < provedFor
+// writtenLately reports whether a write has succeeded lately.
+func (h *health) writtenLately() bool {
+	return time.Since(time.Unix(0, h.written.Load())) < writtenFor
 }
 
 // faulted reports whether a connection met a fault of memory.
 func (h *health) faulted() bool { return h.fault.Load() != nil }
 
-// wrote takes note of how a write ended.
+// wrote records how a write ended.
 func (h *health) wrote(err error) {
 	switch {
 	case err == nil:
@@ -64,8 +64,8 @@ func (h *health) wrote(err error) {
 	}
 }
 
-// ping returns nil while the store can be used. It writes after a write that failed, and when there was
-// none for a while.
+// ping returns nil while the store can be used. It writes after a write that failed, and
+// when there was none for a while.
 func (d *database) ping(ctx context.Context) error {
 	switch {
 	case d.health.doubt.Load():
@@ -73,7 +73,7 @@ func (d *database) ping(ctx context.Context) error {
 			return sqlitex.Execute(conn, "INSERT OR REPLACE INTO store_probe (id, bytes) VALUES (1, randomblob(?))",
 				&sqlitex.ExecOptions{Args: []any{probeBytes}})
 		})
-	case !d.health.proved():
+	case !d.health.writtenLately():
 		return d.write(ctx, "ping", func(conn *sqlite.Conn) error {
 			return sqlitex.ExecuteTransient(conn, fmt.Sprintf("PRAGMA user_version = %d", len(migrations())), nil)
 		})
@@ -86,7 +86,7 @@ func (d *database) ping(ctx context.Context) error {
 	})
 }
 
-// problems returns what is wrong with the store although it answers, with what to do.
+// problems returns what is wrong with the store although it answers, and what to do.
 func (h *health) problems() (problems []string) {
 	if damage := h.damage.Load(); damage != nil {
 		problems = append(problems, *damage)
@@ -94,8 +94,8 @@ func (h *health) problems() (problems []string) {
 	return problems
 }
 
-// examine takes from an error what it says of the store as a whole, and returns it with
-// its cause.
+// examine records what an error says about the store as a whole, and returns it with its
+// cause.
 func (h *health) examine(err error) error {
 	if err == nil {
 		return nil
@@ -137,7 +137,7 @@ func isDiskError(err error) bool {
 	return disk
 }
 
-// withCause puts in front of an error that may be the disk's what the disk says.
+// withCause adds to an error that may be the disk's what the operating system says.
 func (h *health) withCause(err error) error {
 	switch sqlite.ErrCode(err).ToPrimary() {
 	case sqlite.ResultFull, sqlite.ResultIOErr, sqlite.ResultCantOpen, sqlite.ResultReadOnly, sqlite.ResultCorrupt, sqlite.ResultNotADB:

@@ -35,7 +35,7 @@ func (s *Ingestions) PutIngestions(ctx context.Context, records []ingestion.Reco
 			}
 			return change.store(conn)
 		})
-	}, func(kind persistence.IngestionKind) error { return s.cutBack(ctx, kind) })
+	}, func(kind persistence.IngestionKind) error { return s.trim(ctx, kind) })
 }
 
 // putIngestion inserts a record, and counts it, unless it is there already.
@@ -92,7 +92,7 @@ func bindRequest(b *binder, r *ingestion.Request) int {
 
 const (
 	// cutQuery deletes the oldest records of a kind as long as there are more than
-	// a number. The courier's entries in the index tell which those are.
+	// a number. The courier's entries in the index show which those are.
 	cutQuery = `DELETE FROM ingestion_records WHERE id IN (
 		SELECT id FROM ingestion_records WHERE courier = ?1 AND single = ?2 AND id <= (
 			SELECT id FROM ingestion_records WHERE courier = ?1 AND single = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)
@@ -101,10 +101,10 @@ const (
 	dropQuery    = `DELETE FROM ingestion_records WHERE id IN (SELECT value FROM json_each(?)) RETURNING outcome`
 )
 
-// cutBack leaves of a kind as many records as may stay, see [surplus]. It deletes as
-// a sweep does, in chunks between which waiting commits have their turn.
-func (s *Ingestions) cutBack(ctx context.Context, kind persistence.IngestionKind) error {
-	choice := s.limit.Choice()
+// trim deletes the surplus of a kind, see [persistence.IngestionLimit.Surplus], in chunks
+// as a sweep does: waiting commits run between them.
+func (s *Ingestions) trim(ctx context.Context, kind persistence.IngestionKind) error {
+	choice := s.limit.Candidates()
 	records, err := s.origins(ctx, kind, choice+1)
 	if err == nil && len(records) > choice {
 		records = records[:choice]
@@ -113,7 +113,7 @@ func (s *Ingestions) cutBack(ctx context.Context, kind persistence.IngestionKind
 	if err != nil {
 		return err
 	}
-	for ids := range slices.Chunk(persistence.Surplus(records, s.limit.Keep()), sweepChunk) {
+	for ids := range slices.Chunk(s.limit.Surplus(records), sweepChunk) {
 		list, err := json.Marshal(ids)
 		if err != nil {
 			return err
@@ -238,7 +238,7 @@ func findIngestion(conn *sqlite.Conn, op, id string) (ingestion.Record, error) {
 // AcceptIngestion implements [persistence.Ingestions].
 func (s *Ingestions) AcceptIngestion(ctx context.Context, id, key, keyID string, at time.Time) (r ingestion.Record, err error) {
 	const op = "sqlite take_ingestion"
-	if err := persistence.CheckTaken(op, at); err != nil {
+	if err := persistence.CheckAccepted(op, at); err != nil {
 		return r, err
 	}
 	err = s.db.write(ctx, "take_ingestion", func(conn *sqlite.Conn) error {

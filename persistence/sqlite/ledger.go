@@ -28,14 +28,14 @@ func (l *Ledger) Ping(ctx context.Context) error { return l.db.ping(ctx) }
 // Records implements [persistence.Ledger]. There is no trip to a server to save, so each row
 // is a look-up of its own, which is faster than one statement over all of them.
 func (l *Ledger) Records(ctx context.Context, ids []event.Identity) (found []event.Record, err error) {
-	err = l.db.look(ctx, "records", func(conn *sqlite.Conn) error {
+	err = l.db.lookUp(ctx, "records", func(conn *sqlite.Conn) error {
 		stmt, err := conn.Prepare("SELECT " + recordColumns + ` FROM processed_events
 			WHERE key_hash = ? AND idempotency_key = ? AND courier = ?`)
 		if err != nil {
 			return err
 		}
 		for _, id := range ids {
-			giveWay()
+			yield()
 			bindKey(stmt, id.Key, id.Courier)
 			if found, err = collect(found, stmt, readRecord); err != nil {
 				return fmt.Errorf("event %s: %w", id, err)
@@ -48,14 +48,14 @@ func (l *Ledger) Records(ctx context.Context, ids []event.Identity) (found []eve
 
 // Shipments implements [persistence.Ledger], as Records does.
 func (l *Ledger) Shipments(ctx context.Context, refs []shipment.Ref) (found []shipment.Shipment, err error) {
-	err = l.db.look(ctx, "shipments", func(conn *sqlite.Conn) error {
+	err = l.db.lookUp(ctx, "shipments", func(conn *sqlite.Conn) error {
 		stmt, err := conn.Prepare("SELECT " + shipmentColumns + ` FROM active_shipments
 			WHERE key_hash = ? AND shipment_id = ? AND courier = ?`)
 		if err != nil {
 			return err
 		}
 		for _, ref := range refs {
-			giveWay()
+			yield()
 			bindKey(stmt, ref.ID, ref.Courier)
 			if found, err = collect(found, stmt, readShipment); err != nil {
 				return fmt.Errorf("shipment %s: %w", ref, err)

@@ -67,7 +67,7 @@ type foreignFileError struct{ message string }
 
 func (e *foreignFileError) Error() string { return e.message }
 
-// recognise tells whether the file behind conn can be used at all.
+// recognise returns an error when the file behind conn can not be used at all.
 func recognise(conn *sqlite.Conn, version int) error {
 	owner, err := number(conn, "PRAGMA application_id")
 	if err != nil {

@@ -31,8 +31,8 @@ type opener struct {
 
 var errGone = errors.New("it is not there any more: move a copy from the backup into its place, or restart the appliance to begin with an empty one")
 
-// open opens the file and puts it in use; on error calls say why there is none. A file
-// that was there before is not made again once it is gone: it is being replaced.
+// open opens the file for use; on error every call reports why there is none. A file that
+// existed before is not made again once it is gone: it is being replaced.
 func (o *opener) open(ctx context.Context) error {
 	entry, missing := os.Lstat(o.config.Path)
 	o.existed = o.existed || missing == nil && entry.Size() > 0
@@ -50,7 +50,7 @@ func (o *opener) open(ctx context.Context) error {
 	return nil
 }
 
-// fileVersion tells one content of a file from another; zero for no file.
+// fileVersion changes with the content of a file; zero for no file.
 type fileVersion struct {
 	size    int64
 	changed time.Time
@@ -64,7 +64,7 @@ func lookAt(path string) fileVersion {
 	return fileVersion{info.Size(), info.ModTime()}
 }
 
-// unavailable says what keeps the file from being opened, and what to do.
+// unavailable returns what keeps the file from being opened, and what to do.
 func (o *opener) unavailable(err error) error {
 	if _, foreign := errors.AsType[*foreignFileError](err); foreign {
 		return err
@@ -109,7 +109,7 @@ func (o *opener) keepOpen() {
 	o.checkDamage(ctx)
 }
 
-// close closes f. A connection that met a fault of memory is left alone, with its
+// close closes f. A connection that met a fault of memory is not closed and keeps its
 // locks: the next start recovers.
 func (o *opener) close(f *files) error {
 	if o.db.health.faulted() {

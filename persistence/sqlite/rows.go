@@ -90,7 +90,7 @@ func (c *columns) time() time.Time {
 	return t
 }
 
-// json decodes a column into v, which is left alone by NULL.
+// json decodes a column into v, which NULL leaves as it is.
 func (c *columns) json(v any) {
 	col := c.next()
 	if text := c.stmt.ColumnText(col); text != "" {
@@ -113,7 +113,7 @@ func (c *columns) fail(col int, err error) {
 }
 
 // keyHash is what ledger rows and shipments are found by: the first 8 bytes of
-// the SHA-256 of the key or id, whoever the courier is. An index over it takes a
+// the SHA-256 of the key or id, for any courier. An index over it takes a
 // third of the space of one over the keys, and no sender can choose keys that
 // share a hash.
 func keyHash(key string) int64 {

@@ -19,18 +19,22 @@ import (
 
 // Store is the embedded store: one file, no server.
 //
-// One connection does everything that belongs to the way of an event: look-ups
-// and commits, one after the other. Its page cache stays warm that way (a second
-// connection would have to drop its own after each commit of the first), which
-// makes the whole a quarter faster than look-ups beside commits. The operators'
-// reads and the reconciler's go to a pool of other connections, and neither wait
-// for it nor hold it up.
+// One connection does what the workers need, look-ups and commits, one after the other.
+// Its page cache stays warm that way (a second connection would have to drop its own after
+// each commit of the first), which makes the whole a quarter faster than look-ups beside
+// commits. The operators' and the reconciler's reads use a pool of other connections:
+// neither waits for the other.
+//
+//	workers ──▶ Ledger ──────────┐
+//	intake ───▶ Ingestions ──────┼──▶ main connection (one) ──▶ store.db-wal ──▶ store.db
+//	sweeper, Marks, Review ──────┘
+//	operators, reconciler ──────────▶ readers (a pool) ◀─────────────────────────┘
 //
 // Commits are flushed (synchronous = FULL). WAL mode's usual NORMAL leaves the
 // last commits to the operating system until the next checkpoint, and a power
-// cut would take them. The queue can't be relied on to deliver those events
-// again: they were acknowledged after the commit, and the broker's state may have
-// reached the disk first. One flush for a batch of events is cheap.
+// cut would lose them. The queue need not deliver those events again: they were
+// acknowledged after the commit, and the broker's state may have reached the disk first.
+// One flush for a batch of events is cheap.
 type Store struct {
 	Ledger      *Ledger
 	DeadLetters *DeadLetters
@@ -51,11 +55,11 @@ var _ persistence.Database = (*Store)(nil)
 // disk. With c.Reopen every call fails with DependencyDown until it is open.
 func Open(ctx context.Context, c Config) (*Store, error) {
 	if err := c.check(); err != nil {
-		return nil, fmt.Errorf("embedded store: %w", err)
+		return nil, fmt.Errorf("sqlite store: %w", err)
 	}
-	metrics, err := persistence.NewStoreMetrics(c.Registerer, "embedded")
+	metrics, err := persistence.NewStoreMetrics(c.Registerer, "sqlite")
 	if err != nil {
-		return nil, fmt.Errorf("embedded store: %w", err)
+		return nil, fmt.Errorf("sqlite store: %w", err)
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -63,7 +67,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	s := newStore(c, metrics)
 	err = s.opener.open(ctx)
 	if _, foreign := errors.AsType[*foreignFileError](err); err != nil && (foreign || !c.Reopen || ctx.Err() != nil) {
-		return nil, fmt.Errorf("embedded store %s: %w", c.Path, err)
+		return nil, fmt.Errorf("sqlite store %s: %w", c.Path, err)
 	}
 	if c.Reopen {
 		s.opener.running.Go(s.opener.keepOpen)
@@ -92,7 +96,7 @@ func (s *Store) Parts() persistence.Store {
 }
 
 // Name implements [persistence.Database].
-func (s *Store) Name() string { return "embedded" }
+func (s *Store) Name() string { return "sqlite" }
 
 // Ping implements [persistence.Database].
 func (s *Store) Ping(ctx context.Context) error { return s.db.ping(ctx) }
@@ -129,8 +133,7 @@ func (s *Store) Sweep(ctx context.Context, now time.Time) (persistence.Swept, er
 	return s.sweeper.sweep(ctx, now)
 }
 
-// Close waits for the call under way, brings the log into the file and closes
-// it. Further calls fail with DependencyDown.
+// Close waits for the call under way, writes the log into the file and closes it. Further calls fail with DependencyDown.
 func (s *Store) Close() (err error) {
 	s.once.Do(func() {
 		close(s.db.closed)

@@ -214,8 +214,8 @@ func script(path, sql string) error {
 // onMain runs fn with the main connection of s.
 func onMain(t *testing.T, s *Store, fn func(*sqlite.Conn) error) {
 	t.Helper()
-	conn := storetest.Must(s.db.take(t.Context()))
-	defer s.db.give(conn)
+	conn := storetest.Must(s.db.acquire(t.Context()))
+	defer s.db.release(conn)
 	if err := fn(conn); err != nil {
 		t.Fatal(err)
 	}
@@ -266,7 +266,7 @@ func TestPanic(t *testing.T) {
 	s := openTest(t, c)
 	storetest.CommitAll(t, s.Ledger, storetest.Records(storetest.FullRecord("demo", "before")))
 	for name, call := range map[string]func(context.Context, string, func(*sqlite.Conn) error) error{
-		"write": s.db.write, "look": s.db.look, "read": s.db.read,
+		"write": s.db.write, "look": s.db.lookUp, "read": s.db.read,
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() {

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// sweepChunk is how many rows a sweep deletes before it lets commits pass:
-	// some milliseconds.
+	// sweepChunk is how many rows a sweep deletes in one transaction, which takes some
+	// milliseconds; waiting commits run before the next.
 	sweepChunk = 500
 	// sweepWalk is how many shipments one sweep looks at. They have no index by
 	// age, which every event would have to move them in; so they are walked
@@ -28,7 +28,7 @@ type sweeper struct {
 }
 
 // sweep deletes what is due by the retention. It deletes in transactions of their own, a chunk of
-// rows each, between which waiting commits have their turn. The file does not
+// rows each, between which waiting commits run. The file does not
 // shrink, the space is used again.
 func (w *sweeper) sweep(ctx context.Context, now time.Time) (swept persistence.Swept, err error) {
 	keep := w.retention

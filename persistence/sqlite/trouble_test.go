@@ -16,18 +16,8 @@ import (
 	"github.com/fincart/courier-gateway/persistence/storetest"
 )
 
-// storetest.WaitFor waits until ok reports true.
-func WaitFor(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
-}
-
-// fillSQLite commits so many records that every table of interest has many pages.
-func fillSQLite(t *testing.T, s *Store) {
+// fillStore commits so many records that every table of interest has many pages.
+func fillStore(t *testing.T, s *Store) {
 	t.Helper()
 	var changes []event.Change
 	for i := range 400 {
@@ -43,7 +33,7 @@ func filledFile(t *testing.T) Config {
 	t.Helper()
 	c := testConfig(t)
 	s := storetest.Must(Open(t.Context(), c))
-	fillSQLite(t, s)
+	fillStore(t, s)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -319,7 +309,7 @@ func TestPingWrites(t *testing.T) {
 	if err := s.Ping(t.Context()); err != nil {
 		t.Errorf("a write has just succeeded: %v", err)
 	}
-	s.db.health.written.Store(time.Now().Add(-2 * provedFor).UnixNano())
+	s.db.health.written.Store(time.Now().Add(-2 * writtenFor).UnixNano())
 	if err := s.Ping(t.Context()); err == nil {
 		t.Error("no write has succeeded for a while, none can, and ping knows nothing of it")
 	}
