@@ -24,9 +24,12 @@ import (
 // would need to be vouched for, INCOMPLETE when what names its event was not kept,
 // INVALID_PAYLOAD with every fault of the body, and that of the [Publisher] otherwise.
 func (s *Server) AcceptRefused(ctx context.Context, r ingestion.Record, vouch bool) (ingestion.Acceptance, error) {
-	courier, err := s.acceptable(&r)
+	courier, err := s.couriers.active.Load().acceptable(&r)
 	if err != nil {
 		return ingestion.Acceptance{}, err
+	}
+	if s.draining.Load() {
+		return ingestion.Acceptance{}, event.Errorf(event.IntakeUnavailable, acceptOp, "the appliance is stopping")
 	}
 	request := &Captured{r.Request}
 	keyID, err := courier.reverify(request, &r, vouch)
@@ -44,7 +47,7 @@ func (s *Server) AcceptRefused(ctx context.Context, r ingestion.Record, vouch bo
 		return ingestion.Acceptance{}, event.Errorf(event.InvalidPayload, acceptOp, "%s", refusal.fullDetail())
 	}
 	env := event.Envelope{TraceID: r.TraceID, ReceivedAt: r.At.UTC(), KeyID: keyID, Body: r.Request.Body}
-	s.stampEnvelope(&env, courier, &ev, nil)
+	courier.complete(&env, &ev, s.deps.Stamper, nil)
 	receipt, err := s.deps.Publisher.Publish(ctx, &env)
 	if err != nil {
 		return ingestion.Acceptance{}, &event.Error{Code: event.CodeOf(err), Op: acceptOp, Err: err}
@@ -60,7 +63,7 @@ func (s *Server) AcceptRefused(ctx context.Context, r ingestion.Record, vouch bo
 const acceptOp = "accept a refused request"
 
 // acceptable returns the courier of a record that can be accepted.
-func (s *Server) acceptable(r *ingestion.Record) (*courier, error) {
+func (t *table) acceptable(r *ingestion.Record) (*courier, error) {
 	switch {
 	case r.Request == nil:
 		return nil, event.Errorf(event.BadRequest, acceptOp, "the record is an aggregate of %d requests and holds none of them", r.Count)
@@ -70,10 +73,8 @@ func (s *Server) acceptable(r *ingestion.Record) (*courier, error) {
 		return nil, event.Errorf(event.UnknownCourier, acceptOp, "the request named no courier of ours, so it is not known what it means")
 	case !r.Request.Whole():
 		return nil, event.Errorf(event.PayloadTooLarge, acceptOp, "only %d of the %d bytes of the body were kept", len(r.Request.Body), r.Request.BodyBytes)
-	case s.draining.Load():
-		return nil, event.Errorf(event.IntakeUnavailable, acceptOp, "the appliance is stopping")
 	}
-	courier := s.couriers.Load().byName[r.Courier]
+	courier := t.byName[r.Courier]
 	if courier == nil {
 		return nil, event.Errorf(event.UnknownCourier, acceptOp, "there is no courier %q any more", r.Courier)
 	}

@@ -24,40 +24,42 @@ func (c *call) declaredBytes() int {
 	return c.ctx.Request.Header.ContentLength()
 }
 
-// bodyLimit returns how large a body may be, and what the answer to a larger one says;
+// bodies reads the bodies of calls, within the limits of the listener and the couriers.
+type bodies struct {
+	reader      *body.Reader
+	maxBytes    int    // of the listener
+	tooLarge    string // what the answer to a larger one says
+	recordBytes int    // how much is read of a body that is only for a record
+}
+
+// limit returns how large a body may be, and what the answer to a larger one says;
 // courier is nil for no courier of ours.
-func (s *Server) bodyLimit(courier *courier) (limit int, tooLarge string) {
+func (b *bodies) limit(courier *courier) (bytes int, tooLarge string) {
 	if courier == nil {
-		return s.config.MaxBodyBytes, s.tooLarge
+		return b.maxBytes, b.tooLarge
 	}
 	return courier.maxBodyBytes, courier.tooLarge
 }
 
-// recordLimit returns how much is read of a body of which only the record has to be made.
-func (s *Server) recordLimit(limit int) int {
-	return min(limit, s.config.Records.BodyBytes+record.MaskAhead)
-}
-
 // readForRecord reads what a record keeps of the body of a request that is refused already.
-func (s *Server) readForRecord(c *call) {
-	limit, _ := s.bodyLimit(c.courier)
-	_ = s.read(c, s.recordLimit(limit)) // the first refusal is the answer
+func (b *bodies) readForRecord(c *call) {
+	limit, _ := b.limit(c.courier)
+	_ = b.read(c, min(limit, b.recordBytes)) // the first refusal is the answer
 }
 
 // readBody reads the body. Of a request for no courier of ours it reads no more than a
 // record keeps, which is all that is verified then.
 func (s *Server) readBody(c *call) *refusal {
-	limit, detail := s.bodyLimit(c.courier)
+	limit, detail := s.bodies.limit(c.courier)
 	if c.courier == nil {
-		limit = s.recordLimit(limit)
+		limit = min(limit, s.bodies.recordBytes)
 	}
-	err := s.read(c, limit)
+	err := s.bodies.read(c, limit)
 	switch {
 	case errors.Is(err, body.ErrNoMemory):
 		return c.refuse(unavailable, "too many long bodies are on their way; send the event again")
 	case err != nil:
-		problem, why := s.broken(err)
-		return s.chargeRefused(c, c.refuse(problem, why))
+		return s.chargeRefused(c, c.refuse(s.config.unreadable(err)))
 	case !c.body.Whole && c.courier != nil:
 		return s.chargeRefused(c, c.refuse(tooLarge, detail))
 	}
@@ -68,10 +70,10 @@ func (s *Server) readBody(c *call) *refusal {
 }
 
 // read reads at most limit bytes of the body.
-func (s *Server) read(c *call, limit int) error {
+func (b *bodies) read(c *call, limit int) error {
 	r := &c.ctx.Request
 	if !r.IsBodyStream() {
-		return s.bodies.Read(c.body, &body.Source{Whole: r.Body()}, limit)
+		return b.reader.Read(c.body, &body.Source{Whole: r.Body()}, limit)
 	}
 	src := body.Source{Stream: r.BodyStream(), Declared: r.Header.ContentLength(), Conn: c.ctx.Conn()}
 	if src.MayBeLong() {
@@ -80,7 +82,7 @@ func (s *Server) read(c *call, limit int) error {
 			src.Courier = c.courier.name
 		}
 	}
-	return s.bodies.Read(c.body, &src, limit)
+	return b.reader.Read(c.body, &src, limit)
 }
 
 // leaveBody closes the connection of a request of whose body too much may be left,
@@ -95,13 +97,13 @@ func (c *call) leaveBody() {
 // expect answers a sender that asks before it sends its body (RFC 9110, section
 // 10.1.1): one that is too large it can keep.
 func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
-	table, declared := s.couriers.Load(), ctx.Request.Header.ContentLength()
+	table, declared := s.couriers.active.Load(), ctx.Request.Header.ContentLength()
 	var courier *courier
 	name, intake := courierIn(ctx.URI().PathOriginal())
 	if intake {
 		courier = table.find(name)
 	}
-	limit, detail := s.bodyLimit(courier)
+	limit, detail := s.bodies.limit(courier)
 	if declared <= limit {
 		return fasthttp.StatusContinue
 	}
@@ -120,26 +122,26 @@ func (s *Server) handleBroken(ctx *fasthttp.RequestCtx, err error) {
 	c := s.begin(ctx)
 	defer s.end(c)
 	connlimit.Linger(ctx.Conn())
-	refusal := c.refuse(s.broken(err))
+	refusal := c.refuse(s.config.unreadable(err))
 	s.refusals.refuse(c, refusal)
 	s.records.count(record.Key{Outcome: ingestion.Refused, Code: refusal.code}, c.started)
 }
 
-// broken says what is wrong with a request that could not be read.
-func (s *Server) broken(err error) (kind problem, detail string) {
+// unreadable says what is wrong with a request that could not be read.
+func (c *Config) unreadable(err error) (kind problem, detail string) {
 	_, smallBuffer := errors.AsType[*fasthttp.ErrSmallBuffer](err)
 	fault, misframed := errors.AsType[*framing.Fault](err)
 	switch {
 	case misframed:
 		return badRequest, fault.Error()
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		return tooLarge, s.tooLarge
+		return tooLarge, largerThan(c.MaxBodyBytes)
 	case smallBuffer:
-		return headerTooLarge, fmt.Sprintf("request line and headers are larger than %d bytes", s.config.MaxHeaderBytes)
+		return headerTooLarge, fmt.Sprintf("request line and headers are larger than %d bytes", c.MaxHeaderBytes)
 	case errors.Is(err, body.ErrTooSlow):
-		return tooSlow, fmt.Sprintf("the body came slower than %d bytes per second", s.config.MinBodyBytesPerSecond)
+		return tooSlow, fmt.Sprintf("the body came slower than %d bytes per second", c.MinBodyBytesPerSecond)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return tooSlow, fmt.Sprintf("the request did not arrive within %v", s.config.ReadTimeout)
+		return tooSlow, fmt.Sprintf("the request did not arrive within %v", c.ReadTimeout)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return badRequest, "the request ends early"
 	default:

@@ -45,7 +45,7 @@ func keyed(n int, key string) string {
 
 // limitBodies gives the halves of the memory for long bodies so many bytes.
 func (f *fixture) limitBodies(known, unknown int64) {
-	f.bodies = body.NewReader(body.Config{KnownBytes: known, UnknownBytes: unknown, MinBytesPerSecond: f.config.MinBodyBytesPerSecond})
+	f.bodies.reader = body.NewReader(body.Config{KnownBytes: known, UnknownBytes: unknown, MinBytesPerSecond: f.config.MinBodyBytesPerSecond})
 }
 
 // TestLongBodiesOfManyTakeBoundedMemory: senders that keep almost complete bodies on
@@ -70,7 +70,7 @@ func TestLongBodiesOfManyTakeBoundedMemory(t *testing.T) {
 			return waiting+full+unknown == senders
 		})
 		const one = 3 << 19 // a body that is moved to twice its memory
-		if _, unknown := f.bodies.Usage(); unknown.Bytes > most || unknown.Leaving > max(one, most/8) {
+		if _, unknown := f.bodies.reader.Usage(); unknown.Bytes > most || unknown.Leaving > max(one, most/8) {
 			t.Errorf("%s: of %d bytes %d are used, and %d leave", courier, most, unknown.Bytes, unknown.Leaving)
 		}
 		runtime.GC()
@@ -144,7 +144,7 @@ func (f *fixture) fill(t *testing.T, courier string, ips ...string) {
 			return
 		}
 	}
-	_, unknown := f.bodies.Usage()
+	_, unknown := f.bodies.reader.Usage()
 	t.Fatalf("%d bytes are used", unknown.Bytes)
 }
 
@@ -221,7 +221,7 @@ func TestNoMemoryForABody(t *testing.T) {
 	first := f.slowly(t, "127.0.0.1", path, size)
 	f.inFlight(t, 1)
 	used := func() int64 {
-		_, unknown := f.bodies.Usage()
+		_, unknown := f.bodies.reader.Usage()
 		return unknown.Bytes
 	}
 	waitFor(t, "its body", func() bool { return used() >= size })
@@ -244,7 +244,7 @@ func TestNoMemoryForABody(t *testing.T) {
 		}
 	}
 	waitFor(t, "all memory to come back", func() bool {
-		_, unknown := f.bodies.Usage()
+		_, unknown := f.bodies.reader.Usage()
 		return unknown == body.Usage{}
 	})
 }

@@ -75,7 +75,7 @@ func (s *Server) end(c *call) {
 	}
 	c.ctx.Request.ReleaseBody(keepBodyBytes)
 	sound := fault == nil // else something may still hold the call
-	s.bodies.Close(c.body, sound)
+	s.bodies.reader.Close(c.body, sound)
 	if sound {
 		c.reset()
 		s.calls.Put(c)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
@@ -52,6 +53,14 @@ type table struct {
 	redactor *record.Redactor // of the credentials of all couriers
 }
 
+// registry holds the active couriers.
+type registry struct {
+	active       atomic.Pointer[table]
+	maxBodyBytes int // of the listener
+	metrics      *metrics
+	records      *recorder
+}
+
 // courier is a Courier ready for use, with its counters.
 type courier struct {
 	name         string
@@ -79,8 +88,10 @@ type tally struct {
 // SetCouriers replaces all couriers at once. Requests under way keep those they
 // began with, and limits that stay the same go on where they are. On error the
 // couriers before stay active.
-func (s *Server) SetCouriers(c Couriers) error {
-	before := s.couriers.Load()
+func (s *Server) SetCouriers(c Couriers) error { return s.couriers.set(c) }
+
+func (g *registry) set(c Couriers) error {
+	before := g.active.Load()
 	if before == nil {
 		before = &table{}
 	}
@@ -88,7 +99,7 @@ func (s *Server) SetCouriers(c Couriers) error {
 	var schemes []*signature.Scheme
 	var errs []error
 	for i := range c.All {
-		one, err := s.newCourier(&c.All[i], before.byName[c.All[i].Name])
+		one, err := g.newCourier(&c.All[i], before.byName[c.All[i].Name])
 		if err == nil && t.byName[one.name] != nil {
 			err = errors.New("is there twice")
 		}
@@ -107,15 +118,15 @@ func (s *Server) SetCouriers(c Couriers) error {
 	}
 	t.redactor = record.NewRedactor(schemes)
 	for _, one := range t.byName {
-		s.count(one)
+		g.count(one)
 	}
-	s.couriers.Store(t)
+	g.active.Store(t)
 	return nil
 }
 
 // newCourier makes a courier ready for use; before is what it was until now, nil
 // for a new one.
-func (s *Server) newCourier(c *Courier, before *courier) (*courier, error) {
+func (g *registry) newCourier(c *Courier, before *courier) (*courier, error) {
 	switch {
 	case !event.ValidCourier(c.Name):
 		return nil, errors.New("is no courier's name: 1 to 63 characters of a-z, 0-9, '-' and '_'")
@@ -124,11 +135,11 @@ func (s *Server) newCourier(c *Courier, before *courier) (*courier, error) {
 	}
 	maxBytes := c.MaxBodyBytes
 	if maxBytes == 0 {
-		maxBytes = s.config.MaxBodyBytes
+		maxBytes = g.maxBodyBytes
 	}
 	var tooMuch error
-	if c.MaxBodyBytes < 0 || c.MaxBodyBytes > s.config.MaxBodyBytes {
-		tooMuch = fmt.Errorf("has a limit of %d body bytes, the listener takes 1 to %d", c.MaxBodyBytes, s.config.MaxBodyBytes)
+	if c.MaxBodyBytes < 0 || c.MaxBodyBytes > g.maxBodyBytes {
+		tooMuch = fmt.Errorf("has a limit of %d body bytes, the listener takes 1 to %d", c.MaxBodyBytes, g.maxBodyBytes)
 	}
 	var counted *limits.Limits
 	if before != nil {
@@ -148,22 +159,22 @@ func (s *Server) newCourier(c *Courier, before *courier) (*courier, error) {
 	switch {
 	case before != nil:
 		one.shares = before.shares
-	case s.records != nil:
-		one.shares = record.NewShares(s.config.Records)
+	case g.records != nil:
+		one.shares = record.NewShares(g.records.config)
 	}
 	return one, nil
 }
 
 // count gives a courier that becomes active its counters, which show in the metrics
 // from then on.
-func (s *Server) count(one *courier) {
-	one.accepted = s.tally(one.name, codeAccepted, ingestion.Accepted)
-	one.duplicate = s.tally(one.name, codeDuplicate, ingestion.Duplicate)
-	one.conflict = s.tally(one.name, codeConflict, ingestion.Duplicate)
+func (g *registry) count(one *courier) {
+	one.accepted = g.tally(one.name, codeAccepted, ingestion.Accepted)
+	one.duplicate = g.tally(one.name, codeDuplicate, ingestion.Duplicate)
+	one.conflict = g.tally(one.name, codeConflict, ingestion.Duplicate)
 }
 
-func (s *Server) tally(courier, code string, outcome ingestion.Outcome) tally {
-	return tally{s.metrics.requests.WithLabelValues(courier, code), s.records.aggregate(record.Key{Courier: courier, Outcome: outcome})}
+func (g *registry) tally(courier, code string, outcome ingestion.Outcome) tally {
+	return tally{g.metrics.requests.WithLabelValues(courier, code), g.records.aggregate(record.Key{Courier: courier, Outcome: outcome})}
 }
 
 // complete returns the answer with its defaults.

@@ -27,7 +27,7 @@ type Handshake struct {
 // greet answers a request to the intake that is no POST: a handshake of its
 // courier, or nothing that is expected here.
 func (s *Server) greet(c *call, name []byte) {
-	c.table = s.couriers.Load()
+	c.table = s.couriers.active.Load()
 	c.courier = c.table.find(name)
 	answer := handshake(c)
 	if answer == nil {

@@ -365,7 +365,7 @@ func BenchmarkReceive(b *testing.B) {
 	text := strings.Replace(goodBody, "}}", `,"note":"`+strings.Repeat("x", 330-len(goodBody)-len(`,"note":""`))+`"}}`, 1)
 	f.process(&ctx, []byte(f.raw(f.demo, "/v1/events/courier/demo", text)))
 	c := f.begin(&ctx)
-	c.table = f.couriers.Load()
+	c.table = f.couriers.active.Load()
 	c.courier = c.table.find([]byte("demo"))
 	b.SetBytes(int64(len(text)))
 	b.ReportAllocs()

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"hash"
+	"sync"
 
 	"github.com/valyala/fasthttp"
 
 	"github.com/fincart/courier-gateway/ingest/body"
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/stamp"
 	"github.com/fincart/courier-gateway/ingest/limits"
 	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
@@ -57,7 +59,7 @@ func courierIn(path []byte) (name []byte, ok bool) {
 // intake answers a posted event, and counts and records it.
 func (s *Server) intake(c *call, name []byte) {
 	c.posted = true
-	c.table = s.couriers.Load()
+	c.table = s.couriers.active.Load()
 	c.courier = c.table.find(name)
 	if refusal := s.receive(c); refusal != nil {
 		s.refusals.refuse(c, refusal)
@@ -122,13 +124,13 @@ func (s *Server) checkRunning(c *call) *refusal {
 // its address.
 func (s *Server) checkLimits(c *call) *refusal {
 	refusal := s.admit(c)
-	if limit, detail := s.bodyLimit(c.courier); refusal == nil && c.declaredBytes() > limit {
+	if limit, detail := s.bodies.limit(c.courier); refusal == nil && c.declaredBytes() > limit {
 		refusal = c.refuse(tooLarge, detail)
 	}
 	if refusal == nil || !refusal.aboutRequest() {
 		return refusal
 	}
-	s.readForRecord(c)
+	s.bodies.readForRecord(c)
 	return s.chargeRefused(c, refusal)
 }
 
@@ -206,7 +208,7 @@ func (s *Server) verify(c *call) *refusal {
 func (s *Server) checkSignature(c *call) *refusal {
 	c.env.Body = c.Body()
 	if c.courier == nil {
-		s.verifyDummy(c)
+		s.dummy.verify(c)
 		return c.refuse(unknownCourier, c.noCourier())
 	}
 	keyID, err := c.courier.scheme.Verify(c, c.started)
@@ -234,15 +236,18 @@ func (c *call) noCourier() string {
 	return "there is no courier of this name"
 }
 
-// verifyDummy computes a digest that nothing needs. It is always the one that most
-// couriers' schemes need, HMAC-SHA256 over the body: those of the couriers there are may
-// cost next to nothing, as a token in the address does.
-func (s *Server) verifyDummy(c *call) {
-	digest := s.dummies.Get().(hash.Hash)
+// dummyVerifier does the work of verifying for no courier.
+type dummyVerifier struct{ digests sync.Pool }
+
+// verify computes a digest that nothing needs. It is always the one that most couriers'
+// schemes need, HMAC-SHA256 over the body: those of the couriers there are may cost next to
+// nothing, as a token in the address does.
+func (d *dummyVerifier) verify(c *call) {
+	digest := d.digests.Get().(hash.Hash)
 	digest.Reset()
 	_, _ = digest.Write(c.env.Body)
 	digest.Sum(c.stamp[:0])
-	s.dummies.Put(digest)
+	d.digests.Put(digest)
 }
 
 // takeSlot counts a verified request in work until the call ends, so that neither slow
@@ -277,17 +282,17 @@ func (s *Server) readEvent(c *call) *refusal {
 // stamp completes the envelope.
 func (s *Server) stamp(c *call) *refusal {
 	c.env.TraceID, c.env.ReceivedAt = c.traceID, c.started.UTC()
-	s.stampEnvelope(&c.env, c.courier, &c.event, c.stamp[:0])
+	c.courier.complete(&c.env, &c.event, s.deps.Stamper, c.stamp[:0])
 	return nil
 }
 
-// stampEnvelope completes an envelope that has its body, its key id, its trace id and its
+// complete completes an envelope that has its body, its key id, its trace id and its
 // time. No header of the request gets into it but the one that became the trace id and
 // those that the courier's mapping names the event by. The stamp is in memory, if it fits.
-func (s *Server) stampEnvelope(e *event.Envelope, courier *courier, ev *event.Event, memory []byte) {
-	e.Courier, e.Scheme = courier.name, courier.scheme.Name()
+func (k *courier) complete(e *event.Envelope, ev *event.Event, stamper *stamp.Stamper, memory []byte) {
+	e.Courier, e.Scheme = k.name, k.scheme.Name()
 	e.EventID, e.Key = ev.ID, ev.Key
-	e.Stamp = alias(s.deps.Stamper.AppendStamp(memory, e))
+	e.Stamp = alias(stamper.AppendStamp(memory, e))
 }
 
 // publish puts the event on the queue, and refuses what that does not take; what sending it

@@ -144,15 +144,14 @@ type Server struct {
 	tls      *tls.Config // nil for plain HTTP
 	conns    *connlimit.Listener
 	trusted  []netip.Prefix // proxies
-	couriers atomic.Pointer[table]
-	bodies   *body.Reader
+	couriers registry
+	bodies   bodies
 	metrics  *metrics
 	records  *recorder // nil when nothing is recorded
 	refusals *refuser
 	failures *rateLimitedLog // of what went wrong here
 	calls    sync.Pool
-	dummies  sync.Pool // see verifyDummy
-	tooLarge string    // what the answer to a body beyond the listener's limit says
+	dummy    dummyVerifier
 	draining atomic.Bool
 	// hard is done when the appliance stops at once. It stands here because
 	// fasthttp hands no context of ours to a handler.
@@ -169,12 +168,14 @@ func New(c Config, d Deps) (*Server, error) {
 	s := &Server{
 		config: c, deps: d,
 		failures: newRateLimitedLog(d.Logger),
-		tooLarge: largerThan(c.MaxBodyBytes),
-		bodies:   body.NewReader(body.Config{KnownBytes: half, UnknownBytes: half, MinBytesPerSecond: c.MinBodyBytesPerSecond}),
+		bodies: bodies{
+			reader:   body.NewReader(body.Config{KnownBytes: half, UnknownBytes: half, MinBytesPerSecond: c.MinBodyBytesPerSecond}),
+			maxBytes: c.MaxBodyBytes, tooLarge: largerThan(c.MaxBodyBytes), recordBytes: c.Records.BodyBytes + record.MaskAhead,
+		},
 	}
 	s.hard, s.hardStop = context.WithCancelCause(context.Background())
 	s.calls.New = func() any { return &call{body: new(body.Body)} }
-	s.dummies.New = func() any { return hmac.New(sha256.New, []byte("no courier's")) }
+	s.dummy.digests.New = func() any { return hmac.New(sha256.New, []byte("no courier's")) }
 	if c.TLSCertFile != "" {
 		certs, err := newCertificates(c.TLSCertFile, c.TLSKeyFile, d.Now, s.failures)
 		if err != nil {
@@ -196,14 +197,15 @@ func New(c Config, d Deps) (*Server, error) {
 	}
 	s.records = newRecorder(c.Records, d.Store, s.failures, s.metrics.dropped)
 	s.refusals.metrics, s.refusals.records = s.metrics, s.records
+	s.couriers.maxBodyBytes, s.couriers.metrics, s.couriers.records = c.MaxBodyBytes, s.metrics, s.records
 	if err = s.SetCouriers(d.Couriers); err != nil {
 		return nil, err
 	}
-	s.http = s.newHTTP()
+	s.http = newHTTP(s)
 	return s, nil
 }
 
-func (s *Server) newHTTP() *fasthttp.Server {
+func newHTTP(s *Server) *fasthttp.Server {
 	c := s.config
 	return &fasthttp.Server{
 		Handler:                      s.handle,

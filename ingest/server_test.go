@@ -177,7 +177,7 @@ func TestUnknownCourierCostsAVerification(t *testing.T) {
 		t.Fatal(err)
 	}
 	spy := &digested{Hash: hmac.New(sha256.New, []byte("k"))}
-	f.dummies.New = func() any { return spy }
+	f.dummy.digests.New = func() any { return spy }
 	expectProblem(t, send(t, f.request(f.demo, "/v1/events/courier/nobody", goodBody)), 404, event.UnknownCourier, "")
 	if spy.bytes.Load() != int64(len(goodBody)) || spy.sums.Load() != 1 {
 		t.Errorf("%d digests over %d bytes, want one over the body's %d", spy.sums.Load(), spy.bytes.Load(), len(goodBody))

@@ -141,7 +141,7 @@ func TestSlotsComeBack(t *testing.T) {
 	}
 	senders.Wait()
 	var slots [3]limits.Slot
-	l := f.couriers.Load().byName["narrow"].limits
+	l := f.couriers.active.Load().byName["narrow"].limits
 	if !l.Enter(&slots[0]) || !l.Enter(&slots[1]) || l.Enter(&slots[2]) {
 		t.Error("there are not as many slots as before")
 	}

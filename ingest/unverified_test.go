@@ -179,7 +179,7 @@ func TestUnverifiedRequestsAreInNobodysWay(t *testing.T) {
 	t.Parallel()
 	f := prepare(t, nil)
 	f.set(t, Courier{Name: "narrow", Scheme: f.plain, MaxConcurrent: 1})
-	narrow := f.couriers.Load().byName["narrow"]
+	narrow := f.couriers.active.Load().byName["narrow"]
 	if !narrow.limits.Enter(new(limits.Slot)) {
 		t.Fatal("there is no slot")
 	}
