@@ -1,12 +1,9 @@
 package ingest
 
 import (
-	"bytes"
 	"errors"
 	"hash"
 	"sync"
-
-	"github.com/valyala/fasthttp"
 
 	"github.com/fincart/courier-gateway/ingest/body"
 	"github.com/fincart/courier-gateway/ingest/event"
@@ -16,86 +13,18 @@ import (
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
-const (
-	intakePath = "/v1/events/courier"
-	healthPath = "/health"
-)
-
-// handle answers one request.
-func (s *Server) handle(ctx *fasthttp.RequestCtx) {
-	c := s.begin(ctx)
-	defer s.end(c)
-	path, method := ctx.URI().PathOriginal(), ctx.Method()
-	name, intake := courierIn(path)
-	switch {
-	case intake && string(method) == fasthttp.MethodPost:
-		s.intake(c, name)
-	case intake:
-		s.greet(c, name)
-	case string(path) != healthPath:
-		s.refusals.refuse(c, c.refuse(notFound, "events are sent to "+intakePath+"/{courier}"))
-	case string(method) == fasthttp.MethodGet || string(method) == fasthttp.MethodHead:
-		status, report := s.deps.Health()
-		c.answer(status, "application/json", report)
-	default:
-		ctx.Response.Header.Set(fasthttp.HeaderAllow, "GET, HEAD")
-		s.refusals.refuse(c, c.refuse(methodNotAllowed, "health is asked for by GET"))
-	}
-}
-
-// courierIn returns the courier that a path of the intake names, "" for the
-// default one.
-func courierIn(path []byte) (name []byte, ok bool) {
-	rest, ok := bytes.CutPrefix(path, []byte(intakePath))
-	if !ok || len(rest) == 0 {
-		return nil, ok
-	}
-	if rest[0] != '/' || len(rest) == 1 || bytes.IndexByte(rest[1:], '/') >= 0 {
-		return nil, false
-	}
-	return rest[1:], true
-}
-
-// intake answers a posted event, and counts and records it.
-func (s *Server) intake(c *call, name []byte) {
-	c.posted = true
-	c.table = s.couriers.active.Load()
-	c.courier = c.table.find(name)
-	if refusal := s.receive(c); refusal != nil {
-		s.refusals.refuse(c, refusal)
-		return
-	}
-	s.metrics.accepted.Observe(s.deps.Now().Sub(c.started).Seconds())
-	s.metrics.bytes.Add(float64(len(c.env.Body)))
-	outcome := &c.courier.accepted
-	if c.receipt.Conflict {
-		outcome = &c.courier.conflict
-	} else if c.receipt.Duplicate {
-		outcome = &c.courier.duplicate
-	}
-	outcome.counter.Inc()
-	c.answerAccepted()
-	if c.observed.code != "" {
-		s.refusals.observe(c)
-		return
-	}
-	outcome.aggregate.Add(c.started, len(c.env.Body))
-}
-
 // step takes a request one step on; it returns why the request is refused, nil if it
 // goes on. The refusal is in the call's memory.
 type step func(*Server, *call) *refusal
 
 // receiving is the way of an event from the request to the queue, in the order of the
-// picture in the README:
-//
-//	limits ▸ verify ▸ read ▸ stamp ▸ publish
+// picture in the README: limits ▸ verify ▸ read ▸ stamp ▸ publish.
 var receiving = [...]step{
 	(*Server).checkRunning,
-	(*Server).checkLimits,
+	(*Server).checkLimits, // of address, rate and size
 	(*Server).readBody,
 	(*Server).verify,
-	(*Server).takeSlot,
+	(*Server).takeSlot, // the limit of requests at once, of which unverified ones are none
 	(*Server).readEvent,
 	(*Server).stamp,
 	(*Server).publish,

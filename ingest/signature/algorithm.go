@@ -58,7 +58,7 @@ func newAlgorithm(name Algorithm, index int) *algorithm {
 	return a
 }
 
-// digest is a hash, keyed or not, with room for its result.
+// digest is a hash, keyed or not, with memory for its result.
 type digest struct {
 	hash.Hash
 	sum []byte

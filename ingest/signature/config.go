@@ -77,7 +77,7 @@ type Config struct {
 	PrivateKey *PrivateKey `koanf:"-"`
 }
 
-// Place says where the signature, token or credential stands, and in which form.
+// Place says where the signature, token or credential is, and in which form.
 type Place struct {
 	From string `koanf:"from"` // header (the default), json: a member of the body, or query: a parameter of the address
 	// Names of the header: the first that the request has counts. A member
@@ -94,7 +94,7 @@ type Place struct {
 	Separator string   `koanf:"separator"` // between fields: "," (the default) or ";"
 }
 
-// Timestamp says where the time of signing stands.
+// Timestamp says where the time of signing is.
 type Timestamp struct {
 	From  string   `koanf:"from"`  // none (the default), header, field: of a signature with fields, or json: a member of the body
 	Names []string `koanf:"names"` // like those of a [Place]

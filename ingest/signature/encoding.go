@@ -36,7 +36,7 @@ func newCodec(e Encoding) codec {
 	}
 }
 
-// appendDecoded appends what text stands for.
+// appendDecoded appends what text encodes.
 func (c codec) appendDecoded(dst, text []byte) (out []byte, ok bool) {
 	var err error
 	if c.base64 == nil {

@@ -21,7 +21,7 @@ type Explanation struct {
 	Accepted bool     `json:"accepted"`
 	KeyID    string   `json:"keyId,omitempty"`  // of the key that signed
 	Reason   string   `json:"reason,omitempty"` // the [Kind] of the failure
-	Detail   string   `json:"detail,omitempty"` // the failure as the sender is told
+	Detail   string   `json:"detail,omitempty"` // the failure as the answer says it
 	Hints    []string `json:"hints,omitempty"`  // settings with which the request would pass
 }
 
@@ -32,14 +32,14 @@ type Step struct {
 	Detail string `json:"detail"`
 }
 
-// Explain does what [Scheme.Verify] does, and tells it. Unlike that it goes on
+// Explain does what [Scheme.Verify] does, and describes it. Unlike that it goes on
 // after a failure as far as it can.
 func (s *Scheme) Explain(r Request, now time.Time) Explanation {
 	e := Explanation{Scheme: s.name, Binding: s.binding}
-	in := &input{request: r, now: now}
-	complete := e.read(s, in, s.family.before)
-	if complete && e.try(s, in) {
-		e.read(s, in, s.family.after)
+	in := &input{scheme: s, request: r, now: now}
+	complete := e.read(in, s.family.before)
+	if complete && e.try(in) {
+		e.read(in, s.family.after)
 	}
 	keyID, err := s.Verify(r, now)
 	e.KeyID, e.Accepted = keyID, err == nil
@@ -53,11 +53,11 @@ func (s *Scheme) Explain(r Request, now time.Time) Explanation {
 }
 
 // read runs steps and reports whether the keys can be tried after them.
-func (e *Explanation) read(s *Scheme, in *input, steps []step) (complete bool) {
+func (e *Explanation) read(in *input, steps []step) (complete bool) {
 	complete = true
 	for _, st := range steps {
-		fail := st.run(s, in)
-		detail := st.tell(s, in)
+		fail := st.read(in)
+		detail := st.describe(in)
 		switch {
 		case fail == nil:
 		case fail.Kind == Missing || fail.Kind == Doubled:
@@ -74,21 +74,21 @@ func (e *Explanation) read(s *Scheme, in *input, steps []step) (complete bool) {
 }
 
 // try tries every key and reports whether one matches.
-func (e *Explanation) try(s *Scheme, in *input) (matched bool) {
-	keys, fail := s.candidates(in)
+func (e *Explanation) try(in *input) (matched bool) {
+	keys, fail := in.candidates()
 	if fail != nil {
 		e.Steps = append(e.Steps, Step{Name: "keys", Detail: fail.text})
 		return false
 	}
 	for i := range keys {
 		k := &keys[i]
-		valid, proves := k.valid(in.now), k.proves(in)
+		valid, signed := k.valid(in.now), k.verifies(in)
 		detail := k.period() + "; it is not by this one"
-		if proves {
+		if signed {
 			detail = k.period() + "; it is by this one"
 		}
-		e.Steps = append(e.Steps, Step{Name: k.noun() + " " + k.id, OK: valid && proves, Detail: detail})
-		matched = matched || proves
+		e.Steps = append(e.Steps, Step{Name: k.noun() + " " + k.id, OK: valid && signed, Detail: detail})
+		matched = matched || signed
 	}
 	return matched
 }
@@ -118,7 +118,8 @@ func (k *key) period() string {
 	}
 }
 
-func (s *Scheme) tellAlgorithm(in *input) string {
+func describeAlgorithm(in *input) string {
+	s := in.scheme
 	switch {
 	case in.algorithm == nil:
 		return ""
@@ -129,9 +130,10 @@ func (s *Scheme) tellAlgorithm(in *input) string {
 	}
 }
 
-// tellCredential says nothing of the credential but its length: it may be a
+// describeCredential says nothing of the credential but its length: it may be a
 // secret, or nearly one.
-func (s *Scheme) tellCredential(in *input) string {
+func describeCredential(in *input) string {
+	s := in.scheme
 	text, fail := s.signature.read(in)
 	if fail != nil {
 		return ""
@@ -139,34 +141,37 @@ func (s *Scheme) tellCredential(in *input) string {
 	return fmt.Sprintf("%s has %d characters", s.signature.what, len(text))
 }
 
-func (s *Scheme) tellSignature(in *input) string {
+func describeSignature(in *input) string {
+	s := in.scheme
 	text, fail := s.signature.read(in)
 	if fail != nil {
 		return ""
 	}
 	start := s.redact(text)
 	start = start[:min(len(start), startBytes)]
-	told := fmt.Sprintf("%s has %d characters and starts with %s", s.signature.what, len(text), s.safe(start))
+	description := fmt.Sprintf("%s has %d characters and starts with %s", s.signature.what, len(text), s.safe(start))
 	for _, g := range in.given {
-		told += fmt.Sprintf("; a signature of %d bytes", len(g.bytes))
+		description += fmt.Sprintf("; a signature of %d bytes", len(g.bytes))
 		if fields := s.config.Signature.Fields; len(fields) > 0 {
-			told += " in " + fields[g.field]
+			description += " in " + fields[g.field]
 		}
 	}
 	if s.family.keys == jwtKeys && in.algorithm != nil {
-		told += " by " + string(in.algorithm.name)
+		description += " by " + string(in.algorithm.name)
 	}
-	return told
+	return description
 }
 
-func (s *Scheme) tellKeyID(in *input) string {
+func describeKeyID(in *input) string {
+	s := in.scheme
 	if in.keyID == nil {
 		return ""
 	}
 	return s.safe(in.keyID)
 }
 
-func (s *Scheme) tellTimestamp(in *input) string {
+func describeTimestamp(in *input) string {
+	s := in.scheme
 	at, ok := values.ParseTime(s.config.Timestamp.Unit, in.timestamp)
 	switch {
 	case len(in.timestamp) == 0:
@@ -181,7 +186,8 @@ func (s *Scheme) tellTimestamp(in *input) string {
 	return fmt.Sprintf("%s is %s, %v %s", s.safe(in.timestamp), at.UTC().Format(time.RFC3339Nano), age.Round(time.Millisecond), side)
 }
 
-func (s *Scheme) tellMessage(in *input) string {
+func describeMessage(in *input) string {
+	s := in.scheme
 	timeless := len(in.timestamp) == 0 && s.timestamp.from != "none"
 	if len(in.parts) < len(s.parts) || timeless {
 		return ""
@@ -189,12 +195,12 @@ func (s *Scheme) tellMessage(in *input) string {
 	return fmt.Sprintf("%d bytes are signed: %s", len(in.whole()), s.safe(in.whole()))
 }
 
-func (s *Scheme) tellClaims(in *input) string { return s.safe(s.segment(in, in.claims)) }
+func describeClaims(in *input) string { return in.scheme.safe(in.segment(in.claims)) }
 
 const (
-	// startBytes is how much is told of a signature.
+	// startBytes is how much is shown of a signature.
 	startBytes = 8
-	// headBytes and tailBytes are how much is told of a message.
+	// headBytes and tailBytes are how much is shown of a message.
 	headBytes = 320
 	tailBytes = 80
 )

@@ -13,7 +13,7 @@ type family struct {
 	settings   []string    // keys of a config; one that ends in "." stands for all below it
 	keys       keyForm     // of its secrets
 	before     []step      // read of a request before any key is tried
-	after      []step      // read of what a key has proved
+	after      []step      // read of what a key has signed
 	word       string      // in front of a credential, in any case
 	fixed      *Config     // what a scheme with a name of its own has in place of settings; nil for none
 }
@@ -33,20 +33,20 @@ const (
 
 // step is one thing that a scheme reads of a request.
 type step struct {
-	name string
-	run  func(*Scheme, *input) *Failure
-	tell func(*Scheme, *input) string // what it has found, for people; "" for nothing
+	name     string
+	read     func(*input) *Failure
+	describe func(*input) string // what it has found, for people; "" for nothing
 }
 
 var (
-	stepAlgorithm  = step{"algorithm", (*Scheme).readAlgorithm, (*Scheme).tellAlgorithm}
-	stepSignature  = step{"signature", (*Scheme).readSignature, (*Scheme).tellSignature}
-	stepKeyID      = step{"key id", (*Scheme).readKeyID, (*Scheme).tellKeyID}
-	stepTimestamp  = step{"timestamp", (*Scheme).readTimestamp, (*Scheme).tellTimestamp}
-	stepMessage    = step{"message", (*Scheme).readMessage, (*Scheme).tellMessage}
-	stepCredential = step{"credential", (*Scheme).readCredential, (*Scheme).tellCredential}
-	stepToken      = step{"token", (*Scheme).readToken, (*Scheme).tellSignature}
-	stepClaims     = step{"claims", (*Scheme).checkClaims, (*Scheme).tellClaims}
+	stepAlgorithm  = step{"algorithm", (*input).readAlgorithm, describeAlgorithm}
+	stepSignature  = step{"signature", (*input).readSignature, describeSignature}
+	stepKeyID      = step{"key id", (*input).readKeyID, describeKeyID}
+	stepTimestamp  = step{"timestamp", (*input).readTimestamp, describeTimestamp}
+	stepMessage    = step{"message", (*input).readMessage, describeMessage}
+	stepCredential = step{"credential", (*input).readCredential, describeCredential}
+	stepToken      = step{"token", (*input).readToken, describeSignature}
+	stepClaims     = step{"claims", (*input).checkClaims, describeClaims}
 
 	signedSteps = []step{stepAlgorithm, stepSignature, stepKeyID, stepTimestamp, stepMessage}
 )

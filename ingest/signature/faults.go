@@ -92,7 +92,7 @@ func (c *Config) algorithmFaults(f *family, out *event.Faults) {
 	out.Check(!c.AllowSHA1 || slices.Contains(c.Algorithms, SHA1), "allow_sha1", "is set, but sha1 is not among the algorithms")
 	out.Check(c.AlgorithmHeader == "" || isToken(c.AlgorithmHeader), "algorithm_header", "%q is no header's name", c.AlgorithmHeader)
 	if f.signs() && f.fixed == nil {
-		out.Check(len(c.Algorithms) < 2 || c.AlgorithmHeader != "", "algorithm_header", "is needed to tell %d algorithms apart", len(c.Algorithms))
+		out.Check(len(c.Algorithms) < 2 || c.AlgorithmHeader != "", "algorithm_header", "is needed to distinguish %d algorithms", len(c.Algorithms))
 	}
 	for i, e := range c.Encodings {
 		out.Check(slices.Contains(encodings, e), item("encodings", i), "%q is none of %v", e, encodings)
@@ -305,7 +305,7 @@ func isMember(s string) bool {
 	return !slices.Contains(strings.Split(s, "."), "") && isPlain(s)
 }
 
-// isPlain reports whether s can stand in JSON as it is, and isn't empty.
+// isPlain reports whether s can be in JSON as it is, and isn't empty.
 func isPlain(s string) bool {
 	return s != "" && strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) < 0
 }

@@ -9,7 +9,7 @@ import (
 
 // variant is a way in which settings are often wrong.
 type variant struct {
-	about  string // which setting; of those about the same, the first that helps is told
+	about  string // which setting; of those about the same, the first that helps is a hint
 	says   string // what holds when the request passes with it
 	change func(*Config)
 	body   func([]byte) []byte // nil for none
@@ -60,22 +60,23 @@ func trimSecrets(c *Config) {
 // whatever its time. For schemes by HMAC only.
 func (s *Scheme) hints(r Request, now time.Time) (says []string) {
 	if s.showsSecret(r) {
-		return []string{`the secret itself stands where the signature should be: scheme = "static_header"`}
+		return []string{`the secret itself is where the signature should be: scheme = "static_header"`}
 	}
 	if s.family.keys != macKeys && s.family.keys != pairKeys {
 		return nil
 	}
 	about := ""
-	for _, v := range variants {
-		if v.about != about && s.passes(v, r, now) {
+	for i := range variants {
+		v := &variants[i]
+		if v.about != about && v.passes(s, r, now) {
 			about, says = v.about, append(says, v.says)
 		}
 	}
 	return says
 }
 
-// passes reports whether the request is accepted with the variant.
-func (s *Scheme) passes(v variant, r Request, now time.Time) bool {
+// passes reports whether a request of the scheme is accepted with the variant.
+func (v *variant) passes(s *Scheme, r Request, now time.Time) bool {
 	c := s.config.loose()
 	if v.change != nil {
 		v.change(&c)
@@ -93,7 +94,7 @@ func (s *Scheme) passes(v variant, r Request, now time.Time) bool {
 
 // showsSecret reports whether the request holds a secret in place of a signature.
 func (s *Scheme) showsSecret(r Request) bool {
-	text, fail := s.signature.read(&input{request: r})
+	text, fail := s.signature.read(&input{scheme: s, request: r})
 	return fail == nil && s.family.keys == macKeys && s.signature.from == "header" && slices.ContainsFunc(s.config.Secrets, func(k Secret) bool {
 		return bytes.Equal(text, k.Key)
 	})

@@ -27,16 +27,16 @@ type key struct {
 
 // verifier is the part of a key that depends on its kind.
 type verifier interface {
-	// proves reports whether one of the given signatures is by this key over the
+	// verifies reports whether one of the given signatures is by this key over the
 	// message. How long it takes does not depend on which byte differs.
-	proves(in *input) bool
+	verifies(in *input) bool
 }
 
 func (k *key) valid(now time.Time) bool {
 	return (k.notBefore.IsZero() || !now.Before(k.notBefore)) && (k.notAfter.IsZero() || !now.After(k.notAfter))
 }
 
-// KeyInfo is what may be told of a secret.
+// KeyInfo is what may be shown of a secret.
 type KeyInfo struct {
 	ID                  string
 	NotBefore, NotAfter time.Time // zero for no bound
@@ -78,7 +78,7 @@ func newMACKey(raw []byte, algorithms []*algorithm) *macKey {
 	return k
 }
 
-func (k *macKey) proves(in *input) bool {
+func (k *macKey) verifies(in *input) bool {
 	pool := k.pools[in.algorithm.index]
 	mac := pool.Get().(*digest)
 	sum, same := mac.of(in.parts), false
@@ -92,7 +92,7 @@ func (k *macKey) proves(in *input) bool {
 // edKey verifies ed25519.
 type edKey struct{ public ed25519.PublicKey }
 
-func (k *edKey) proves(in *input) bool {
+func (k *edKey) verifies(in *input) bool {
 	return slices.ContainsFunc(in.given, func(g given) bool {
 		return ed25519.Verify(k.public, in.whole(), g.bytes)
 	})
@@ -101,7 +101,7 @@ func (k *edKey) proves(in *input) bool {
 // rsaKey verifies RSA with PKCS#1 v1.5 padding.
 type rsaKey jwks.Public
 
-func (k *rsaKey) proves(in *input) bool {
+func (k *rsaKey) verifies(in *input) bool {
 	return slices.ContainsFunc(in.given, func(g given) bool {
 		return rsa.VerifyPKCS1v15(k.Key, in.algorithm.hash, in.hashed(), g.bytes) == nil
 	})
@@ -124,13 +124,13 @@ func (s *Scheme) Costly() bool {
 // not even the length leaks.
 type tokenKey struct{ sum [sha256.Size]byte }
 
-func (k *tokenKey) proves(in *input) bool {
+func (k *tokenKey) verifies(in *input) bool {
 	sum := sha256.Sum256(in.given[0].bytes)
 	return subtle.ConstantTimeCompare(sum[:], k.sum[:]) == 1
 }
 
 // pairedField is the index of the field of standard-webhooks that holds ed25519
-// signatures; HMACs stand in field 0. Their lengths keep the two apart.
+// signatures; HMACs are in field 0. Their lengths distinguish the two.
 const pairedField = 1
 
 // newKey makes a key of a secret. Problem says what is wrong with it, without

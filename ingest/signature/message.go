@@ -38,7 +38,7 @@ func parsePart(text string) (p part, problem string) {
 	case "timestamp", "method", "path", "body":
 		p.kind = map[string]partKind{"timestamp": timestampPart, "method": methodPart, "path": pathPart, "body": bodyPart}[name]
 		if valued {
-			return p, name + " stands alone"
+			return p, name + " takes no value"
 		}
 		return p, ""
 	default:
@@ -81,7 +81,8 @@ func newParts(message []string) []part {
 
 // readMessage gathers the signed bytes. It is the one place that knows them:
 // signing goes through it too.
-func (s *Scheme) readMessage(in *input) *Failure {
+func (in *input) readMessage() *Failure {
+	s := in.scheme
 	for i := range s.parts {
 		bytes, fail := s.parts[i].read(in)
 		if fail != nil {
@@ -134,7 +135,7 @@ func (in *input) hashed() []byte {
 	return in.sum
 }
 
-// Binding is how much of a request a scheme's proof covers. Whoever sees one
+// Binding is how much of a request a scheme's signature covers. Whoever sees one
 // request can send another with all the rest changed.
 type Binding struct {
 	Body    bool     `json:"body"`              // every byte of the body

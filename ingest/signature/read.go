@@ -18,7 +18,8 @@ const (
 
 // readAlgorithm finds the algorithm that the request names. When the sender may
 // use only one, it need not name it.
-func (s *Scheme) readAlgorithm(in *input) *Failure {
+func (in *input) readAlgorithm() *Failure {
+	s := in.scheme
 	if len(s.algorithms) > 0 {
 		in.algorithm = s.algorithms[0]
 	}
@@ -42,7 +43,8 @@ func (s *Scheme) readAlgorithm(in *input) *Failure {
 }
 
 // readKeyID finds the name of the key that signed.
-func (s *Scheme) readKeyID(in *input) (fail *Failure) {
+func (in *input) readKeyID() (fail *Failure) {
+	s := in.scheme
 	if s.config.KeyIDHeader != "" {
 		in.keyID, fail = s.keyID.read(in)
 	}
@@ -51,7 +53,8 @@ func (s *Scheme) readKeyID(in *input) (fail *Failure) {
 
 // readSignature finds the signatures and decodes them. Of several, one that can
 // be read is enough.
-func (s *Scheme) readSignature(in *input) *Failure {
+func (in *input) readSignature() *Failure {
+	s := in.scheme
 	text, fail := s.signature.read(in)
 	if fail != nil {
 		return fail
@@ -59,24 +62,24 @@ func (s *Scheme) readSignature(in *input) *Failure {
 	var found int
 	switch s.config.Signature.Format {
 	case "fields":
-		if found, fail = s.readFields(in, text); fail != nil {
+		if found, fail = in.readFields(text); fail != nil {
 			return fail
 		}
 	case "tagged":
-		found = s.readTagged(in, text)
+		found = in.readTagged(text)
 	default:
-		value, ok := s.cutPrefix(text)
+		value, ok := s.config.Signature.cutPrefix(text)
 		if !ok {
 			return s.noPrefix
 		}
 		found = 1
-		s.take(in, 0, value)
+		in.decode(0, value)
 	}
 	switch {
 	case found == 0:
 		return s.noField
 	case found > maxSignatures:
-		return s.crowded
+		return s.tooMany
 	case len(in.given) == 0:
 		return s.signature.refused
 	default:
@@ -84,27 +87,27 @@ func (s *Scheme) readSignature(in *input) *Failure {
 	}
 }
 
-// cutPrefix returns the value behind the prefix of the config.
-func (s *Scheme) cutPrefix(text []byte) (value []byte, ok bool) {
-	prefix := s.config.Signature.Prefix
-	if len(text) >= len(prefix) && string(text[:len(prefix)]) == prefix {
-		return text[len(prefix):], true
+// cutPrefix returns the value behind the prefix.
+func (p *Place) cutPrefix(text []byte) (value []byte, ok bool) {
+	if len(text) >= len(p.Prefix) && string(text[:len(p.Prefix)]) == p.Prefix {
+		return text[len(p.Prefix):], true
 	}
-	return text, s.config.Signature.PrefixOptional
+	return text, p.PrefixOptional
 }
 
 // readFields reads "t=1772107200,v1=ab,v1=cd" and returns how many signatures
 // there are.
-func (s *Scheme) readFields(in *input, text []byte) (found int, fail *Failure) {
+func (in *input) readFields(text []byte) (found int, fail *Failure) {
+	s := in.scheme
 	times := 0
 	for item := range bytes.SplitSeq(text, s.separator) {
 		name, value, _ := bytes.Cut(bytes.TrimSpace(item), equals)
 		if s.timestamp.from == "field" && string(name) == s.timestamp.names[0] {
 			in.timestamp = value
 			times++
-		} else if i := s.field(name); i >= 0 {
+		} else if i := s.config.Signature.field(name); i >= 0 {
 			if found++; found <= maxSignatures {
-				s.take(in, i, value)
+				in.decode(i, value)
 			}
 		}
 	}
@@ -119,12 +122,12 @@ func (s *Scheme) readFields(in *input, text []byte) (found int, fail *Failure) {
 }
 
 // readTagged reads "v1,ab v2,cd" and returns how many signatures there are.
-func (s *Scheme) readTagged(in *input, text []byte) (found int) {
+func (in *input) readTagged(text []byte) (found int) {
 	for item := range bytes.SplitSeq(text, blank) {
 		name, value, _ := bytes.Cut(item, comma)
-		if i := s.field(name); i >= 0 {
+		if i := in.scheme.config.Signature.field(name); i >= 0 {
 			if found++; found <= maxSignatures {
-				s.take(in, i, value)
+				in.decode(i, value)
 			}
 		}
 	}
@@ -134,25 +137,26 @@ func (s *Scheme) readTagged(in *input, text []byte) (found int) {
 var blank, comma, equals = []byte(" "), []byte(","), []byte("=")
 
 // field returns the index of the field of signatures that has this name, or -1.
-func (s *Scheme) field(name []byte) int {
-	return slices.IndexFunc(s.config.Signature.Fields, func(f string) bool { return f == string(name) })
+func (p *Place) field(name []byte) int {
+	return slices.IndexFunc(p.Fields, func(f string) bool { return f == string(name) })
 }
 
-// take decodes a signature: by the encoding that leads to its length, or, when
+// decode decodes a signature: by the encoding that leads to its length, or, when
 // that is not known, by every one that can.
-func (s *Scheme) take(in *input, field int, text []byte) {
+func (in *input) decode(field int, text []byte) {
+	s := in.scheme
 	if len(text) == 0 || len(text) > maxSignatureBytes {
 		return
 	}
-	size := s.signatureSize(in, field)
+	size := in.signatureSize(field)
 	for i := range s.codecs {
-		start := len(in.room)
-		out, ok := s.codecs[i].appendDecoded(in.room, text)
-		in.room = out[:start]
+		start := len(in.decoded)
+		out, ok := s.codecs[i].appendDecoded(in.decoded, text)
+		in.decoded = out[:start]
 		if !ok || size != 0 && len(out)-start != size {
 			continue
 		}
-		in.room = out
+		in.decoded = out
 		in.given = append(in.given, given{field, out[start:len(out):len(out)]})
 		if size != 0 {
 			return
@@ -162,7 +166,8 @@ func (s *Scheme) take(in *input, field int, text []byte) {
 
 // signatureSize returns the length of a signature in bytes, 0 when it depends on
 // the key.
-func (s *Scheme) signatureSize(in *input, field int) int {
+func (in *input) signatureSize(field int) int {
+	s := in.scheme
 	switch {
 	case s.family.keys == rsaKeys:
 		return 0
@@ -174,7 +179,8 @@ func (s *Scheme) signatureSize(in *input, field int) int {
 }
 
 // readTimestamp finds the timestamp and checks that it lies within the tolerance.
-func (s *Scheme) readTimestamp(in *input) *Failure {
+func (in *input) readTimestamp() *Failure {
+	s := in.scheme
 	if s.timestamp.from == "none" {
 		return nil
 	}

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Credential tells where a request of the sender shows something with which
-// whoever reads it can send others in its name: from is "header" or "query", and
+// Credential returns where a request of the sender shows something with which
+// its reader can send others in its name: from is "header" or "query", and
 // names are those of the header, in lower case, or of the parameter. A JSON web
 // token counts as one, because no request is bound to it. From is empty where a
 // message is signed.
@@ -18,7 +18,7 @@ func (s *Scheme) Credential() (from string, names []string) {
 }
 
 // Headers lists the headers that a request is verified by, in lower case and
-// without duplicates: what is signed, and what proves it.
+// without duplicates: what is signed, and what signs it.
 func (s *Scheme) Headers() []string {
 	c := &s.config
 	names := []string{c.AlgorithmHeader, c.KeyIDHeader}
@@ -45,7 +45,7 @@ func (s *Scheme) Parameter() string {
 	return s.config.Signature.Names[0]
 }
 
-// Mask overwrites each secret of the scheme that stands in b with as many
+// Mask overwrites each secret of the scheme that is in b with as many
 // asterisks, and reports whether there was one. Public keys are none.
 func (s *Scheme) Mask(b []byte) (masked bool) {
 	for text := range s.secretTexts {
@@ -54,7 +54,7 @@ func (s *Scheme) Mask(b []byte) (masked bool) {
 	return masked
 }
 
-// secretTexts yields each secret as it may stand in a request.
+// secretTexts yields each secret as it may be in a request.
 func (s *Scheme) secretTexts(yield func(text []byte) bool) {
 	for _, secret := range s.config.Secrets {
 		if s.family.keys == edKeys || s.family.keys == pairKeys && bytes.HasPrefix(secret.Key, []byte(publicPrefix)) {

@@ -29,14 +29,14 @@ type Draft struct {
 	Body    []byte
 }
 
-// Signed is how a [Draft] changes so that it proves itself.
+// Signed is how a [Draft] changes so that it is signed.
 type Signed struct {
 	Headers []Header // to add
 	Query   string   // to add to the address, encoded, such as "token=abc"; empty for none
-	Body    []byte   // to send; the draft's own memory unless the signature stands in it
+	Body    []byte   // to send; the draft's own memory unless the signature is in it
 }
 
-// Sign returns the headers with which a sender proves body at the time at, for
+// Sign returns the headers with which a sender signs body at the time at, for
 // schemes that need no more than that: it is [Scheme.SignRequest] for a POST
 // without a path. It returns nil when that fails.
 func (s *Scheme) Sign(body []byte, at time.Time) []Header {
@@ -115,7 +115,7 @@ func (w *signing) add(name, value string) {
 	w.out.Headers = append(w.out.Headers, Header{Name: name, Value: value})
 }
 
-// put puts a text where the config says that it stands.
+// put puts a text where the config puts it.
 func (w *signing) put(from string, names []string, text string) (err error) {
 	switch from {
 	case "json":
@@ -152,10 +152,10 @@ func (w *signing) signature() error {
 		w.add(c.KeyIDHeader, c.PrivateKey.ID)
 	}
 	w.makeUpHeaders()
-	if fail := s.readMessage(w.in); fail != nil {
+	if fail := w.in.readMessage(); fail != nil {
 		return fail
 	}
-	field, signature, err := w.prove()
+	field, signature, err := w.makeSignature()
 	if err != nil {
 		return err
 	}
@@ -209,8 +209,8 @@ func (w *signing) makeUpHeaders() {
 	}
 }
 
-// prove signs the message and returns the index of the field for the signature.
-func (w *signing) prove() (field int, signature []byte, err error) {
+// makeSignature signs the message and returns the index of the field for the signature.
+func (w *signing) makeSignature() (field int, signature []byte, err error) {
 	s, private := w.scheme, w.scheme.config.PrivateKey
 	if s.family.keys == rsaKeys || s.family.keys == edKeys || s.family.keys == pairKeys && private != nil {
 		if s.family.keys == pairKeys {

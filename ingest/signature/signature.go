@@ -1,9 +1,8 @@
-// Package signature proves who sent a request. In comes a [Request] and the
-// time, out comes the id of the key that signed it, or a [Failure]. Beside each
-// Verify stands the Sign that a sender would perform, and both take the signed
-// bytes from the same place.
+// Package signature verifies by whom a request was sent. In come a [Request] and the
+// time, out comes the id of the key that signed it, or a [Failure]. Beside Verify is the
+// Sign that a sender would perform, and both take the signed bytes from the same place.
 //
-// A scheme is data. One model, [Config], spells out how a sender proves itself:
+// A scheme is data. One model, [Config], spells out how a sender signs:
 //
 //	hmac, ed25519      a signature in a header, a member of the body or the query,
 //	rsa                over a message of parts, with or without a timestamp
@@ -23,7 +22,7 @@
 //	                   same with svix-: v1 by HMAC, v1a by ed25519
 //	                   signed                 id + "." + timestamp + "." + body
 //
-// It is a leaf: the intake verifies with it, commands and the load generator
+// The intake verifies with it, commands and the load generator
 // sign with it. Verifying does no I/O and reads no clock. The public keys of a
 // JWKS are kept by a [jwks.Source], which is kept fresh outside of this package.
 package signature
@@ -57,7 +56,7 @@ type Scheme struct {
 	inputs     *sync.Pool   // of *input
 
 	signature, algorithm, keyID, timestamp source
-	noField, crowded, noPrefix             *Failure
+	noField, tooMany, noPrefix             *Failure
 	badAlgorithm                           *Failure // of a token
 	tooOld, tooNew, mismatch               *Failure
 }
@@ -99,7 +98,7 @@ func (s *Scheme) compile() {
 	}
 	s.claims = newClaims(c.Claims)
 	s.separator = []byte(c.Signature.Separator)
-	s.inputs = &sync.Pool{New: func() any { return new(input) }}
+	s.inputs = &sync.Pool{New: func() any { return &input{scheme: s} }}
 	s.binding = s.bind()
 	s.prepareFailures()
 }
@@ -116,7 +115,7 @@ func (s *Scheme) prepareFailures() {
 	}
 	what := s.signature.what
 	s.noField = &Failure{Kind: Missing, text: what + " has no signature " + strings.Join(c.Signature.Fields, " or ")}
-	s.crowded = &Failure{Kind: Malformed, text: fmt.Sprintf("%s has more than %d signatures", what, maxSignatures)}
+	s.tooMany = &Failure{Kind: Malformed, text: fmt.Sprintf("%s has more than %d signatures", what, maxSignatures)}
 	s.noPrefix = &Failure{Kind: Malformed, text: what + " does not start with " + c.Signature.Prefix + s.family.word}
 	s.tooOld = &Failure{Kind: TooOld, text: "the timestamp is more than " + c.TolerancePast.String() + " in the past"}
 	s.tooNew = &Failure{Kind: TooNew, text: "the timestamp is more than " + c.ToleranceFuture.String() + " in the future"}
@@ -143,16 +142,16 @@ func (s *Scheme) signatureForm() string {
 	case tokenKeys:
 		return "can't be read"
 	case rsaKeys:
-		return "is not " + s.encodings()
+		return "is not " + s.config.encodings()
 	default:
-		return "is not a " + s.encodings() + " digest of its algorithm's length"
+		return "is not a " + s.config.encodings() + " digest of its algorithm's length"
 	}
 }
 
 // encodings names the encodings of the signature, for people.
-func (s *Scheme) encodings() string {
-	names := make([]string, len(s.config.Encodings))
-	for i, e := range s.config.Encodings {
+func (c *Config) encodings() string {
+	names := make([]string, len(c.Encodings))
+	for i, e := range c.Encodings {
 		names[i] = string(e)
 	}
 	return strings.Join(names, " or ")
@@ -171,10 +170,10 @@ func (c *Config) clone() Config {
 	return d
 }
 
-// Name returns the scheme's name, as it stands in the config.
+// Name returns the scheme's name, as it is in the config.
 func (s *Scheme) Name() string { return s.name }
 
-// Binding returns how much of a request the scheme's proof covers.
+// Binding returns how much of a request the scheme's signature covers.
 func (s *Scheme) Binding() Binding { return s.binding }
 
 // String names the scheme; it hides the secrets from a careless log line.

@@ -26,9 +26,10 @@ type Request interface {
 	Query() []byte
 }
 
-// input is what a scheme has read of one request, with room for it. Inputs are
+// input is what a scheme has read of one request, with memory for it. Inputs are
 // pooled; between requests they are empty.
 type input struct {
+	scheme    *Scheme
 	request   Request
 	now       time.Time
 	parsed    bool // the body's JSON was looked at
@@ -42,29 +43,29 @@ type input struct {
 	claims    []byte // of a token, still encoded
 	joined    []byte // all parts, once they are needed in one
 	sum       []byte // hash of all parts, once it is needed
-	room      []byte // for what is decoded
+	decoded   []byte // memory for what was decoded
 }
 
-// given is one signature of a request: the field that it stands in, by its index
+// given is one signature of a request: the field that it is in, by its index
 // among the scheme's fields, and its bytes.
 type given struct {
 	field int
 	bytes []byte
 }
 
-// keepBytes is the most room that an input keeps for its next request.
-const keepBytes = 64 << 10
+// keptBytes is the most memory that an input keeps for its next request.
+const keptBytes = 64 << 10
 
 func (in *input) reset() {
 	clear(in.given)
 	clear(in.public)
 	clear(in.parts)
-	*in = input{given: in.given[:0], public: in.public[:0], parts: in.parts[:0], joined: in.joined[:0], sum: in.sum[:0], room: in.room[:0]}
-	if cap(in.joined) > keepBytes {
+	*in = input{scheme: in.scheme, given: in.given[:0], public: in.public[:0], parts: in.parts[:0], joined: in.joined[:0], sum: in.sum[:0], decoded: in.decoded[:0]}
+	if cap(in.joined) > keptBytes {
 		in.joined = nil
 	}
-	if cap(in.room) > keepBytes {
-		in.room = nil
+	if cap(in.decoded) > keptBytes {
+		in.decoded = nil
 	}
 }
 
@@ -129,8 +130,8 @@ func (s *source) readHeader(r Request) ([]byte, *Failure) {
 }
 
 func (s *source) readParameter(in *input) ([]byte, *Failure) {
-	room, value, count, ok := values.Parameter(in.room, in.request.Query(), s.names[0])
-	in.room = room
+	decoded, value, count, ok := values.Parameter(in.decoded, in.request.Query(), s.names[0])
+	in.decoded = decoded
 	switch {
 	case count > 1:
 		return nil, s.doubled
@@ -156,11 +157,11 @@ func (s *source) readMember(in *input) ([]byte, *Failure) {
 		return nil, s.missing
 	}
 	text, isString := values.Inside(raw)
-	room, text, ok := values.AppendText(in.room, text)
+	decoded, text, ok := values.AppendText(in.decoded, text)
 	if !isString || !ok {
 		return nil, s.refused
 	}
-	in.room = room
+	in.decoded = decoded
 	return text, nil
 }
 

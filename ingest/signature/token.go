@@ -12,12 +12,13 @@ import (
 )
 
 // readCredential finds what the request shows in place of a signature.
-func (s *Scheme) readCredential(in *input) *Failure {
+func (in *input) readCredential() *Failure {
+	s := in.scheme
 	text, fail := s.signature.read(in)
 	if fail != nil {
 		return fail
 	}
-	value, ok := s.cutPrefix(text)
+	value, ok := s.config.Signature.cutPrefix(text)
 	if s.family.word != "" {
 		value, ok = cutWord(text, s.family.word)
 	}
@@ -25,17 +26,17 @@ func (s *Scheme) readCredential(in *input) *Failure {
 		return s.noPrefix
 	}
 	if s.family.keys == basicKeys {
-		start := len(in.room)
-		if in.room, ok = s.codecs[0].appendDecoded(in.room, value); !ok {
+		start := len(in.decoded)
+		if in.decoded, ok = s.codecs[0].appendDecoded(in.decoded, value); !ok {
 			return s.signature.refused
 		}
-		value = in.room[start:]
+		value = in.decoded[start:]
 	}
 	in.given = append(in.given, given{0, value})
 	return nil
 }
 
-// cutWord returns what stands behind a word in any case and at least one space
+// cutWord returns what is behind a word in any case and at least one space
 // (RFC 9110, section 11.4).
 func cutWord(text []byte, word string) (value []byte, ok bool) {
 	first, rest, found := bytes.Cut(text, blank)
@@ -45,12 +46,13 @@ func cutWord(text []byte, word string) (value []byte, ok bool) {
 // readToken takes a JSON web token (RFC 7519) apart, in its compact form only.
 // The algorithm that it names has to be one that the config allows, so there is
 // no way to "none", and none from a public key to an HMAC.
-func (s *Scheme) readToken(in *input) *Failure {
+func (in *input) readToken() *Failure {
+	s := in.scheme
 	text, fail := s.signature.read(in)
 	if fail != nil {
 		return fail
 	}
-	token, ok := s.cutPrefix(text)
+	token, ok := s.config.Signature.cutPrefix(text)
 	if !ok {
 		return s.noPrefix
 	}
@@ -59,39 +61,40 @@ func (s *Scheme) readToken(in *input) *Failure {
 		return s.signature.refused
 	}
 	head, claims, _ := bytes.Cut(token[:dot], stop)
-	header, signature := s.segment(in, head), s.segment(in, token[dot+1:])
+	header, signature := in.segment(head), in.segment(token[dot+1:])
 	if len(signature) == 0 || !values.IsObject(header) {
 		return s.signature.refused
 	}
-	if fail = s.readTokenHeader(in, header); fail != nil {
+	if fail = in.readTokenHeader(header); fail != nil {
 		return fail
 	}
 	in.parts = append(in.parts, token[:dot])
 	in.given = append(in.given, given{0, signature})
-	in.claims = claims // still encoded: nobody looks at them before they are proved
+	in.claims = claims // still encoded: they are not read before the token is verified
 	return nil
 }
 
 var stop = []byte(".")
 
 // segment decodes one part of a token; nil when that can't be done.
-func (s *Scheme) segment(in *input, text []byte) []byte {
-	start := len(in.room)
-	out, ok := s.codecs[0].appendDecoded(in.room, text)
+func (in *input) segment(text []byte) []byte {
+	start := len(in.decoded)
+	out, ok := in.scheme.codecs[0].appendDecoded(in.decoded, text)
 	if !ok || bytes.IndexByte(text, '=') >= 0 {
 		return nil
 	}
-	in.room = out
+	in.decoded = out
 	return out[start:len(out):len(out)]
 }
 
-func (s *Scheme) readTokenHeader(in *input, header []byte) *Failure {
+func (in *input) readTokenHeader(header []byte) *Failure {
+	s := in.scheme
 	if _, critical := values.Member(header, "crit"); critical > 0 { // extensions that must be understood
 		return s.signature.refused
 	}
 	raw, count := values.Member(header, "alg")
 	name, isString := values.Inside(raw)
-	room, name, ok := values.AppendText(in.room, name)
+	decoded, name, ok := values.AppendText(in.decoded, name)
 	if count != 1 || !isString {
 		return s.signature.refused
 	}
@@ -104,7 +107,7 @@ func (s *Scheme) readTokenHeader(in *input, header []byte) *Failure {
 		return nil
 	}
 	id, isString := values.Inside(raw)
-	if in.room, in.keyID, ok = values.AppendText(room, id); count > 1 || !isString || !ok {
+	if in.decoded, in.keyID, ok = values.AppendText(decoded, id); count > 1 || !isString || !ok {
 		return s.signature.refused
 	}
 	return nil
@@ -125,9 +128,10 @@ func newClaims(required map[string]string) []claim {
 	return claims
 }
 
-// checkClaims reads the claims of a token that is proved.
-func (s *Scheme) checkClaims(in *input) *Failure {
-	claims := s.segment(in, in.claims)
+// checkClaims reads the claims of a token whose signature is valid.
+func (in *input) checkClaims() *Failure {
+	s := in.scheme
+	claims := in.segment(in.claims)
 	if !values.IsObject(claims) {
 		return s.signature.refused
 	}
@@ -171,7 +175,7 @@ func (c *claim) holds(claims []byte) bool {
 }
 
 // numericDate reads a claim in seconds since 1970, whose fraction doesn't count.
-// The zero time stands for none.
+// The zero time is none.
 func numericDate(claims []byte, name string) (at time.Time, ok bool) {
 	raw, count := values.Member(claims, name)
 	if count == 0 {

@@ -13,7 +13,7 @@ type Kind uint8
 // The kinds of failure.
 const (
 	Missing        Kind = iota + 1 // something that is needed is absent or empty
-	Doubled                        // it stands there more than once
+	Doubled                        // it is there more than once
 	Malformed                      // it can't be read
 	WrongAlgorithm                 // the sender may not use this algorithm
 	Mismatch                       // no secret leads to this signature
@@ -56,7 +56,7 @@ func (f *Failure) Error() string { return f.text }
 func (s *Scheme) Verify(r Request, now time.Time) (keyID string, err error) {
 	in := s.inputs.Get().(*input)
 	in.request, in.now = r, now
-	keyID, fail := s.judge(in)
+	keyID, fail := in.verify()
 	in.reset()
 	s.inputs.Put(in)
 	if fail != nil {
@@ -65,41 +65,44 @@ func (s *Scheme) Verify(r Request, now time.Time) (keyID string, err error) {
 	return keyID, nil
 }
 
-func (s *Scheme) judge(in *input) (keyID string, fail *Failure) {
-	for i := range s.family.before {
-		if fail = s.family.before[i].run(s, in); fail != nil {
-			return "", fail
-		}
-	}
-	if keyID, fail = s.prove(in); fail != nil {
+// verify reads what the scheme reads of a request, and finds the key that signed.
+func (in *input) verify() (keyID string, fail *Failure) {
+	if fail = in.read(in.scheme.family.before); fail != nil {
 		return "", fail
 	}
-	for i := range s.family.after {
-		if fail = s.family.after[i].run(s, in); fail != nil {
-			return "", fail
-		}
+	if keyID, fail = in.findKey(); fail != nil {
+		return "", fail
 	}
-	return keyID, nil
+	return keyID, in.read(in.scheme.family.after)
 }
 
-// prove finds the key that signed. Keys outside their time are tried too, last,
-// so that whoever uses one is told so.
-func (s *Scheme) prove(in *input) (keyID string, fail *Failure) {
-	keys, fail := s.candidates(in)
+func (in *input) read(steps []step) *Failure {
+	for i := range steps {
+		if fail := steps[i].read(in); fail != nil {
+			return fail
+		}
+	}
+	return nil
+}
+
+// findKey finds the key that signed. Keys outside their time are tried too, last,
+// so that the failure can say so.
+func (in *input) findKey() (keyID string, fail *Failure) {
+	keys, fail := in.candidates()
 	if fail != nil {
 		return "", fail
 	}
 	for i := range keys {
-		if k := &keys[i]; k.valid(in.now) && k.proves(in) {
+		if k := &keys[i]; k.valid(in.now) && k.verifies(in) {
 			return k.id, nil
 		}
 	}
 	for i := range keys {
-		if k := &keys[i]; !k.valid(in.now) && k.proves(in) {
+		if k := &keys[i]; !k.valid(in.now) && k.verifies(in) {
 			return "", k.outside(in.now)
 		}
 	}
-	return "", s.mismatch
+	return "", in.scheme.mismatch
 }
 
 var (
@@ -109,7 +112,8 @@ var (
 
 // candidates returns the keys that may have signed: those of the JWKS for an RSA
 // signature and the secrets for any other, never both.
-func (s *Scheme) candidates(in *input) ([]key, *Failure) {
+func (in *input) candidates() ([]key, *Failure) {
+	s := in.scheme
 	if s.family.keys != rsaKeys && (in.algorithm == nil || in.algorithm.name != RS256) {
 		return s.keys, nil
 	}

@@ -1,7 +1,7 @@
 // Package jwks keeps the public RSA keys of a sender: a JSON Web Key Set (RFC 7517) comes in
 // from a file or an address, out come the keys that a signature may be by. A [Source] holds
 // them in memory and [Source.Run] keeps them fresh, so that verifying waits for nothing.
-// Package signature looks keys up; whoever configures a sender makes and runs its source.
+// Package signature looks keys up; the wiring of the appliance makes and runs the sources.
 package jwks
 
 import (
