@@ -7,16 +7,10 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
-// PullAdvisories returns between 1 and limit notices that an event will not be
-// delivered again, as soon as there is one: its attempts ran out, or a Dead
-// verdict ended it. The same one may come several times. It ends as
-// [Broker.Pull] does.
-//
-// Advisories are kept in a stream of their own until settled, so that none is
-// lost while nobody listens.
-func (b *Broker) PullAdvisories(ctx context.Context, limit int) ([]event.Advisory, error) {
+// pullAdvisories is [Broker.PullAdvisories].
+func (c *consumer) pullAdvisories(ctx context.Context, limit int) ([]event.Advisory, error) {
 	for {
-		messages, err := b.advisories.take(ctx, limit)
+		messages, err := c.advisories.Take(ctx, limit)
 		if err != nil {
 			return nil, err
 		}
@@ -25,57 +19,54 @@ func (b *Broker) PullAdvisories(ctx context.Context, limit int) ([]event.Advisor
 			a, kind := decodeAdvisory(m.Data)
 			switch kind {
 			case foreignAdvisory:
-				b.m.foreign.Inc()
-				_ = b.consume.Publish(m.Reply, wordAck) // comes again when it gets lost
+				c.m.foreign.Inc()
+				_ = c.conn.Publish(m.Reply, answerAck) // comes again when it gets lost
 				continue
 			case maxDeliverAdvisory:
-				b.floorStale.Store(true)
+				c.givenUp()
 			case terminatedAdvisory:
 			}
 			a.AckTo = m.Reply
 			as = append(as, a)
 		}
 		if len(as) > 0 {
-			b.m.advisories.Add(float64(len(as)))
+			c.m.advisories.Add(float64(len(as)))
 			return as, nil
 		}
 	}
 }
 
-// SettleAdvisory tells the broker that a was dealt with for good, or, with done
-// false, that it shall come again in a second. The error's code is
-// DependencyDown.
-func (b *Broker) SettleAdvisory(a event.Advisory, done bool) error {
-	word := wordAck
+// settleAdvisory is [Broker.SettleAdvisory].
+func (c *consumer) settleAdvisory(a event.Advisory, done bool) error {
+	answer := answerAck
 	if !done {
-		word = []byte(`-NAK {"delay":1000000000}`)
+		answer = []byte(`-NAK {"delay":1000000000}`)
 	}
-	if err := b.consume.Publish(a.AckTo, word); err != nil {
+	if err := c.conn.Publish(a.AckTo, answer); err != nil {
 		return down("settle advisory", err)
 	}
 	return nil
 }
 
-// KeepAdvisoriesEvery is how often advisories in somebody's hands are to be kept alive.
+// KeepAdvisoriesEvery is how often advisories that a caller holds are to be kept alive.
 const KeepAdvisoriesEvery = advisoryAckWait / 5
 
-// KeepAdvisories tells the broker that the advisories are still being dealt with, so
-// that it hands them to nobody else. The error's code is DependencyDown.
-func (b *Broker) KeepAdvisories(held []event.Advisory) error {
+// keepAdvisories is [Broker.KeepAdvisories].
+func (c *consumer) keepAdvisories(held []event.Advisory) error {
 	for i := range held {
-		if err := b.consume.Publish(held[i].AckTo, wordInProgress); err != nil {
+		if err := c.conn.Publish(held[i].AckTo, answerInProgress); err != nil {
 			return down("keep advisories", err)
 		}
 	}
 	return nil
 }
 
-// advisoryKind tells advisories apart.
+// advisoryKind distinguishes advisories.
 type advisoryKind uint8
 
 const (
 	foreignAdvisory    advisoryKind = iota // not about an event of ours that ended
-	maxDeliverAdvisory                     // the broker gave up, nobody having answered the last attempt
+	maxDeliverAdvisory                     // the broker gave up: no worker answered the last attempt
 	terminatedAdvisory                     // we ended it
 )
 

@@ -3,12 +3,22 @@
 //
 // In come envelopes ([Broker.Publish]); each is stored on disk before its
 // receipt goes out. Out come deliveries ([Broker.Pull]) until a verdict settles
-// them ([Broker.Settle]), notices about events that nobody will see again
+// them ([Broker.Settle]), notices about events that will not be delivered again
 // ([Broker.PullAdvisories]), and, behind all that, the settled events once more
-// for whoever proves that none got lost ([Broker.PullSettled]).
+// for the reconciler, which checks that none got lost ([Broker.PullSettled]).
+//
+//	Publish ─▶ publisher ─▶ dedup ─▶ embedconn ─▶ server ─▶ pull ─▶ consumer ─▶ Pull
+//	              ▲                                 │  ▲                │
+//	              └── durable: flush of a group ◀───┘  └─── verdict ────┘ ◀─ Settle
+//
+//	progress     how far the events are settled and verified
+//	integrity    what is known of the stream apart from it, and what it has lost
+//	retention    purges history that is settled and verified
+//	upkeep       makes again what is missing on the broker
+//	supervisor   restarts the embedded server after an error
 //
 // It speaks [event] only; the appliance joins it to the intake and the worker.
-// Nothing outside this package knows NATS.
+// Nothing outside this package and its rooms knows NATS.
 //
 // # On the broker
 //
@@ -18,14 +28,14 @@
 //	            consumer deadletters: explicit ack
 //	PROGRESS    progress.verified  one message: how far the reconciler has come
 //
-// Duplicates are known by the message id. An external broker remembers the ids of
-// the whole window; an embedded one those of the last seconds, and this package
-// the rest, see learn.go.
+// Duplicates are known by the message id. An external broker keeps the ids of
+// the whole window; an embedded one those of the last seconds, and package dedup
+// the rest.
 //
 // The reconciler's position is a message rather than a consumer's ack floor,
 // because several processes may reconcile at once: on a consumer that
 // acknowledges all up to a sequence, one would vouch for what the other has
-// pulled and not looked at yet.
+// pulled and not checked yet.
 package jetstream
 
 import (
@@ -35,13 +45,16 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
-	"sync"
-	"sync/atomic"
+	"strconv"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/loss"
+	"github.com/fincart/courier-gateway/jetstream/dedup"
+	"github.com/fincart/courier-gateway/jetstream/durable"
+	"github.com/fincart/courier-gateway/jetstream/embedded"
+	"github.com/fincart/courier-gateway/jetstream/integrity"
+	"github.com/fincart/courier-gateway/jetstream/pull"
 )
 
 // Broker is the queue of one process. Its methods may be called by any number of
@@ -51,255 +64,457 @@ import (
 // until the stream passes HistoryHighBytes or they pass HistoryMaxAge, and are
 // then purged; nothing else ever is. A process that consumes must therefore
 // also reconcile, or history grows until the stream is full.
+//
+// When its [Lifecycle] is stopped, it refuses further publishes, waits until those in
+// flight are answered, flushes and stops the broker, and releases the store directory.
+// Deliveries not settled come again after the next start. When the bound ends, it waits
+// no longer for anything but the embedded server.
+//
+// The fields are set by Open and never again: what changes belongs to the parts.
 type Broker struct {
-	cfg    Config
-	log    *slog.Logger
-	m      *metrics
-	gate   gate
-	sync   string // how it is made durable, in effect
-	natsgo bool   // see Deps
+	cfg       Config
+	log       *slog.Logger
+	m         *metrics
+	life      Lifecycle
+	admission *admission
 
-	server  *embedded             // nil when external
-	left    map[string]leftBehind // by stream/consumer: what the server before left, until redeliverInFlight
-	flusher *flusher              // nil when external
+	// Of an embedded broker; nil when external.
+	server  *embedded.Server
+	flusher *durable.Flusher
+	filler  *dedup.Filler
+	sync    string // how it is made durable, in effect
 
-	position *positionFile // what is known of the stream apart from it, see missing.go
-	losses   *losses
-	seen     seen
-	storedAt storedTimes
-
-	pipe                    *pipe      // publishes to the embedded server; nil without one
-	publish, admin, consume *nats.Conn // publish is nil with a pipe, consume without Config.Consume
-	js                      natsjs.JetStream
-	topo                    atomic.Pointer[topology]
-
-	pub                *publisher
-	commit             *committer // nil without SyncGroup
-	recent             *recent    // nil when external, see learn.go
-	events, advisories *puller    // nil without Config.Consume
-
-	floors     lagged
-	floorStale atomic.Bool   // see refreshFloor
-	verified   atomic.Uint64 // as last read or stored
-	noPosition atomic.Bool   // the broker had no position when it was last read
-	changed    changedOutside
-	state      stateCache
-	trouble    chan struct{} // one token when the watch should look now
-
-	stops []stop
-	once  sync.Once
+	record     *integrity.Record
+	conns      *connections
+	topo       *topology
+	reader     *reader
+	progress   *progress
+	aligner    *aligner
+	checker    *integrity.Checker
+	publisher  *publisher
+	consumer   *consumer // nil without Config.Consume, as are the next two
+	upkeep     *upkeep
+	retention  *retention
+	status     *status
+	supervisor *supervisor
 }
 
-// stop is a named step of Close.
-type stop struct {
-	name string
-	do   func(context.Context) error
-}
-
-const (
-	openTimeout     = 30 * time.Second // bounds Open when its context doesn't
-	topologyTimeout = 2 * time.Second  // bounds one try at making what is missing outside
-)
+// openTimeout bounds Open when its context doesn't, apart from the start of an embedded
+// server.
+const openTimeout = 30 * time.Second
 
 // Open starts or reaches the broker, makes what is missing on it, and returns
 // when events are accepted. A store that is made here is durable by then. It
 // fails when another process uses the store directory, when the store is
 // damaged, or when what exists on the broker has another shape; the error says
-// what to do.
+// what to do. What it has started is registered with deps.Lifecycle, also when it fails.
 func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("broker configuration: %w", err)
 	}
-	if cfg.Mode == ModeEmbedded {
+	if cfg.embedded() {
 		cfg.Replicas = 1
 	}
 	cfg.serverWindow = deps.serverWindow
-	b := &Broker{
-		cfg: cfg, log: deps.Logger, sync: cfg.Sync, natsgo: deps.natsgo,
-		floors: lagged{lag: cmp.Or(deps.settleLag, time.Second)}, trouble: make(chan struct{}, 1),
-	}
-	if err := b.open(ctx, deps); err != nil {
-		return nil, errors.Join(err, b.Close(context.WithoutCancel(ctx)))
-	}
-	return b, nil
-}
-
-// open starts part by part; each registers its stop.
-func (b *Broker) open(ctx context.Context, deps Deps) (err error) {
+	b := &Broker{cfg: cfg, log: deps.Logger, life: deps.Lifecycle, admission: &admission{}, sync: cfg.Sync}
+	wake := make(chan struct{}, 1) // of the supervisor
+	var err error
 	if b.m, err = newMetrics(deps.Metrics); err != nil {
-		return fmt.Errorf("broker metrics: %w", err)
+		return nil, fmt.Errorf("broker metrics: %w", err)
 	}
 	b.onStop("metrics", func(context.Context) error { b.m.unregister(); return nil })
-	if b.cfg.Mode == ModeEmbedded {
-		if err := b.openStore(deps.flush); err != nil {
-			return err
+	if cfg.embedded() {
+		if err := b.openStore(deps.flush, func() { signal(wake) }); err != nil {
+			return nil, err
 		}
 	}
-	if err := b.openState(); err != nil {
-		return err
+	if b.record, err = integrity.OpenRecord(cfg.StateDir, !cfg.embedded(), b.log, b.m.integrity); err != nil {
+		return nil, err
 	}
+	b.onStop("record of the stream", func(context.Context) error { return b.record.Close() })
+
 	// Recovering a large store takes as long as it takes; what follows does not.
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	if err := b.connect(ctx); err != nil {
-		return err
+	b.conns = &connections{cfg: b.cfg, log: b.log, server: b.server, onStop: b.onStop, closing: func() bool { return b.admission.holds(closing) }}
+	if err := b.conns.open(ctx, deps.natsgo); err != nil {
+		return nil, err
 	}
+	b.compose(deps, wake)
 	if err := b.openTopology(ctx); err != nil {
-		return err
+		return nil, err
 	}
-	return b.startParts(ctx)
+	return b, b.run(ctx)
+}
+
+// onStop registers a stop among those of the appliance.
+func (b *Broker) onStop(name string, stop func(context.Context) error) {
+	b.life.OnStop("queue: "+name, stop)
+}
+
+// start runs fn until it is stopped.
+func (b *Broker) start(name string, fn func(context.Context)) {
+	b.life.Run("queue: "+name, func(ctx context.Context) error { fn(ctx); return nil })
 }
 
 // openStore takes the store directory, repairs what an earlier process left of a
 // failed flush, and starts the embedded server on it. Tests bring a flush of
-// their own.
-func (b *Broker) openStore(flush func() error) error {
+// their own. failed is called when a flush fails.
+func (b *Broker) openStore(flush func() error, failed func()) error {
 	dir := b.cfg.StoreDir
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make store directory: %w", err)
 	}
-	unlock, err := lockStore(dir)
+	unlock, err := durable.Lock(dir)
 	if err != nil {
 		return err
 	}
 	b.onStop("store lock", func(context.Context) error { return unlock() })
 	if flush == nil {
-		flushAll, closeFD, err := flushFS(dir)
+		flushAll, closeFD, err := durable.FlushFS(dir)
 		if err != nil {
 			return err
 		}
 		flush = flushAll
 		b.onStop("flush descriptor", func(context.Context) error { return closeFD() })
 	}
-	if err := b.openFlusher(dir, flush); err != nil {
+	if err := b.openFlusher(flush, failed); err != nil {
 		return err
 	}
-	b.server, b.recent = newEmbedded(b.cfg, b.log), newRecent(b.cfg.DuplicateWindow, 0)
-	if _, failed := b.flusher.state(); failed != nil {
-		if err := b.flusher.repair(b.server.storeDir()); err != nil {
+	b.server = embedded.New(embedded.Config{
+		Name: b.cfg.Name, StoreDir: dir, MaxPayload: b.cfg.MaxMessageBytes, MaxMemoryBytes: b.cfg.MaxMemoryBytes,
+		SyncAlways: b.cfg.Sync == SyncAlways, Derived: derived, Logger: b.log,
+	})
+	if b.flusher.Failed() != nil {
+		if err := b.flusher.Repair(b.server.Dir()); err != nil {
 			return fmt.Errorf("the disk of %s does not take what is written to it, make it work or free space, and start again: %w", dir, err)
 		}
-		b.gate.open(flushFailed)
+		b.admission.open(flushFailed)
 	}
-	b.onStop("embedded broker", func(context.Context) error { b.server.stop(); return nil })
-	return b.startServer()
+	b.onStop("embedded broker", func(context.Context) error { b.server.Stop(); return nil })
+	return b.server.Start()
+}
+
+// openFlusher makes the flusher. Its first flush gets the error of what could not be
+// written since the last process ended, too. Where no call flushes a whole file
+// system, the server flushes each message.
+func (b *Broker) openFlusher(flush func() error, failed func()) (err error) {
+	dir := b.cfg.StoreDir
+	first := flush()
+	if errors.Is(first, errors.ErrUnsupported) {
+		if b.cfg.Sync == SyncGroup {
+			b.cfg.Sync, b.sync = SyncAlways, "always (this system has no group flush)"
+			b.log.Warn("sync is always instead of group: this system can't flush a whole file system")
+		}
+		flush = func() error { return durable.FlushTree(dir) }
+		first = flush()
+	}
+	if durable.InMemory(dir) {
+		b.sync += " (in memory)"
+		b.log.Warn("the queue's file system is in memory: no flush makes it survive a power cut", "dir", dir)
+	}
+	b.flusher, err = durable.NewFlusher(durable.Config{
+		Dir: dir, Flush: flush, Logger: b.log, Flushed: b.m.flushed,
+		Failed: func(err error) {
+			b.m.flushErrors.Inc()
+			b.admission.shut(flushFailed, "the disk refused a flush: "+err.Error())
+			failed()
+		},
+	})
+	if err != nil {
+		return err
+	}
+	b.onStop("flush", func(context.Context) error { return errors.Join(b.flusher.Flush(), b.flusher.Close()) })
+	if first != nil {
+		b.flusher.Suspect(time.Time{}, first)
+	}
+	return nil
+}
+
+// compose makes the parts, none of which runs yet.
+func (b *Broker) compose(deps Deps, wake chan struct{}) {
+	b.topo = &topology{cfg: b.cfg, log: b.log, js: b.conns.js}
+	b.reader = &reader{conn: b.conns.admin, external: !b.cfg.embedded()}
+	b.progress = &progress{topo: b.topo, reader: b.reader, record: b.record, js: b.conns.js, floors: delayedFloor{delay: cmp.Or(deps.settleDelay, time.Second)}}
+	b.topo.resumeAt = b.progress.resumeAt
+	b.aligner = &aligner{cfg: b.cfg, log: b.log, js: b.conns.js, topo: b.topo, progress: b.progress, remade: func() {}}
+	b.progress.confirm = b.aligner.confirm
+	if b.cfg.Consume {
+		b.consumer = newConsumer(b.cfg, b.conns.consume, b.m, b.log, b.progress.floorMoved)
+		b.aligner.remade = b.consumer.advisories.Reconnected
+	}
+	b.supervisor = &supervisor{
+		cfg: b.cfg, log: b.log, m: b.m, admission: b.admission, conns: b.conns, topo: b.topo, aligner: b.aligner, wake: wake,
+		server: b.server, flusher: b.flusher,
+	}
+	b.checker = integrity.NewChecker(integrity.Config{
+		Embedded: b.cfg.embedded(), Consume: b.cfg.Consume, Replicas: b.cfg.Replicas, Logger: b.log,
+		Reader: b.reader, Stream: b.topo.events, Verified: b.progress.read, Conn: b.conns.admin, FillerSubject: fillerSubject,
+		Reopen: b.supervisor.reopen, Redefined: func() bool { return b.server.Undefined(eventsStream) },
+	}, b.record)
+	var window *dedup.Window
+	var flush func() error
+	if b.cfg.embedded() {
+		window = dedup.NewWindow(b.cfg.DuplicateWindow, 0)
+		b.filler = &dedup.Filler{
+			Window: window, Length: b.cfg.DuplicateWindow, Source: windowSource{b.reader, b.topo.events}, Header: msgIDHeader,
+			Stream: eventsStream, Dir: b.server.MessageDir(eventsStream), Logger: b.log,
+			Known: func(ids int) { b.m.remembered.Set(float64(ids)) },
+		}
+		if b.cfg.Sync == SyncGroup {
+			flush = b.flusher.Flush
+		}
+	}
+	b.publisher = newPublisher(b.cfg, flush, publisherDeps{
+		admission: b.admission, window: window, record: b.record, receipts: b.checker.Receipts(), reader: b.reader,
+		conn: cmp.Or(b.conns.publish, b.conns.admin), onReused: func() { signal(wake) }, m: b.m, log: b.log,
+	})
+	if b.cfg.Consume {
+		b.upkeep = &upkeep{cfg: b.cfg, log: b.log, js: b.conns.js, topo: b.topo, aligner: b.aligner, ready: b.supervisor.ready, wake: make(chan struct{}, 1)}
+		b.retention = &retention{
+			cfg: b.cfg, log: b.log, m: b.m, topo: b.topo, progress: b.progress, reader: b.reader, record: b.record, connected: b.conns.connected,
+		}
+	}
+	b.status = &status{
+		cfg: b.cfg, durability: b.durability, m: b.m, admission: b.admission, record: b.record, topo: b.topo, progress: b.progress,
+		upkeep: b.upkeep, lost: b.conns.lostForGood,
+	}
+	b.supervisor.checker, b.supervisor.filler, b.supervisor.status = b.checker, b.filler, b.status
+}
+
+// durability says what is known about when an acknowledged event is on disk.
+func (b *Broker) durability() string {
+	if b.cfg.embedded() {
+		return b.sync
+	}
+	return fmt.Sprintf("set by the server (version %s, %d replicas)", b.conns.admin.ConnectedServerVersion(), b.cfg.Replicas)
 }
 
 // openTopology makes and checks what is on the broker, and makes it durable.
 func (b *Broker) openTopology(ctx context.Context) error {
-	ensure := b.ensureTopology
-	if b.server == nil {
-		ensure = b.ensureExternal
+	ensure := b.topo.ensure
+	if !b.cfg.embedded() {
+		ensure = b.topo.ensureExternal
 	}
 	if err := ensure(ctx); err != nil {
 		return fmt.Errorf("prepare the broker: %w", err)
 	}
-	if err := b.checkPosition(ctx); err != nil {
+	if err := b.aligner.checkPosition(ctx); err != nil {
 		return err
 	}
-	if err := b.examineStart(ctx); err != nil {
-		return err
-	}
-	if err := b.alignPositions(ctx); err != nil {
-		return err
-	}
-	if b.server == nil {
-		return b.begin(ctx)
-	}
-	if err := b.backfill(ctx); err != nil {
-		return err
-	}
-	if err := b.flusher.flush(); err != nil {
-		return fmt.Errorf("make the store durable: %w", err)
-	}
-	if b.cfg.Consume {
-		if err := b.redeliverInFlight(ctx); err != nil {
+	return b.checker.Start(ctx, func(ctx context.Context) error {
+		if err := b.aligner.align(ctx); err != nil || !b.cfg.embedded() {
 			return err
 		}
-	}
-	return b.begin(ctx)
-}
-
-// ensureExternal is ensureTopology on a broker that may be starting: a cluster
-// without a leader leaves requests unanswered.
-func (b *Broker) ensureExternal(ctx context.Context) error {
-	_, err := retry(ctx, func() (struct{}, error) {
-		ctx, cancel := context.WithTimeout(ctx, topologyTimeout)
-		defer cancel()
-		return struct{}{}, b.ensureTopology(ctx)
-	}, func(err error) bool { return errors.Is(err, errShape) })
-	return err
-}
-
-// startParts starts what runs by itself.
-func (b *Broker) startParts(ctx context.Context) (err error) {
-	if b.server != nil && b.cfg.Sync == SyncGroup {
-		b.commit = newCommitter(b.flusher.flush, b.position, b.m)
-		b.start(ctx, "committer", b.commit.run)
-	}
-	b.pub = newPublisher(nats.NewInbox(), b.cfg, publisherDeps{
-		gate: &b.gate, commit: b.commit, recent: b.recent, position: b.position, m: b.m,
-		reused: func() { signal(b.trouble) },
+		if err := b.filler.Backfill(ctx); err != nil {
+			return err
+		}
+		if err := b.flusher.Flush(); err != nil {
+			return fmt.Errorf("make the store durable: %w", err)
+		}
+		if b.cfg.Consume {
+			return b.consumer.redeliver(ctx, b.server, b.log)
+		}
+		return nil
 	})
-	b.pub.receipts.reset(b.topo.Load().events.CachedInfo().State.LastSeq)
-	if err := b.openWire(ctx); err != nil {
+}
+
+// run starts what runs by itself.
+func (b *Broker) run(ctx context.Context) (err error) {
+	if b.publisher.group != nil {
+		b.start("group flush", b.publisher.group.Run)
+	}
+	if b.publisher.transport, err = b.conns.openTransport(ctx, b.publisher); err != nil {
 		return err
 	}
-	b.onStop("publishes in flight", b.pub.drain)
+	b.onStop("publishes in flight", b.publisher.drain)
 	if b.cfg.Consume {
-		b.events = newPuller(b.consume, eventsStream, processors, b.cfg.PullBuffer, b.cfg.AckWait)
-		b.start(ctx, "pull of events", b.events.run)
-		b.advisories = newPuller(b.consume, advisoriesStream, deadLetters, advisoriesPulled, advisoryAckWait)
-		b.start(ctx, "pull of advisories", b.advisories.run)
-		b.onStop("pulling", b.StopPulling)
-		b.start(ctx, "retention", b.keepHistory)
-		b.start(ctx, "upkeep", b.upkeep)
+		b.start("pull of events", b.consumer.events.Run)
+		b.start("pull of advisories", b.consumer.advisories.Run)
+		b.onStop("pulling", b.consumer.stop)
+		b.start("retention", b.retention.run)
+		b.start("upkeep", b.upkeep.run)
 	}
-	if b.recent != nil {
-		b.start(ctx, "memory of ids", b.remember)
+	if b.filler != nil {
+		b.start("duplicate window", func(ctx context.Context) { b.filler.Run(ctx, b.conns.connected) })
 	}
-	b.watchConnections()
-	b.start(ctx, "watch", b.watch)
+	b.start("supervisor", b.supervisor.run)
+	b.onStop("intake", func(context.Context) error { b.admission.shut(closing, "the appliance is stopping"); return nil })
 	return nil
 }
 
-// start runs f in a goroutine until the step of Close that it registers; the end
-// of ctx doesn't end it.
-func (b *Broker) start(ctx context.Context, name string, f func(context.Context)) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		f(ctx)
-	}()
-	b.onStop(name, func(stopping context.Context) error {
-		cancel()
-		select {
-		case <-done:
-			return nil
-		case <-stopping.Done():
-			return context.Cause(stopping)
-		}
-	})
+// Publish stores e and returns when the broker has acknowledged it and, with
+// SyncGroup, a flush that began after that has ended: with SyncGroup and
+// SyncAlways the event survives a power cut from then on. The envelope and its
+// bytes belong to the caller again. Thousands may call at once.
+//
+// A copy of an event that the broker still remembers is not stored again; the
+// receipt says Duplicate and names the original's sequence. If its body differs
+// from the original's, the copy is stored under an id of its own, so that the
+// worker sees it and counts a conflict, and the receipt says Conflict too.
+//
+// Every error is an [event.Error]: PayloadTooLarge for an event over the
+// broker's limit, InvalidPayload for an identity that no header can carry, else
+// IntakeUnavailable, whose text says why. In the last case the event may or may
+// not be stored; sending it again is safe.
+func (b *Broker) Publish(ctx context.Context, e *event.Envelope) (event.Receipt, error) {
+	return b.publisher.publish(ctx, e)
 }
 
-func (b *Broker) onStop(name string, do func(context.Context) error) {
-	b.stops = append(b.stops, stop{name, do})
+// InFlight returns how many publishes wait for their outcome. It costs next to
+// nothing.
+func (b *Broker) InFlight() int { return b.publisher.inFlight() }
+
+// Load returns the stored message at seq, whether settled or not, with neither
+// Attempt nor AckTo. The error's code is NotFound when it is gone, and
+// DependencyDown when the broker can't be asked.
+func (b *Broker) Load(ctx context.Context, seq uint64) (event.Delivery, error) {
+	return b.reader.Load(ctx, seq)
 }
 
-// Close refuses further publishes, waits until those in flight are answered,
-// flushes and stops the broker, and releases the store directory. Deliveries not
-// settled come again after the next start. When ctx ends, it waits no longer for
-// anything but the embedded server. The second call does nothing.
-func (b *Broker) Close(ctx context.Context) error {
-	var errs []error
-	b.once.Do(func() {
-		b.gate.shut(closing, "the appliance is stopping")
-		for _, s := range slices.Backward(b.stops) {
-			if err := s.do(ctx); err != nil {
-				errs = append(errs, fmt.Errorf("stop %s: %w", s.name, err))
-			}
-		}
-	})
-	return errors.Join(errs...)
+// Pull returns between 1 and limit deliveries, oldest first, as soon as there is
+// one, without waiting for more. Their bytes are the caller's. It returns
+// [event.ErrStopped] when [Broker.StopPulling] was called and nothing is left, and the
+// cause of ctx when that ends. A lost connection only makes it wait.
+//
+// Deliveries that came ahead and wait for the next Pull are kept alive: a worker
+// that doesn't call Pull for a while, because its database is down, costs no
+// event an attempt. What it holds itself it keeps alive with
+// [Broker.KeepAlive]. While no worker pulls, exhausted events are not announced
+// either; that follows when pulling goes on.
+func (b *Broker) Pull(ctx context.Context, limit int) ([]event.Delivery, error) {
+	return b.consumer.pull(ctx, limit)
 }
+
+// StopPulling asks the broker for no more deliveries and advisories. [Broker.Pull]
+// and [Broker.PullAdvisories] still return what has come already, each of which
+// has spent an attempt, and then [event.ErrStopped]. It returns when nothing more will
+// come, or when ctx ends.
+func (b *Broker) StopPulling(ctx context.Context) error {
+	if !b.cfg.Consume {
+		return nil
+	}
+	return b.consumer.stop(ctx)
+}
+
+// Settle sends the broker the verdict on d. It returns when the verdict is on its
+// way, not when the broker has it: a verdict that gets lost means one more
+// delivery, so outcomes must be idempotent. The error's code is DependencyDown.
+//
+// A Retry is redelivered v.Delay after this call, never earlier, although the
+// consumer has a BackOff schedule. A Retry after the last attempt ends the event with
+// the reason ATTEMPTS_EXHAUSTED, and its advisory goes out at once.
+func (b *Broker) Settle(d event.Delivery, v event.Verdict) error {
+	return b.consumer.settle(d, v)
+}
+
+// KeepAliveEvery returns how often a delivery that a caller holds is to be kept alive
+// ([Broker.KeepAlive]), so that no more than half of ackWait passes without a signal.
+func KeepAliveEvery(ackWait time.Duration) time.Duration { return pull.KeepAliveEvery(ackWait) }
+
+// KeepAlive says to the broker that the deliveries are still being worked on, so
+// that none of them is taken for a failed attempt. Call it for what is held as
+// often as [KeepAliveEvery] says. The error's code is DependencyDown.
+func (b *Broker) KeepAlive(held []event.Delivery) error {
+	return b.consumer.keepAlive(held)
+}
+
+// PullAdvisories returns between 1 and limit notices that an event will not be
+// delivered again, as soon as there is one: its attempts ran out, or a Dead
+// verdict ended it. The same one may come several times. It ends as
+// [Broker.Pull] does.
+//
+// Advisories are kept in a stream of their own until settled, so that none is
+// lost while no process pulls them.
+func (b *Broker) PullAdvisories(ctx context.Context, limit int) ([]event.Advisory, error) {
+	return b.consumer.pullAdvisories(ctx, limit)
+}
+
+// SettleAdvisory says to the broker that a is handled for good, or, with done false,
+// that it shall come again in a second. The error's code is DependencyDown.
+func (b *Broker) SettleAdvisory(a event.Advisory, done bool) error {
+	return b.consumer.settleAdvisory(a, done)
+}
+
+// KeepAdvisories says to the broker that the advisories are still being handled, so
+// that it delivers them to no other process. Call it for what is held as often as
+// [KeepAdvisoriesEvery] says. The error's code is DependencyDown.
+func (b *Broker) KeepAdvisories(held []event.Advisory) error {
+	return b.consumer.keepAdvisories(held)
+}
+
+// PullSettled returns up to limit events, in the order of the stream, that are
+// settled and not verified yet: every one of them should have a terminal row in
+// the ledger. It returns none when there are none, without waiting. They carry
+// neither Attempt nor AckTo. The same events are returned until
+// [Broker.Verified] passes them, to every process that asks.
+//
+// A sequence at which the stream has nothing that can be read is returned as a gap.
+//
+// Settled is what lies at or below the processors' ack floor, has no advisory
+// waiting to be handled, and has been so for a second. The error's code is
+// DependencyDown.
+func (b *Broker) PullSettled(ctx context.Context, limit int) ([]event.Delivery, error) {
+	floor, err := b.progress.settledFloor(ctx)
+	if err != nil {
+		return nil, err
+	}
+	verified, err := b.progress.verifiedUpTo(ctx)
+	if err != nil || verified >= floor {
+		return nil, err
+	}
+	return b.checker.ReadRun(ctx, verified+1, floor, max(limit, 1))
+}
+
+// Verified says that every event up to lastSeq has been found terminal or put
+// back on the queue. It is remembered on the broker, for all processes; a call
+// that gets lost, or a lower number that overtakes a higher one, only makes some
+// events be verified again. The error's code is DependencyDown.
+func (b *Broker) Verified(ctx context.Context, lastSeq uint64) error {
+	if lastSeq <= b.progress.verified.Load() {
+		return nil
+	}
+	if err := b.progress.store(ctx, lastSeq); err != nil {
+		return err
+	}
+	b.record.RaiseVerified(b.topo.birth(), lastSeq, b.checker.StoredAt(lastSeq))
+	return nil
+}
+
+// ReportMissing puts sequences on the list of losses that the stream should have
+// and doesn't. The error's code is Internal when the list can't be written.
+func (b *Broker) ReportMissing(_ context.Context, seqs []uint64) error {
+	return b.record.ReportMissing(b.topo.birth(), seqs)
+}
+
+// Losses returns what the queue is known to have lost, the oldest first.
+func (b *Broker) Losses() []loss.Loss { return b.record.Losses() }
+
+// AcknowledgeLoss marks a loss as known to an operator, for good; the note may be
+// empty. The error's code is NotFound when there is no such loss.
+func (b *Broker) AcknowledgeLoss(_ context.Context, id, note string) (loss.Loss, error) {
+	return b.record.Acknowledge(id, note)
+}
+
+// MissingEvents returns some of the missing events that are to be looked up in the
+// ledger; none when all were.
+func (b *Broker) MissingEvents() []loss.Missing { return b.record.Unchecked() }
+
+// MissingChecked takes over which of m have their outcome. The others are lost.
+func (b *Broker) MissingChecked(m loss.Missing, ended []uint64) error {
+	return b.record.Checked(m, ended)
+}
+
+// State returns the queue's figures, at most half a second old, and whether
+// events are accepted right now. It always returns what is known; with an error,
+// whose code is DependencyDown, the figures are those of its At.
+func (b *Broker) State(ctx context.Context) (event.QueueState, error) {
+	return b.status.get(ctx)
+}
+
+// Healthy reports whether events are accepted right now. It costs an atomic load.
+func (b *Broker) Healthy() bool { return b.admission.healthy() }
+
+// Identity names the stream of the events: another one of the same name, made after the
+// first was deleted, has another identity.
+func (b *Broker) Identity() string { return strconv.FormatInt(b.topo.birth(), 10) }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,7 +35,7 @@ func testDeps() Deps {
 	if os.Getenv("TEST_LOG") != "" {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	return Deps{Logger: log, Metrics: prometheus.NewRegistry(), settleLag: 50 * time.Millisecond}
+	return Deps{Logger: log, Metrics: prometheus.NewRegistry(), settleDelay: 50 * time.Millisecond}
 }
 
 // open opens a broker that is closed with the test.
@@ -45,7 +46,7 @@ func open(t testing.TB, cfg Config) *Broker {
 
 func openWith(t testing.TB, cfg Config, deps Deps) *Broker {
 	t.Helper()
-	b, err := Open(t.Context(), cfg, deps)
+	b, err := openOn(t.Context(), cfg, deps)
 	if err != nil {
 		t.Fatalf("Open: %v", err)
 	}
@@ -57,8 +58,8 @@ func openWith(t testing.TB, cfg Config, deps Deps) *Broker {
 // but the watch may do that.
 func restartInPlace(t testing.TB, b *Broker) {
 	t.Helper()
-	b.flusher.suspect(time.Now(), errors.New("the test wants a restart")) // shuts the gate
-	signal(b.trouble)
+	b.flusher.Suspect(time.Now(), errors.New("the test wants a restart")) // shuts the gate
+	signal(b.supervisor.wake)
 	eventually(t, "a restart in place", b.Healthy)
 }
 
@@ -79,10 +80,69 @@ func closeBroker(t testing.TB, b *Broker) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if err := b.Close(ctx); err != nil {
-		t.Errorf("Close: %v", err)
+	if err := stop(ctx, b); err != nil {
+		t.Errorf("stop: %v", err)
 	}
 }
+
+// stops are those of one broker, as its appliance would run them.
+type stops struct {
+	mu   sync.Mutex
+	list []func(context.Context) error
+}
+
+func (s *stops) OnStop(name string, stop func(context.Context) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.list = append(s.list, func(ctx context.Context) error {
+		if err := stop(ctx); err != nil {
+			return fmt.Errorf("stop %s: %w", name, err)
+		}
+		return nil
+	})
+}
+
+func (s *stops) Run(name string, fn func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- fn(ctx) }()
+	s.OnStop(name, func(bound context.Context) error {
+		cancel()
+		select {
+		case err := <-done:
+			return err
+		case <-bound.Done():
+			return context.Cause(bound)
+		}
+	})
+}
+
+// stop runs each stop once, the last one first.
+func (s *stops) stop(ctx context.Context) error {
+	s.mu.Lock()
+	list := s.list
+	s.list = nil
+	s.mu.Unlock()
+	var errs []error
+	for _, stop := range slices.Backward(list) {
+		errs = append(errs, stop(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// openOn opens a broker whose stops are its own, and runs them when that fails.
+func openOn(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
+	life := &stops{}
+	deps.Lifecycle = life
+	b, err := Open(ctx, cfg, deps)
+	if err != nil {
+		return nil, errors.Join(err, life.stop(context.WithoutCancel(ctx)))
+	}
+	return b, nil
+}
+
+// stop stops a broker that openOn has opened.
+func stop(ctx context.Context, b *Broker) error { return b.life.(*stops).stop(ctx) }
 
 // onBackends runs test on an embedded broker and on a NATS server of its own.
 func onBackends(t *testing.T, test func(t *testing.T, cfg Config)) {
@@ -131,8 +191,8 @@ func within(t testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
-// pull pulls exactly n deliveries.
-func pull(t testing.TB, b *Broker, n int) []event.Delivery {
+// pullN pulls exactly n deliveries.
+func pullN(t testing.TB, b *Broker, n int) []event.Delivery {
 	t.Helper()
 	var all []event.Delivery
 	for len(all) < n {
@@ -170,7 +230,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 func floorReaches(t testing.TB, b *Broker, seq uint64) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("ack floor %d", seq), func() bool {
-		info, err := b.topo.Load().processors.Info(t.Context())
+		info, err := b.topo.now().processors.Info(t.Context())
 		return err == nil && ackFloor(info) >= seq
 	})
 }
@@ -197,7 +257,7 @@ func TestStoreDirectoryIsLocked(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t)
 	open(t, cfg)
-	_, err := Open(t.Context(), cfg, testDeps())
+	_, err := openOn(t.Context(), cfg, testDeps())
 	if err == nil {
 		t.Fatal("two brokers on one directory")
 	}
@@ -215,7 +275,7 @@ func TestTwoBrokersInOneProcess(t *testing.T) {
 	if r := publish(t, b, envelope("only-a")); r.Duplicate || r.Sequence != 1 {
 		t.Errorf("the second broker knows the first one's event: %+v", r)
 	}
-	if d := pull(t, a, 1)[0]; d.Key != "only-a" {
+	if d := pullN(t, a, 1)[0]; d.Key != "only-a" {
 		t.Errorf("pulled %q", d.Key)
 	}
 }
@@ -225,7 +285,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 		cfg.AckWait = 300 * time.Millisecond
 		b := open(t, cfg)
 		publishN(t, b, 10)
-		settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 4)...)
+		settle(t, b, event.Verdict{Action: event.Ack}, pullN(t, b, 4)...)
 		floorReaches(t, b, 4)
 		closeBroker(t, b)
 
@@ -234,7 +294,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 			t.Errorf("a settled event is not known as a duplicate after a restart: %+v", r)
 		}
 		seen := map[uint64]bool{}
-		for _, d := range pull(t, b, 6) {
+		for _, d := range pullN(t, b, 6) {
 			seen[d.Sequence] = true
 		}
 		for seq := uint64(5); seq <= 10; seq++ {
@@ -249,7 +309,7 @@ func TestConfigFaultsAreToldAtOnce(t *testing.T) {
 	t.Parallel()
 	cfg := Defaults()
 	cfg.Sync, cfg.MaxDeliver, cfg.HistoryLowBytes = "sometimes", 3, cfg.MaxBytes
-	_, err := Open(t.Context(), cfg, testDeps())
+	_, err := openOn(t.Context(), cfg, testDeps())
 	if err == nil {
 		t.Fatal("Open took a faulty configuration")
 	}

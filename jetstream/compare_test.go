@@ -49,7 +49,7 @@ func BenchmarkRivals(b *testing.B) {
 				// be told of errors.
 				{"two-flushes", func(b *testing.B) func(context.Context, *event.Envelope) error {
 					broker := open(b, benchConfig(b))
-					broker.start(b.Context(), "second committer", broker.commit.run)
+					go broker.publisher.group.Run(b.Context())
 					return publishWith(broker)
 				}},
 				{"2-streams", func(b *testing.B) func(context.Context, *event.Envelope) error { return overStreams(b, 2) }},
@@ -153,7 +153,7 @@ func overStreams(b *testing.B, n int) func(context.Context, *event.Envelope) err
 	whole.MaxBytes /= int64(n + 1)
 	part := whole
 	whole.Subjects = []string{subjectPrefix + "none"}
-	if _, err := broker.js.UpdateStream(b.Context(), whole); err != nil {
+	if _, err := broker.conns.js.UpdateStream(b.Context(), whole); err != nil {
 		b.Fatal(err)
 	}
 	for i := range n {
@@ -161,7 +161,7 @@ func overStreams(b *testing.B, n int) func(context.Context, *event.Envelope) err
 		for c := i; c < 4; c += n {
 			part.Subjects = append(part.Subjects, subjectPrefix+"c"+strconv.Itoa(c))
 		}
-		if _, err := broker.js.CreateStream(b.Context(), part); err != nil {
+		if _, err := broker.conns.js.CreateStream(b.Context(), part); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -176,10 +176,10 @@ func atomicBatches(b *testing.B, underWay int) func(context.Context, *event.Enve
 	broker := open(b, cfg)
 	stream := cfg.eventsConfig()
 	stream.AllowAtomicPublish = true
-	if _, err := broker.js.UpdateStream(b.Context(), stream); err != nil {
+	if _, err := broker.conns.js.UpdateStream(b.Context(), stream); err != nil {
 		b.Fatal(err)
 	}
-	conn, err := broker.dial(b.Context(), "batches")
+	conn, err := broker.conns.dial(b.Context(), "batches")
 	if err != nil {
 		b.Fatal(err)
 	}

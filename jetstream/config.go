@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"context"
 	"crypto/tls"
 	"log/slog"
 	"slices"
@@ -29,7 +30,7 @@ const (
 type Config struct {
 	Mode string // ModeEmbedded or ModeExternal
 	Name string // what this process calls itself to the broker
-	// Consume says that this process also processes events: it pulls, hears
+	// Consume says that this process also processes events: it pulls them and
 	// advisories, reconciles and purges history. Without it only [Broker.Publish],
 	// [Broker.Load] and [Broker.State] may be called.
 	Consume bool
@@ -97,15 +98,30 @@ func Defaults() Config {
 type Deps struct {
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer
+	// Lifecycle stops what [Open] starts, also after it has failed.
+	Lifecycle Lifecycle
 
 	// For tests.
-	flush     func() error  // instead of flushing the file system
-	settleLag time.Duration // instead of a second, see [Broker.PullSettled]
-	natsgo    bool          // publish to the embedded server as to an external one, to compare
+	flush       func() error  // instead of flushing the file system
+	settleDelay time.Duration // instead of a second, see [Broker.PullSettled]
+	natsgo      bool          // publish to the embedded server as to an external one, to compare
 	// serverWindow is for how long the embedded server knows duplicates, instead
 	// of brokerWindow.
 	serverWindow time.Duration
 }
+
+// Lifecycle is what the parts of a [Broker] register with: the caller stops them, the
+// last one first, within one bound for all.
+type Lifecycle interface {
+	// OnStop registers a stop.
+	OnStop(name string, stop func(context.Context) error)
+	// Run starts fn in the background, and registers its stop: its context ends, and
+	// then it has to return.
+	Run(name string, fn func(context.Context) error)
+}
+
+// embedded reports whether the broker runs inside this process.
+func (c Config) embedded() bool { return c.Mode == ModeEmbedded }
 
 // Validate returns [event.Faults], nil when there is none. Their paths are the
 // fields of the Config.

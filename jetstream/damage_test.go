@@ -14,11 +14,18 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/jetstream/embedded"
+)
+
+// Where the embedded server and package embedded put their files.
+const (
+	stateFile = "o.dat"
+	asideDir  = "damaged"
 )
 
 // TestDamagedConsumerState starts on what a power cut leaves between the renaming of a
 // consumer's state file and the writing of its content, and on files that can't be
-// decoded, which are kept for whoever wants to look at them.
+// decoded, which are kept for an operator to look at.
 func TestDamagedConsumerState(t *testing.T) {
 	t.Parallel()
 	for name, state := range map[string]func(was []byte) []byte{
@@ -39,13 +46,13 @@ func TestDamagedConsumerState(t *testing.T) {
 			cfg := testConfig(t)
 			b := open(t, cfg)
 			publishN(t, b, 10)
-			settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 7)...)
+			settle(t, b, event.Verdict{Action: event.Ack}, pullN(t, b, 7)...)
 			settled(t, b, 10, 7)
 			if err := b.Verified(t.Context(), 5); err != nil {
 				t.Fatal(err)
 			}
 			closeBroker(t, b)
-			paths, err := filepath.Glob(filepath.Join(cfg.StoreDir, "jetstream", streamDirs, consumerDirs, stateFile))
+			paths, err := filepath.Glob(filepath.Join(cfg.StoreDir, "jetstream", "*/streams/*", "obs/*", stateFile))
 			if err != nil || !slices.ContainsFunc(paths, func(path string) bool { return filepath.Base(filepath.Dir(path)) == processors }) {
 				t.Fatalf("the consumers' states are %v, %v", paths, err)
 			}
@@ -74,7 +81,7 @@ func TestDamagedConsumerState(t *testing.T) {
 			}
 			publish(t, b, envelope("11"))
 			var got []uint64
-			ds := pull(t, b, 6)
+			ds := pullN(t, b, 6)
 			for _, d := range ds {
 				got = append(got, d.Sequence)
 			}
@@ -129,7 +136,7 @@ func processedStore(t *testing.T) (cfg Config, streams string) {
 	cfg = testConfig(t)
 	b := open(t, cfg)
 	publishN(t, b, 10)
-	settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 7)...)
+	settle(t, b, event.Verdict{Action: event.Ack}, pullN(t, b, 7)...)
 	settled(t, b, 10, 7)
 	for seq := range uint64(5) {
 		if err := b.Verified(t.Context(), seq+1); err != nil {
@@ -153,7 +160,7 @@ func goesOn(t *testing.T, cfg Config, deps Deps, deliveredFrom uint64) {
 	for seq := deliveredFrom; seq <= 11; seq++ {
 		want = append(want, seq)
 	}
-	ds := pull(t, b, len(want))
+	ds := pullN(t, b, len(want))
 	for _, d := range ds {
 		got = append(got, d.Sequence)
 	}
@@ -173,8 +180,8 @@ func goesOn(t *testing.T, cfg Config, deps Deps, deliveredFrom uint64) {
 		last = fmt.Sprintf("%d pulled, %v, %+v", len(ds), errors.Join(err, stateErr), s)
 		return errors.Join(err, stateErr) == nil && s.Verified == 11
 	})
-	if v, err := b.verifiedUpTo(t.Context()); err != nil || v != 11 || b.noPosition.Load() {
-		t.Errorf("the broker holds position %d, none at all: %v, %v", v, b.noPosition.Load(), err)
+	if v, err := b.progress.verifiedUpTo(t.Context()); err != nil || v != 11 || b.progress.noPosition.Load() {
+		t.Errorf("the broker holds position %d, none at all: %v, %v", v, b.progress.noPosition.Load(), err)
 	}
 	if n := count(t, deps, "restarts_total"); n != 0 {
 		t.Errorf("the broker was restarted %v times, and intake shut meanwhile", n)
@@ -221,7 +228,7 @@ func TestDamagedConsumerDefinition(t *testing.T) {
 			}
 			goesOn(t, cfg, testDeps(), 8)
 			for i, name := range []string{eventsStream + "/" + processors, advisoriesStream + "/" + deadLetters} {
-				if err := checkDefinition(dirs[i], name); err != nil {
+				if err := embedded.CheckDefinition(dirs[i], name); err != nil {
 					t.Errorf("made again: %v", err)
 				}
 			}
@@ -265,7 +272,7 @@ func TestDamagedDefinitionOfTheEvents(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = Open(t.Context(), cfg, testDeps())
+		_, err = openOn(t.Context(), cfg, testDeps())
 		if err == nil {
 			t.Fatal("a store whose events can't be read was opened")
 		}
@@ -310,23 +317,4 @@ func TestDamagedPosition(t *testing.T) {
 			goesOn(t, cfg, testDeps(), 8)
 		})
 	}
-}
-
-func FuzzDecodeConsumerState(f *testing.F) {
-	f.Add([]byte{stateMark, stateVersion, 1, 1, 3, 3, 1, 2, 1, 1, 0, 1, 1, 2})
-	f.Add([]byte{stateMark, stateVersion, 0, 0, 0, 0, 0, 0})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := decodeConsumerState(b)
-		if err != nil {
-			return
-		}
-		if len(s.pending) > len(b)/3 {
-			t.Errorf("%d pending in %d bytes", len(s.pending), len(b))
-		}
-		for _, p := range s.pending {
-			if p.stream <= s.ackFloor.stream || p.stream > s.delivered.stream {
-				t.Errorf("sequence %d is pending outside of %d to %d", p.stream, s.ackFloor.stream, s.delivered.stream)
-			}
-		}
-	})
 }

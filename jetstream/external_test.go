@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -209,12 +210,12 @@ func TestServerThatRefusesUsForAWhile(t *testing.T) {
 	cfg.URLs[0] = strings.Replace(cfg.URLs[0], "nats://", "nats://u:right@", 1)
 	b := open(t, cfg)
 	publish(t, b, envelope("before"))
-	settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 1)...)
+	settle(t, b, event.Verdict{Action: event.Ack}, pullN(t, b, 1)...)
 	s.kill()
 	password := slices.Index(s.args, "right")
 	s.args[password] = "wrong"
 	s.start()
-	for _, c := range []*nats.Conn{b.publish, b.admin, b.consume} {
+	for _, c := range []*nats.Conn{b.conns.publish, b.conns.admin, b.conns.consume} {
 		eventually(t, "being refused three times", func() bool {
 			return c.IsClosed() || c.Stats().Reconnects >= 3 && errors.Is(c.LastError(), nats.ErrAuthorization)
 		})
@@ -230,7 +231,7 @@ func TestServerThatRefusesUsForAWhile(t *testing.T) {
 		return err == nil && st.Healthy
 	})
 	publish(t, b, envelope("after"))
-	for key := ""; key != "after"; key = pull(t, b, 1)[0].Key { // the broker may have died with the acknowledgement of the first
+	for key := ""; key != "after"; key = pullN(t, b, 1)[0].Key { // the broker may have died with the acknowledgement of the first
 	}
 }
 
@@ -240,27 +241,32 @@ func TestClosedConnectionIsTold(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t)
 	b := open(t, cfg)
-	b.consume.Close()
+	b.conns.consume.Close()
 	eventually(t, "the state to tell", func() bool {
 		_, err := b.State(t.Context())
 		return event.CodeOf(err) == event.DependencyDown && strings.Contains(err.Error(), "consume is closed for good")
 	})
 }
 
-func TestTheSameIsNoNews(t *testing.T) {
+func TestRepeatedWarningIsLoggedOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var n news
+		var n rateLimited
+		lines := 0
+		log := slog.New(slog.NewTextHandler(writerFunc(func(string) { lines++ }), nil))
 		for i, c := range []struct {
 			after time.Duration
 			text  string
 			want  bool
 		}{
-			{0, "refused", true}, {0, "refused", false}, {0, "expired", true}, {newsAfter / 2, "expired", false},
-			{newsAfter / 2, "expired", true},
+			{0, "refused", true}, {0, "refused", false}, {0, "expired", true}, {repeatAfter / 2, "expired", false},
+			{repeatAfter / 2, "expired", true},
 		} {
-			if time.Sleep(c.after); n.is(c.text) != c.want {
-				t.Errorf("%d: %q after %v is news: %v", i, c.text, c.after, !c.want)
+			time.Sleep(c.after)
+			before := lines
+			n.warn(log, "refused", c.text)
+			if logged := lines > before; logged != c.want {
+				t.Errorf("%d: %q after %v is logged: %v", i, c.text, c.after, logged)
 			}
 		}
 	})
@@ -275,7 +281,7 @@ func TestConnectionLostInMidPublish(t *testing.T) {
 	cfg.PublishTimeout = time.Minute
 	b := open(t, cfg)
 	publish(t, b, envelope("before"))
-	settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 1)...) // leaves a pull open
+	settle(t, b, event.Verdict{Action: event.Ack}, pullN(t, b, 1)...) // leaves a pull open
 	if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -291,8 +297,8 @@ func TestConnectionLostInMidPublish(t *testing.T) {
 	eventually(t, "a publish waits and goes on waiting", func() bool {
 		before := waiting
 		waiting = nil
-		for i := range b.pub.slots.all {
-			if s := b.pub.slots.all[i].Load(); s.waiting.Load() {
+		for i := range b.publisher.slots.all {
+			if s := b.publisher.slots.all[i].Load(); s.waiting.Load() {
 				waiting = s
 			}
 		}
@@ -311,10 +317,11 @@ func TestConnectionLostInMidPublish(t *testing.T) {
 	eventually(t, "health", b.Healthy)
 	start := time.Now()
 	publish(t, b, envelope("after"))
-	for key := ""; key != "after"; key = pull(t, b, 1)[0].Key {
+	for key := ""; key != "after"; key = pullN(t, b, 1)[0].Key {
 	}
-	if took := time.Since(start); took > pullSilence/2 {
-		t.Errorf("pulled after %v: the pull was not opened anew", took)
+	const silence = 5 * time.Second // after which a pull without an answer is given up
+	if took := time.Since(start); took > silence/2 {
+		t.Errorf("pulled after %v: the pull was not opened again", took)
 	}
 }
 
@@ -326,7 +333,7 @@ func TestClusterLosesANodeUnderLoad(t *testing.T) {
 	b := open(t, cfg)
 	l := startLoad(t, b, 20)
 	l.more(t, 300)
-	info, err := b.topo.Load().events.Info(t.Context())
+	info, err := b.topo.now().events.Info(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -398,7 +405,7 @@ func TestRolesShareABroker(t *testing.T) {
 	if err := out1.Verified(t.Context(), 50); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := out2.verifiedUpTo(t.Context()); err != nil || got != 50 {
+	if got, err := out2.progress.verifiedUpTo(t.Context()); err != nil || got != 50 {
 		t.Errorf("the other process sees %d verified, %v", got, err)
 	}
 }

@@ -30,7 +30,7 @@ func TestDiskThatFailsToFlush(t *testing.T) {
 	t.Run("and works again after the process has ended", func(t *testing.T) {
 		t.Parallel()
 		survivesFailedFlush(t, func(b *Broker, works func(), cfg Config) *Broker {
-			if err := b.Close(t.Context()); err == nil {
+			if err := stop(t.Context(), b); err == nil {
 				t.Error("a store that is not durable is closed without a word")
 			}
 			works()

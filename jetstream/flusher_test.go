@@ -20,7 +20,7 @@ import (
 
 var errIO = errors.New("input/output error")
 
-// fakeDisk stands in for the flush of a disk.
+// fakeDisk is used instead of the flush of a disk.
 type fakeDisk struct {
 	mu      sync.Mutex
 	turn    sync.Cond
@@ -49,7 +49,7 @@ func (d *fakeDisk) flush() error {
 	return nil
 }
 
-// set begins to count anew, on a disk that is held or not, and fails or not.
+// set begins to count again, on a disk that is held or not, and fails or not.
 func (d *fakeDisk) set(held bool, fails func(n int) bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -101,9 +101,7 @@ func TestFailedFlushRefusesTheWholeGroup(t *testing.T) {
 		call(strconv.Itoa(i))
 	}
 	eventually(t, "a group to gather", func() bool {
-		b.commit.mu.Lock()
-		defer b.commit.mu.Unlock()
-		return len(b.commit.acked) == callers
+		return b.publisher.group.Waiting() == callers
 	})
 	disk.release()
 	wg.Wait()
@@ -122,7 +120,7 @@ func TestFailedFlushIsRememberedByTheStore(t *testing.T) {
 	start := func() (*Broker, error) {
 		deps := testDeps()
 		deps.flush = disk.flush
-		return Open(t.Context(), cfg, deps)
+		return openOn(t.Context(), cfg, deps)
 	}
 	restart := func(b *Broker) *Broker {
 		closeBroker(t, b)
@@ -142,7 +140,7 @@ func TestFailedFlushIsRememberedByTheStore(t *testing.T) {
 	if _, err := b.Publish(t.Context(), envelope("refused")); err == nil {
 		t.Fatal("accepted although its flush failed")
 	}
-	if err := b.Close(t.Context()); err == nil || !strings.Contains(err.Error(), errIO.Error()) {
+	if err := stop(t.Context(), b); err == nil || !strings.Contains(err.Error(), errIO.Error()) {
 		t.Errorf("closing a store that is not durable: %v", err)
 	}
 	if _, err := start(); err == nil || !strings.Contains(err.Error(), cfg.StoreDir) {
@@ -178,7 +176,7 @@ func TestFailedFlushDuringARestart(t *testing.T) {
 			publish(t, b, envelope("before"))
 			written := blockInodes(t, cfg.StoreDir)
 			disk.set(false, func(n int) bool { return n == failing })
-			if err := b.restart(t.Context()); !errors.Is(err, errIO) {
+			if err := b.supervisor.restart(t.Context()); !errors.Is(err, errIO) {
 				t.Errorf("the restart says %v", err)
 			}
 			eventually(t, "recovery", func() bool { return count(t, deps, "restarts_total") == 1 && b.Healthy() })
@@ -203,12 +201,12 @@ func TestWithoutGroupFlushEachMessageIsFlushed(t *testing.T) {
 	deps.flush = func() error { return syscall.ENOSYS }
 	b := openWith(t, testConfig(t), deps)
 	publish(t, b, envelope("k"))
-	if s, err := b.State(t.Context()); err != nil || !strings.HasPrefix(s.Sync, "always (") || b.commit != nil || !b.server.opts.SyncAlways {
+	if s, err := b.State(t.Context()); err != nil || !strings.HasPrefix(s.Sync, "always (") || b.publisher.group != nil || b.cfg.Sync != SyncAlways {
 		t.Errorf("sync is %q, %v", s.Sync, err)
 	}
 }
 
-func TestStoreInMemoryIsTold(t *testing.T) {
+func TestStoreInMemoryIsReported(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t)
 	cfg.StoreDir = filepath.Join(mountTmpfs(t, "24m"), "store")
@@ -218,7 +216,7 @@ func TestStoreInMemoryIsTold(t *testing.T) {
 }
 
 // TestUnflushedEndIsNoLoss loses what the broker had acknowledged and no flush had
-// made durable: nobody was told that it is stored.
+// made durable: its sender was not told that it is stored.
 func TestUnflushedEndIsNoLoss(t *testing.T) {
 	t.Parallel()
 	disk, deps, cfg := newFakeDisk(), testDeps(), testConfig(t)
@@ -237,7 +235,7 @@ func TestUnflushedEndIsNoLoss(t *testing.T) {
 		outcome <- err
 	}()
 	eventually(t, "the flush to begin", func() bool { return disk.begun() > 0 })
-	if got := b.position.get().highest; got != 10 {
+	if got := b.record.Position().Highest; got != 10 {
 		t.Errorf("while the flush is under way the position is %d, want 10", got)
 	}
 	state := t.TempDir()

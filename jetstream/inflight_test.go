@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/jetstream/embedded"
 )
 
 // asKilled returns cfg on a copy of the store as a process that ends now leaves it, once
@@ -13,13 +14,13 @@ import (
 func asKilled(t *testing.T, b *Broker) Config {
 	t.Helper()
 	written := func(stream, consumer string) bool {
-		s, _, ok, err := readConsumerState(filepath.Join(b.server.storeDir(), "$G", "streams", stream, "obs", consumer, stateFile))
-		info, infoErr := b.js.Consumer(t.Context(), stream, consumer)
+		s, _, ok, err := embedded.ReadConsumerState(filepath.Join(b.server.Dir(), "$G", "streams", stream, "obs", consumer, stateFile))
+		info, infoErr := b.conns.js.Consumer(t.Context(), stream, consumer)
 		if err != nil || infoErr != nil {
 			t.Fatal(err, infoErr)
 		}
 		c := info.CachedInfo()
-		return !ok && c.Delivered.Consumer == 0 || s.delivered.consumer == c.Delivered.Consumer && len(s.pending) == c.NumAckPending
+		return !ok && c.Delivered.Consumer == 0 || s.Delivered.Consumer == c.Delivered.Consumer && len(s.Pending) == c.NumAckPending
 	}
 	eventually(t, "the consumers' states are on disk", func() bool {
 		return written(eventsStream, processors) && written(advisoriesStream, deadLetters)
@@ -37,11 +38,11 @@ func TestInFlightComesAtOnceAfterAKill(t *testing.T) {
 	cfg.AckWait = 5 * time.Minute
 	b := open(t, cfg)
 	publishN(t, b, 8)
-	ds := pull(t, b, 8)
+	ds := pullN(t, b, 8)
 	settle(t, b, event.Verdict{Action: event.Ack}, ds[0], ds[4])
 	// One has failed before, and is in hand for the second time.
 	settle(t, b, event.Verdict{Action: event.Retry, Delay: time.Millisecond}, ds[2])
-	if again := pull(t, b, 1)[0]; again.Sequence != 3 || again.Attempt != 2 {
+	if again := pullN(t, b, 1)[0]; again.Sequence != 3 || again.Attempt != 2 {
 		t.Fatalf("delivered again: %d for the %dth time", again.Sequence, again.Attempt)
 	}
 	// And one waits for its retry.
@@ -53,7 +54,7 @@ func TestInFlightComesAtOnceAfterAKill(t *testing.T) {
 	start := time.Now()
 	b = open(t, killed)
 	want := map[uint64]int{2: 2, 3: 3, 4: 2, 6: 2, 8: 2}
-	for _, d := range pull(t, b, len(want)) {
+	for _, d := range pullN(t, b, len(want)) {
 		if want[d.Sequence] != d.Attempt {
 			t.Errorf("event %d comes as attempt %d, want %d", d.Sequence, d.Attempt, want[d.Sequence])
 		}
@@ -63,7 +64,7 @@ func TestInFlightComesAtOnceAfterAKill(t *testing.T) {
 		t.Errorf("what was in hand came after %v, want at once; missing: %v", took, want)
 	}
 	t.Logf("in flight again after %v", time.Since(start))
-	if d := pull(t, b, 1)[0]; d.Sequence != 7 || d.Attempt != 2 || time.Since(failed) < delay-2*time.Second {
+	if d := pullN(t, b, 1)[0]; d.Sequence != 7 || d.Attempt != 2 || time.Since(failed) < delay-2*time.Second {
 		t.Errorf("event %d comes as attempt %d, %v after it failed, want 7 as attempt 2 after %v", d.Sequence, d.Attempt, time.Since(failed), delay)
 	}
 }
@@ -72,7 +73,7 @@ func TestAdvisoryInHandComesAtOnceAfterAKill(t *testing.T) {
 	t.Parallel()
 	b := open(t, testConfig(t))
 	publish(t, b, envelope("dead"))
-	settle(t, b, event.Verdict{Action: event.Dead, Code: event.Forged}, pull(t, b, 1)...)
+	settle(t, b, event.Verdict{Action: event.Dead, Code: event.Forged}, pullN(t, b, 1)...)
 	if _, err := b.PullAdvisories(within(t, atOnce), 1); err != nil {
 		t.Fatal(err)
 	}
@@ -90,8 +91,8 @@ func TestLastAttemptInHandIsExhaustedAtOnce(t *testing.T) {
 	cfg.MaxDeliver, cfg.Delays = 2, cfg.Delays[:1]
 	b := open(t, cfg)
 	publish(t, b, envelope("1"))
-	settle(t, b, event.Verdict{Action: event.Retry}, pull(t, b, 1)...)
-	if d := pull(t, b, 1)[0]; d.Attempt != 2 {
+	settle(t, b, event.Verdict{Action: event.Retry}, pullN(t, b, 1)...)
+	if d := pullN(t, b, 1)[0]; d.Attempt != 2 {
 		t.Fatalf("attempt %d", d.Attempt)
 	}
 	b = open(t, asKilled(t, b))
@@ -117,11 +118,11 @@ func TestRestartInPlaceLeavesWhatIsInHand(t *testing.T) {
 	t.Parallel()
 	b := open(t, testConfig(t))
 	publishN(t, b, 3)
-	ds := pull(t, b, 3)
+	ds := pullN(t, b, 3)
 	floorReaches(t, b, 0)
 	restartInPlace(t, b)
 	publish(t, b, envelope("4"))
-	if d := pull(t, b, 1)[0]; d.Sequence != 4 || d.Attempt != 1 {
+	if d := pullN(t, b, 1)[0]; d.Sequence != 4 || d.Attempt != 1 {
 		t.Errorf("event %d comes as attempt %d after a restart in place", d.Sequence, d.Attempt)
 	}
 	settle(t, b, event.Verdict{Action: event.Ack}, ds...)
@@ -134,13 +135,13 @@ func TestInFlightOnAnExternalBrokerIsLeft(t *testing.T) {
 	cfg := externalConfig(t, startServer(t, nil))
 	a := open(t, cfg)
 	publishN(t, a, 3)
-	pull(t, a, 3)
+	pullN(t, a, 3)
 	if err := a.StopPulling(t.Context()); err != nil { // so that what comes now is the other one's
 		t.Fatal(err)
 	}
 	b := open(t, cfg)
 	publish(t, b, envelope("4"))
-	if d := pull(t, b, 1)[0]; d.Sequence != 4 {
+	if d := pullN(t, b, 1)[0]; d.Sequence != 4 {
 		t.Errorf("event %d of another process is delivered again", d.Sequence)
 	}
 }

@@ -3,17 +3,17 @@ package jetstream
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"os"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
 
-	"github.com/minio/highwayhash"
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/jetstream/dedup"
 )
 
 // openForgetful opens a broker whose server forgets ids after 100ms, so that
@@ -30,7 +30,7 @@ func openForgetful(t *testing.T, cfg Config) *Broker {
 // keeps the copy out of the stream: an id that it knows is told before that.
 func serverForgets(t *testing.T, b *Broker) {
 	t.Helper()
-	latest, err := b.topo.Load().events.GetMsg(t.Context(), lastSeq(t, b))
+	latest, err := b.topo.now().events.GetMsg(t.Context(), lastSeq(t, b))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func serverForgets(t *testing.T, b *Broker) {
 		msgIDHeader: latest.Header[msgIDHeader], natsjs.ExpectedLastMsgIDHeader: {"none"},
 	}}
 	eventually(t, "the server forgets", func() bool {
-		answer, err := b.admin.RequestMsg(copied, time.Second)
+		answer, err := b.conns.admin.RequestMsg(copied, time.Second)
 		return err == nil && bytes.Contains(answer.Data, []byte("wrong last msg ID"))
 	})
 }
@@ -47,9 +47,7 @@ func serverForgets(t *testing.T, b *Broker) {
 func knows(t *testing.T, b *Broker, n int) {
 	t.Helper()
 	eventually(t, strconv.Itoa(n)+" ids are remembered", func() bool {
-		b.recent.mu.Lock()
-		defer b.recent.mu.Unlock()
-		return b.recent.used == n
+		return b.filler.Window.Expire(time.Now()) == n
 	})
 }
 
@@ -108,7 +106,7 @@ func TestStoredWithoutAnAnswerIsLearned(t *testing.T) {
 		e := envelope(key)
 		m := &nats.Msg{Subject: subjectPrefix + e.Courier, Data: e.Body, Header: nats.Header{msgIDHeader: {e.MsgID()}}}
 		e.Headers(func(name, value string) bool { m.Header[name] = []string{value}; return true })
-		if err := b.admin.PublishMsg(m); err != nil {
+		if err := b.conns.admin.PublishMsg(m); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -153,13 +151,13 @@ func TestDuplicatesAreKnownAfterARestart(t *testing.T) {
 	big.Body = bytes.Repeat([]byte("x"), 900<<10) // among small ones
 	publish(t, b, big)
 	publish(t, b, envelope("22"))
-	if err := b.topo.Load().events.DeleteMsg(t.Context(), 7); err != nil {
+	if err := b.topo.now().events.DeleteMsg(t.Context(), 7); err != nil {
 		t.Fatal(err)
 	}
 	closeBroker(t, b)
 	b = loses(t, openForgetful(t, cfg))
 	knows(t, b, 21)
-	if from, to, ok := b.recent.hole(22); ok {
+	if from, to, ok := b.filler.Window.Hole(22); ok {
 		t.Errorf("%d to %d are holes", from, to)
 	}
 	serverForgets(t, b)
@@ -187,40 +185,41 @@ func TestBackfill(t *testing.T) {
 		large.Key, large.Body = strconv.Itoa(i), make([]byte, i%2<<20)
 		publish(t, b, large)
 	}
+	const subjectAt = 25 // in the first record
 	found := 0
-	if err := readBlocks(b.messageDir(), eventsStream, 5, func(seq uint64, headers []byte, _ time.Time) {
+	if err := dedup.ReadBlocks(b.server.MessageDir(eventsStream), eventsStream, 5, func(seq uint64, headers []byte, _ time.Time) {
 		found++
-		if got, want := string(headerOf(headers, msgIDHeader)), "demo:"+strconv.FormatUint(seq-1, 10); got != want {
+		if got, want := string(dedup.HeaderOf(headers, msgIDHeader)), "demo:"+strconv.FormatUint(seq-1, 10); got != want {
 			t.Errorf("sequence %d has the id %q, want %q", seq, got, want)
 		}
 	}); err != nil || found != n-4 {
 		t.Errorf("the files have %d events from the fifth on, want %d; %v", found, n-4, err)
 	}
-	if numbers, err := blockNumbers(b.messageDir()); err != nil || len(numbers) < 2 {
-		t.Errorf("the files are %v, %v; want several", numbers, err)
+	if files, err := filepath.Glob(filepath.Join(b.server.MessageDir(eventsStream), "*.blk")); err != nil || len(files) < 2 {
+		t.Errorf("the files are %v, %v; want several", files, err)
 	}
 
 	for name, damage := range map[string]func(t *testing.T, b *Broker){
 		"whole": func(*testing.T, *Broker) {},
 		"a record that can't be read": func(t *testing.T, b *Broker) {
-			path := blockPath(b.messageDir(), 1)
+			path := filepath.Join(b.server.MessageDir(eventsStream), "1.blk")
 			content, err := os.ReadFile(path)
 			if err != nil {
 				t.Fatal(err)
 			}
-			content[recordHead+3] ^= 1 // its subject, which the broker has in memory
+			content[subjectAt] ^= 1 // its subject, which the broker has in memory
 			if err := os.WriteFile(path, content, 0o600); err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() {
-				content[recordHead+3] ^= 1
+				content[subjectAt] ^= 1
 				if err := os.WriteFile(path, content, 0o600); err != nil {
 					t.Error(err)
 				}
 			})
 		},
 		"a file that can't be read": func(t *testing.T, b *Broker) {
-			path := blockPath(b.messageDir(), 999)
+			path := filepath.Join(b.server.MessageDir(eventsStream), "999.blk")
 			if err := os.Mkdir(path, 0o700); err != nil {
 				t.Fatal(err)
 			}
@@ -229,47 +228,14 @@ func TestBackfill(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			damage(t, b)
-			if err := b.backfill(t.Context()); err != nil {
+			if err := b.filler.Backfill(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if _, _, ok := b.recent.hole(n); ok || b.recent.used < n-1 { // the broker may not read a damaged one either
-				t.Errorf("%d ids are remembered, want %d; holes: %v", b.recent.used, n, ok)
+			if _, _, ok := b.filler.Window.Hole(n); ok || b.filler.Window.Expire(time.Now()) < n-1 { // the broker may not read a damaged one either
+				t.Errorf("%d ids are remembered, want %d; holes: %v", b.filler.Window.Expire(time.Now()), n, ok)
 			}
 		})
 	}
-}
-
-// FuzzReadBlock has records whose checksum is right and whatever else is not.
-func FuzzReadBlock(f *testing.F) {
-	f.Add(make([]byte, recordHead+recordSum))
-	f.Add(append([]byte{0, 0, 0, 0x80, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 's', 2, 0, 0, 0, 'h', 'h', 'b'}, make([]byte, recordSum)...))
-	f.Add(append([]byte{0, 0, 0, 0x80, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 's', 2, 0, 0, 0xff, 'h', 'h', 'b'}, make([]byte, recordSum)...))
-	f.Fuzz(func(t *testing.T, record []byte) {
-		sum, err := highwayhash.NewDigest64(make([]byte, 32))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n := len(record); n >= recordHead+recordSum {
-			record = bytes.Clone(record)
-			le := binary.LittleEndian
-			le.PutUint32(record, uint32(n)|le.Uint32(record)&recordHeaders)
-			data := record[recordHead : n-recordSum]
-			subject := min(int(le.Uint16(record[20:])), len(data))
-			content := subject
-			if le.Uint32(record)&recordHeaders != 0 {
-				content = min(content+4, len(data))
-			}
-			_, _ = sum.Write(record[4:20])
-			_, _ = sum.Write(data[:subject])
-			_, _ = sum.Write(data[content:])
-			le.PutUint64(record[n-recordSum:], sum.Sum64())
-		}
-		readBlock(record, sum, func(seq uint64, headers []byte, _ time.Time) {
-			if seq == 0 || seq > recordSequence || len(headers) > len(record) {
-				t.Errorf("sequence %d with %d bytes of headers", seq, len(headers))
-			}
-		})
-	})
 }
 
 // TestSecondCopyWaitsForTheFlush holds the flush of an event: its copy, which is
@@ -294,9 +260,7 @@ func TestSecondCopyWaitsForTheFlush(t *testing.T) {
 	knows(t, b, 1)
 	go send()
 	eventually(t, "the copy waits", func() bool {
-		b.commit.mu.Lock()
-		defer b.commit.mu.Unlock()
-		return len(b.commit.acked) == 1
+		return b.publisher.group.Waiting() == 1
 	})
 	select {
 	case r := <-answers:
@@ -315,8 +279,8 @@ func TestExternalBrokerKnowsDuplicatesItself(t *testing.T) {
 	t.Parallel()
 	cfg := externalConfig(t, startServer(t, nil))
 	b := open(t, cfg)
-	info, err := b.topo.Load().events.Info(t.Context())
-	if err != nil || info.Config.Duplicates != cfg.DuplicateWindow || b.recent != nil {
-		t.Errorf("the window is %v, want %v; we remember ids: %v", info.Config.Duplicates, cfg.DuplicateWindow, b.recent != nil)
+	info, err := b.topo.now().events.Info(t.Context())
+	if err != nil || info.Config.Duplicates != cfg.DuplicateWindow || b.filler != nil {
+		t.Errorf("the window is %v, want %v; we remember ids: %v", info.Config.Duplicates, cfg.DuplicateWindow, b.filler != nil)
 	}
 }

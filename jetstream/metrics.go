@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/jetstream/integrity"
 )
 
 // metrics are the figures of one Broker.
@@ -15,7 +16,7 @@ type metrics struct {
 	conflicts      prometheus.Counter
 	refused        prometheus.Counter
 	publishSeconds prometheus.Histogram
-	retiredSlots   prometheus.Counter
+	expiredSlots   prometheus.Counter
 	remembered     prometheus.Gauge
 	flushes        prometheus.Counter
 	flushedEvents  prometheus.Counter
@@ -42,7 +43,8 @@ type metrics struct {
 	verified       prometheus.Gauge
 	diskFree       prometheus.Gauge
 
-	unregister func() // takes them out of the registry again
+	integrity  integrity.Metrics // some of these
+	unregister func()            // takes them out of the registry again
 }
 
 // newMetrics makes the figures and registers them with r.
@@ -55,7 +57,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		conflicts:      publishes.WithLabelValues("conflict"),
 		refused:        publishes.WithLabelValues("refused"),
 		publishSeconds: set.histogram("publish_seconds", "Time from a publish to its answer, the flush included."),
-		retiredSlots:   set.counter("retired_slots_total", "Publishes that got no answer in time."),
+		expiredSlots:   set.counter("expired_slots_total", "Publishes that got no answer in time."),
 		remembered:     set.gauge("remembered_ids", "Message ids of the duplicate window in memory, embedded only."),
 		flushes:        set.counter("flushes_total", "Group flushes."),
 		flushedEvents:  set.counter("flushed_events_total", "Publishes made durable by a group flush."),
@@ -67,9 +69,9 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		lostOpen:       set.gauge("unacknowledged_lost_events", "Accepted events that the queue has lost and no operator has acknowledged."),
 		unreadable:     set.gauge("unreadable_bytes", "Bytes that the broker could not read and dropped when it last opened its files."),
 		purged:         set.counter("purged_messages_total", "Events of the history that retention removed."),
-		deliveries:     set.counter("deliveries_total", "Deliveries handed out, redeliveries included."),
-		settled:        set.counters("settled_total", "Verdicts told to the broker, by action.", "action"),
-		advisories:     set.counter("advisories_total", "Advisories handed out, repeats included."),
+		deliveries:     set.counter("deliveries_total", "Deliveries returned by pulls, redeliveries included."),
+		settled:        set.counters("settled_total", "Verdicts sent to the broker, by action.", "action"),
+		advisories:     set.counter("advisories_total", "Advisories returned by pulls, repeats included."),
 		foreign:        set.counter("foreign_advisories_total", "Advisories ignored because they are not about our verdicts."),
 		healthy:        set.gauge("healthy", "1 when events are accepted, else 0."),
 		messages:       set.gauge("stored_messages", "Events in the stream, history included."),
@@ -82,6 +84,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		verified:       set.gauge("verified_sequence", "Every sequence up to here is reconciled."),
 		diskFree:       set.gauge("disk_free_bytes", "Free space on the store's file system."),
 	}
+	m.integrity = integrity.Metrics{Missing: m.missing, Lost: m.lost, LostOpen: m.lostOpen, Unreadable: m.unreadable}
 	m.unregister = func() {
 		for _, c := range set.all {
 			r.Unregister(c)
@@ -95,32 +98,38 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
-// collectors makes collectors under the package's prefix and remembers them.
+// collectors makes collectors under the package's prefix and lists them.
 type collectors struct{ all []prometheus.Collector }
 
 const metricsPrefix = "courier_gateway_jetstream_"
 
-func remember[C prometheus.Collector](s *collectors, c C) C {
+func add[C prometheus.Collector](s *collectors, c C) C {
 	s.all = append(s.all, c)
 	return c
 }
 
 func (s *collectors) counter(name, help string) prometheus.Counter {
-	return remember(s, prometheus.NewCounter(prometheus.CounterOpts{Name: metricsPrefix + name, Help: help}))
+	return add(s, prometheus.NewCounter(prometheus.CounterOpts{Name: metricsPrefix + name, Help: help}))
 }
 
 func (s *collectors) counters(name, help, label string) *prometheus.CounterVec {
-	return remember(s, prometheus.NewCounterVec(prometheus.CounterOpts{Name: metricsPrefix + name, Help: help}, []string{label}))
+	return add(s, prometheus.NewCounterVec(prometheus.CounterOpts{Name: metricsPrefix + name, Help: help}, []string{label}))
 }
 
 func (s *collectors) gauge(name, help string) prometheus.Gauge {
-	return remember(s, prometheus.NewGauge(prometheus.GaugeOpts{Name: metricsPrefix + name, Help: help}))
+	return add(s, prometheus.NewGauge(prometheus.GaugeOpts{Name: metricsPrefix + name, Help: help}))
 }
 
 func (s *collectors) histogram(name, help string) prometheus.Histogram {
-	return remember(s, prometheus.NewHistogram(prometheus.HistogramOpts{
+	return add(s, prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: metricsPrefix + name, Help: help, Buckets: prometheus.ExponentialBuckets(50e-6, 2, 18),
 	}))
+}
+
+// flushed counts a flush; those that failed are counted with what they cause.
+func (m *metrics) flushed(took time.Duration, _ error) {
+	m.flushes.Inc()
+	m.flushSeconds.Observe(took.Seconds())
 }
 
 func (m *metrics) published(r event.Receipt, err error, took time.Duration) {

@@ -4,7 +4,9 @@ package jetstream
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,15 +18,38 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/loss"
 )
 
 // named returns the sequences that a broker has named as lost, and by which causes.
 func named(b *Broker) string {
 	var parts []string
 	for _, l := range b.Losses() {
-		parts = append(parts, string(l.Cause)+" "+ranges(l.Sequences).String())
+		parts = append(parts, string(l.Cause)+" "+shown(l.Sequences))
 	}
 	return strings.Join(parts, "; ")
+}
+
+// shown shows sequences as "3, 5-9".
+func shown(list []loss.Range) string {
+	slices.SortFunc(list, func(a, b loss.Range) int { return cmp.Compare(a.First, b.First) })
+	var runs []loss.Range
+	for _, r := range list {
+		if n := len(runs); n > 0 && r.First <= runs[n-1].Last+1 {
+			runs[n-1].Last = max(runs[n-1].Last, r.Last)
+			continue
+		}
+		runs = append(runs, r)
+	}
+	var parts []string
+	for _, r := range runs {
+		part := strconv.FormatUint(r.First, 10)
+		if r.Last > r.First {
+			part += "-" + strconv.FormatUint(r.Last, 10)
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, ", ")
 }
 
 // eventuallyNamed waits until the broker names exactly these.
@@ -90,8 +115,8 @@ func publishKeys(t *testing.T, b *Broker, tag string, n int) {
 func positionReaches(t *testing.T, b *Broker, seq uint64) {
 	t.Helper()
 	eventually(t, "position "+strconv.FormatUint(seq, 10), func() bool {
-		p := b.position.get()
-		return p.highest >= seq && p.anchor >= seq
+		p := b.record.Position()
+		return p.Highest >= seq && p.Anchor >= seq
 	})
 }
 
@@ -104,10 +129,10 @@ func TestWipedServerIsNoticedAtStart(t *testing.T) {
 		cfg.StateDir, cfg.Consume = t.TempDir(), consumes
 		b := open(t, cfg)
 		publishN(t, b, 20)
-		settle(t, all, event.Verdict{Action: event.Ack}, pull(t, all, 8)...)
+		settle(t, all, event.Verdict{Action: event.Ack}, pullN(t, all, 8)...)
 		floorReaches(t, all, 8)
 		verify(t, all, 8)
-		eventually(t, "the verified sequence to be known", func() bool { return b.position.get().verified == 8 })
+		eventually(t, "the verified sequence to be known", func() bool { return b.record.Position().Verified == 8 })
 		positionReaches(t, b, 20)
 		closeBroker(t, b)
 		closeBroker(t, all)
@@ -180,39 +205,12 @@ func TestRolledBackServerIsNoticedWhileRunning(t *testing.T) {
 	publishKeys(t, b, "new", 20)
 	eventually(t, "the losses to be named", func() bool { return len(b.Losses()) > 0 && len(l.Losses()) > 0 })
 	for who, b := range map[string]*Broker{"the one that publishes": b, "the one that looks on": l} {
-		var all ranges
+		var all []loss.Range
 		for _, l := range b.Losses() {
-			all = all.union(l.Sequences)
+			all = append(all, l.Sequences...)
 		}
-		if all.String() != "11-20" {
+		if shown(all) != "11-20" {
 			t.Errorf("%s names %s, want 11-20", who, named(b))
-		}
-	}
-}
-
-// TestReceiptBelowTheHighestIsALoss has the stream cut so fast that no look at it
-// sees its end.
-func TestReceiptBelowTheHighestIsALoss(t *testing.T) {
-	t.Parallel()
-	known, _ := positionIn(t, t.TempDir())
-	for name, test := range map[string]struct {
-		seqs  []uint64
-		reuse reusedRun
-	}{
-		"rising":             {[]uint64{3, 4, 9, 10}, reusedRun{}},
-		"cut":                {[]uint64{3, 10, 8, 9, 10, 11}, reusedRun{first: 8, was: 10, wasID: "10", highest: 10}},
-		"cut and cut again":  {[]uint64{3, 10, 8, 9, 5}, reusedRun{first: 5, was: 10, wasID: "10", highest: 10}},
-		"acknowledged twice": {[]uint64{3, 3}, reusedRun{first: 3, was: 3, wasID: "3", highest: 3}},
-	} {
-		p := &publisher{}
-		for _, seq := range test.seqs {
-			p.receipts.next(seq, strconv.FormatUint(seq, 10), known)
-		}
-		if got, ok := p.reused(); got != test.reuse || ok != (got.first > 0) {
-			t.Errorf("%s: %+v, want %+v", name, got, test.reuse)
-		}
-		if got, ok := p.reused(); ok {
-			t.Errorf("%s: %+v is returned twice", name, got)
 		}
 	}
 }
@@ -223,14 +221,17 @@ func TestAnswerOvertakenByAnotherIsNoLoss(t *testing.T) {
 	t.Parallel()
 	b := open(t, externalConfig(t, startServer(t, nil)))
 	publishN(t, b, 5)
-	e := envelope("5")
-	b.pub.noteReused(reusedRun{first: 4, was: 5, wasID: e.MsgID(), highest: 5})
-	if err := b.look(t.Context()); err != nil || len(b.Losses()) > 0 {
+	receipts := b.checker.Receipts()
+	if !receipts.Next(4, "demo:4") { // overtaken by the fifth
+		t.Error("not noticed")
+	}
+	if err := b.checker.Update(t.Context()); err != nil || len(b.Losses()) > 0 {
 		t.Errorf("named %s, %v", named(b), err)
 	}
 	loses(t, b)
-	b.pub.noteReused(reusedRun{first: 4, was: 5, wasID: "demo:another", highest: 5})
-	if err := b.look(t.Context()); err != nil || named(b) != "reused 4-5" {
+	receipts.Next(5, "demo:another")
+	receipts.Next(4, "demo:4")
+	if err := b.checker.Update(t.Context()); err != nil || named(b) != "reused 4-5" {
 		t.Errorf("named %q, %v", named(b), err)
 	}
 }
@@ -240,10 +241,10 @@ func TestDeletedEventsAreALoss(t *testing.T) {
 	onBackends(t, func(t *testing.T, cfg Config) {
 		b := loses(t, open(t, cfg))
 		publishN(t, b, 20)
-		settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 5)...)
+		settle(t, b, event.Verdict{Action: event.Ack}, pullN(t, b, 5)...)
 		floorReaches(t, b, 5)
 		verify(t, b, 5)
-		stream := b.topo.Load().events
+		stream := b.topo.now().events
 		for _, seq := range []uint64{2, 7, 8} { // the first of them is verified: history
 			if err := stream.DeleteMsg(t.Context(), seq); err != nil {
 				t.Fatal(err)
@@ -269,37 +270,37 @@ func TestPurgedHistoryIsNoLoss(t *testing.T) {
 		cfg = smallHistory(cfg)
 		b := open(t, cfg)
 		publishLarge(t, b, 100)
-		settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 100)...)
+		settle(t, b, event.Verdict{Action: event.Ack}, pullN(t, b, 100)...)
 		floorReaches(t, b, 100)
 		verify(t, b, 90)
 		windowIsOver(t, b)
 		eventually(t, "a purge", func() bool { return firstSeq(t, b) > 50 })
-		if err := b.js.DeleteStream(t.Context(), progressStream); err != nil {
+		if err := b.conns.js.DeleteStream(t.Context(), progressStream); err != nil {
 			t.Fatal(err)
 		}
 		closeBroker(t, b)
 		b = open(t, cfg)
-		if err := b.look(t.Context()); err != nil {
+		if err := b.checker.Update(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})
 }
 
-// TestHoleThatWasNeverAcknowledgedIsNoLoss has the broker count an event that nobody was
-// told is stored, and then not have it, as after a failed write.
+// TestHoleThatWasNeverAcknowledgedIsNoLoss has the broker count an event whose sender was
+// not told that it is stored, and then not have it, as after a failed write.
 func TestHoleThatWasNeverAcknowledgedIsNoLoss(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t)
 	b := open(t, cfg)
 	publishN(t, b, 3)
-	ack, err := b.js.Publish(t.Context(), subjectPrefix+"demo", []byte("not ours"))
+	ack, err := b.conns.js.Publish(t.Context(), subjectPrefix+"demo", []byte("not ours"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.topo.Load().events.DeleteMsg(t.Context(), ack.Sequence); err != nil {
+	if err := b.topo.now().events.DeleteMsg(t.Context(), ack.Sequence); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.look(t.Context()); err != nil {
+	if err := b.checker.Update(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	closeBroker(t, b)
@@ -308,7 +309,7 @@ func TestHoleThatWasNeverAcknowledgedIsNoLoss(t *testing.T) {
 	if got := publish(t, b, envelope("after")).Sequence; got != ack.Sequence+1 {
 		t.Errorf("the stream goes on at %d, want %d", got, ack.Sequence+1)
 	}
-	if err := errors.Join(b.look(t.Context()), b.ReportMissing(t.Context(), []uint64{ack.Sequence})); err != nil {
+	if err := errors.Join(b.checker.Update(t.Context()), b.ReportMissing(t.Context(), []uint64{ack.Sequence})); err != nil {
 		t.Fatal(err)
 	}
 	if got := named(b); got != "" {
@@ -337,12 +338,12 @@ func TestCutStreamGoesOnAbove(t *testing.T) {
 			cfg.StoreDir = before
 
 			b = loses(t, open(t, cfg))
-			want := "cut " + runOf(uint64(left+1), highest).String()
+			want := "cut " + fmt.Sprintf("%d-%d", left+1, highest)
 			eventuallyNamed(t, b, want)
 			if r := publish(t, b, envelope("after")); r.Sequence != highest+1 {
 				t.Errorf("the next event has sequence %d, want %d", r.Sequence, highest+1)
 			}
-			ds := pull(t, b, left+1)
+			ds := pullN(t, b, left+1)
 			if last := ds[left]; last.Key != "after" || last.Fault != nil || last.Attempt != 1 {
 				t.Errorf("delivered %+v", last)
 			}
@@ -367,7 +368,7 @@ func TestCutStreamGoesOnAbove(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				return b.verified.Load() == highest+1
+				return b.progress.verified.Load() == highest+1
 			})
 			if len(reconciled) != left+1 || !reconciled["after"] {
 				t.Errorf("reconciled %v", reconciled)
@@ -405,7 +406,7 @@ func TestDeletedStreamVerifiesNothing(t *testing.T) {
 	}
 	b = loses(t, open(t, cfg))
 	publish(t, b, envelope("after"))
-	settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 1)...)
+	settle(t, b, event.Verdict{Action: event.Ack}, pullN(t, b, 1)...)
 	floorReaches(t, b, 21)
 	eventually(t, "all to be settled", func() bool {
 		ds, err := b.PullSettled(t.Context(), 100)
@@ -442,7 +443,7 @@ func TestUnreadableRecordIsMissing(t *testing.T) {
 	b = loses(t, open(t, cfg))
 	eventuallyNamed(t, b, "hole 20")
 	publish(t, b, envelope("after"))
-	settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 19)...)
+	settle(t, b, event.Verdict{Action: event.Ack}, pullN(t, b, 19)...)
 	floorReaches(t, b, 21)
 	var missing, known, good []uint64
 	eventually(t, "all to be settled", func() bool {
@@ -474,11 +475,13 @@ func TestFillersAreNoEvents(t *testing.T) {
 	t.Parallel()
 	b := open(t, testConfig(t))
 	publish(t, b, envelope("before"))
-	if err := b.fill(t.Context(), 1, 1500); err != nil {
-		t.Fatal(err)
+	for range 1499 {
+		if _, err := b.conns.js.Publish(t.Context(), fillerSubject, nil); err != nil {
+			t.Fatal(err)
+		}
 	}
 	publish(t, b, envelope("after"))
-	ds := pull(t, b, 2)
+	ds := pullN(t, b, 2)
 	if ds[0].Key != "before" || ds[1].Key != "after" || ds[1].Sequence != 1501 {
 		t.Errorf("delivered %+v", ds)
 	}
@@ -506,7 +509,7 @@ func TestFirstStartOnAnOlderDirectory(t *testing.T) {
 		cfg = smallHistory(cfg)
 		b := open(t, cfg)
 		publishLarge(t, b, 100)
-		settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 95)...)
+		settle(t, b, event.Verdict{Action: event.Ack}, pullN(t, b, 95)...)
 		floorReaches(t, b, 95)
 		verify(t, b, 90)
 		windowIsOver(t, b)
@@ -516,10 +519,10 @@ func TestFirstStartOnAnOlderDirectory(t *testing.T) {
 			t.Fatal(err)
 		}
 		b = open(t, cfg)
-		if err := b.look(t.Context()); err != nil {
+		if err := b.checker.Update(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if got := b.position.get(); got.highest != 100 || got.verified != 90 {
+		if got := b.record.Position(); got.Highest != 100 || got.Verified != 90 {
 			t.Errorf("the position is %+v", got)
 		}
 	})
@@ -533,8 +536,10 @@ func TestStateDirectoriesOfSeveralProcesses(t *testing.T) {
 	a, b := open(t, cfg), open(t, cfg)
 	publish(t, a, envelope("a"))
 	publish(t, b, envelope("b"))
-	if a.position.file.Name() == b.position.file.Name() {
-		t.Errorf("two processes keep what they know in %s", a.position.file.Name())
+	for _, dir := range []string{cfg.StateDir, cfg.StateDir + "-2"} {
+		if _, err := os.Stat(filepath.Join(dir, "position")); err != nil {
+			t.Errorf("a process of two has no record of its own: %v", err)
+		}
 	}
 }
 
@@ -556,9 +561,9 @@ func TestDeliberateTrafficIsNoLoss(t *testing.T) {
 		if full == 0 {
 			t.Fatal("the stream never was full")
 		}
-		settle(t, b, event.Verdict{Action: event.Retry, Delay: 10 * time.Millisecond}, pull(t, b, 50)...)
-		settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 100)...)
-		if err := b.look(t.Context()); err != nil {
+		settle(t, b, event.Verdict{Action: event.Retry, Delay: 10 * time.Millisecond}, pullN(t, b, 50)...)
+		settle(t, b, event.Verdict{Action: event.Ack}, pullN(t, b, 100)...)
+		if err := b.checker.Update(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})

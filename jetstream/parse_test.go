@@ -1,8 +1,6 @@
 package jetstream
 
 import (
-	"encoding/json"
-	"strings"
 	"testing"
 	"time"
 
@@ -10,42 +8,6 @@ import (
 
 	"github.com/fincart/courier-gateway/ingest/event"
 )
-
-func TestParseAck(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		in      string
-		quick   bool // read without encoding/json
-		want    ack
-		refusal string
-	}{
-		{`{"stream":"EVENTS", "seq":22}`, true, ack{seq: 22}, ""},
-		{`{"stream":"EVENTS", "seq":22,"duplicate": true}`, true, ack{seq: 22, duplicate: true}, ""},
-		{`{"stream":"EVENTS", "domain":"hub", "seq":18446744073709551615}`, true, ack{seq: 1<<64 - 1}, ""},
-		{`{"seq":3,"stream":"EVENTS"}`, true, ack{seq: 3}, ""},
-		{`{"error":{"code":503,"err_code":10077,"description":"maximum bytes exceeded"},"stream":"EVENTS","seq":0}`, false, ack{}, "full"},
-		{`{"error":{"code":429,"err_code":10167,"description":"too many requests"},"seq":0}`, false, ack{}, "busy"},
-		{`{"error":{"code":409,"err_code":10158,"description":"duplicate message id is in process"}}`, false, ack{busy: true}, "in process"},
-		{`{"stream":"EVENTS", "seq":4,"duplicate": false}`, true, ack{seq: 4}, ""},
-		{`{"stream":"EVENTS", "seq":4,"value":"7"}`, false, ack{seq: 4}, ""},
-		{`{"stream":"EVENTS", "seq":4,"duplicate": "true"}`, false, ack{}, "can't be read"},
-		{`{"stream":"EVENTS", "seq":18446744073709551616}`, false, ack{}, "can't be read"},
-		{`{"stream":"EVENTS", "seq":0}`, false, ack{}, "no sequence"},
-		{`-ERR`, false, ack{}, "can't be read"},
-		{``, false, ack{}, "can't be read"},
-	} {
-		got := parseAck([]byte(c.in))
-		if got.seq != c.want.seq || got.duplicate != c.want.duplicate || got.busy != c.want.busy {
-			t.Errorf("%s: %+v, want %+v", c.in, got, c.want)
-		}
-		if (got.err != nil) != (c.refusal != "") || got.err != nil && !strings.Contains(got.err.Error(), c.refusal) {
-			t.Errorf("%s: error %v, want %q", c.in, got.err, c.refusal)
-		}
-		if _, quick := parseStoredAck([]byte(c.in)); quick != c.quick {
-			t.Errorf("%s: read in place %v, want %v", c.in, quick, c.quick)
-		}
-	}
-}
 
 func TestAddressesAreShownWithoutCredentials(t *testing.T) {
 	t.Parallel()
@@ -59,40 +21,6 @@ func TestAddressesAreShownWithoutCredentials(t *testing.T) {
 			t.Errorf("%s: shown as %s, want %s", in, got, want)
 		}
 	}
-}
-
-func TestParseAckAllocates(t *testing.T) {
-	b := []byte(`{"stream":"EVENTS", "seq":123456789,"duplicate": true}`)
-	if n := testing.AllocsPerRun(100, func() { parseAck(b) }); n != 0 {
-		t.Errorf("%v allocations, want none", n)
-	}
-}
-
-// FuzzParseAck checks that what is read in place is what encoding/json reads.
-func FuzzParseAck(f *testing.F) {
-	for _, s := range []string{
-		`{"stream":"EVENTS", "seq":22}`, `{"stream":"E","domain":"d","seq":1,"duplicate":true}`,
-		`{"stream":"a\"b","seq":1}`, `{"stream":"x","seq":01}`, `{"seq":1,"seq":2,"duplicate":null}`, `{"stream":["x"],"seq":1,"duplicate":1}`, `{"stream":"x","seq":99999999999999999999}`, `{"error":{}}`, `{`, "\xff",
-	} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		got, ok := parseStoredAck(b)
-		parseAck(b)
-		if !ok {
-			return
-		}
-		var want struct {
-			Seq       uint64
-			Duplicate bool
-		}
-		if err := json.Unmarshal(b, &want); err != nil {
-			t.Fatalf("%q is read in place but is no JSON: %v", b, err)
-		}
-		if got.seq != want.Seq || got.duplicate != want.Duplicate {
-			t.Fatalf("%q: %+v, want %+v", b, got, want)
-		}
-	})
 }
 
 func TestParseAckSubject(t *testing.T) {
@@ -147,12 +75,12 @@ func TestStoredHeadersDontPassForTheBrokers(t *testing.T) {
 		{"Status": {"404"}, "Nats-Sequence": {"99"}},
 		{"Status": {"204"}, "Nats-Sequence": {"0"}, "Nats-Stream": {"OTHER"}},
 	} {
-		if err := b.admin.PublishMsg(&nats.Msg{Subject: "events.demo", Header: h}); err != nil {
+		if err := b.conns.admin.PublishMsg(&nats.Msg{Subject: "events.demo", Header: h}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	eventually(t, "both are stored", func() bool { return lastSeq(t, b) == 2 })
-	ms, err := b.readFrom(t.Context(), eventsStream, 1, 10)
+	ms, err := b.reader.readFrom(t.Context(), eventsStream, 1, 10)
 	if err != nil || len(ms) != 2 {
 		t.Fatalf("read %d messages, %v, want 2", len(ms), err)
 	}
@@ -166,7 +94,7 @@ func TestStoredHeadersDontPassForTheBrokers(t *testing.T) {
 	}
 }
 
-func TestSlotsMeetOnlyTheirOwnAnswers(t *testing.T) {
+func TestSlotsTakeOnlyTheirOwnAnswers(t *testing.T) {
 	t.Parallel()
 	p := newSlots("_INBOX.x", 3)
 	<-p.free
@@ -175,13 +103,13 @@ func TestSlotsMeetOnlyTheirOwnAnswers(t *testing.T) {
 	if got := find(s.reply); got != s {
 		t.Errorf("find(%s) = %v", s.reply, got)
 	}
-	p.retire(s)
+	p.replace(s)
 	if got := find(s.reply); got != nil {
-		t.Errorf("the late answer to a retired slot meets %+v", got)
+		t.Errorf("the late answer to a replaced slot finds %+v", got)
 	}
 	next := p.all[s.index].Load()
 	if next == s || next.reply == s.reply || len(p.free) != 3 {
-		t.Errorf("retired %s, replaced by %s, %d free", s.reply, next.reply, len(p.free))
+		t.Errorf("%s is replaced by %s, %d free", s.reply, next.reply, len(p.free))
 	}
 	for _, subject := range []string{"", "_INBOX.x", "_INBOX.x.", "_INBOX.x.3-0", "_INBOX.x.-1-0", "_INBOX.x.0", "_INBOX.x.0-9", "_INBOX.x.zz-0"} {
 		if got := find(subject); got != nil {

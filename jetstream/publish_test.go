@@ -19,7 +19,7 @@ func TestPublishIsDeliveredAsItWas(t *testing.T) {
 		if r := publish(t, b, e); r != (event.Receipt{Sequence: 1}) {
 			t.Errorf("receipt %+v, want sequence 1", r)
 		}
-		d := pull(t, b, 1)[0]
+		d := pullN(t, b, 1)[0]
 		if d.Fault != nil || d.Sequence != 1 || d.Attempt != 1 || d.AckTo == "" || !bytes.Equal(d.Body, e.Body) {
 			t.Errorf("delivery %+v", d)
 		}
@@ -78,7 +78,7 @@ func TestDuplicateOfAnOriginalThatIsGone(t *testing.T) {
 	b := loses(t, open(t, testConfig(t)))
 	publish(t, b, envelope("k"))
 	publish(t, b, envelope("other"))
-	if err := b.topo.Load().events.DeleteMsg(t.Context(), 1); err != nil {
+	if err := b.topo.now().events.DeleteMsg(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
 	if r := publish(t, b, envelope("k")); r != (event.Receipt{Sequence: 1, Duplicate: true}) {
@@ -91,7 +91,7 @@ func TestDuplicateOfAnOriginalThatIsGone(t *testing.T) {
 
 func lastSeq(t *testing.T, b *Broker) uint64 {
 	t.Helper()
-	info, err := b.topo.Load().events.Info(t.Context())
+	info, err := b.topo.now().events.Info(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func TestHeaderThatWouldNotSurviveIsRefused(t *testing.T) {
 		}
 	}
 	publish(t, b, envelope("ünï cödé: colon"))
-	if d := pull(t, b, 1)[0]; d.Sequence != 1 || d.Key != "ünï cödé: colon" {
+	if d := pullN(t, b, 1)[0]; d.Sequence != 1 || d.Key != "ünï cödé: colon" {
 		t.Errorf("delivery %+v", d)
 	}
 }
@@ -274,9 +274,7 @@ func TestGroupsAreReleasedByOneFlush(t *testing.T) {
 		call(strconv.Itoa(i))
 	}
 	eventually(t, "all others to wait for the next flush", func() bool {
-		b.commit.mu.Lock()
-		defer b.commit.mu.Unlock()
-		return len(b.commit.acked) == callers
+		return b.publisher.group.Waiting() == callers
 	})
 	mu.Lock()
 	held = false
@@ -308,7 +306,7 @@ func TestStoppedDeadKeepsWhatWasAcknowledged(t *testing.T) {
 	b := open(t, cfg)
 	l := startLoad(t, b, 20)
 	l.more(t, 500)
-	b.server.stop() // without draining anything
+	b.server.Stop() // without draining anything
 	l.end()
 	closeBroker(t, b)
 	l.checkLoadable(t, open(t, cfg))

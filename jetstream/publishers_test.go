@@ -76,12 +76,12 @@ func (l *load) checkLoadable(t *testing.T, b *Broker) {
 // checkAllStored pulls everything and expects each acknowledged event, once.
 func (l *load) checkAllStored(t *testing.T, b *Broker) {
 	t.Helper()
-	if err := b.waitConnected(t.Context()); err != nil {
+	if err := b.conns.waitConnected(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	bySeq := map[uint64]string{}
 	for range lastSeq(t, b) {
-		d := pull(t, b, 1)[0]
+		d := pullN(t, b, 1)[0]
 		if before, twice := bySeq[d.Sequence]; twice && d.Attempt == 1 {
 			t.Errorf("sequence %d came twice: %s, %s", d.Sequence, before, d.Key)
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/jetstream/pull"
 )
 
 const ms = time.Millisecond
@@ -44,7 +45,7 @@ func checkDelays(t *testing.T, cfg Config, delays []time.Duration) {
 		late[i] = time.Hour
 	}
 	for left := events * (len(delays) + 1); left > 0; left-- {
-		d := pull(t, b, 1)[0]
+		d := pullN(t, b, 1)[0]
 		now, apart := time.Now(), time.Duration(d.Sequence)*5*ms
 		if n := d.Attempt - 2; n >= 0 {
 			over := now.Sub(begun[d.Sequence]) - delays[n] - apart
@@ -67,19 +68,13 @@ func checkDelays(t *testing.T, cfg Config, delays []time.Duration) {
 	}
 }
 
-func buffered(p *puller) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.buf)
-}
-
 func TestExhaustedByRetries(t *testing.T) {
 	onBackends(t, func(t *testing.T, cfg Config) {
 		cfg.AckWait, cfg.Delays = 5*time.Second, []time.Duration{50 * ms, 300 * ms, 600 * ms, 1200 * ms}
 		b := open(t, cfg)
 		publishN(t, b, 2)
 		for n := 1; n <= 5; n++ {
-			for _, d := range pull(t, b, map[bool]int{true: 2, false: 1}[n == 1]) {
+			for _, d := range pullN(t, b, map[bool]int{true: 2, false: 1}[n == 1]) {
 				if d.Sequence == 2 {
 					settle(t, b, event.Verdict{Action: event.Ack}, d)
 					continue
@@ -101,7 +96,7 @@ func TestExhaustedBySilence(t *testing.T) {
 		b := open(t, cfg)
 		publishN(t, b, 1)
 		for n := 1; n <= 5; n++ {
-			if d := pull(t, b, 1)[0]; d.Attempt != n { // and not a word about it
+			if d := pullN(t, b, 1)[0]; d.Attempt != n { // and not a word about it
 				t.Fatalf("attempt %d, want %d", d.Attempt, n)
 			}
 		}
@@ -114,7 +109,7 @@ func TestDeadVerdictIsAnnounced(t *testing.T) {
 	onBackends(t, func(t *testing.T, cfg Config) {
 		b := open(t, cfg)
 		publishN(t, b, 1)
-		settle(t, b, event.Verdict{Action: event.Dead, Code: event.DomainInvalid}, pull(t, b, 1)...)
+		settle(t, b, event.Verdict{Action: event.Dead, Code: event.DomainInvalid}, pullN(t, b, 1)...)
 		if err := b.SettleAdvisory(pullAdvisory(t, b), false); err != nil { // not now
 			t.Fatal(err)
 		}
@@ -130,12 +125,12 @@ func TestFloorPassesTheExhaustedUnderLoad(t *testing.T) {
 		cfg.AckWait, cfg.MaxDeliver, cfg.Delays = 120*ms, 2, []time.Duration{10 * ms}
 		b := open(t, cfg)
 		publishN(t, b, 1)
-		exhausted := pull(t, b, 1)
+		exhausted := pullN(t, b, 1)
 		publish(t, b, envelope("held"))
 		publish(t, b, envelope("held longer"))
 		var held []event.Delivery
 		for len(exhausted) < 2 || len(held) < 2 {
-			d := pull(t, b, 1)[0]
+			d := pullN(t, b, 1)[0]
 			if d.Sequence == 1 {
 				exhausted = append(exhausted, d) // and not a word about it
 				continue
@@ -146,7 +141,7 @@ func TestFloorPassesTheExhaustedUnderLoad(t *testing.T) {
 		checkAdvisory(t, b, event.Advisory{Sequence: 1, Deliveries: 2, Silent: true})
 		for want := range uint64(2) {
 			eventually(t, "the floor passes the exhausted event", func() bool {
-				floor, err := b.settledFloor(t.Context())
+				floor, err := b.progress.settledFloor(t.Context())
 				return err == nil && floor == want+1
 			})
 			settle(t, b, event.Verdict{Action: event.Ack}, held[want])
@@ -165,7 +160,7 @@ func checkAdvisory(t *testing.T, b *Broker, want event.Advisory) {
 		t.Errorf("advisory %+v, want %+v", got, want)
 	}
 	eventually(t, "no advisory waits", func() bool {
-		info, err := b.topo.Load().deadLetters.Info(t.Context())
+		info, err := b.topo.now().deadLetters.Info(t.Context())
 		return err == nil && unhandled(info) == 0
 	})
 }
@@ -203,7 +198,7 @@ func TestForeignAdvisoriesAreIgnored(t *testing.T) {
 		`{"type":"io.nats.jetstream.advisory.v1.terminated","stream":"EVENTS","consumer":"processors","stream_seq":1,"reason":"Message deleted by stream limits"}`,
 		`{"type":"io.nats.jetstream.advisory.v1.max_deliver","stream":"EVENTS","consumer":"processors","stream_seq":7,"deliveries":5}`,
 	} {
-		if _, err := b.js.Publish(t.Context(), subject, []byte(junk)); err != nil {
+		if _, err := b.conns.js.Publish(t.Context(), subject, []byte(junk)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -221,19 +216,19 @@ func TestPauseSpendsNoAttempt(t *testing.T) {
 		cfg.PullBuffer = 16
 		b := open(t, cfg)
 		publishN(t, b, 40)
-		held := pull(t, b, 1)
+		held := pullN(t, b, 1)
 		ctx := within(t, 2*cfg.AckWait+500*ms)
 		for sleep(ctx, cfg.AckWait/4) == nil {
 			if err := b.KeepAlive(held); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if n := buffered(b.events); n > cfg.PullBuffer {
+		if n := b.consumer.events.Buffered(); n > cfg.PullBuffer {
 			t.Errorf("%d events fetched ahead, want at most %d", n, cfg.PullBuffer)
 		}
 		settle(t, b, event.Verdict{Action: event.Ack}, held...)
 		for range 39 {
-			d := pull(t, b, 1)[0]
+			d := pullN(t, b, 1)[0]
 			if d.Attempt != 1 {
 				t.Errorf("event %d lost an attempt: %d", d.Sequence, d.Attempt)
 			}
@@ -275,7 +270,7 @@ func TestStopPulling(t *testing.T) {
 	onBackends(t, func(t *testing.T, cfg Config) {
 		b := open(t, cfg)
 		publishN(t, b, 20)
-		got := len(pull(t, b, 3))
+		got := len(pullN(t, b, 3))
 		if err := b.StopPulling(within(t, 5*time.Second)); err != nil {
 			t.Fatal(err)
 		}
@@ -292,15 +287,18 @@ func TestStopPulling(t *testing.T) {
 		}
 		// What was not handed out comes to the next who pulls. The broker may have
 		// been sending a few when the pull ended; it counts those as attempts.
-		info, err := b.topo.Load().processors.Info(t.Context())
+		info, err := b.topo.now().processors.Info(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		unsent := info.NumAckPending - got
-		next := newPuller(b.consume, eventsStream, processors, 32, cfg.AckWait)
-		b.start(t.Context(), "next", next.run)
+		next := pull.New(pull.Config{
+			Conn: b.conns.consume, Stream: eventsStream, Consumer: processors, Limit: 32, AckWait: cfg.AckWait,
+			Refused: func(why string) { t.Errorf("refused: %s", why) },
+		})
+		b.start("next", next.Run)
 		for got < 21 {
-			ms, err := next.take(within(t, 5*time.Second), 21)
+			ms, err := next.Take(within(t, 5*time.Second), 21)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -323,10 +321,10 @@ func TestStopPulling(t *testing.T) {
 func TestMessageThatIsNoEnvelope(t *testing.T) {
 	t.Parallel()
 	b := open(t, testConfig(t))
-	if _, err := b.js.Publish(t.Context(), "events.demo", []byte("who am I")); err != nil {
+	if _, err := b.conns.js.Publish(t.Context(), "events.demo", []byte("who am I")); err != nil {
 		t.Fatal(err)
 	}
-	d := pull(t, b, 1)[0]
+	d := pullN(t, b, 1)[0]
 	if d.Fault == nil || d.Sequence != 1 || string(d.Body) != "who am I" {
 		t.Errorf("delivery %+v", d)
 	}
@@ -340,12 +338,12 @@ func TestWaitingDeliveriesAreKeptAliveInTime(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.AckWait = 2 * time.Second
 	b := open(t, cfg)
-	signals, err := b.admin.SubscribeSync("$JS.ACK." + eventsStream + "." + processors + ".>")
+	signals, err := b.conns.admin.SubscribeSync("$JS.ACK." + eventsStream + "." + processors + ".>")
 	if err != nil {
 		t.Fatal(err)
 	}
 	publishN(t, b, 2)
-	settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 1)...) // the second one comes along and waits
+	settle(t, b, event.Verdict{Action: event.Ack}, pullN(t, b, 1)...) // the second one comes along and waits
 	before := time.Now()
 	for heard := 0; heard < 8; {
 		m, err := signals.NextMsgWithContext(within(t, 30*time.Second))
@@ -356,7 +354,7 @@ func TestWaitingDeliveriesAreKeptAliveInTime(t *testing.T) {
 		if a.seq == 1 {
 			continue // its acknowledgement
 		}
-		if !ok || a.seq != 2 || string(m.Data) != string(wordInProgress) {
+		if !ok || a.seq != 2 || string(m.Data) != string(answerInProgress) {
 			t.Fatalf("heard %s %q", m.Subject, m.Data)
 		}
 		heard++

@@ -36,7 +36,7 @@ func TestReconcilerFollowsTheAckFloorInOrder(t *testing.T) {
 			t.Fatalf("PullSettled of nothing = %v, %v", ds, err)
 		}
 		publishN(t, b, 10)
-		ds := pull(t, b, 10)
+		ds := pullN(t, b, 10)
 		ack := event.Verdict{Action: event.Ack}
 		settle(t, b, ack, ds[0], ds[1], ds[2], ds[4], ds[6])
 		if got, want := settled(t, b, 10, 3), []uint64{1, 2, 3}; !slices.Equal(got, want) {
@@ -72,7 +72,7 @@ func TestReconcilerWaitsForAdvisories(t *testing.T) {
 	t.Parallel()
 	b := open(t, testConfig(t))
 	publishN(t, b, 5)
-	ds := pull(t, b, 5)
+	ds := pullN(t, b, 5)
 	settle(t, b, event.Verdict{Action: event.Dead, Code: event.Forged}, ds[2])
 	settle(t, b, event.Verdict{Action: event.Ack}, ds[0], ds[1], ds[3], ds[4])
 	as, err := b.PullAdvisories(within(t, 30*time.Second), 1)
@@ -91,9 +91,9 @@ func TestReconcilerWaitsForAdvisories(t *testing.T) {
 	}
 }
 
-func TestLaggedNumber(t *testing.T) {
+func TestDelayedFloor(t *testing.T) {
 	t.Parallel()
-	l := lagged{lag: time.Second}
+	f := delayedFloor{delay: time.Second}
 	at := time.Now()
 	for _, step := range []struct {
 		after  time.Duration
@@ -103,7 +103,7 @@ func TestLaggedNumber(t *testing.T) {
 		{0, 5, 0}, {500 * time.Millisecond, 8, 0}, {time.Second, 9, 5},
 		{1500 * time.Millisecond, 12, 5}, {2 * time.Second, 12, 9}, {3 * time.Second, 4, 4}, {4 * time.Second, 20, 4},
 	} {
-		if got := l.settled(step.number, at.Add(step.after)); got != step.want {
+		if got := f.settled(step.number, at.Add(step.after)); got != step.want {
 			t.Errorf("after %v: %d, want %d", step.after, got, step.want)
 		}
 	}

@@ -12,10 +12,10 @@ import (
 // firstSeq returns where the stream begins after a look at its history.
 func firstSeq(t *testing.T, b *Broker) uint64 {
 	t.Helper()
-	if err := b.retain(t.Context()); err != nil {
+	if err := b.retention.retain(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	info, err := b.topo.Load().events.Info(t.Context())
+	info, err := b.topo.now().events.Info(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func TestRetentionStaysBehindEveryFloor(t *testing.T) {
 		if got := firstSeq(t, b); got != 1 {
 			t.Errorf("unprocessed events were purged, first is %d", got)
 		}
-		ds := pull(t, b, 100)
+		ds := pullN(t, b, 100)
 		settle(t, b, event.Verdict{Action: event.Ack}, ds[:9]...)
 		settle(t, b, event.Verdict{Action: event.Dead, Code: event.Forged}, ds[9])
 		settle(t, b, event.Verdict{Action: event.Ack}, ds[10:90]...)
@@ -88,10 +88,10 @@ func verify(t *testing.T, b *Broker, seq uint64) {
 	}
 	// The floor is believed once it has lasted.
 	eventually(t, "settled floor", func() bool {
-		_, err := b.settledFloor(t.Context())
-		b.floors.mu.Lock()
-		defer b.floors.mu.Unlock()
-		return err == nil && b.floors.believed >= seq
+		_, err := b.progress.settledFloor(t.Context())
+		b.progress.floors.mu.Lock()
+		defer b.progress.floors.mu.Unlock()
+		return err == nil && b.progress.floors.believed >= seq
 	})
 }
 
@@ -99,7 +99,7 @@ func verify(t *testing.T, b *Broker, seq uint64) {
 func windowIsOver(t *testing.T, b *Broker) {
 	t.Helper()
 	eventually(t, "end of the duplicate window", func() bool {
-		_, inside, err := b.firstSince(t.Context(), time.Now().Add(-b.cfg.DuplicateWindow))
+		_, inside, err := b.reader.FirstSince(t.Context(), time.Now().Add(-b.cfg.DuplicateWindow))
 		return err == nil && !inside
 	})
 }
@@ -110,7 +110,7 @@ func TestRetentionSparesTheDuplicateWindow(t *testing.T) {
 	cfg.DuplicateWindow = time.Hour
 	b := open(t, cfg)
 	publishLarge(t, b, 100)
-	settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 100)...)
+	settle(t, b, event.Verdict{Action: event.Ack}, pullN(t, b, 100)...)
 	floorReaches(t, b, 100)
 	verify(t, b, 100)
 	if got := firstSeq(t, b); got != 1 {
@@ -128,7 +128,7 @@ func TestRetentionByAge(t *testing.T) {
 	cfg.DuplicateWindow, cfg.HistoryMaxAge = 100*time.Millisecond, 200*time.Millisecond
 	b := open(t, cfg)
 	publishN(t, b, 10)
-	settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 10)...)
+	settle(t, b, event.Verdict{Action: event.Ack}, pullN(t, b, 10)...)
 	floorReaches(t, b, 10)
 	verify(t, b, 7)
 	eventually(t, "what is old and verified is purged", func() bool { return firstSeq(t, b) == 8 })
@@ -143,12 +143,12 @@ func TestHandledAdvisoriesAreRemoved(t *testing.T) {
 	t.Parallel()
 	b := open(t, testConfig(t))
 	publishN(t, b, 3)
-	settle(t, b, event.Verdict{Action: event.Dead, Code: event.Forged}, pull(t, b, 3)...)
+	settle(t, b, event.Verdict{Action: event.Dead, Code: event.Forged}, pullN(t, b, 3)...)
 	stored := func() uint64 {
-		if err := b.retainAdvisories(t.Context()); err != nil {
+		if err := b.retention.retainAdvisories(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		info, err := b.topo.Load().advisories.Info(t.Context())
+		info, err := b.topo.now().advisories.Info(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/jetstream/embedconn"
 )
 
 // slot is the place of one publish between its sending and its answer. What a
@@ -18,19 +19,19 @@ import (
 // A slot belongs to one publish at a time. Whoever turns waiting off decides the
 // outcome: the reply callback for an answer, the publish itself when it gives
 // up, the disconnect handler when no answer can come. A slot whose publish got
-// no answer is retired: a slot of another reply subject takes its place, so that
-// a late answer meets nobody.
+// no answer is replaced by one of another reply subject, so that a late answer finds
+// no slot.
 type slot struct {
-	index   int
-	reply   string      // subject of the answer
-	headers [][2]string // name and value of each header of the publish
-	mark    uint64      // fingerprint of its id, see recent
-	id      string      // message id of the publish
-	waiting atomic.Bool // an answer is expected
-	answer  ack         // set before done
-	lost    bool        // no answer came and one may still; set before done
-	done    chan struct{}
-	timer   *time.Timer // of the publish; nil until the first
+	index       int
+	reply       string        // subject of the answer
+	headers     [][2]string   // name and value of each header of the publish
+	fingerprint uint64        // of its id, see package dedup
+	id          string        // message id of the publish
+	waiting     atomic.Bool   // an answer is expected
+	answer      embedconn.Ack // set before done
+	lost        bool          // no answer came and one may still; set before done
+	done        chan struct{}
+	timer       *time.Timer // of the publish; nil until the first
 }
 
 // maxHeaders is the number of headers on a message: the envelope's and the id.
@@ -78,12 +79,12 @@ func (s *slot) forget() {
 	s.headers = s.headers[:0]
 }
 
-// resolve hands the outcome to the publish that waits on s.
+// resolve gives the outcome to the publish that waits on s.
 func (s *slot) resolve() { s.done <- struct{}{} }
 
 // slots is the fixed set of slots under one wildcard inbox. Subjects are
 // "<inbox>.<index>-<generation>". Those used last are used first, so that few
-// subjects are in use at a time: the server keeps whom 1,024 of them lead to.
+// subjects are in use at a time: the server caches where 1,024 of them lead.
 type slots struct {
 	inbox string // without the last dot
 	all   []atomic.Pointer[slot]
@@ -128,8 +129,8 @@ func (p *slots) put(s *slot) {
 	p.free <- struct{}{}
 }
 
-// retire replaces a slot that was not answered.
-func (p *slots) retire(s *slot) { p.put(p.make(s.index)) }
+// replace puts a new slot in place of one that was not answered.
+func (p *slots) replace(s *slot) { p.put(p.make(s.index)) }
 
 // find returns the slot that waits on subject, nil when none does (any more).
 func (p *slots) find(subject []byte) *slot {
@@ -137,8 +138,8 @@ func (p *slots) find(subject []byte) *slot {
 		return nil
 	}
 	number, _, _ := bytes.Cut(subject[len(p.inbox)+1:], []byte("-"))
-	i, ok := parseLength(number)
-	if !ok || i >= len(p.all) {
+	i, err := strconv.Atoi(string(number))
+	if err != nil || i < 0 || i >= len(p.all) {
 		return nil
 	}
 	if s := p.all[i].Load(); s.reply == string(subject) {

@@ -5,73 +5,80 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/jetstream/durable"
+	"github.com/fincart/courier-gateway/jetstream/integrity"
 )
 
 // stateAge is how old the figures of a State may be.
 const stateAge = 500 * time.Millisecond
 
-// stateCache holds the latest figures, and lets one caller at a time renew them.
-type stateCache struct {
+// status has the queue's figures, and lets one caller at a time renew them.
+type status struct {
+	cfg        Config
+	durability func() string // what is known about when an acknowledged event is on disk
+	m          *metrics
+	admission  *admission
+	record     *integrity.Record
+	topo       *topology
+	progress   *progress
+	upkeep     *upkeep      // nil without Config.Consume
+	lost       func() error // the connection that is lost for good, nil when there is none
+
 	mu   sync.Mutex
 	last event.QueueState
-
-	closed atomic.Pointer[closedConnection] // one that is lost for good
 }
 
-// State returns the queue's figures, at most half a second old, and whether
-// events are accepted right now. It always returns what is known; with an error,
-// whose code is DependencyDown, the figures are those of its At.
-func (b *Broker) State(ctx context.Context) (event.QueueState, error) {
-	b.state.mu.Lock()
-	defer b.state.mu.Unlock()
+// get is [Broker.State].
+func (st *status) get(ctx context.Context) (event.QueueState, error) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
 	var err error
-	if time.Since(b.state.last.At) >= stateAge {
-		err = b.renewState(ctx, &b.state.last)
+	if time.Since(st.last.At) >= stateAge {
+		err = st.renew(ctx, &st.last)
 	}
-	if lost := b.state.closed.Load(); lost != nil {
+	if lost := st.lost(); lost != nil {
 		err = down("state", lost)
 	}
-	s := b.state.last
-	s.Problem = b.gate.problem()
+	s := st.last
+	s.Problem = st.admission.problem()
 	s.Healthy = s.Problem == ""
-	s.Problems = b.problems()
+	s.Problems = st.problems()
 	if err != nil && s.Problem != "" {
 		err = fmt.Errorf("%s (%w)", s.Problem, err) // the cause, not what follows from it alone
 	}
-	b.m.state(s)
+	st.m.state(s)
 	return s, err
 }
 
 // problems says what is wrong although events are accepted, one line each.
-func (b *Broker) problems() (all []string) {
-	if lost := b.losses.problem(); lost != "" {
+func (st *status) problems() (all []string) {
+	if lost := st.record.Problem(); lost != "" {
 		all = append(all, lost)
 	}
-	return append(all, b.changed.problems()...)
+	if st.upkeep != nil {
+		all = append(all, st.upkeep.problems()...)
+	}
+	return all
 }
 
-// Healthy reports whether events are accepted right now. It costs an atomic load.
-func (b *Broker) Healthy() bool { return b.gate.refusal.Load() == nil }
-
-func (b *Broker) renewState(ctx context.Context, s *event.QueueState) error {
+func (st *status) renew(ctx context.Context, s *event.QueueState) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	s.Mode, s.Sync, s.DiskFree = b.modeName(), b.durability(), b.diskFree()
-	t := b.topo.Load()
+	s.Mode, s.Sync, s.DiskFree = st.modeName(), st.durability(), diskFree(st.cfg)
+	t := st.topo.now()
 	info, err := t.events.Info(ctx)
 	if err != nil {
 		return down("state", err)
 	}
 	s.Messages, s.Bytes, s.MaxBytes = info.State.Msgs, info.State.Bytes, info.Config.MaxBytes
 	s.FirstSeq, s.LastSeq = info.State.FirstSeq, info.State.LastSeq
-	if b.cfg.Consume {
-		if err := b.renewConsumers(ctx, s); err != nil {
+	if st.cfg.Consume {
+		if err := st.renewConsumers(ctx, s); err != nil {
 			return err
 		}
 	}
@@ -79,11 +86,11 @@ func (b *Broker) renewState(ctx context.Context, s *event.QueueState) error {
 	return nil
 }
 
-func (b *Broker) renewConsumers(ctx context.Context, s *event.QueueState) error {
-	t := b.topo.Load()
+func (st *status) renewConsumers(ctx context.Context, s *event.QueueState) error {
+	t := st.topo.now()
 	c, err := t.processors.Info(ctx)
 	if errors.Is(err, natsjs.ErrConsumerNotFound) {
-		b.changed.look()
+		st.upkeep.wakeUp()
 		return nil
 	}
 	if err != nil {
@@ -92,37 +99,29 @@ func (b *Broker) renewConsumers(ctx context.Context, s *event.QueueState) error 
 	s.AckFloor, s.Pending, s.InFlight, s.Redelivered = ackFloor(c), c.NumPending, c.NumAckPending, c.NumRedelivered
 	d, err := t.deadLetters.Info(ctx)
 	if errors.Is(err, natsjs.ErrConsumerNotFound) {
-		b.changed.look()
+		st.upkeep.wakeUp()
 		return nil
 	}
 	if err != nil {
 		return down("state", err)
 	}
 	s.Advisories = unhandled(d)
-	s.Verified, err = b.verifiedUpTo(ctx)
+	s.Verified, err = st.progress.verifiedUpTo(ctx)
 	return err
 }
 
-func (b *Broker) modeName() string {
-	if b.server == nil {
-		return "connected"
+func (st *status) modeName() string {
+	if st.cfg.embedded() {
+		return "embedded"
 	}
-	return "embedded"
-}
-
-// durability says what is known about when an acknowledged event is on disk.
-func (b *Broker) durability() string {
-	if b.server != nil {
-		return b.sync
-	}
-	return fmt.Sprintf("set by the server (version %s, %d replicas)", b.admin.ConnectedServerVersion(), b.cfg.Replicas)
+	return "connected"
 }
 
 // diskFree returns the free bytes under the store, -1 when the store is
 // elsewhere or they can't be known.
-func (b *Broker) diskFree() int64 {
-	if b.server == nil {
+func diskFree(cfg Config) int64 {
+	if !cfg.embedded() {
 		return -1
 	}
-	return diskFree(b.cfg.StoreDir)
+	return durable.FreeBytes(cfg.StoreDir)
 }

@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
-	"strings"
+	"log/slog"
+	"sync/atomic"
 	"time"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
@@ -20,9 +20,15 @@ const (
 	processors       = "processors"  // consumer of EVENTS
 	deadLetters      = "deadletters" // consumer of ADVISORIES
 
-	subjectPrefix   = "events." // and the courier's name
+	subjectPrefix   = "events."                // and the courier's name
+	fillerSubject   = subjectPrefix + "=lost=" // of messages that take up lost sequences; no courier has such a name
 	progressSubject = "progress.verified"
 )
+
+// derived are the streams that can be made again without losing an event: PROGRESS
+// holds one number that the ledger proves again, and what ADVISORIES held the
+// reconciler finds.
+var derived = []string{progressStream, advisoriesStream}
 
 // Limits of the two small streams.
 const (
@@ -50,7 +56,11 @@ func (c Config) eventsConfig() natsjs.StreamConfig {
 	}
 }
 
-// ownWindow is how long the broker itself has to know duplicates, see learn.go.
+// brokerWindow is for how long an embedded broker itself knows duplicates. Package dedup
+// enters what it missed long before.
+const brokerWindow = 3 * time.Second
+
+// ownWindow is how long the broker itself has to know duplicates, see package dedup.
 func (c Config) ownWindow() time.Duration {
 	if c.Mode == ModeExternal {
 		return c.DuplicateWindow
@@ -60,7 +70,7 @@ func (c Config) ownWindow() time.Duration {
 
 // advisoriesConfig keeps what the broker announces about the consumer of events.
 // When it is full new ones are dropped rather than unhandled ones removed; long
-// before that the log complains, and the reconciler finds what was dropped.
+// before that an error is logged, and the reconciler finds what was dropped.
 func (c Config) advisoriesConfig() natsjs.StreamConfig {
 	return natsjs.StreamConfig{
 		Name:        advisoriesStream,
@@ -120,45 +130,66 @@ func (c Config) deadLettersConfig() natsjs.ConsumerConfig {
 	}
 }
 
-// topology is what the broker holds for us. All but events is nil in a process
-// that only publishes.
+// topology makes and checks the streams and consumers on the broker.
 type topology struct {
+	cfg Config
+	log *slog.Logger
+	js  natsjs.JetStream
+	// resumeAt returns the sequence at which a consumer of the events that is missing
+	// begins.
+	resumeAt func(context.Context, natsjs.Stream) (uint64, error)
+	current  atomic.Pointer[streams] // as last made or checked
+}
+
+// streams are the streams and consumers on the broker. All but events is nil in a process
+// that only publishes.
+type streams struct {
 	events, advisories      natsjs.Stream
 	processors, deadLetters natsjs.Consumer
 }
 
-// ensureTopology makes what is missing and checks what exists. Of an embedded
+// now returns the streams as they were last made or checked.
+func (t *topology) now() *streams { return t.current.Load() }
+
+func (t *topology) events() natsjs.Stream { return t.now().events }
+
+// birth distinguishes streams of the events: another one of the same name, made after the
+// first was deleted, has another birth.
+func (t *topology) birth() int64 { return birthOf(t.events()) }
+
+func birthOf(s natsjs.Stream) int64 { return s.CachedInfo().Created.UnixNano() }
+
+// ensure makes what is missing and checks what exists. Of an embedded
 // broker it changes what can be changed without harm; of an external one it
 // changes nothing. The error lists every difference that stands.
-func (b *Broker) ensureTopology(ctx context.Context) (err error) {
-	t := &topology{}
-	if t.events, err = b.ensureStream(ctx, b.cfg.eventsConfig()); err != nil {
+func (t *topology) ensure(ctx context.Context) (err error) {
+	found := &streams{}
+	if found.events, err = t.ensureStream(ctx, t.cfg.eventsConfig()); err != nil {
 		return err
 	}
-	if b.cfg.Consume {
-		if err := b.ensureConsuming(ctx, t); err != nil {
+	if t.cfg.Consume {
+		if err := t.ensureConsuming(ctx, found); err != nil {
 			return err
 		}
 	}
-	b.topo.Store(t)
+	t.current.Store(found)
 	return nil
 }
 
 // ensureConsuming adds what a process needs that consumes. Advisories are
 // captured before the first event can be delivered.
-func (b *Broker) ensureConsuming(ctx context.Context, t *topology) (err error) {
-	if t.advisories, err = b.ensureStream(ctx, b.cfg.advisoriesConfig()); err != nil {
+func (t *topology) ensureConsuming(ctx context.Context, found *streams) (err error) {
+	if found.advisories, err = t.ensureStream(ctx, t.cfg.advisoriesConfig()); err != nil {
 		return err
 	}
-	if _, err = b.ensureStream(ctx, b.cfg.progressConfig()); err != nil {
+	if _, err = t.ensureStream(ctx, t.cfg.progressConfig()); err != nil {
 		return err
 	}
-	if t.deadLetters, err = b.ensureConsumer(ctx, t.advisories, b.cfg.deadLettersConfig(), advisoriesPulled, fromFirst); err != nil {
+	if found.deadLetters, err = t.ensureConsumer(ctx, found.advisories, t.cfg.deadLettersConfig(), advisoriesPulled, fromFirst); err != nil {
 		return err
 	}
-	t.processors, err = b.ensureConsumer(ctx, t.events, b.cfg.processorsConfig(), b.cfg.PullBuffer, func() (uint64, error) {
-		verified, err := b.verifiedOf(ctx, t.events)
-		return verified + 1, err
+	found.processors, err = t.ensureConsumer(ctx, found.events, t.cfg.processorsConfig(), t.cfg.PullBuffer, func() (uint64, error) {
+		return t.resumeAt(ctx, found.events)
 	})
 	return err
 }
@@ -166,30 +197,30 @@ func (b *Broker) ensureConsuming(ctx context.Context, t *topology) (err error) {
 // fromFirst has a consumer begin with all that its stream holds.
 func fromFirst() (uint64, error) { return 1, nil }
 
-func (b *Broker) ensureStream(ctx context.Context, want natsjs.StreamConfig) (natsjs.Stream, error) {
-	s, err := b.js.Stream(ctx, want.Name)
+func (t *topology) ensureStream(ctx context.Context, want natsjs.StreamConfig) (natsjs.Stream, error) {
+	s, err := t.js.Stream(ctx, want.Name)
 	if errors.Is(err, natsjs.ErrStreamNotFound) {
-		if b.topo.Load() != nil {
-			b.log.Warn("a stream is missing on the broker, it is made again", "stream", want.Name)
+		if t.now() != nil {
+			t.log.Warn("a stream is missing on the broker, it is made again", "stream", want.Name)
 		}
-		s, err = b.js.CreateStream(ctx, want)
+		s, err = t.js.CreateStream(ctx, want)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", want.Name, err)
 	}
-	return b.fitStream(ctx, s, want)
+	return t.fitStream(ctx, s, want)
 }
 
 // fitStream checks a stream, and changes it if it may.
-func (b *Broker) fitStream(ctx context.Context, s natsjs.Stream, want natsjs.StreamConfig) (natsjs.Stream, error) {
+func (t *topology) fitStream(ctx context.Context, s natsjs.Stream, want natsjs.StreamConfig) (natsjs.Stream, error) {
 	diffs := streamDiffs(s.CachedInfo().Config, want)
 	if len(diffs) == 0 {
 		return s, nil
 	}
-	if err := b.mayChange("stream "+want.Name, diffs); err != nil {
+	if err := t.mayChange("stream "+want.Name, diffs); err != nil {
 		return nil, err
 	}
-	changed, err := b.js.UpdateStream(ctx, want)
+	changed, err := t.js.UpdateStream(ctx, want)
 	if err != nil {
 		return nil, fmt.Errorf("change stream %s (%s): %w", want.Name, diffs, err)
 	}
@@ -199,10 +230,10 @@ func (b *Broker) fitStream(ctx context.Context, s natsjs.Stream, want natsjs.Str
 // ensureConsumer does so for a consumer that is asked for up to batch messages at once.
 // When it is missing it begins at what from returns: never behind the end of the
 // stream, because whoever removed it removed its position too.
-func (b *Broker) ensureConsumer(ctx context.Context, s natsjs.Stream, want natsjs.ConsumerConfig, batch int, from func() (uint64, error)) (natsjs.Consumer, error) {
+func (t *topology) ensureConsumer(ctx context.Context, s natsjs.Stream, want natsjs.ConsumerConfig, batch int, from func() (uint64, error)) (natsjs.Consumer, error) {
 	c, err := s.Consumer(ctx, want.Durable)
 	if errors.Is(err, natsjs.ErrConsumerNotFound) {
-		c, err = b.makeConsumer(ctx, s, want, from)
+		c, err = t.makeConsumer(ctx, s, want, from)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("consumer %s: %w", want.Durable, err)
@@ -215,7 +246,7 @@ func (b *Broker) ensureConsumer(ctx context.Context, s natsjs.Stream, want natsj
 	if len(diffs) == 0 {
 		return c, nil
 	}
-	if err := b.mayChange("consumer "+want.Durable, diffs); err != nil {
+	if err := t.mayChange("consumer "+want.Durable, diffs); err != nil {
 		return nil, err
 	}
 	if c, err = s.UpdateConsumer(ctx, want); err != nil {
@@ -224,116 +255,59 @@ func (b *Broker) ensureConsumer(ctx context.Context, s natsjs.Stream, want natsj
 	return c, nil
 }
 
-func (b *Broker) makeConsumer(ctx context.Context, s natsjs.Stream, want natsjs.ConsumerConfig, from func() (uint64, error)) (natsjs.Consumer, error) {
+func (t *topology) makeConsumer(ctx context.Context, s natsjs.Stream, want natsjs.ConsumerConfig, from func() (uint64, error)) (natsjs.Consumer, error) {
 	start, err := from()
 	if err != nil {
 		return nil, err
 	}
 	if s.CachedInfo().State.LastSeq > 0 {
-		b.log.Warn("a consumer is missing on the broker, it is made again and begins behind what is verified",
+		t.log.Warn("a consumer is missing on the broker, it is made again and begins behind what is verified",
 			"consumer", want.Durable, "stream", s.CachedInfo().Config.Name, "from_sequence", start)
 	}
 	return createConsumer(ctx, s, startingAt(want, start))
 }
 
-// errShape says that something on the broker has another shape than we need.
-var errShape = errors.New("exists with another shape")
-
 // mayChange says whether the differences of what may be removed by changing it.
-func (b *Broker) mayChange(what string, diffs differences) error {
-	if b.server == nil {
+func (t *topology) mayChange(what string, diffs differences) error {
+	if !t.cfg.embedded() {
 		return fmt.Errorf("%s %w: %s; change it there, or the configuration here, so that they agree", what, errShape, diffs)
 	}
-	for _, d := range diffs {
-		if d.fixed {
-			return fmt.Errorf("%s %w: %s; use another store directory, or the version that made this one", what, errShape, diffs)
-		}
+	if diffs.fixed() {
+		return fmt.Errorf("%s %w: %s; use another store directory, or the version that made this one", what, errShape, diffs)
 	}
-	b.log.Warn("changing the broker to the configuration", "what", what, "differences", diffs.String())
+	t.log.Warn("changing the broker to the configuration", "what", what, "differences", diffs.String())
 	return nil
 }
 
-// difference is one field that is not as we want it.
-type difference struct {
-	field      string
-	have, want any
-	fixed      bool // can't be changed, or not without losing something
+// startingAt is a consumer that begins at a sequence, the first when there is nothing
+// before it.
+func startingAt(want natsjs.ConsumerConfig, from uint64) natsjs.ConsumerConfig {
+	if from > 1 {
+		want.DeliverPolicy, want.OptStartSeq = natsjs.DeliverByStartSequencePolicy, from
+	}
+	return want
 }
 
-type differences []difference
-
-func (ds differences) String() string {
-	texts := make([]string, len(ds))
-	for i, d := range ds {
-		texts[i] = fmt.Sprintf("%s is %v, want %v", d.field, d.have, d.want)
+// createConsumer makes a consumer, or returns the one that another process has just
+// made.
+func createConsumer(ctx context.Context, s natsjs.Stream, want natsjs.ConsumerConfig) (natsjs.Consumer, error) {
+	c, err := s.CreateConsumer(ctx, want)
+	if errors.Is(err, natsjs.ErrConsumerExists) {
+		return s.Consumer(ctx, want.Durable)
 	}
-	return strings.Join(texts, "; ")
+	return c, err
 }
 
-func (ds *differences) compare(field string, have, want any, fixed bool) {
-	if !reflect.DeepEqual(have, want) {
-		*ds = append(*ds, difference{field, have, want, fixed})
-	}
-}
+// topologyTimeout bounds one try at making what is missing on an external broker.
+const topologyTimeout = 2 * time.Second
 
-// allow compares a limit on what may be asked for: there need be none, or one that is
-// not below what we ask for.
-func allow[T int | time.Duration](ds *differences, field string, have, need T) {
-	if have > 0 && have < need {
-		*ds = append(*ds, difference{field, have, fmt.Sprintf("at least %v or none", need), false})
-	}
-}
-
-// streamDiffs compares what the promises rest on. Where a stream is kept, how it is
-// compressed and who else gets a copy of its messages is its server's affair.
-func streamDiffs(have, want natsjs.StreamConfig) (ds differences) {
-	ds.compare("retention", have.Retention, want.Retention, true)
-	ds.compare("storage", have.Storage, want.Storage, true)
-	ds.compare("persist_mode", have.PersistMode, want.PersistMode, true) // async acknowledges before it has written
-	ds.compare("subjects", have.Subjects, want.Subjects, false)
-	ds.compare("discard", have.Discard, want.Discard, false)
-	ds.compare("max_bytes", have.MaxBytes, want.MaxBytes, false)
-	ds.compare("max_msgs", have.MaxMsgs, want.MaxMsgs, false)
-	ds.compare("max_msgs_per_subject", have.MaxMsgsPerSubject, want.MaxMsgsPerSubject, false)
-	ds.compare("max_age", have.MaxAge, want.MaxAge, false)
-	ds.compare("max_msg_size", have.MaxMsgSize, want.MaxMsgSize, false)
-	ds.compare("duplicate_window", have.Duplicates, want.Duplicates, false)
-	ds.compare("num_replicas", have.Replicas, want.Replicas, false)
-	ds.compare("allow_direct", have.AllowDirect, want.AllowDirect, false)
-	ds.compare("no_ack", have.NoAck, want.NoAck, false)
-	ds.compare("sealed", have.Sealed, want.Sealed, true)
-	ds.compare("deny_purge", have.DenyPurge, want.DenyPurge, true)
-	// Messages from elsewhere, and subjects that are not those which were published to.
-	ds.compare("mirror", have.Mirror != nil, want.Mirror != nil, true)
-	ds.compare("sources", len(have.Sources), len(want.Sources), false)
-	ds.compare("subject_transform", have.SubjectTransform != nil, want.SubjectTransform != nil, false)
-	return ds
-}
-
-// consumerDiffs compares what the promises rest on, with the replicas of the consumer's
-// stream and how many messages are asked for at once. What an operator does for a
-// while, as a pause, is no difference.
-func consumerDiffs(have, want natsjs.ConsumerConfig, replicas, batch int) (ds differences) {
-	ds.compare("ack_policy", have.AckPolicy, want.AckPolicy, true)
-	ds.compare("deliver_policy", have.DeliverPolicy, want.DeliverPolicy, true)
-	ds.compare("replay_policy", have.ReplayPolicy, want.ReplayPolicy, true)
-	ds.compare("mem_storage", have.MemoryStorage, want.MemoryStorage, true)
-	ds.compare("filter_subject", have.FilterSubject, want.FilterSubject, true)
-	if len(have.FilterSubjects)+len(want.FilterSubjects) > 0 {
-		ds.compare("filter_subjects", have.FilterSubjects, want.FilterSubjects, true)
-	}
-	ds.compare("headers_only", have.HeadersOnly, want.HeadersOnly, false)
-	ds.compare("num_replicas", cmp.Or(have.Replicas, replicas), replicas, false) // 0 is as many as the stream
-	ds.compare("inactive_threshold", have.InactiveThreshold, want.InactiveThreshold, false)
-	ds.compare("ack_wait", have.AckWait, want.AckWait, false)
-	ds.compare("max_deliver", have.MaxDeliver, want.MaxDeliver, false)
-	if len(have.BackOff)+len(want.BackOff) > 0 {
-		ds.compare("backoff", have.BackOff, want.BackOff, false)
-	}
-	ds.compare("max_ack_pending", have.MaxAckPending, want.MaxAckPending, false)
-	ds.compare("priority_policy", have.PriorityPolicy, want.PriorityPolicy, false)
-	allow(&ds, "max_batch", have.MaxRequestBatch, batch)
-	allow(&ds, "max_expires", have.MaxRequestExpires, pullExpires)
-	allow(&ds, "max_bytes", have.MaxRequestMaxBytes, pullMaxBytes)
-	return ds
+// ensureExternal is ensure on a broker that may be starting: a cluster without a leader
+// leaves requests unanswered.
+func (t *topology) ensureExternal(ctx context.Context) error {
+	_, err := retry(ctx, func() (struct{}, error) {
+		ctx, cancel := context.WithTimeout(ctx, topologyTimeout)
+		defer cancel()
+		return struct{}{}, t.ensure(ctx)
+	}, func(err error) bool { return errors.Is(err, errShape) })
+	return err
 }

@@ -13,6 +13,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/jetstream/embedded"
 )
 
 func TestEmbeddedFollowsTheConfiguration(t *testing.T) {
@@ -25,11 +26,11 @@ func TestEmbeddedFollowsTheConfiguration(t *testing.T) {
 	cfg.MaxBytes, cfg.DuplicateWindow, cfg.AckWait, cfg.MaxDeliver = 96<<20, time.Minute, 10*time.Second, 3
 	cfg.Delays = cfg.Delays[:2]
 	b = open(t, cfg)
-	info, err := b.topo.Load().processors.Info(t.Context())
+	info, err := b.topo.now().processors.Info(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	stream, consumer := b.topo.Load().events.CachedInfo().Config, info.Config
+	stream, consumer := b.topo.now().events.CachedInfo().Config, info.Config
 	if diffs := append(streamDiffs(stream, cfg.eventsConfig()), consumerDiffs(consumer, cfg.processorsConfig(), 1, cfg.PullBuffer)...); len(diffs) > 0 {
 		t.Errorf("not changed: %s", diffs)
 	}
@@ -69,7 +70,7 @@ func TestExternalIsNeverChanged(t *testing.T) {
 	closeBroker(t, open(t, cfg))
 	other := cfg
 	other.MaxBytes, other.DuplicateWindow = 96<<20, time.Minute
-	_, err := Open(t.Context(), other, testDeps())
+	_, err := openOn(t.Context(), other, testDeps())
 	if err == nil {
 		t.Fatal("a stream of another shape was taken")
 	}
@@ -80,7 +81,7 @@ func TestExternalIsNeverChanged(t *testing.T) {
 	}
 	other = cfg
 	other.AckWait = time.Minute
-	if _, err = Open(t.Context(), other, testDeps()); err == nil || !strings.Contains(err.Error(), "ack_wait is 30s, want 1m0s") {
+	if _, err = openOn(t.Context(), other, testDeps()); err == nil || !strings.Contains(err.Error(), "ack_wait is 30s, want 1m0s") {
 		t.Errorf("consumer of another shape: %v", err)
 	}
 	open(t, cfg) // nothing was changed
@@ -133,7 +134,7 @@ func TestAnotherShapeIsNamed(t *testing.T) {
 		if _, err := js.CreateConsumer(t.Context(), eventsStream, consumer); err != nil {
 			t.Fatalf("%s: %v", want, err)
 		}
-		b, err := Open(t.Context(), cfg, testDeps())
+		b, err := openOn(t.Context(), cfg, testDeps())
 		if err == nil {
 			closeBroker(t, b)
 		}
@@ -158,33 +159,36 @@ func TestConsumerOfAnotherReplication(t *testing.T) {
 	}
 }
 
-// TestRefusedPullIsTold: a consumer was changed under a running process so that it
+// TestRefusedPullIsReported: a consumer was changed under a running process so that it
 // serves no pull.
-func TestRefusedPullIsTold(t *testing.T) {
+func TestRefusedPullIsReported(t *testing.T) {
 	t.Parallel()
 	cfg := externalConfig(t, startServer(t, nil))
 	deps := testDeps()
-	told := make(chan string, 100)
-	deps.Logger = slog.New(slog.NewTextHandler(writerFunc(func(line string) { told <- line }), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	lines := make(chan string, 100)
+	deps.Logger = slog.New(slog.NewTextHandler(writerFunc(func(line string) { lines <- line }), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	b := openWith(t, cfg, deps)
 	bent := cfg.processorsConfig()
 	bent.MaxRequestBatch = 1
-	if _, err := b.js.UpdateConsumer(t.Context(), eventsStream, bent); err != nil {
+	if _, err := b.conns.js.UpdateConsumer(t.Context(), eventsStream, bent); err != nil {
+		t.Fatal(err)
+	}
+	pulls, err := b.conns.admin.SubscribeSync("$JS.API.CONSUMER.MSG.NEXT." + eventsStream + "." + processors)
+	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	pulling := make(chan struct{})
 	go func() { defer close(pulling); _, _ = b.Pull(ctx, 1) }()
-	if line := <-told; !strings.Contains(line, "Exceeded MaxRequestBatch of 1") || !strings.Contains(line, processors) {
-		t.Errorf("told: %s", line)
+	if line := <-lines; !strings.Contains(line, "Exceeded MaxRequestBatch of 1") || !strings.Contains(line, processors) {
+		t.Errorf("reported: %s", line)
 	}
-	asked := func() uint64 { b.events.mu.Lock(); defer b.events.mu.Unlock(); return b.events.no }
-	eventually(t, "more pulls", func() bool { return asked() >= 3 })
+	eventually(t, "more pulls", func() bool { n, _, err := pulls.Pending(); return err == nil && n >= 3 })
 	cancel()
 	<-pulling
-	if len(told) > 0 {
-		t.Errorf("told again: %s", <-told)
+	if len(lines) > 0 {
+		t.Errorf("reported again: %s", <-lines)
 	}
 }
 
@@ -199,11 +203,13 @@ func TestStreamOfAnotherKindIsRefused(t *testing.T) {
 	if err := os.MkdirAll(cfg.StoreDir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	server := newEmbedded(cfg, testDeps().Logger)
-	if err := server.start(); err != nil {
+	server := embedded.New(embedded.Config{
+		Name: cfg.Name, StoreDir: cfg.StoreDir, MaxPayload: cfg.MaxMessageBytes, MaxMemoryBytes: cfg.MaxMemoryBytes, Logger: testDeps().Logger,
+	})
+	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer server.stop()
+	defer server.Stop()
 	conn, err := nats.Connect("", nats.InProcessServer(server))
 	if err != nil {
 		t.Fatal(err)
@@ -218,8 +224,8 @@ func TestStreamOfAnotherKindIsRefused(t *testing.T) {
 	if _, err := js.CreateStream(t.Context(), queue); err != nil {
 		t.Fatal(err)
 	}
-	server.stop()
-	if _, err := Open(t.Context(), cfg, testDeps()); err == nil || !strings.Contains(err.Error(), "retention is WorkQueue, want Limits") {
+	server.Stop()
+	if _, err := openOn(t.Context(), cfg, testDeps()); err == nil || !strings.Contains(err.Error(), "retention is WorkQueue, want Limits") {
 		t.Errorf("work queue taken for our stream: %v", err)
 	}
 }
@@ -230,7 +236,7 @@ func TestUnreachableBrokerIsAnError(t *testing.T) {
 	cfg.Mode, cfg.URLs = ModeExternal, []string{"nats://127.0.0.1:1"}
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	if _, err := Open(ctx, cfg, testDeps()); err == nil || !strings.Contains(err.Error(), "nats://127.0.0.1:1") {
+	if _, err := openOn(ctx, cfg, testDeps()); err == nil || !strings.Contains(err.Error(), "nats://127.0.0.1:1") {
 		t.Errorf("Open: %v", err)
 	}
 }
@@ -239,22 +245,9 @@ func TestWrongCredentialsFailAtOnce(t *testing.T) {
 	t.Parallel()
 	cfg := externalConfig(t, startServer(t, []string{"--user", "u", "--pass", "p"}))
 	start := time.Now()
-	if _, err := Open(t.Context(), cfg, testDeps()); err == nil || time.Since(start) > 10*time.Second {
+	if _, err := openOn(t.Context(), cfg, testDeps()); err == nil || time.Since(start) > 10*time.Second {
 		t.Errorf("Open: %v after %v", err, time.Since(start))
 	}
 	cfg.URLs[0] = strings.Replace(cfg.URLs[0], "nats://", "nats://u:p@", 1)
 	publish(t, open(t, cfg), envelope("k"))
-}
-
-func TestEmbeddedHasNoPort(t *testing.T) {
-	t.Parallel()
-	b := open(t, testConfig(t))
-	b.server.mu.Lock()
-	defer b.server.mu.Unlock()
-	if addr := b.server.srv.Addr(); addr != nil {
-		t.Errorf("the embedded broker listens on %v", addr)
-	}
-	if _, err := nats.Connect(nats.DefaultURL, nats.Timeout(100*time.Millisecond)); err == nil {
-		t.Log("some other server listens on the default port")
-	}
 }

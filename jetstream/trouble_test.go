@@ -58,7 +58,7 @@ func TestFailedFlushRefusesTheGroupAndRepairs(t *testing.T) {
 	if n := count(t, deps, "restarts_total"); n != 1 {
 		t.Errorf("%v restarts, want 1", n)
 	}
-	if got := len(pull(t, b, 2)); got != 2 {
+	if got := len(pullN(t, b, 2)); got != 2 {
 		t.Errorf("pulled %d after the restart", got)
 	}
 }
@@ -109,7 +109,7 @@ func TestDiskReserve(t *testing.T) {
 	if _, err := b.Publish(t.Context(), envelope("refused")); event.CodeOf(err) != event.IntakeUnavailable || !strings.Contains(err.Error(), "free") {
 		t.Errorf("below the reserve: %v", err)
 	}
-	settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 1)...) // processing goes on
+	settle(t, b, event.Verdict{Action: event.Ack}, pullN(t, b, 1)...) // processing goes on
 	floorReaches(t, b, 1)
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
@@ -150,7 +150,7 @@ func TestFullDiskIsRecoveredFrom(t *testing.T) {
 		t.Errorf("while the disk is full: %v after %v", err, time.Since(start))
 	}
 	for range 3 { // processing goes on meanwhile
-		settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 1)...)
+		settle(t, b, event.Verdict{Action: event.Ack}, pullN(t, b, 1)...)
 	}
 
 	if err := os.Remove(ballast); err != nil {
@@ -175,72 +175,35 @@ func writeFile(t *testing.T, path string, size int) {
 	}
 }
 
-func TestRepairRewritesOnlyWhatIsNew(t *testing.T) {
+func TestAdmission(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	old, young := filepath.Join(dir, "a", "old"), filepath.Join(dir, "a", "b", "young")
-	if err := os.MkdirAll(filepath.Dir(young), 0o700); err != nil {
-		t.Fatal(err)
+	var a admission
+	if a.admit() != nil || a.problem() != "" {
+		t.Error("a new admission is shut")
 	}
-	writeFile(t, old, 10)
-	writeFile(t, young, 5000)
-	writeFile(t, old+repairSuffix, 3)
-	since := time.Now()
-	if err := os.Chtimes(old, since, since.Add(-time.Minute)); err != nil {
-		t.Fatal(err)
-	}
-	before := [2]os.FileInfo{stat(t, old), stat(t, young)}
-	if err := repairStore(dir, since.Add(-time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	after := [2]os.FileInfo{stat(t, old), stat(t, young)}
-	if !os.SameFile(before[0], after[0]) || os.SameFile(before[1], after[1]) || after[1].Size() != 5000 || after[1].Mode() != before[1].Mode() {
-		t.Errorf("old rewritten %v, young rewritten %v, %d bytes, mode %v", !os.SameFile(before[0], after[0]),
-			!os.SameFile(before[1], after[1]), after[1].Size(), after[1].Mode())
-	}
-	if _, err := os.Stat(old + repairSuffix); !os.IsNotExist(err) {
-		t.Errorf("left-over of an earlier repair: %v", err)
-	}
-}
-
-func stat(t *testing.T, path string) os.FileInfo {
-	t.Helper()
-	info, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return info
-}
-
-func TestGate(t *testing.T) {
-	t.Parallel()
-	var g gate
-	if g.admit() != nil || g.problem() != "" {
-		t.Error("a new gate is shut")
-	}
-	if !g.shut(stalled, "no answer") || g.shut(stalled, "no answer") {
+	if !a.shut(stalled, "no answer") || a.shut(stalled, "no answer") {
 		t.Error("news only the first time")
 	}
-	if err := g.admit(); event.CodeOf(err) != event.IntakeUnavailable {
+	if err := a.admit(); event.CodeOf(err) != event.IntakeUnavailable {
 		t.Errorf("stalled: %v", err)
 	}
-	g.refusal.Load().lastTrial.Store(time.Now().Add(-trialEvery).UnixNano())
-	if g.admit() != nil || g.admit() == nil {
+	a.refusal.Load().lastTrial.Store(time.Now().Add(-trialEvery).UnixNano())
+	if a.admit() != nil || a.admit() == nil {
 		t.Error("want one trial, and one only")
 	}
-	g.shut(diskReserve, "disk")
-	if g.problem() != "disk" {
-		t.Errorf("problem %q, want the graver one", g.problem())
+	a.shut(diskReserve, "disk")
+	if a.problem() != "disk" {
+		t.Errorf("problem %q, want the graver one", a.problem())
 	}
-	g.refusal.Load().lastTrial.Store(0)
-	if g.admit() == nil {
+	a.refusal.Load().lastTrial.Store(0)
+	if a.admit() == nil {
 		t.Error("a trial although the disk is full")
 	}
-	g.open(diskReserve)
-	if g.problem() != "no answer" {
-		t.Errorf("problem %q, want the one left", g.problem())
+	a.open(diskReserve)
+	if a.problem() != "no answer" {
+		t.Errorf("problem %q, want the one left", a.problem())
 	}
-	if !g.open(stalled) || g.admit() != nil {
+	if !a.open(stalled) || a.admit() != nil {
 		t.Error("still shut")
 	}
 }

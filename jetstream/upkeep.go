@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -11,85 +12,84 @@ import (
 )
 
 const (
-	// upkeepEvery is how often what we have on the broker is looked at, and
-	// upkeepTimeout bounds one look.
+	// upkeepEvery is how often what we have on the broker is checked, and
+	// upkeepTimeout bounds one check.
 	upkeepEvery   = 5 * time.Second
 	upkeepTimeout = 5 * time.Second
 )
 
-// changedOutside is what of ours on the broker is not as we need it, because somebody
-// has changed it or because it can't be put right.
-type changedOutside struct {
+// upkeep makes sure that what we have on the broker stays as we need it: a consumer or
+// stream that was deleted is made again, one that was changed is changed back on an
+// embedded broker and reported on an external one, and a consumer that was paused is
+// reported.
+type upkeep struct {
+	cfg     Config
+	log     *slog.Logger
+	js      natsjs.JetStream
+	topo    *topology
+	aligner *aligner
+	ready   func() bool   // whether the broker can be asked and is not being restarted
+	wake    chan struct{} // one token when a check is due
+
 	mu   sync.Mutex
-	list []string
-	wake chan struct{} // one token when a look is due; made by the upkeep
+	list []string // what is not as we need it
 }
 
-func (c *changedOutside) problems() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.list
+// problems returns what is not as we need it, because it was changed from outside or
+// because it can't be put right.
+func (u *upkeep) problems() []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.list
 }
 
-func (c *changedOutside) set(problems []string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.list = problems
+func (u *upkeep) set(problems []string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.list = problems
 }
 
-// look asks for a look now.
-func (c *changedOutside) look() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.wake != nil {
-		signal(c.wake)
-	}
-}
+// wakeUp asks for a check now.
+func (u *upkeep) wakeUp() { signal(u.wake) }
 
-// upkeep keeps what we have on the broker in being: a consumer or stream that was
-// deleted is made again, one that was changed is changed back on an embedded broker
-// and reported on an external one, and a consumer that was paused is reported.
-func (b *Broker) upkeep(ctx context.Context) {
-	wake := make(chan struct{}, 1)
-	b.changed.mu.Lock()
-	b.changed.wake = wake
-	b.changed.mu.Unlock()
+// run checks until ctx ends.
+func (u *upkeep) run(ctx context.Context) {
 	tick := time.NewTicker(upkeepEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-wake:
+		case <-u.wake:
 		case <-tick.C:
 		}
-		if b.gate.holds(recovering) || !b.admin.IsConnected() {
+		if !u.ready() {
 			continue // the restart does all of this
 		}
-		if problems, err := b.lookOutside(ctx); err == nil {
-			b.changed.set(problems)
+		if problems, err := u.check(ctx); err == nil {
+			u.set(problems)
 		} // else the broker can't be asked, as [Broker.State] says
 	}
 }
 
-// lookOutside puts right what can be, and returns the problems that stay. The error
+// check puts right what can be, and returns the problems that stay. The error
 // is that the broker can't be asked.
-func (b *Broker) lookOutside(ctx context.Context) (problems []string, err error) {
+func (u *upkeep) check(ctx context.Context) (problems []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, upkeepTimeout)
 	defer cancel()
-	t := &topology{}
-	if t.events, err = b.js.Stream(ctx, eventsStream); err != nil {
+	found := &streams{}
+	if found.events, err = u.js.Stream(ctx, eventsStream); err != nil {
 		return nil, err // also when it is missing: State says so, and a start makes it
 	}
-	_, shape := b.fitStream(ctx, t.events, b.cfg.eventsConfig())
-	for _, err := range []error{shape, b.ensureConsuming(ctx, t)} {
+	_, shape := u.topo.fitStream(ctx, found.events, u.cfg.eventsConfig())
+	for _, err := range []error{shape, u.topo.ensureConsuming(ctx, found)} {
 		if problems, err = stands(problems, err); err != nil {
 			return nil, err
 		}
 	}
-	now := b.topo.Load()
+	now := u.topo.now()
 	for _, c := range []natsjs.Consumer{now.processors, now.deadLetters} {
-		problem, err := b.paused(ctx, c)
+		problem, err := u.paused(ctx, c)
 		if problems, err = stands(problems, err); err != nil {
 			return nil, err
 		}
@@ -100,10 +100,10 @@ func (b *Broker) lookOutside(ctx context.Context) (problems []string, err error)
 	if len(problems) > 0 {
 		return problems, nil // positions are of no use while something is missing
 	}
-	if err := b.endOverruns(ctx); err != nil {
+	if err := u.aligner.endOverruns(ctx); err != nil {
 		return nil, err
 	}
-	return nil, b.clampVerified(ctx, false)
+	return nil, u.aligner.clampVerified(ctx, false)
 }
 
 // stands adds what the broker has refused, or can't be changed, to the problems.
@@ -115,19 +115,19 @@ func stands(problems []string, err error) ([]string, error) {
 	return append(problems, err.Error()), nil
 }
 
-// paused says until when a consumer hands nothing out because somebody paused it. The
+// paused says until when a consumer delivers nothing because it was paused. The
 // embedded broker can't be reached by an operator's tools, so that it is resumed: its
 // store may have been an external server's.
-func (b *Broker) paused(ctx context.Context, c natsjs.Consumer) (problem string, err error) {
+func (u *upkeep) paused(ctx context.Context, c natsjs.Consumer) (problem string, err error) {
 	info, err := c.Info(ctx)
 	if err != nil || !info.Paused {
 		return "", err
 	}
-	if b.server != nil {
-		b.log.Warn("a consumer is paused, it is resumed", "consumer", info.Name, "stream", info.Stream)
-		_, err := b.js.ResumeConsumer(ctx, info.Stream, info.Name)
+	if u.cfg.embedded() {
+		u.log.Warn("a consumer is paused, it is resumed", "consumer", info.Name, "stream", info.Stream)
+		_, err := u.js.ResumeConsumer(ctx, info.Stream, info.Name)
 		return "", err
 	}
-	return fmt.Sprintf("consumer %s of stream %s is paused from outside until %s and hands nothing out: resume it with `nats consumer resume %s %s`",
+	return fmt.Sprintf("consumer %s of stream %s is paused from outside until %s and delivers nothing: resume it with `nats consumer resume %s %s`",
 		info.Name, info.Stream, time.Now().Add(info.PauseRemaining).UTC().Truncate(time.Second).Format(time.RFC3339), info.Stream, info.Name), nil
 }

@@ -1,8 +1,10 @@
 package jetstream
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -42,22 +44,22 @@ func TestDeletedConsumerIsMadeAgain(t *testing.T) {
 	onBackends(t, func(t *testing.T, cfg Config) {
 		b := open(t, cfg)
 		publishN(t, b, 6)
-		settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 4)...)
+		settle(t, b, event.Verdict{Action: event.Ack}, pullN(t, b, 4)...)
 		verifiedTo(t, b, 4)
 		for stream, consumer := range map[string]string{eventsStream: processors, advisoriesStream: deadLetters} {
-			if err := b.js.DeleteConsumer(t.Context(), stream, consumer); err != nil {
+			if err := b.conns.js.DeleteConsumer(t.Context(), stream, consumer); err != nil {
 				t.Fatal(err)
 			}
 		}
 		publish(t, b, envelope("7"))
 		eventually(t, "the consumers are back", func() bool {
 			s, err := b.State(t.Context())
-			return err == nil && len(s.Problems) == 0 && b.topo.Load().processors.CachedInfo() != nil && s.AckFloor == 4
+			return err == nil && len(s.Problems) == 0 && b.topo.now().processors.CachedInfo() != nil && s.AckFloor == 4
 		})
 		// 5 and 6 wait in the puller from before, and come again.
 		got := map[uint64]bool{}
 		for len(got) < 3 {
-			ds := pull(t, b, 1)
+			ds := pullN(t, b, 1)
 			if ds[0].Sequence <= 4 {
 				t.Errorf("%d was verified, and is delivered again", ds[0].Sequence)
 			}
@@ -72,7 +74,7 @@ func TestDeletedConsumerIsMadeAgain(t *testing.T) {
 			return err == nil && s.AckFloor == 7 && s.Unprocessed() == 0
 		})
 		publish(t, b, envelope("8"))
-		settle(t, b, event.Verdict{Action: event.Dead, Code: event.Forged}, pull(t, b, 1)...)
+		settle(t, b, event.Verdict{Action: event.Dead, Code: event.Forged}, pullN(t, b, 1)...)
 		if as, err := b.PullAdvisories(within(t, 30*time.Second), 1); err != nil || as[0].Sequence != 8 {
 			t.Errorf("advisories after their consumer was deleted: %+v, %v", as, err)
 		}
@@ -83,7 +85,10 @@ func TestDeletedConsumerIsMadeAgain(t *testing.T) {
 
 // pulledNow returns what waits in the puller.
 func pulledNow(b *Broker) (ds []event.Delivery) {
-	for _, m := range b.events.takeNow(1000) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // it takes what is there
+	messages, _ := b.consumer.events.Take(ctx, 1000)
+	for _, m := range messages {
 		a, _ := parseAckSubject(m.Reply)
 		d := decode(m.Header, m.Data, a.seq)
 		d.AckTo, d.Attempt = m.Reply, a.deliveries
@@ -97,16 +102,16 @@ func TestDeletedStreamsAreMadeAgain(t *testing.T) {
 	onBackends(t, func(t *testing.T, cfg Config) {
 		b := open(t, cfg)
 		publishN(t, b, 3)
-		settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 3)...)
+		settle(t, b, event.Verdict{Action: event.Ack}, pullN(t, b, 3)...)
 		verifiedTo(t, b, 2)
 		for _, stream := range derived {
-			if err := b.js.DeleteStream(t.Context(), stream); err != nil {
+			if err := b.conns.js.DeleteStream(t.Context(), stream); err != nil {
 				t.Fatal(err)
 			}
 		}
 		eventually(t, "the streams are back", func() bool {
-			_, err1 := b.js.Stream(t.Context(), progressStream)
-			_, err2 := b.js.Consumer(t.Context(), advisoriesStream, deadLetters)
+			_, err1 := b.conns.js.Stream(t.Context(), progressStream)
+			_, err2 := b.conns.js.Consumer(t.Context(), advisoriesStream, deadLetters)
 			_, err3 := b.State(t.Context())
 			return errors.Join(err1, err2, err3) == nil
 		})
@@ -125,7 +130,7 @@ func TestPausedConsumerIsReported(t *testing.T) {
 	t.Parallel()
 	b := open(t, externalConfig(t, startServer(t, nil)))
 	until := time.Now().Add(time.Hour)
-	if _, err := b.js.PauseConsumer(t.Context(), eventsStream, processors, until); err != nil {
+	if _, err := b.conns.js.PauseConsumer(t.Context(), eventsStream, processors, until); err != nil {
 		t.Fatal(err)
 	}
 	says := func(text string) func() bool {
@@ -136,7 +141,7 @@ func TestPausedConsumerIsReported(t *testing.T) {
 	}
 	eventually(t, "the pause is reported", says("consumer processors of stream EVENTS is paused from outside until "+until.UTC().Format("2006-01-02T15:")))
 	eventually(t, "the way out is", says("nats consumer resume EVENTS processors"))
-	if _, err := b.js.ResumeConsumer(t.Context(), eventsStream, processors); err != nil {
+	if _, err := b.conns.js.ResumeConsumer(t.Context(), eventsStream, processors); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the problem is over", func() bool {
@@ -149,11 +154,11 @@ func TestPausedConsumerIsReported(t *testing.T) {
 func TestPausedConsumerIsResumed(t *testing.T) {
 	t.Parallel()
 	b := open(t, testConfig(t))
-	if _, err := b.js.PauseConsumer(t.Context(), eventsStream, processors, time.Now().Add(time.Hour)); err != nil {
+	if _, err := b.conns.js.PauseConsumer(t.Context(), eventsStream, processors, time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	publish(t, b, envelope("1"))
-	pull(t, b, 1)
+	pullN(t, b, 1)
 }
 
 // TestChangedOutside: what promises rest on was changed while we run.
@@ -162,12 +167,12 @@ func TestChangedOutside(t *testing.T) {
 		b := open(t, cfg)
 		consumer := b.cfg.processorsConfig()
 		consumer.MaxDeliver, consumer.BackOff = 7, nil
-		if _, err := b.js.UpdateConsumer(t.Context(), eventsStream, consumer); err != nil {
+		if _, err := b.conns.js.UpdateConsumer(t.Context(), eventsStream, consumer); err != nil {
 			t.Fatal(err)
 		}
 		stream := b.cfg.eventsConfig()
 		stream.Discard, stream.MaxAge = natsjs.DiscardOld, 24*time.Hour
-		if _, err := b.js.UpdateStream(t.Context(), stream); err != nil {
+		if _, err := b.conns.js.UpdateStream(t.Context(), stream); err != nil {
 			t.Fatal(err)
 		}
 		if cfg.Mode == ModeExternal {
@@ -180,8 +185,8 @@ func TestChangedOutside(t *testing.T) {
 			return
 		}
 		eventually(t, "both are changed back", func() bool {
-			c, err1 := b.js.Consumer(t.Context(), eventsStream, processors)
-			s, err2 := b.js.Stream(t.Context(), eventsStream)
+			c, err1 := b.conns.js.Consumer(t.Context(), eventsStream, processors)
+			s, err2 := b.conns.js.Stream(t.Context(), eventsStream)
 			return errors.Join(err1, err2) == nil && c.CachedInfo().Config.MaxDeliver == 5 && s.CachedInfo().Config.Discard == natsjs.DiscardNew
 		})
 	})
@@ -193,27 +198,27 @@ func TestConsumerBeyondTheEnd(t *testing.T) {
 	onBackends(t, func(t *testing.T, cfg Config) {
 		for name, restart := range map[string]bool{"while running": false, "at a start": true} {
 			b := open(t, cfg)
-			from := b.topo.Load().events.CachedInfo().State.LastSeq
+			from := b.topo.now().events.CachedInfo().State.LastSeq
 			for range 5 {
 				publish(t, b, envelope(name+time.Now().Format(time.RFC3339Nano)))
 			}
-			settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 3)...)
+			settle(t, b, event.Verdict{Action: event.Ack}, pullN(t, b, 3)...)
 			verifiedTo(t, b, from+3)
 			if err := b.StopPulling(t.Context()); err != nil && !restart {
 				t.Fatal(err)
 			}
-			if _, err := b.topo.Load().events.ResetConsumerToSequence(t.Context(), processors, 100_000); err != nil {
+			if _, err := b.topo.now().events.ResetConsumerToSequence(t.Context(), processors, 100_000); err != nil {
 				t.Fatal(err)
 			}
 			if restart {
 				closeBroker(t, b)
 				b = open(t, cfg)
 			} else {
-				b.events = newPuller(b.consume, eventsStream, processors, cfg.PullBuffer, cfg.AckWait)
-				b.start(t.Context(), "pull again", b.events.run)
+				b.consumer = newConsumer(cfg, b.conns.consume, b.m, b.log, b.progress.floorMoved)
+				b.start("pull again", b.consumer.events.Run)
 			}
 			publish(t, b, envelope(name+" fresh"))
-			ds := pull(t, b, 1)
+			ds := pullN(t, b, 1)
 			if seq := ds[0].Sequence; seq <= from || seq > from+6 {
 				t.Errorf("%s: %d is delivered", name, seq)
 			}
@@ -235,9 +240,9 @@ func TestPositionIsTakenBack(t *testing.T) {
 	onBackends(t, func(t *testing.T, cfg Config) {
 		b := open(t, cfg)
 		publishN(t, b, 4)
-		settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 4)...)
+		settle(t, b, event.Verdict{Action: event.Ack}, pullN(t, b, 4)...)
 		verifiedTo(t, b, 4)
-		s, err := b.js.Stream(t.Context(), progressStream)
+		s, err := b.conns.js.Stream(t.Context(), progressStream)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -253,7 +258,7 @@ func TestPositionIsTakenBack(t *testing.T) {
 				t.Errorf("%v come back after they were verified, %v", deliveredSequences(ds), err)
 			}
 		}
-		if _, err := b.js.Publish(t.Context(), progressSubject, fmt.Appendf(nil, "%d %d", b.birth(), 1)); err != nil {
+		if _, err := b.conns.js.Publish(t.Context(), progressSubject, fmt.Appendf(nil, "%d %d", b.topo.birth(), 1)); err != nil {
 			t.Fatal(err)
 		}
 		verifyAll(2, 3, 4)
@@ -262,13 +267,17 @@ func TestPositionIsTakenBack(t *testing.T) {
 		}
 		// What is known apart from the stream proves these.
 		publish(t, b, envelope("5"))
-		settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 1)...)
+		settle(t, b, event.Verdict{Action: event.Ack}, pullN(t, b, 1)...)
 		verifyAll(5)
 		// Without that everything is verified again.
 		if err := s.Purge(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		b.position.update(func(p *position) { *p = position{} })
+		closeBroker(t, b)
+		if err := os.RemoveAll(cfg.StateDir); err != nil {
+			t.Fatal(err)
+		}
+		b = open(t, cfg)
 		verifyAll(1, 2, 3, 4, 5)
 	})
 }
@@ -278,8 +287,8 @@ func TestPositionBeyondTheEnd(t *testing.T) {
 	onBackends(t, func(t *testing.T, cfg Config) {
 		b := open(t, cfg)
 		publishN(t, b, 3)
-		settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 3)...)
-		if err := b.storeVerified(t.Context(), 90_000); err != nil {
+		settle(t, b, event.Verdict{Action: event.Ack}, pullN(t, b, 3)...)
+		if err := b.progress.store(t.Context(), 90_000); err != nil {
 			t.Fatal(err)
 		}
 		if got, want := settled(t, b, 10, 3), []uint64{1, 2, 3}; !slices.Equal(got, want) {
@@ -296,11 +305,11 @@ func TestLostFrontIsNamedWithoutAPosition(t *testing.T) {
 	cfg := externalConfig(t, startServer(t, nil))
 	b := open(t, cfg)
 	publishN(t, b, 10)
-	settle(t, b, event.Verdict{Action: event.Ack}, pull(t, b, 7)...)
+	settle(t, b, event.Verdict{Action: event.Ack}, pullN(t, b, 7)...)
 	verifiedTo(t, b, 5)
 	eventually(t, "the position is known apart from the stream", func() bool {
-		known := b.position.get()
-		return known.verified == 5 && known.highest == 10
+		known := b.record.Position()
+		return known.Verified == 5 && known.Highest == 10
 	})
 	closeBroker(t, b)
 	conn, err := nats.Connect(cfg.URLs[0])

@@ -88,12 +88,11 @@ func Start(ctx context.Context, cfg config.Config, deps Deps) (_ *App, err error
 		return nil, err
 	}
 	broker, err := jetstream.Open(ctx, settings, jetstream.Deps{
-		Logger: deps.Log.With("package", "jetstream"), Metrics: registry,
+		Logger: deps.Log.With("package", "jetstream"), Metrics: registry, Lifecycle: app.life,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start the queue: %w", err)
 	}
-	app.life.OnStop("queue", broker.Close)
 	if err := refuseNewStampKey(ctx, cfg, broker); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,160 @@
+package durable
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// Flusher makes a store durable, and remembers when that has failed: the kernel
+// reports what it could not write once, to one caller, and treats it as written
+// from then on. So after a failure every flush fails until [Flusher.Repair],
+// whoever asks, and a file beside the store says so to the process that opens it
+// next, if this process ends before. That file need not survive a power cut: what
+// could not be written is gone from memory then, too.
+//
+// Its methods may be called by any number of goroutines.
+type Flusher struct {
+	cfg    Config
+	record *os.File // recordBytes: blank, or when the last good flush began
+
+	flushing sync.Mutex // held during a flush, so that an error reaches the one that caused it
+	mu       sync.Mutex
+	err      error     // of the flush that failed; nil while well
+	good     time.Time // start of the last flush that succeeded; zero before the first
+}
+
+// Config is what a [Flusher] works with. Every field is needed.
+type Config struct {
+	Dir    string       // of the store; the record of a failed flush is in it
+	Flush  func() error // makes durable all that was written
+	Logger *slog.Logger
+	// Flushed is called after each flush with its duration and its error.
+	Flushed func(took time.Duration, err error)
+	// Failed is called with the first failure since the last repair, before the
+	// flush that failed returns.
+	Failed func(error)
+}
+
+const (
+	// recordFile is written in place, which takes no space on a full disk.
+	recordFile  = "flush-failed"
+	recordBytes = 64
+	// modifiedSlack covers how coarse a file's modification time may be.
+	modifiedSlack = 2 * time.Second
+)
+
+// NewFlusher returns a flusher, which fails until it is repaired if an earlier
+// process left the store so.
+func NewFlusher(cfg Config) (*Flusher, error) {
+	record, err := os.OpenFile(filepath.Join(cfg.Dir, recordFile), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the record of failed flushes: %w", err)
+	}
+	f := &Flusher{cfg: cfg, record: record}
+	text, err := io.ReadAll(io.LimitReader(record, recordBytes))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("read the record of failed flushes: %w", err), record.Close())
+	}
+	if text = bytes.TrimSpace(text); len(text) > 0 {
+		// A time that can't be read is none: then everything is repaired.
+		f.good, _ = time.Parse(time.RFC3339Nano, string(text))
+		f.err = errors.New("it failed before this start")
+		return f, nil
+	}
+	return f, f.writeRecord("")
+}
+
+// Close releases the record's file.
+func (f *Flusher) Close() error { return f.record.Close() }
+
+// Flush makes durable all that was written before, unless an earlier flush has
+// failed.
+func (f *Flusher) Flush() error {
+	f.flushing.Lock()
+	defer f.flushing.Unlock()
+	if err := f.Failed(); err != nil {
+		return err
+	}
+	start := time.Now()
+	err := f.cfg.Flush()
+	f.cfg.Flushed(time.Since(start), err)
+	if err != nil {
+		f.fail(err)
+		return err
+	}
+	f.mu.Lock()
+	f.good = start
+	f.mu.Unlock()
+	return nil
+}
+
+// Failed returns the error of the flush that failed since the last repair, nil
+// while there is none.
+func (f *Flusher) Failed() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
+
+// Suspect says that a flush by another part, such as the server's own, may have
+// failed since good; the zero time says that nothing is known to be durable.
+func (f *Flusher) Suspect(good time.Time, err error) {
+	f.flushing.Lock()
+	defer f.flushing.Unlock()
+	if f.Failed() != nil {
+		return
+	}
+	f.mu.Lock()
+	f.good = good
+	f.mu.Unlock()
+	f.fail(err)
+}
+
+// fail remembers a failure; flushing is held.
+func (f *Flusher) fail(err error) {
+	f.mu.Lock()
+	f.err = err
+	good := f.good
+	f.mu.Unlock()
+	f.cfg.Logger.Error("flush failed, no event is accepted until the store is repaired", "error", err)
+	if err := f.writeRecord(good.Format(time.RFC3339Nano)); err != nil {
+		f.cfg.Logger.Error("the failed flush can't be recorded on disk: don't end this process before intake is open again", "error", err)
+	}
+	f.cfg.Failed(err)
+}
+
+// Repair makes the stopped store in dir durable, rewriting first what an earlier
+// flush left behind if one has failed, and lets flushes succeed again.
+func (f *Flusher) Repair(dir string) error {
+	if f.Failed() == nil {
+		return f.Flush()
+	}
+	f.flushing.Lock()
+	defer f.flushing.Unlock()
+	f.mu.Lock()
+	since := f.good
+	f.mu.Unlock()
+	if err := repairStore(dir, since.Add(-modifiedSlack)); err != nil {
+		return err
+	}
+	start := time.Now()
+	if err := f.cfg.Flush(); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	f.good, f.err = start, nil
+	f.mu.Unlock()
+	return f.writeRecord("")
+}
+
+func (f *Flusher) writeRecord(text string) error {
+	_, err := f.record.WriteAt(fmt.Appendf(nil, "%-*s", recordBytes, text), 0)
+	return err
+}
