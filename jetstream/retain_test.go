@@ -116,7 +116,7 @@ func TestRetentionSparesTheDuplicateWindow(t *testing.T) {
 	if got := firstSeq(t, b); got != 1 {
 		t.Errorf("first is %d: ids inside the window are forgotten at the next start", got)
 	}
-	b.cfg.MaxBytes = 100 << 10 // now space demands it
+	b.retention.cfg.MaxBytes = 100 << 10 // now space demands it
 	if got := firstSeq(t, b); got < 50 {
 		t.Errorf("first is %d: the stream would fill up with history", got)
 	}

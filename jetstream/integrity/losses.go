@@ -22,11 +22,11 @@ import (
 
 // lossRecord is a loss as it is kept.
 type lossRecord struct {
-	ID      string          `json:"id"`
-	FoundAt time.Time       `json:"foundAt"`
+	ID      string     `json:"id"`
+	FoundAt time.Time  `json:"foundAt"`
 	Cause   loss.Cause `json:"cause"`
-	Birth   int64           `json:"birth"` // of the stream whose sequences these are
-	Bytes   uint64          `json:"bytes,omitempty"`
+	Birth   int64      `json:"birth"` // of the stream whose sequences these are
+	Bytes   uint64     `json:"bytes,omitempty"`
 	// Examined is everything that was ever missing here, so that it isn't reported
 	// twice; Lost is the part that has no outcome, Unchecked the part that was not
 	// looked up yet.
