@@ -19,7 +19,7 @@ measure() {
     times >"$dir/times"
     before=$(awk 'NR == 2 { gsub(/[ms]/, " "); print 60 * ($1 + $3) + $2 + $4 }' "$dir/times")
     if [ "$SERVER" = hmac ]; then
-        start "$dir/compare" serve --keep hmac
+        start "$dir/compare" serve --sink hmac
     else
         start_appliance --sync "$SERVER"
     fi

@@ -48,10 +48,10 @@ measure() {
     sync # what the last one has left to write is not for this one to wait for
     redis=
     case $1 in
-    hmac) start "$dir/compare" serve --keep hmac ;;
+    hmac) start "$dir/compare" serve --sink hmac ;;
     redis | redis-pipelined)
         start_redis
-        start "$dir/compare" serve --keep "$1" --redis "127.0.0.1:$redis_port" --pool "$2"
+        start "$dir/compare" serve --sink "$1" --redis "127.0.0.1:$redis_port" --pool "$2"
         ;;
     *) start_appliance --sync "$1" ;;
     esac

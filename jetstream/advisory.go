@@ -88,7 +88,7 @@ func decodeAdvisory(b []byte) (event.Advisory, advisoryKind) {
 	a := event.Advisory{Sequence: v.Sequence, Deliveries: v.Deliveries}
 	switch {
 	case v.Type == "io.nats.jetstream.advisory.v1.max_deliver":
-		a.Silent = true
+		a.Unanswered = true
 		return a, maxDeliverAdvisory
 	case v.Type != "io.nats.jetstream.advisory.v1.terminated" || !isCode(v.Reason):
 		return event.Advisory{}, foreignAdvisory

@@ -102,7 +102,7 @@ func TestLastAttemptInHandIsExhaustedAtOnce(t *testing.T) {
 		pulled <- ds
 	}()
 	as, err := b.PullAdvisories(within(t, atOnce), 1)
-	if err != nil || as[0].Sequence != 1 || !as[0].Silent || as[0].Deliveries != 2 {
+	if err != nil || as[0].Sequence != 1 || !as[0].Unanswered || as[0].Deliveries != 2 {
 		t.Errorf("advisory %+v, %v", as, err)
 	}
 	if err := b.StopPulling(t.Context()); err != nil {

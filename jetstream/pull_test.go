@@ -100,7 +100,7 @@ func TestExhaustedBySilence(t *testing.T) {
 				t.Fatalf("attempt %d, want %d", d.Attempt, n)
 			}
 		}
-		checkAdvisory(t, b, event.Advisory{Sequence: 1, Deliveries: 5, Silent: true})
+		checkAdvisory(t, b, event.Advisory{Sequence: 1, Deliveries: 5, Unanswered: true})
 		floorReaches(t, b, 1)
 	})
 }
@@ -138,7 +138,7 @@ func TestFloorPassesTheExhaustedUnderLoad(t *testing.T) {
 			settle(t, b, event.Verdict{Action: event.Retry, Delay: time.Hour}, d)
 			held = append(held, d)
 		}
-		checkAdvisory(t, b, event.Advisory{Sequence: 1, Deliveries: 2, Silent: true})
+		checkAdvisory(t, b, event.Advisory{Sequence: 1, Deliveries: 2, Unanswered: true})
 		for want := range uint64(2) {
 			eventually(t, "the floor passes the exhausted event", func() bool {
 				floor, err := b.progress.settledFloor(t.Context())

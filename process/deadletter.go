@@ -202,7 +202,7 @@ const (
 
 // classify decides what becomes of an event, from what is known of it alone.
 func classify(f facts) conclusion {
-	unanswered := f.advisory.Silent
+	unanswered := f.advisory.Unanswered
 	switch {
 	case f.gone:
 		return reportGone

@@ -189,7 +189,7 @@ func TestEventExhaustedBesideOthersIsTriedOnceMore(t *testing.T) {
 	d, s := newFixture(t), newFakeBroker()
 	in := d.arrives("k", "s", "in_transit", noon)
 	s.stream[in.Sequence] = in
-	silence := event.Advisory{Sequence: in.Sequence, Deliveries: 5, Silent: true}
+	silence := event.Advisory{Sequence: in.Sequence, Deliveries: 5, Unanswered: true}
 	if !exhaust(t, d, s, silence) {
 		t.Error("the advisory was not settled")
 	}
@@ -204,7 +204,7 @@ func TestEventTriedOnceMoreIsKeptAlive(t *testing.T) {
 	d, s := newFixture(t), newFakeBroker()
 	in := d.arrives("k", "s", "in_transit", noon)
 	s.stream[in.Sequence] = in
-	a := event.Advisory{Sequence: in.Sequence, Deliveries: 5, Silent: true}
+	a := event.Advisory{Sequence: in.Sequence, Deliveries: 5, Unanswered: true}
 	d.store.fail = func(event.Change) error {
 		for range 3 {
 			select {
@@ -255,7 +255,7 @@ func TestOpenLastAttemptBesideOthersIsNoEvidence(t *testing.T) {
 	d.store.whole, d.store.fail = nil, nil
 	for _, in := range batch {
 		s.stream[in.Sequence] = in
-		exhaust(t, d, s, event.Advisory{Sequence: in.Sequence, Deliveries: 5, Silent: true})
+		exhaust(t, d, s, event.Advisory{Sequence: in.Sequence, Deliveries: 5, Unanswered: true})
 		if r := d.record(t, in.Key); r.Status != event.Processed || len(r.Attempts) != 6 {
 			t.Errorf("ledger row is %+v", r)
 		}
@@ -279,7 +279,7 @@ func TestEventTriedOnceMoreOutlivesAnOutage(t *testing.T) {
 		}
 		in := d.arrives("k", "s", "in_transit", noon)
 		s.stream[in.Sequence] = in
-		if !exhaust(t, d, s, event.Advisory{Sequence: in.Sequence, Deliveries: 5, Silent: true}) {
+		if !exhaust(t, d, s, event.Advisory{Sequence: in.Sequence, Deliveries: 5, Unanswered: true}) {
 			t.Error("the advisory was not settled")
 		}
 		if r := d.record(t, "k"); r.Status != c.want || len(r.Attempts) != 6 {
@@ -296,7 +296,7 @@ func TestEventTriedOnceMoreThatFailsOrPanicsIsDeadLettered(t *testing.T) {
 		d.store.fail = fail
 		in := d.arrives("k", "s", "in_transit", noon)
 		s.stream[in.Sequence] = in
-		if !exhaust(t, d, s, event.Advisory{Sequence: in.Sequence, Deliveries: 5, Silent: true}) {
+		if !exhaust(t, d, s, event.Advisory{Sequence: in.Sequence, Deliveries: 5, Unanswered: true}) {
 			t.Errorf("%s: the advisory was not settled", name)
 		}
 		if l := d.store.onlyLetter(t); l.Code != event.AttemptsExhausted || l.ShipmentID != "s" || len(l.Attempts) != 6 {
@@ -322,7 +322,7 @@ func TestEventBegunExclusivelyIsDeadLetteredUnread(t *testing.T) {
 			t.Error("the event is read again")
 			return nil
 		}
-		exhaust(t, d, s, event.Advisory{Sequence: in.Sequence, Deliveries: 5, Silent: true})
+		exhaust(t, d, s, event.Advisory{Sequence: in.Sequence, Deliveries: 5, Unanswered: true})
 		if l := d.store.onlyLetter(t); l.Code != event.AttemptsExhausted || len(l.Attempts) != attempt || l.Attempts[attempt-1].Outcome != event.WasLost {
 			t.Errorf("dead letter is %+v", l)
 		}

@@ -1,7 +1,7 @@
 // Compare is what the appliance is measured against: servers that take the same
 // signed events behind the same fasthttp limits, and do less with them.
 //
-//	hmac             verifies the sender and answers; keeps nothing
+//	hmac             verifies the sender and answers; stores nothing
 //	redis            and adds the event to a Redis stream, one XADD a request
 //	redis-pipelined  and the same, all that wait by one pipeline
 //
@@ -12,7 +12,7 @@
 // bench` put each under the same load, and hands the reports to the command
 // table. Nothing imports this package.
 //
-//	compare serve --keep hmac|redis|redis-pipelined [--redis ADDR] [--pool N]
+//	compare serve --sink hmac|redis|redis-pipelined [--redis ADDR] [--pool N]
 //	compare table DIR     the medians of the reports in DIR, and the targets
 //	compare port          a port that is free on the loopback interface
 package main
@@ -77,7 +77,7 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	switch args[0] {
 	case "serve":
 		flags.StringVar(&cfg.listen, "listen", "127.0.0.1:0", "address to listen on")
-		flags.StringVar(&cfg.keep, "keep", keepNothing, "hmac, redis or redis-pipelined")
+		flags.StringVar(&cfg.sink, "sink", sinkNone, "hmac, redis or redis-pipelined")
 		flags.StringVar(&cfg.redis, "redis", "", "address of the Redis server")
 		flags.IntVar(&cfg.pool, "pool", 100, "connections to Redis at most")
 		do = func() error { cfg.secret = os.Getenv(secretVariable); return serve(ctx, cfg, out) }

@@ -18,9 +18,9 @@ import (
 
 // What a server does with an event that is verified.
 const (
-	keepNothing   = "hmac"
-	keepByXADD    = "redis"
-	keepPipelined = "redis-pipelined"
+	sinkNone      = "hmac"
+	sinkXADD      = "redis"
+	sinkPipelined = "redis-pipelined"
 )
 
 // Limits of the listener, which are the appliance's defaults.
@@ -37,8 +37,8 @@ const (
 type serveConfig struct {
 	listen string
 	secret string
-	keep   string
-	redis  string // address, for those who keep by Redis
+	sink   string
+	redis  string // address, for the Redis sinks
 	pool   int    // connections to it at most
 }
 
@@ -54,16 +54,16 @@ func serve(ctx context.Context, cfg serveConfig, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	kept, err := newKeeper(ctx, cfg)
+	sink, err := newSink(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	defer kept.close()
+	defer sink.close()
 	ln, err := net.Listen("tcp", cfg.listen)
 	if err != nil {
 		return err
 	}
-	server := newServer(&intake{scheme: scheme, keeper: kept})
+	server := newServer(&intake{scheme: scheme, sink: sink})
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ln) }()
 	if err := json.NewEncoder(out).Encode(map[string]string{"url": "http://" + ln.Addr().String()}); err != nil {
@@ -101,10 +101,10 @@ func newServer(in *intake) *fasthttp.Server {
 	}
 }
 
-// intake accepts events: it verifies the sender, keeps the body, and answers.
+// intake accepts events: it verifies the sender, stores the body, and answers.
 type intake struct {
 	scheme *signature.Scheme
-	keeper keeper
+	sink   sink
 }
 
 func (in *intake) handle(ctx *fasthttp.RequestCtx) {
@@ -114,7 +114,7 @@ func (in *intake) handle(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	body := ctx.Request.Body()
-	if err := in.keeper.keep(ctx, body); err != nil {
+	if err := in.sink.store(ctx, body); err != nil {
 		refuse(ctx, fasthttp.StatusServiceUnavailable, "INTAKE_UNAVAILABLE", err)
 		return
 	}

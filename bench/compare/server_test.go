@@ -79,7 +79,7 @@ func post(t *testing.T, url, by, body string) (int, map[string]any) {
 
 func TestAnswersAreTheAppliances(t *testing.T) {
 	t.Parallel()
-	url := startServe(t, serveConfig{keep: keepNothing})
+	url := startServe(t, serveConfig{sink: sinkNone})
 	status, got := post(t, url, secret, `{"eventId":"evt_1","idempotencyKey":"demo:evt_1"}`)
 	if status != 202 || got["acknowledged"] != true || got["eventId"] != "evt_1" || got["idempotencyKey"] != "demo:evt_1" || got["queued"] != true || got["duplicate"] != false {
 		t.Errorf("%d %v", status, got)
@@ -142,11 +142,11 @@ func startRedis(t *testing.T, appendfsync string) (address string, client *redis
 
 func TestWhatIsAcknowledgedIsInRedis(t *testing.T) {
 	t.Parallel()
-	for _, keep := range []string{keepByXADD, keepPipelined} {
-		t.Run(keep, func(t *testing.T) {
+	for _, sink := range []string{sinkXADD, sinkPipelined} {
+		t.Run(sink, func(t *testing.T) {
 			t.Parallel()
 			address, client, kill := startRedis(t, "always")
-			url := startServe(t, serveConfig{keep: keep, redis: address, pool: 8})
+			url := startServe(t, serveConfig{sink: sink, redis: address, pool: 8})
 			const events = 200
 			want := make([]string, events)
 			var posting sync.WaitGroup
@@ -184,10 +184,10 @@ func TestWhatIsAcknowledgedIsInRedis(t *testing.T) {
 func TestRedisHasToFlushEachWrite(t *testing.T) {
 	t.Parallel()
 	address, _, _ := startRedis(t, "everysec")
-	for _, keep := range []string{keepByXADD, keepPipelined} {
-		err := serve(t.Context(), serveConfig{listen: "127.0.0.1:0", secret: secret, keep: keep, redis: address, pool: 1}, io.Discard)
+	for _, sink := range []string{sinkXADD, sinkPipelined} {
+		err := serve(t.Context(), serveConfig{listen: "127.0.0.1:0", secret: secret, sink: sink, redis: address, pool: 1}, io.Discard)
 		if err == nil || !strings.Contains(err.Error(), "appendfsync") {
-			t.Errorf("%s: %v", keep, err)
+			t.Errorf("%s: %v", sink, err)
 		}
 	}
 }
@@ -195,9 +195,9 @@ func TestRedisHasToFlushEachWrite(t *testing.T) {
 func TestUsage(t *testing.T) {
 	t.Setenv(secretVariable, secret)
 	for line, want := range map[string]int{
-		"": exitUsage, "x": exitUsage, "serve --nope": exitUsage, "serve --keep x": exitUsage, "serve --keep redis": exitUsage,
-		"serve --keep redis --redis h:1 --pool 0": exitUsage, "serve x": exitUsage, "table": exitUsage, "port x": exitUsage,
-		"table /none/such": exitFailed, "serve --keep redis --redis 127.0.0.1:1": exitFailed, "port": 0,
+		"": exitUsage, "x": exitUsage, "serve --nope": exitUsage, "serve --sink x": exitUsage, "serve --sink redis": exitUsage,
+		"serve --sink redis --redis h:1 --pool 0": exitUsage, "serve x": exitUsage, "table": exitUsage, "port x": exitUsage,
+		"table /none/such": exitFailed, "serve --sink redis --redis 127.0.0.1:1": exitFailed, "port": 0,
 	} {
 		var out, errOut bytes.Buffer
 		if code := run(t.Context(), strings.Fields(line), &out, &errOut); code != want || (code == 0) == (errOut.Len() > 0) {

@@ -22,17 +22,17 @@ var targets = []struct {
 	of    string
 	least float64 // 0 for none, to know only
 }{
-	{keepNothing, 0.5},
+	{sinkNone, 0.5},
 	{"always", 5},
 	{"interval", 0.8},
-	{keepByXADD, 2},
-	{keepPipelined, 0},
+	{sinkXADD, 2},
+	{sinkPipelined, 0},
 }
 
 const base = "group"
 
 // order is that of the table.
-var order = []string{base, "interval", "always", keepNothing, keepByXADD, keepPipelined}
+var order = []string{base, "interval", "always", sinkNone, sinkXADD, sinkPipelined}
 
 var errMissed = errors.New("a target was missed or not measured")
 

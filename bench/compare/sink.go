@@ -9,34 +9,34 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// keeper keeps the bodies of events.
-type keeper interface {
-	// keep returns when the body is kept as safely as the keeper can. It is done
+// sink stores the bodies of events.
+type sink interface {
+	// sink returns when the body is stored as safely as the sink can. It is done
 	// with body then.
-	keep(ctx context.Context, body []byte) error
+	store(ctx context.Context, body []byte) error
 	close()
 }
 
-func newKeeper(ctx context.Context, cfg serveConfig) (keeper, error) {
-	switch cfg.keep {
-	case keepNothing:
-		return nothing{}, nil
-	case keepByXADD, keepPipelined:
+func newSink(ctx context.Context, cfg serveConfig) (sink, error) {
+	switch cfg.sink {
+	case sinkNone:
+		return discard{}, nil
+	case sinkXADD, sinkPipelined:
 	default:
-		return nil, usage{fmt.Errorf("--keep %q is none of %s, %s, %s", cfg.keep, keepNothing, keepByXADD, keepPipelined)}
+		return nil, usage{fmt.Errorf("--sink %q is none of %s, %s, %s", cfg.sink, sinkNone, sinkXADD, sinkPipelined)}
 	}
 	if cfg.redis == "" || cfg.pool < 1 {
-		return nil, usage{fmt.Errorf("--keep %s needs --redis and a --pool of 1 at least", cfg.keep)}
+		return nil, usage{fmt.Errorf("--sink %s needs --redis and a --pool of 1 at least", cfg.sink)}
 	}
 	client := redis.NewClient(&redis.Options{
 		Addr: cfg.redis, PoolSize: cfg.pool, PoolTimeout: ioTimeout,
 		ReadTimeout: ioTimeout, WriteTimeout: ioTimeout,
-		MaxRetries: -1, // an event that is added twice would be kept twice
+		MaxRetries: -1, // an event that is added twice would be stored twice
 	})
 	if err := flushesEachWrite(ctx, client); err != nil {
 		return nil, errors.Join(err, client.Close())
 	}
-	if cfg.keep == keepByXADD {
+	if cfg.sink == sinkXADD {
 		return &byXADD{client}, nil
 	}
 	return newPipelined(client), nil
@@ -51,17 +51,17 @@ func flushesEachWrite(ctx context.Context, client *redis.Client) error {
 			return fmt.Errorf("ask Redis for %s: %w", setting, err)
 		}
 		if got[setting] != want {
-			return fmt.Errorf("%s is %s in this Redis, which compares with nothing: set it to %s", setting, got[setting], want)
+			return fmt.Errorf("%s is %s in this Redis, which makes the comparison meaningless: set it to %s", setting, got[setting], want)
 		}
 	}
 	return nil
 }
 
-// nothing keeps nothing.
-type nothing struct{}
+// discard stores nothing.
+type discard struct{}
 
-func (nothing) keep(context.Context, []byte) error { return nil }
-func (nothing) close()                             {}
+func (discard) store(context.Context, []byte) error { return nil }
+func (discard) close()                              {}
 
 // stream is the key of the Redis stream.
 const stream = "events"
@@ -73,7 +73,7 @@ func addition(body []byte) *redis.XAddArgs {
 // byXADD adds each event by a command of its own, over a pool of connections.
 type byXADD struct{ client *redis.Client }
 
-func (k *byXADD) keep(ctx context.Context, body []byte) error {
+func (k *byXADD) store(ctx context.Context, body []byte) error {
 	return k.client.XAdd(ctx, addition(body)).Err()
 }
 
@@ -109,7 +109,7 @@ func newPipelined(client *redis.Client) *pipelined {
 	return k
 }
 
-func (k *pipelined) keep(_ context.Context, body []byte) error {
+func (k *pipelined) store(_ context.Context, body []byte) error {
 	a := k.addends.Get().(*addend)
 	a.body = body
 	k.waiting <- a
@@ -119,7 +119,7 @@ func (k *pipelined) keep(_ context.Context, body []byte) error {
 	return err
 }
 
-// close ends the pipelines. Nothing may be kept any more.
+// close ends the pipelines. Nothing may be stored any more.
 func (k *pipelined) close() {
 	close(k.waiting)
 	k.running.Wait()
