@@ -33,7 +33,7 @@ const (
 	commandOverhead = 16 << 10
 )
 
-// serverHello is what a server says of itself in answer to "hello".
+// serverHello is a server's answer to "hello".
 type serverHello struct {
 	SetName         string `bson:"setName"`             // of its replica set
 	Kind            string `bson:"msg"`                 // "isdbgrid" from a router of shards
@@ -50,8 +50,8 @@ func (h serverHello) limits() bulkLimits {
 	if h.MaxBatchRows > 0 {
 		l.rows = int(min(h.MaxBatchRows, maxBulkRows))
 	}
-	if room := h.MaxMessageBytes - commandOverhead; room > 0 {
-		l.bytes = int(min(room, maxBulkBytes))
+	if space := h.MaxMessageBytes - commandOverhead; space > 0 {
+		l.bytes = int(min(space, maxBulkBytes))
 	}
 	return l
 }

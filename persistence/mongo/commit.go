@@ -14,30 +14,29 @@ import (
 	"github.com/fincart/courier-gateway/persistence"
 )
 
-// Commit implements [persistence.Ledger] without transactions, which a single server does not
-// have, in at most six round trips, and up to three more when rows were lost; rows of
-// more than a command holds, [maxBulkBytes], take a round trip for each such part:
+// Commit implements [persistence.Ledger] without transactions, which a single server does
+// not have, in at most six round trips, and up to three more when rows were lost; rows of
+// more than a command holds, [maxBulkBytes], need a round trip for each such part:
 //
-//  1. claim the ledger rows: a new one is inserted as "processing", of one that
-//     exists only the version is raised. Whoever gets the version owns the row.
+//  1. reserve the ledger rows: a new one is inserted as "processing", of an existing one
+//     only the version is raised. The commit that raises the version owns the row.
 //  2. write the shipments over the versions they were read at.
-//  3. insert the dead letters that are not there yet.
-//  4. finish the ledger rows as they were given, over the versions of the claim.
+//  3. insert the dead letters that do not exist yet.
+//  4. finish the ledger rows as they were given, over the versions of step 1.
 //
-// (1 and 2 are two trips each, inserts and updates.) A change that loses a row is
-// left out of the steps that follow and reported as a conflict, and one with a row
-// that the server refuses by a rule that an operator has set as DependencyDown. A change of
-// one ledger row and nothing else is whole by itself, and finished by step 1.
+// (1 and 2 are two round trips each, inserts and updates.) A change that loses a row is
+// left out of the steps that follow and reported as a conflict; a change with a row that
+// the server refuses by an operator's rule is reported as DependencyDown. A change of one
+// ledger row and nothing else is whole by itself, and finished by step 1.
 //
-// A crash, an answer that got lost, or a conflict in between leaves a prefix of
-// these steps, and reading anew and applying the same events again completes it:
+// A crash, a lost answer or a conflict in between leaves a prefix of these steps. Reading
+// again and applying the same events again completes it:
 //
-//   - After 1 the rows are not at an end and can be claimed again. A new row
-//     holds its body's hash already, so that another body with the same key can't
-//     take its place.
-//   - After 2 the shipments' histories hold the events, by whose keys the rules of
-//     package process recognise them, and apply them a second time to no effect.
-//   - After 3 the letters are there, and are not inserted again.
+//   - After 1 the rows have no outcome and can be reserved again. A new row holds its
+//     body's hash already, so that another body with the same key can't replace it.
+//   - After 2 the shipments' histories hold the events. The rules of package process find
+//     them there by their keys, and applying them a second time has no effect.
+//   - After 3 the letters exist, and are not inserted again.
 //   - In 4 each row is finished or as after 1.
 //
 // So no event ends without its effects, and none has them twice.
@@ -59,13 +58,13 @@ func (l *Ledger) Commit(ctx context.Context, changes []event.Change) ([]error, e
 // commit is one commit under way.
 type commit struct {
 	ledger   *Ledger
-	id       bson.ObjectID // in every row written, by which lost ones are told
+	id       bson.ObjectID // in every row written: a row without it is another commit's
 	outcomes []error       // by change
-	steps
+	steps    steps
 }
 
-// steps are the writes of each step.
-type steps struct{ claims, shipments, letters, finals []write }
+// steps are the writes of each step, see [Ledger.Commit].
+type steps struct{ reserved, shipments, letters, finals []write }
 
 // letterKind is the kind of a write that inserts a dead letter.
 const letterKind = "dead letter"
@@ -85,18 +84,18 @@ type write struct {
 func (c *commit) plan(changes []event.Change) error {
 	seen := map[string]bool{}
 	for i := range changes {
-		steps, err := c.encode(i, &changes[i])
+		more, err := c.encode(i, &changes[i])
 		if err != nil {
 			return err
 		}
-		if refused := steps.check(seen); refused != nil {
+		if refused := more.check(seen); refused != nil {
 			c.outcomes[i] = refused
 			continue
 		}
-		c.claims = append(c.claims, steps.claims...)
-		c.shipments = append(c.shipments, steps.shipments...)
-		c.letters = append(c.letters, steps.letters...)
-		c.finals = append(c.finals, steps.finals...)
+		c.steps.reserved = append(c.steps.reserved, more.reserved...)
+		c.steps.shipments = append(c.steps.shipments, more.shipments...)
+		c.steps.letters = append(c.steps.letters, more.letters...)
+		c.steps.finals = append(c.steps.finals, more.finals...)
 	}
 	return nil
 }
@@ -117,21 +116,21 @@ func (c *commit) encode(i int, change *event.Change) (s steps, err error) {
 		doc := newLetterDocument(&change.DeadLetters[j])
 		s.letters = append(s.letters, write{change: i, kind: letterKind, id: doc.ID, row: raw(doc)})
 	}
-	alone := change.Shipment == nil && len(change.Records) == 1 && len(change.DeadLetters) == 0
+	single := change.Shipment == nil && len(change.Records) == 1 && len(change.DeadLetters) == 0
 	for j := range change.Records {
 		r := &change.Records[j]
 		doc := newRecordDocument(r, c.id)
 		final := write{change: i, kind: "event", id: doc.ID, given: r.Version, at: r.Version, row: raw(doc)}
-		if alone {
-			s.claims = append(s.claims, final)
+		if single {
+			s.reserved = append(s.reserved, final)
 			break
 		}
-		claim := final
-		if claim.row = nil; r.Version == 0 {
-			claim.row = raw(doc.claimed())
+		reserve := final
+		if reserve.row = nil; r.Version == 0 {
+			reserve.row = raw(doc.inProcess())
 		}
 		final.at++
-		s.claims, s.finals = append(s.claims, claim), append(s.finals, final)
+		s.reserved, s.finals = append(s.reserved, reserve), append(s.finals, final)
 	}
 	return s, errors.Join(faults...)
 }
@@ -139,12 +138,12 @@ func (c *commit) encode(i int, change *event.Change) (s steps, err error) {
 // check refuses what can't be stored, and rows that are in seen, to which it adds
 // the others.
 func (s *steps) check(seen map[string]bool) *event.Error {
-	for _, w := range slices.Concat(s.claims, s.shipments, s.letters, s.finals) {
+	for _, w := range slices.Concat(s.reserved, s.shipments, s.letters, s.finals) {
 		if len(w.row) > persistence.MaxRowBytes {
 			return persistence.TooLarge("mongodb commit", w.kind, w.id, len(w.row))
 		}
 	}
-	rows := slices.Concat(s.claims, s.shipments)
+	rows := slices.Concat(s.reserved, s.shipments)
 	for i, w := range rows {
 		if seen[w.kind+w.id] || slices.ContainsFunc(rows[:i], func(v write) bool { return v.kind == w.kind && v.id == w.id }) {
 			return persistence.Conflict("mongodb commit", w.kind, w.id, w.given)
@@ -158,16 +157,16 @@ func (s *steps) check(seen map[string]bool) *event.Error {
 
 // run takes the steps.
 func (c *commit) run(ctx context.Context) error {
-	if err := c.write(ctx, c.ledger.records, c.claims); err != nil {
-		return fmt.Errorf("claim events: %w", err)
+	if err := c.write(ctx, c.ledger.records, c.steps.reserved); err != nil {
+		return fmt.Errorf("reserve events: %w", err)
 	}
-	if err := c.write(ctx, c.ledger.shipments, c.shipments); err != nil {
+	if err := c.write(ctx, c.ledger.shipments, c.steps.shipments); err != nil {
 		return fmt.Errorf("write shipments: %w", err)
 	}
-	if err := c.write(ctx, c.ledger.letters, c.letters); err != nil {
+	if err := c.write(ctx, c.ledger.letters, c.steps.letters); err != nil {
 		return fmt.Errorf("insert dead letters: %w", err)
 	}
-	if err := c.write(ctx, c.ledger.records, c.finals); err != nil {
+	if err := c.write(ctx, c.ledger.records, c.steps.finals); err != nil {
 		return fmt.Errorf("finish events: %w", err)
 	}
 	return nil
@@ -210,7 +209,7 @@ func (c *commit) insert(ctx context.Context, to *table, writes []write) error {
 	if err == nil {
 		return nil
 	}
-	present, failed, err := to.sortErrors(ctx, func(i int) string { return writes[i].id }, err)
+	present, failed, err := to.classifyErrors(ctx, func(i int) string { return writes[i].id }, err)
 	if err != nil {
 		return err
 	}
@@ -233,7 +232,7 @@ func (c *commit) update(ctx context.Context, to *table, writes []write) error {
 		raise := bson.D{{Key: "version", Value: w.at + 1}, {Key: "commit", Value: c.id}}
 		models[i] = mongo.NewUpdateOneModel().SetFilter(over).SetUpdate(bson.D{{Key: "$set", Value: raise}})
 	}
-	trip, cancel := c.ledger.server.trip(ctx)
+	trip, cancel := c.ledger.server.withTimeout(ctx)
 	defer cancel()
 	result, err := to.rows.BulkWrite(trip, models, options.BulkWrite().SetOrdered(false))
 	bulk, isBulk := errors.AsType[mongo.BulkWriteException](err)
@@ -249,8 +248,8 @@ func (c *commit) update(ctx context.Context, to *table, writes []write) error {
 	return c.findLost(ctx, to, writes)
 }
 
-// refuseFailed refuses the changes of those rows that the server refused. A row on
-// which it only ran out of time, or asked for less, says nothing of its change: that is
+// refuseFailed refuses the changes of those rows that the server refused. A row for which
+// it ran out of time, or asked for fewer requests, says nothing about its change: that is
 // the error of the whole.
 func (c *commit) refuseFailed(in *table, writes []write, failed []mongo.BulkWriteError) error {
 	whole := slices.DeleteFunc(slices.Clone(failed), func(e mongo.BulkWriteError) bool {

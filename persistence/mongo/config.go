@@ -34,13 +34,13 @@ type Config struct {
 	// OperationTimeout bounds every round trip, the search for a primary and for a
 	// free connection included. A server that does not answer in time is down.
 	OperationTimeout time.Duration
-	// Writes says which rows this process writes; their indexes and their retention
-	// are its business. Those of others it leaves alone, because services that share
-	// a database may be configured apart.
+	// Writes says which rows this process writes. It makes their indexes and sets their
+	// retention, and no others: services that share a database may be configured
+	// differently.
 	Writes Rows
-	// ShortenTTL lets a retention be set that is shorter than the one in the
-	// database, which deletes rows at once. Without it the longer one stays, so that
-	// a service which was never told of it can't delete what others keep.
+	// ShortenTTL allows a retention that is shorter than the one in the database, which
+	// deletes rows at once. Without it the longer one is kept, so that a service with
+	// other settings can't delete what others keep.
 	ShortenTTL bool
 	Retention  persistence.Retention
 	Log        *slog.Logger
@@ -53,7 +53,7 @@ type Config struct {
 type Rows uint8
 
 // The kinds: what becomes of events (ledger, shipments, dead letters), and what the
-// intake tells of requests.
+// intake records of requests.
 const (
 	Events Rows = 1 << iota
 	IngestionRecords
@@ -81,15 +81,15 @@ func (c Config) check() error {
 func (c Config) options() *options.ClientOptions {
 	durable := writeconcern.Majority()
 	journal := true
-	durable.Journal = &journal // what a server without replicas does not do by itself
+	durable.Journal = &journal // a server without replicas does not do that by default
 	return options.Client().ApplyURI(c.URI).
 		SetAppName("courier-gateway").
 		SetMaxPoolSize(uint64(c.MaxConns)).SetMinPoolSize(uint64(c.MinConns)).
 		SetConnectTimeout(c.ConnectTimeout).SetServerSelectionTimeout(c.SelectTimeout).SetTimeout(c.OperationTimeout).
 		SetWriteConcern(durable).SetReadConcern(readconcern.Majority()).SetReadPreference(readpref.Primary()).
 		// With a deadline the driver retries as often as it can until then, without a
-		// pause: thousands of requests a second to a server in trouble. The store
-		// retries by itself, see [Store.retried], and the workers after it.
+		// pause: thousands of requests a second to a failing server. The store retries
+		// itself, see [server.retry], and the workers after it.
 		SetRetryReads(false).SetRetryWrites(false).
 		SetMonitor(c.monitor)
 }

@@ -25,7 +25,7 @@ func (s *DeadLetters) DeadLetters(ctx context.Context, f event.DeadLetterFilter)
 			if err != nil {
 				return err
 			}
-			filter = append(filter, behind(after)...)
+			filter = append(filter, listedAfter(after)...)
 		}
 		newest := options.Find().SetSort(bson.D{{Key: "deadAt", Value: -1}, {Key: "_id", Value: -1}}).SetLimit(int64(persistence.PageSize(f.Limit)))
 		docs, err := find[letterDocument](ctx, s.letters, filter, newest, persistence.PageSize(f.Limit))
@@ -51,8 +51,8 @@ func letterFilter(f event.DeadLetterFilter) bson.D {
 	return filter
 }
 
-// behind is the filter for the letters that a listing has after d.
-func behind(d letterDocument) bson.D {
+// listedAfter is the filter for the letters that a listing has after d.
+func listedAfter(d letterDocument) bson.D {
 	return bson.D{{Key: "$or", Value: bson.A{
 		bson.D{{Key: "deadAt", Value: bson.D{{Key: "$lt", Value: d.DeadAt}}}},
 		bson.D{{Key: "deadAt", Value: d.DeadAt}, {Key: "_id", Value: bson.D{{Key: "$lt", Value: d.ID}}}},
@@ -73,7 +73,7 @@ func (s *DeadLetters) DeadLetter(ctx context.Context, id string) (d event.DeadLe
 }
 
 func (s *DeadLetters) findLetter(ctx context.Context, id string) (doc letterDocument, err error) {
-	err = s.letters.server.retried(ctx, func(ctx context.Context) error {
+	err = s.letters.server.retry(ctx, func(ctx context.Context) error {
 		return decode(s.letters.rows.FindOne(ctx, bson.D{{Key: "_id", Value: persistence.CleanText(id)}}), &doc)
 	})
 	if errors.Is(err, mongo.ErrNoDocuments) {
@@ -129,7 +129,7 @@ func (s *DeadLetters) review(ctx context.Context, id string, set bson.D, link *e
 }
 
 func (s *DeadLetters) changeLetter(ctx context.Context, which, change bson.D) (doc letterDocument, err error) {
-	err = s.letters.server.retried(ctx, func(ctx context.Context) error {
+	err = s.letters.server.retry(ctx, func(ctx context.Context) error {
 		return decode(s.letters.rows.FindOneAndUpdate(ctx, which, change, options.FindOneAndUpdate().SetReturnDocument(options.After)), &doc)
 	})
 	return doc, err

@@ -12,7 +12,7 @@ import (
 
 // Documents have the names of the operators' API. version is the row's Version;
 // commit is the id of the commit that wrote the row last, by which that commit
-// recognises its own rows (see [Store.Commit]). expiresFrom is a date because TTL
+// recognises its own rows (see [Ledger.Commit]). expiresFrom is a date because TTL
 // indexes need one; rows without it stay.
 
 type recordDocument struct {
@@ -134,9 +134,9 @@ func newRecordDocument(r *event.Record, commit bson.ObjectID) recordDocument {
 	}
 }
 
-// claimed returns the document as it stands while its commit is under way: the
-// event is in processing, its last attempt open.
-func (d recordDocument) claimed() recordDocument {
+// inProcess returns the document as it is while its commit is under way: the event is
+// being processed, its last attempt is open.
+func (d recordDocument) inProcess() recordDocument {
 	d.Status, d.Code, d.Message, d.EndedAt, d.ExpiresFrom = string(event.Processing), "", "", "", nil
 	if last := len(d.Attempts) - 1; last >= 0 {
 		open := attemptDocument{Number: d.Attempts[last].Number, StartedAt: d.Attempts[last].StartedAt}

@@ -35,7 +35,7 @@ func errorCode(ctx context.Context, err error) event.Code {
 	}
 	server, ok := errors.AsType[mongo.ServerError](err)
 	if !ok || server.HasErrorLabel("NetworkError") {
-		// The driver's own complaints are about reaching a server: no primary, no
+		// The driver's own errors are about reaching a server: no primary, no
 		// free connection, no answer in time, refused credentials, closed.
 		return event.DependencyDown
 	}
@@ -86,7 +86,7 @@ var (
 		462:   event.Throttled, // IngressRequestRateLimitExceeded
 		16500: event.Throttled, // Cosmos DB's rate limit
 	}
-	// rowCodes are what a bulk write says of a single row, beside commandCodes. As the
+	// rowCodes are what a bulk write reports for a single row, beside commandCodes. As the
 	// error of a whole command the same numbers are signs of a damaged database.
 	rowCodes = map[int]event.Code{
 		10334: event.DomainInvalid, // the row is too large
@@ -192,10 +192,10 @@ func refusedRow(in, kind, id string, e mongo.WriteError) *event.Error {
 	return event.Errorf(code, "mongodb commit", "%s %q: %s: %w", kind, id, advice, e)
 }
 
-// passing reports whether err says that the server could not be used for a command, so
-// that the same one may succeed when it is sent again. What the driver says after it has
-// searched for a server as long as it may, and what is said of rows, is not of that kind.
-func passing(err error) bool {
+// transient reports whether err says that the server could not be used for a command, so
+// that the same one may succeed when it is sent again. The driver's error after it has
+// searched for a server in vain, and errors about rows, are not transient.
+func transient(err error) bool {
 	command, ok := errors.AsType[mongo.CommandError](err)
 	if !ok || command.HasErrorLabel("SystemOverloadedError") {
 		return false

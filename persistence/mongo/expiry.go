@@ -11,9 +11,9 @@ import (
 	"github.com/fincart/courier-gateway/persistence"
 )
 
-// Rows expire by a TTL index. Where a server refuses that, because an operator's own
-// index is in its place, the store deletes them itself, says so, and tries at each
-// sweep whether the TTL index can be had by now.
+// Rows expire by a TTL index. Where a server refuses one, because an operator's own index
+// is in its place, the store deletes the rows itself, reports it as a problem, and tries
+// to make the TTL index again at each sweep.
 
 // sweep is a collection whose rows the store deletes itself.
 type sweep struct {
@@ -24,11 +24,11 @@ type sweep struct {
 // Sweep implements [persistence.Database]. It deletes only where no TTL index does.
 func (s *Store) Sweep(ctx context.Context, now time.Time) (persistence.Swept, error) {
 	var swept persistence.Swept
-	if len(s.indexes.advice.sweeps()) == 0 {
+	if len(s.indexes.problems.sweeps()) == 0 {
 		return swept, nil
 	}
 	err := s.server.do(ctx, "sweep", func(ctx context.Context) error {
-		for _, due := range s.indexes.advice.sweeps() {
+		for _, due := range s.indexes.problems.sweeps() {
 			n, err := due.expire(ctx, now)
 			switch due.in {
 			case s.indexes.records:
@@ -51,7 +51,7 @@ func (s *Store) Sweep(ctx context.Context, now time.Time) (persistence.Swept, er
 func (s sweep) expire(ctx context.Context, now time.Time) (n int64, err error) {
 	due := bson.E{Key: "expiresFrom", Value: bson.D{{Key: "$lte", Value: bson.NewDateTimeFromTime(now.Add(-s.ttl))}}}
 	for {
-		ids, err := s.in.idsThat(ctx, bson.D{due}, options.Find())
+		ids, err := s.in.idsWhere(ctx, bson.D{due}, options.Find())
 		if err != nil || len(ids) == 0 {
 			return n, err
 		}
@@ -76,12 +76,12 @@ func (x *indexes) convert(ctx context.Context, in *table, index *existingIndex, 
 	err := in.setTTL(ctx, index.Name, w.ttl)
 	switch {
 	case err == nil:
-		x.advice.resolve(in, w)
+		x.problems.resolve(in, w)
 		x.log.Warn("an index that the appliance had not made expires rows from now on",
 			"collection", in.name(), "index", index.Name, "ttl", w.ttl)
 		return nil
 	case serverFailed(err, convertRefusals...):
-		x.advice.sweepInstead(in, w, fmt.Errorf("index %q can't be made a TTL index: %w", index.Name, err))
+		x.problems.reportSwept(in, w, fmt.Errorf("index %q can't be made a TTL index: %w", index.Name, err))
 		return nil
 	default:
 		return err
@@ -90,7 +90,7 @@ func (x *indexes) convert(ctx context.Context, in *table, index *existingIndex, 
 
 // setTTL gives an index a TTL.
 func (t *table) setTTL(ctx context.Context, index string, ttl time.Duration) error {
-	ctx, cancel := t.server.trip(ctx)
+	ctx, cancel := t.server.withTimeout(ctx)
 	defer cancel()
 	return t.rows.Database().RunCommand(ctx, bson.D{
 		{Key: "collMod", Value: t.name()},
@@ -98,19 +98,19 @@ func (t *table) setTTL(ctx context.Context, index string, ttl time.Duration) err
 	}).Err()
 }
 
-// mayShorten reports whether rows that are kept for so long, 0 forever, may be kept
-// for as short as ttl, and tells of it where they may not. Which one is meant can't be
-// known from here: the new one, or the one that another service has set.
+// mayShorten reports whether rows that are kept for so long, 0 forever, may be kept for
+// as short as ttl, and warns where they may not: it can't be known whether this retention
+// is meant, or the one that another service has set.
 func (x *indexes) mayShorten(in *table, kept, ttl time.Duration) bool {
-	if !x.shortenTTL && x.advice.first("retention of "+in.name()) {
-		x.log.Warn("the database keeps rows longer than configured and goes on to, because a shorter retention deletes them; it has to be allowed (persistence.mongo_shorten_ttl)",
-			"collection", in.name(), "kept", forEver(kept), "configured", forEver(ttl))
+	if !x.shortenTTL && x.problems.firstWarning("retention of "+in.name()) {
+		x.log.Warn("the database keeps rows longer than configured and continues to, because a shorter retention deletes them; it has to be allowed (persistence.mongo_shorten_ttl)",
+			"collection", in.name(), "kept", retentionText(kept), "configured", retentionText(ttl))
 	}
 	return x.shortenTTL
 }
 
-// forEver words a retention.
-func forEver(ttl time.Duration) string {
+// retentionText returns a retention for the log.
+func retentionText(ttl time.Duration) string {
 	if ttl == 0 {
 		return "forever"
 	}
@@ -123,10 +123,10 @@ func (x *indexes) retain(ctx context.Context, in *table, index *existingIndex, w
 	if !w.unwanted() && w.ttl < index.ttl() && !x.mayShorten(in, index.ttl(), w.ttl) {
 		return nil
 	}
-	ctx, cancel := x.server.trip(ctx)
+	ctx, cancel := x.server.withTimeout(ctx)
 	defer cancel()
 	x.log.Warn("retention changes with the configuration",
-		"collection", in.name(), "kept", forEver(index.ttl()), "configured", forEver(w.ttl))
+		"collection", in.name(), "kept", retentionText(index.ttl()), "configured", retentionText(w.ttl))
 	if w.unwanted() {
 		return in.rows.Indexes().DropOne(ctx, index.Name)
 	}

@@ -108,7 +108,7 @@ func TestOperatorsIndex(t *testing.T) {
 // TestSweepsInPieces has more rows expire than one command deletes.
 func TestSweepsInPieces(t *testing.T) {
 	t.Parallel()
-	left := crowd(maxDeletes + 5)
+	left := manyRecords(maxDeletes + 5)
 	s := &scriptedMongo{}
 	s.answer = func(name string, c bson.M) bson.M {
 		switch {

@@ -46,8 +46,8 @@ func TestBulksAreInOrder(t *testing.T) {
 	s.answer = func(name string, c bson.M) bson.M {
 		text := fmt.Sprint(c["filter"])
 		switch {
-		case name == "find" && strings.Contains(text, "crowded"):
-			return cursorAnswer(crowd(300)...)
+		case name == "find" && strings.Contains(text, "flooded"):
+			return cursorAnswer(manyRecords(300)...)
 		case name == "find" && strings.Contains(text, "expiresFrom"):
 			return cursorAnswer(expired...)
 		case name == "createIndexes" && strings.Contains(fmt.Sprint(c["indexes"]), "expireAfterSeconds"):
@@ -71,7 +71,7 @@ func TestBulksAreInOrder(t *testing.T) {
 	}
 	var intake []ingestion.Record
 	for _, n := range []int{7, 3, 9, 1} {
-		intake = append(intake, storetest.Single(n, "crowded", ingestion.Refused))
+		intake = append(intake, storetest.Single(n, "flooded", ingestion.Refused))
 	}
 	storetest.PutIngestions(t, m.Ingestions, intake...)
 	storetest.Must(m.Sweep(t.Context(), storetest.Noon))
@@ -89,10 +89,10 @@ func TestBulksAreInOrder(t *testing.T) {
 		}
 	}
 	want := map[string]int{
-		"insert processed_events": 1, "update processed_events": 3, // claims and ends
+		"insert processed_events": 1, "update processed_events": 3, // reserved and finished
 		"insert active_shipments": 1, "update active_shipments": 1,
 		"insert dead_letter_events": 2, "insert ingestion_records": 1,
-		"delete ingestion_records": 2, // of the crowded courier, and expired ones
+		"delete ingestion_records": 2, // of the flooded courier, and expired ones
 		"delete processed_events":  1, "delete active_shipments": 1, "delete dead_letter_events": 1,
 	}
 	storetest.Same(t, seen, want)

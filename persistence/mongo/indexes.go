@@ -49,14 +49,14 @@ type indexes struct {
 	retention                               persistence.Retention
 	writes                                  Rows
 	shortenTTL                              bool
-	advice                                  *advice
+	problems                                *problems
 	log                                     *slog.Logger
 }
 
 // ensureIndexes makes the indexes that are missing for the rows that this process
-// writes. An index of ours that has another retention is changed to the configured
-// one, if that is longer or may be shorter. Indexes that an operator has made stay: one
-// that fits serves, one that does not has ours made beside it.
+// writes. An index of the appliance with another retention is changed to the configured
+// one, if that is longer or may be shorter. Indexes that an operator has made are kept: one
+// that fits is used, beside one that does not the appliance makes its own.
 func (x *indexes) ensureIndexes(ctx context.Context) error {
 	keep := x.retention
 	for _, c := range []struct {
@@ -99,8 +99,8 @@ func (x *indexes) ensureIndexes(ctx context.Context) error {
 }
 
 // ensure brings the indexes of one collection to what is wanted, as far as the server
-// lets it: what it refuses is noted as advice, and rows that no TTL index can expire
-// are deleted by [Store.Sweep].
+// lets it: what it refuses is reported as a problem, and rows that no TTL index can
+// expire are deleted by [Store.Sweep].
 func (x *indexes) ensure(ctx context.Context, in *table, wanted []index) error {
 	existing, err := in.listIndexes(ctx)
 	if err != nil {
@@ -110,10 +110,10 @@ func (x *indexes) ensure(ctx context.Context, in *table, wanted []index) error {
 	var missing []index
 	inUse := false // made before, if without an expiry then for rows that stay forever
 	for _, w := range wanted {
-		found := w.among(existing)
+		found := w.servedBy(existing)
 		switch {
 		case found == nil && w.unwanted():
-			x.advice.resolve(in, w)
+			x.problems.resolve(in, w)
 		case found == nil:
 			if !w.expires || !inUse || x.mayShorten(in, 0, w.ttl) {
 				w.name = freeName(w.name, existing)
@@ -130,23 +130,23 @@ func (x *indexes) ensure(ctx context.Context, in *table, wanted []index) error {
 			if err := x.retain(ctx, in, found, w); err != nil {
 				return err
 			}
-			x.advice.resolve(in, w)
+			x.problems.resolve(in, w)
 		default:
-			x.advice.resolve(in, w)
+			x.problems.resolve(in, w)
 		}
 		inUse = inUse || found != nil
 	}
-	return x.makeIndexes(ctx, in, missing)
+	return x.makeMissing(ctx, in, missing)
 }
 
-// makeIndexes makes indexes in one pass over the rows or, if the server refuses one of
+// makeMissing makes indexes in one pass over the rows or, if the server refuses one of
 // them, one by one.
-func (x *indexes) makeIndexes(ctx context.Context, in *table, missing []index) error {
+func (x *indexes) makeMissing(ctx context.Context, in *table, missing []index) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	x.log.Info("making indexes, which takes its time when there are many rows", "collection", in.name(), "indexes", len(missing))
-	x.server.explain(fmt.Errorf("%d indexes of %s are being made, nothing is processed until they are", len(missing), in.name()))
+	x.log.Info("making indexes, which takes long when there are many rows", "collection", in.name(), "indexes", len(missing))
+	x.server.replaceProblem(fmt.Errorf("%d indexes of %s are being made, nothing is processed until they are", len(missing), in.name()))
 	err := x.createIndexes(ctx, in, missing)
 	together := err == nil
 	if !together && !serverFailed(err, indexRefusals...) {
@@ -158,13 +158,13 @@ func (x *indexes) makeIndexes(ctx context.Context, in *table, missing []index) e
 		}
 		switch {
 		case err == nil:
-			x.advice.resolve(in, w)
+			x.problems.resolve(in, w)
 		case !serverFailed(err, indexRefusals...):
 			return err
 		case w.expires:
-			x.advice.sweepInstead(in, w, fmt.Errorf("index %q can't be made: %w", w.name, err))
+			x.problems.reportSwept(in, w, fmt.Errorf("index %q can't be made: %w", w.name, err))
 		default:
-			x.advice.advise(in, w, fmt.Errorf("index %q on %s can't be made, and listings that need it are slow: drop what is in its place (dropIndex) and restart: %w",
+			x.problems.report(in, w, fmt.Errorf("index %q on %s can't be made, and listings that need it are slow: drop what is in its place (dropIndex) and restart: %w",
 				w.name, keyText(w.key), err))
 		}
 	}
@@ -183,7 +183,7 @@ var quorumRefusals = []int{2, 9, 72, 115, 238, 303, 40415}
 
 // createIndexes makes indexes in one command. On a replica set it waits for a majority
 // of the members, as writes do; the server's own default is all of them, so that one
-// member that is down would hold up the first start until it is back.
+// member that is down would block the first start until it is back.
 func (x *indexes) createIndexes(ctx context.Context, in *table, list []index) error {
 	ctx, cancel := context.WithTimeout(ctx, indexTimeout)
 	defer cancel()
@@ -211,15 +211,15 @@ func freeName(name string, existing []existingIndex) string {
 // warnOfUnique warns of indexes that may refuse rows.
 func (x *indexes) warnOfUnique(in *table, existing []existingIndex) {
 	for _, e := range existing {
-		if e.Options["unique"] == true && e.Name != "_id_" && x.advice.first(in.name()+"."+e.Name) {
+		if e.Options["unique"] == true && e.Name != "_id_" && x.problems.firstWarning(in.name()+"."+e.Name) {
 			x.log.Warn("a unique index that is not the appliance's may refuse rows, and events then wait until it is gone",
 				"collection", in.name(), "index", e.Name, "key", keyText(e.Key))
 		}
 	}
 }
 
-// indexTimeout bounds the making of a collection's indexes, which takes its time
-// when there are many rows already.
+// indexTimeout bounds the making of a collection's indexes, which takes long when there
+// are many rows already.
 const indexTimeout = time.Hour
 
 // existingIndex is an index as the server lists it.
@@ -238,7 +238,7 @@ func (x existingIndex) ttl() time.Duration {
 }
 
 func (t *table) listIndexes(ctx context.Context) (list []existingIndex, err error) {
-	ctx, cancel := t.server.trip(ctx)
+	ctx, cancel := t.server.withTimeout(ctx)
 	defer cancel()
 	cursor, err := t.rows.Indexes().List(ctx)
 	if err != nil {
@@ -247,10 +247,10 @@ func (t *table) listIndexes(ctx context.Context) (list []existingIndex, err erro
 	return list, cursor.All(ctx, &list)
 }
 
-// among returns the existing index that serves as w, under whatever name, nil when
+// servedBy returns the existing index that serves as w, under whatever name, nil when
 // there is none. A TTL index serves as any other does, because the appliance keeps no
 // dates but those that expire; of an operator's own without a TTL one can be made.
-func (w index) among(existing []existingIndex) (found *existingIndex) {
+func (w index) servedBy(existing []existingIndex) (found *existingIndex) {
 	for i := range existing {
 		x := &existing[i]
 		if keyText(x.Key) != keyText(w.key) || w.unfit(*x) {
@@ -263,7 +263,7 @@ func (w index) among(existing []existingIndex) (found *existingIndex) {
 	return found
 }
 
-// keyText writes a key down, with its orders as whole numbers.
+// keyText returns a key as text, with its orders as whole numbers.
 func keyText(key bson.D) string {
 	var parts []string
 	for _, e := range key {

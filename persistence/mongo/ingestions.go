@@ -122,11 +122,11 @@ func (s *Ingestions) insertIngestions(ctx context.Context, records []ingestion.R
 	}
 	for _, piece := range pieces(rows, s.records.server.limits(), func(r row) string { return r.id }, func(r row) int { return len(r.raw) }) {
 		raws := mapList(piece, func(r row) bson.Raw { return r.raw })
-		err := s.records.server.retried(ctx, func(ctx context.Context) error { return s.records.insertRows(ctx, raws) })
+		err := s.records.server.retry(ctx, func(ctx context.Context) error { return s.records.insertRows(ctx, raws) })
 		if err == nil {
 			continue
 		}
-		_, failed, err := s.records.sortErrors(ctx, func(i int) string { return piece[i].id }, err)
+		_, failed, err := s.records.classifyErrors(ctx, func(i int) string { return piece[i].id }, err)
 		if err != nil {
 			return err
 		}
@@ -139,9 +139,9 @@ func (s *Ingestions) insertIngestions(ctx context.Context, records []ingestion.R
 	return nil
 }
 
-// trim leaves of a kind as many records as may stay, see [persistence.IngestionLimit.Surplus]. When it runs
-// out of time, what is deleted by then stays deleted, and the next records of the kind
-// go on with it.
+// trim deletes the surplus of a kind, see [persistence.IngestionLimit.Surplus]. When it
+// runs out of time, what is deleted by then stays deleted, and the next records of the
+// kind continue.
 func (s *Ingestions) trim(ctx context.Context, kind persistence.IngestionKind) error {
 	which := bson.D{{Key: "courier", Value: kind.Courier}, {Key: "single", Value: kind.Single}}
 	type document struct {
@@ -157,7 +157,7 @@ func (s *Ingestions) trim(ctx context.Context, kind persistence.IngestionKind) e
 		return err
 	}
 	if len(found) > choice {
-		if err := s.dropUpTo(ctx, which, found[choice].ID); err != nil {
+		if err := s.deleteUpTo(ctx, which, found[choice].ID); err != nil {
 			return err
 		}
 		found = found[:choice]
@@ -168,12 +168,12 @@ func (s *Ingestions) trim(ctx context.Context, kind persistence.IngestionKind) e
 	return s.records.deleteRows(ctx, ids)
 }
 
-// dropUpTo deletes the records of a kind up to an id, the oldest first.
-func (s *Ingestions) dropUpTo(ctx context.Context, kind bson.D, id string) error {
+// deleteUpTo deletes the records of a kind up to an id, the oldest first.
+func (s *Ingestions) deleteUpTo(ctx context.Context, kind bson.D, id string) error {
 	older := append(slices.Clone(kind), bson.E{Key: "_id", Value: bson.D{{Key: "$lte", Value: id}}})
 	oldestFirst := bson.D{{Key: "_id", Value: 1}}
 	for {
-		ids, err := s.records.idsThat(ctx, older, options.Find().SetSort(oldestFirst))
+		ids, err := s.records.idsWhere(ctx, older, options.Find().SetSort(oldestFirst))
 		if err != nil || len(ids) == 0 {
 			return err
 		}
@@ -232,7 +232,7 @@ func (s *Ingestions) Ingestion(ctx context.Context, id string) (r ingestion.Reco
 }
 
 func (s *Ingestions) findIngestion(ctx context.Context, op, id string) (r ingestion.Record, err error) {
-	err = s.records.server.retried(ctx, func(ctx context.Context) error {
+	err = s.records.server.retry(ctx, func(ctx context.Context) error {
 		r, err = oneIngestion(s.records.rows.FindOne(ctx, bson.D{{Key: "_id", Value: persistence.CleanText(id)}}))
 		return err
 	})
@@ -278,7 +278,7 @@ func (s *Ingestions) AcceptIngestion(ctx context.Context, id, key, keyID string,
 }
 
 func (s *Ingestions) takeIngestion(ctx context.Context, id string, set bson.D) (r ingestion.Record, err error) {
-	err = s.records.server.retried(ctx, func(ctx context.Context) error {
+	err = s.records.server.retry(ctx, func(ctx context.Context) error {
 		r, err = oneIngestion(s.records.rows.FindOneAndUpdate(ctx,
 			bson.D{{Key: "_id", Value: persistence.CleanText(id)}, {Key: "takenAt", Value: bson.D{{Key: "$exists", Value: false}}}},
 			bson.D{{Key: "$set", Value: set}}, options.FindOneAndUpdate().SetReturnDocument(options.After)))

@@ -19,8 +19,8 @@ func TestIngestionTrips(t *testing.T) {
 	t.Parallel()
 	server := &scriptedMongo{}
 	server.answer = func(name string, c bson.M) bson.M {
-		if name == "find" && strings.Contains(fmt.Sprint(c["filter"]), "crowded") {
-			return cursorAnswer(crowd(2001)...)
+		if name == "find" && strings.Contains(fmt.Sprint(c["filter"]), "flooded") {
+			return cursorAnswer(manyRecords(2001)...)
 		}
 		return nil
 	}
@@ -50,8 +50,8 @@ func TestIngestionTrips(t *testing.T) {
 		{"a", 1, "insert find "}, // how many there are is not known yet
 		{"a", 1, "insert "},
 		{"a", 150, "insert "},
-		{"crowded", 150, "insert find delete "},
-		{"crowded", 200, "insert "},
+		{"flooded", 150, "insert find delete "},
+		{"flooded", 200, "insert "},
 		{"a", 49, "insert "},
 		{"a", 1, "insert find "}, // 201, more than a tenth of what is kept
 		{"a", 200, "insert "},
@@ -63,12 +63,12 @@ func TestIngestionTrips(t *testing.T) {
 	}
 
 	server.forget()
-	storetest.PutIngestions(t, m.Ingestions, storetest.Sum(1, "crowded", ingestion.Accepted))
+	storetest.PutIngestions(t, m.Ingestions, storetest.Aggregate(1, "flooded", ingestion.Accepted))
 	finds, deletes := server.named("find"), server.named("delete")
 	if len(finds) != 1 || len(deletes) != 1 {
-		t.Fatalf("for the first sum: %v, %v", finds, deletes)
+		t.Fatalf("for the first aggregate: %v, %v", finds, deletes)
 	}
-	want := `{"courier":"crowded","single":false}`
+	want := `{"courier":"flooded","single":false}`
 	if look := finds[0]; fmt.Sprint(look["filter"]) != want || look["limit"] != int64(5001) || fmt.Sprint(look["sort"]) != `{"_id":{"$numberInt":"-1"}}` {
 		t.Errorf("looked for %v", look)
 	}
@@ -78,8 +78,8 @@ func TestIngestionTrips(t *testing.T) {
 	}
 }
 
-// crowd is how a server lists n records, the newest first.
-func crowd(n int) (documents []bson.M) {
+// manyRecords is how a server lists n records, the newest first.
+func manyRecords(n int) (documents []bson.M) {
 	for i := range n {
 		documents = append(documents, bson.M{"_id": fmt.Sprintf("%04d", n-1-i)})
 	}
@@ -91,7 +91,7 @@ func TestIngestionAnswers(t *testing.T) {
 	t.Parallel()
 	writeErrors := func(codes ...int) (list []bson.M) {
 		for i, code := range codes {
-			list = append(list, bson.M{"index": i, "code": code, "errmsg": "told so", "keyPattern": bson.M{"_id": 1}})
+			list = append(list, bson.M{"index": i, "code": code, "errmsg": "refused", "keyPattern": bson.M{"_id": 1}})
 		}
 		return list
 	}
@@ -108,9 +108,9 @@ func TestIngestionAnswers(t *testing.T) {
 		{"one is there, one failed", "insert", bson.M{"ok": 1, "n": 0, "writeErrors": writeErrors(11000, 14031)}, event.DependencyDown},
 		{"one is there, one was refused by a validator", "insert", bson.M{"ok": 1, "n": 0, "writeErrors": writeErrors(11000, 121)}, event.DependencyDown},
 		{"one is there, one is too large", "insert", bson.M{"ok": 1, "n": 0, "writeErrors": writeErrors(11000, 10334)}, event.DomainInvalid},
-		{"no primary", "insert", bson.M{"ok": 0, "code": 10107, "errmsg": "told so"}, event.DependencyDown},
-		{"can't look", "find", bson.M{"ok": 0, "code": 50, "errmsg": "told so"}, event.Timeout},
-		{"can't delete", "delete", bson.M{"ok": 0, "code": 462, "errmsg": "told so", "errorLabels": []string{"SystemOverloadedError"}}, event.Throttled},
+		{"no primary", "insert", bson.M{"ok": 0, "code": 10107, "errmsg": "refused"}, event.DependencyDown},
+		{"can't look", "find", bson.M{"ok": 0, "code": 50, "errmsg": "refused"}, event.Timeout},
+		{"can't delete", "delete", bson.M{"ok": 0, "code": 462, "errmsg": "refused", "errorLabels": []string{"SystemOverloadedError"}}, event.Throttled},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -120,7 +120,7 @@ func TestIngestionAnswers(t *testing.T) {
 				case name == test.command && failing.Load():
 					return test.answer
 				case name == "find":
-					return cursorAnswer(crowd(1001)...)
+					return cursorAnswer(manyRecords(1001)...)
 				}
 				return nil
 			}}

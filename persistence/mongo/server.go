@@ -20,12 +20,12 @@ type server struct {
 	timeout time.Duration // of one round trip
 	metrics *persistence.StoreMetrics
 	// waited is closed when the first attempt to get ready has ended or has taken
-	// longer than a round trip may, so that calls stop waiting for it.
+	// longer than a round trip may: calls wait no longer for it.
 	waited chan struct{}
 
 	mu      sync.Mutex
 	problem error       // why the store is not ready, nil when it is
-	hello   serverHello // what the server said of itself when the store got ready
+	hello   serverHello // the server's answer when the store got ready
 }
 
 // limits returns what one command to the server may hold.
@@ -35,15 +35,15 @@ func (s *server) limits() bulkLimits {
 	return s.hello.limits()
 }
 
-// hinder sets what stands in the way, nil for nothing.
-func (s *server) hinder(problem error) {
+// setProblem sets why the store is not ready, nil when it is.
+func (s *server) setProblem(problem error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.problem = problem
 }
 
-// explain replaces what stands in the way, if anything does.
-func (s *server) explain(problem error) {
+// replaceProblem sets why the store is not ready, unless it is.
+func (s *server) replaceProblem(problem error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.problem != nil {
@@ -51,8 +51,8 @@ func (s *server) explain(problem error) {
 	}
 }
 
-// ready waits for the first attempt to get ready, for a while, and returns what
-// stands in the way.
+// ready waits for the first attempt to get ready, for a while, and returns why the store
+// is not ready.
 func (s *server) ready(ctx context.Context) error {
 	select {
 	case <-s.waited:
@@ -69,10 +69,10 @@ func (s *server) ready(ctx context.Context) error {
 	return nil
 }
 
-// greet asks the server what it is and what it takes.
-func (s *server) greet(ctx context.Context) error {
+// identify asks the server what it is and what it takes.
+func (s *server) identify(ctx context.Context) error {
 	var h serverHello
-	err := s.retried(ctx, func(ctx context.Context) error {
+	err := s.retry(ctx, func(ctx context.Context) error {
 		err := s.db.RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&h)
 		if serverFailed(err, noSuchCommand) {
 			err = s.db.RunCommand(ctx, bson.D{{Key: "isMaster", Value: 1}}).Decode(&h)
@@ -91,7 +91,7 @@ func (s *server) greet(ctx context.Context) error {
 // ping returns nil while the server can be used.
 func (s *server) ping(ctx context.Context) error {
 	return s.do(ctx, "ping", func(ctx context.Context) error {
-		return s.retried(ctx, func(ctx context.Context) error { return s.db.Client().Ping(ctx, readpref.Primary()) })
+		return s.retry(ctx, func(ctx context.Context) error { return s.db.Client().Ping(ctx, readpref.Primary()) })
 	})
 }
 
@@ -102,16 +102,15 @@ const (
 	lastRetry  = 100 * time.Millisecond
 )
 
-// retried makes a round trip that does no harm when it is made twice, within the time
-// of one, and makes it again, twice at most, while the server can't be used: that a
-// failover has closed a connection shows only when it is used. The driver does not
-// retry by itself, see [Config.options].
-func (s *server) retried(ctx context.Context, roundTrip func(context.Context) error) error {
-	ctx, cancel := s.trip(ctx)
+// retry makes a round trip that is safe to repeat, within the time of one, and repeats
+// it, twice at most, while the server can't be used: a connection that a failover has
+// closed fails only when it is used. The driver does not retry, see [Config.options].
+func (s *server) retry(ctx context.Context, roundTrip func(context.Context) error) error {
+	ctx, cancel := s.withTimeout(ctx)
 	defer cancel()
 	for pause := firstRetry; ; pause *= 2 {
 		err := roundTrip(ctx)
-		if err == nil || !passing(err) || pause > lastRetry {
+		if err == nil || !transient(err) || pause > lastRetry {
 			return err
 		}
 		select {
@@ -134,8 +133,8 @@ func (s *server) do(ctx context.Context, op string, fn func(context.Context) err
 	return err
 }
 
-// trip bounds one round trip.
-func (s *server) trip(ctx context.Context) (context.Context, context.CancelFunc) {
+// withTimeout bounds one round trip.
+func (s *server) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, s.timeout)
 }
 

@@ -18,10 +18,9 @@ import (
 // Store is the store in a MongoDB. Rows have their natural key as _id, times are
 // text (see [persistence.Store]), and what expires carries a date for the TTL index as well.
 //
-// The store connects and makes its indexes in the background: a database that is
-// down does not keep the appliance from starting, because intake goes on without
-// it. Until the store is ready, Ping says why it is not, and every other call
-// fails with DependencyDown for the same reason.
+// The store connects and makes its indexes in the background: a database that is down
+// does not keep the appliance from starting, because the intake does not need it. Until
+// the store is ready every call, Ping too, fails with DependencyDown and says why.
 type Store struct {
 	Ledger      *Ledger
 	DeadLetters *DeadLetters
@@ -35,8 +34,8 @@ type Store struct {
 
 var _ persistence.Database = (*Store)(nil)
 
-// Open returns a store that gets ready in the background; ctx lends it its
-// values only. It fails for a configuration that can't work whatever the server
+// Open returns a store that gets ready in the background. It uses the values of ctx, not
+// its deadline. It fails for a configuration that can't work whatever the server
 // does.
 func Open(ctx context.Context, c Config) (*Store, error) {
 	if err := c.check(); err != nil {
@@ -79,7 +78,7 @@ func newStore(c Config, client *mongo.Client, metrics *persistence.StoreMetrics)
 		records: collection("processed_events"), shipments: collection("active_shipments"),
 		letters: collection("dead_letter_events"), ingestions: collection("ingestion_records"),
 		retention: c.Retention, writes: c.Writes, shortenTTL: c.ShortenTTL, log: c.Log,
-		advice: &advice{log: c.Log, open: map[string]string{}, warned: map[string]bool{}},
+		problems: &problems{log: c.Log, open: map[string]string{}, warned: map[string]bool{}},
 	}
 	return &Store{
 		Ledger:      &Ledger{server: srv, records: x.records, shipments: x.shipments, letters: x.letters},
@@ -100,23 +99,23 @@ const (
 	lastPause  = 5 * time.Second
 )
 
-// getReady makes the indexes, trying until it has worked or ctx ends.
+// getReady makes the indexes, again and again until that works or ctx ends.
 func (s *Store) getReady(ctx context.Context) {
-	enough := sync.OnceFunc(func() { close(s.server.waited) })
-	long := time.AfterFunc(s.server.timeout, enough)
-	defer long.Stop()
-	said := ""
+	stopWaiting := sync.OnceFunc(func() { close(s.server.waited) })
+	timer := time.AfterFunc(s.server.timeout, stopWaiting)
+	defer timer.Stop()
+	logged := ""
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		err := s.prepare(ctx)
-		s.server.hinder(err)
+		s.server.setProblem(err)
 		switch {
 		case err == nil:
 			s.log.Info("database is ready", "store", s.Name(), "database", s.server.db.Name())
-		case err.Error() != said && ctx.Err() == nil:
-			said = err.Error()
+		case err.Error() != logged && ctx.Err() == nil:
+			logged = err.Error()
 			s.log.Error("database is not ready, nothing is processed until it is", "store", s.Name(), "error", err)
 		}
-		enough()
+		stopWaiting()
 		if err == nil {
 			return
 		}
@@ -128,9 +127,9 @@ func (s *Store) getReady(ctx context.Context) {
 	}
 }
 
-// prepare asks the server what it takes and makes the indexes.
+// prepare asks the server what it accepts and makes the indexes.
 func (s *Store) prepare(ctx context.Context) error {
-	if err := s.server.greet(ctx); err != nil {
+	if err := s.server.identify(ctx); err != nil {
 		return err
 	}
 	return s.indexes.ensureIndexes(ctx)
@@ -147,4 +146,4 @@ func (s *Store) Close() error { return s.close() }
 func (s *Store) Ping(ctx context.Context) error { return s.server.ping(ctx) }
 
 // Problems implements [persistence.Database].
-func (s *Store) Problems() []string { return s.indexes.advice.problems() }
+func (s *Store) Problems() []string { return s.indexes.problems.list() }

@@ -211,7 +211,7 @@ func countTrips(t *testing.T, c Config, large int) {
 		var intake []ingestion.Record
 		for range size {
 			n++
-			intake = append(intake, storetest.Single(n, "a", ingestion.Refused), storetest.Sum(1_000_000+n, "b", ingestion.Refused))
+			intake = append(intake, storetest.Single(n, "a", ingestion.Refused), storetest.Aggregate(1_000_000+n, "b", ingestion.Refused))
 			id, ref := event.Identity{Courier: "c", Key: fmt.Sprint(n)}, shipment.Ref{Courier: "c", ID: fmt.Sprint(n)}
 			ids, refs, seqs = append(ids, id), append(refs, ref), append(seqs, uint64(n))
 			for version, changes := range []*[]event.Change{&fresh, &again} {
@@ -241,7 +241,7 @@ func countTrips(t *testing.T, c Config, large int) {
 	if c.URI == ferret().uri {
 		look = " find"
 	}
-	want := "insert insert insert update " + // new rows: claim, shipments, letters, finish
+	want := "insert insert insert update " + // new rows: reserve, shipments, letters, finish
 		"update update insert" + look + " update " + // rows that exist
 		"find find find " +
 		"insert insert" + look // ingestion records
@@ -299,7 +299,7 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// TestInterruptedAgain ends the commit of a row that exists after its claim.
+// TestInterruptedAgain ends the commit of a row that exists after it is reserved.
 func TestInterruptedAgain(t *testing.T) {
 	t.Parallel()
 	c := testConfig(ferret().uri)
@@ -318,7 +318,7 @@ func TestInterruptedAgain(t *testing.T) {
 	if _, err := m.Ledger.Commit(ctx, []event.Change{{Shipment: &p, Records: []event.Record{after}}}); event.CodeOf(err) != event.Interrupted {
 		t.Fatal(err)
 	}
-	// Claimed, so at a higher version; but an event that had ended has still ended.
+	// Reserved, so at a higher version; but an event that had ended has still ended.
 	before.Version = 2
 	got, _ := storetest.GetRecord(t, m.Ledger, before.Identity)
 	storetest.Same(t, got, before)
@@ -351,8 +351,8 @@ func TestIndexes(t *testing.T) {
 	}
 }
 
-// TestTellsOfIndexesBeingMade has that take longer than anybody waits for it.
-func TestTellsOfIndexesBeingMade(t *testing.T) {
+// TestReportsIndexesBeingMade has that take longer than calls wait.
+func TestReportsIndexesBeingMade(t *testing.T) {
 	t.Parallel()
 	made := make(chan struct{})
 	s := &scriptedMongo{answer: func(name string, _ bson.M) bson.M {
@@ -366,7 +366,7 @@ func TestTellsOfIndexesBeingMade(t *testing.T) {
 	defer finish()
 	c.OperationTimeout = time.Second
 	m := openTest(t, c)
-	tells := func(when string, err error) {
+	reports := func(when string, err error) {
 		t.Helper()
 		if event.CodeOf(err) != event.DependencyDown || !strings.Contains(err.Error(), "indexes of processed_events are being made") {
 			t.Errorf("%s: %v", when, err)
@@ -377,9 +377,9 @@ func TestTellsOfIndexesBeingMade(t *testing.T) {
 		defer cancel()
 		return strings.Contains(m.Ping(ctx).Error(), "being made")
 	})
-	tells("a call with all the time in the world", m.Ping(t.Context()))
+	reports("a call with all the time in the world", m.Ping(t.Context()))
 	_, err := m.Ledger.Commit(t.Context(), []event.Change{storetest.Records(storetest.FullRecord("demo", "k"))})
-	tells("a commit", err)
+	reports("a commit", err)
 	finish()
 	storetest.WaitFor(t, "the store to get ready", func() bool { return m.Ping(t.Context()) == nil })
 }
@@ -451,15 +451,15 @@ func TestAway(t *testing.T) {
 func TestAnswers(t *testing.T) {
 	t.Parallel()
 	failure := func(code int, labels ...string) bson.M {
-		return bson.M{"ok": 0, "code": code, "codeName": "name", "errmsg": "told so", "errorLabels": labels}
+		return bson.M{"ok": 0, "code": code, "codeName": "name", "errmsg": "refused", "errorLabels": labels}
 	}
 	writeError := func(code, index int) bson.M {
-		return bson.M{"ok": 1, "n": 1, "writeErrors": []bson.M{{"index": index, "code": code, "errmsg": "told so"}}}
+		return bson.M{"ok": 1, "n": 1, "writeErrors": []bson.M{{"index": index, "code": code, "errmsg": "refused"}}}
 	}
 	writeErrors := func(first, second int) bson.M {
-		return bson.M{"ok": 1, "n": 0, "writeErrors": []bson.M{{"index": 0, "code": first, "errmsg": "told so"}, {"index": 1, "code": second, "errmsg": "told so"}}}
+		return bson.M{"ok": 1, "n": 0, "writeErrors": []bson.M{{"index": 0, "code": first, "errmsg": "refused"}, {"index": 1, "code": second, "errmsg": "refused"}}}
 	}
-	taken := bson.M{"index": 0, "code": 11000, "keyPattern": bson.M{"_id": 1}, "errmsg": "told so"}
+	taken := bson.M{"index": 0, "code": 11000, "keyPattern": bson.M{"_id": 1}, "errmsg": "refused"}
 	rowTaken := bson.M{"ok": 1, "n": 1, "writeErrors": []bson.M{taken}}
 	// An insert that fails does so at each step, for the first row that it still has.
 	for _, test := range []struct {
@@ -487,7 +487,7 @@ func TestAnswers(t *testing.T) {
 		{"row too large", "insert", writeError(10334, 0), "", event.DomainInvalid, event.DomainInvalid},
 		{"row failed for the server's reasons", "insert", writeError(14031, 0), "", event.DependencyDown, event.DependencyDown},
 		{"row failed for who knows what", "insert", writeError(4711, 0), "", event.DependencyDown, event.DependencyDown},
-		{"row taken, another failed", "insert", bson.M{"ok": 1, "n": 0, "writeErrors": []bson.M{taken, {"index": 1, "code": 14031, "errmsg": "told so"}}}, "", event.VersionConflict, event.DependencyDown},
+		{"row taken, another failed", "insert", bson.M{"ok": 1, "n": 0, "writeErrors": []bson.M{taken, {"index": 1, "code": 14031, "errmsg": "refused"}}}, "", event.VersionConflict, event.DependencyDown},
 		{"row too large, another failed", "insert", writeErrors(10334, 8000), "", event.DomainInvalid, event.DependencyDown},
 		{"row refused, another gave up", "insert", writeErrors(121, 50), event.Timeout, "", ""},
 		{"row too large, the server asks for less", "insert", writeErrors(10334, 112), event.Throttled, "", ""},
@@ -518,7 +518,7 @@ func TestAnswers(t *testing.T) {
 }
 
 // TestTooLate has the server take longer for one command than it may: that it did
-// not answer in time is told apart from that it can't be reached.
+// not answer in time is another error than that it can't be reached.
 func TestTooLate(t *testing.T) {
 	t.Parallel()
 	for _, slow := range []string{"insert", "find"} {
@@ -651,7 +651,7 @@ func TestLost(t *testing.T) {
 	}
 }
 
-// TestExpiry looks at what the server is told about retention.
+// TestExpiry checks the commands that set the retention.
 func TestExpiry(t *testing.T) {
 	t.Parallel()
 	ttl := func(seconds int) bson.M {
@@ -689,10 +689,10 @@ func TestExpiry(t *testing.T) {
 		{"new", time.Hour, false, nil, made, ""},
 		{"as it is", time.Hour, false, []bson.M{ttl(3600)}, untouched, ""},
 		{"longer", time.Hour, false, []bson.M{ttl(60)}, changed, "retention changes"},
-		{"shorter", time.Hour, false, []bson.M{ttl(7200)}, untouched, "goes on to"},
+		{"shorter", time.Hour, false, []bson.M{ttl(7200)}, untouched, "continues to"},
 		{"shorter and meant", time.Hour, true, []bson.M{ttl(7200)}, changed, "retention changes"},
-		{"shorter than for ever", time.Hour, false, []bson.M{other}, untouched, "goes on to"},
-		{"shorter than for ever and meant", time.Hour, true, []bson.M{other}, made, ""},
+		{"shorter than forever", time.Hour, false, []bson.M{other}, untouched, "continues to"},
+		{"shorter than forever and meant", time.Hour, true, []bson.M{other}, made, ""},
 		{"off", 0, false, []bson.M{ttl(60)}, func(s *scriptedMongo) string {
 			if got := s.named("dropIndexes"); len(got) != 1 || got[0]["index"] != "old_name" {
 				return fmt.Sprint(got)
@@ -726,7 +726,7 @@ func TestExpiry(t *testing.T) {
 }
 
 // TestLeavesOthersRowsAlone has a service of each kind start where all are kept
-// for ever: it looks at and changes what it writes itself, and nothing else.
+// forever: it looks at and changes what it writes itself, and nothing else.
 func TestLeavesOthersRowsAlone(t *testing.T) {
 	t.Parallel()
 	for writes, want := range map[Rows][]string{
@@ -772,13 +772,13 @@ func TestIndexAmong(t *testing.T) {
 		{existingIndex{Name: "x", Key: ascending("a", "b"), Expires: &hour}, true, true},
 	} {
 		for w, want := range map[*index]bool{&plain: test.serves, &expiring: test.servesToExpire} {
-			if found := w.among([]existingIndex{test.existing}); (found != nil) != want {
+			if found := w.servedBy([]existingIndex{test.existing}); (found != nil) != want {
 				t.Errorf("%+v serves as one that expires=%t: %t, want %t", test.existing, w.expires, found != nil, want)
 			}
 		}
 	}
 	both := []existingIndex{{Name: "plain", Key: ascending("a", "b")}, {Name: "ttl", Key: ascending("a", "b"), Expires: &hour}}
-	if found := expiring.among(both); found.Name != "ttl" {
+	if found := expiring.servedBy(both); found.Name != "ttl" {
 		t.Errorf("rows are to expire by %q, want the TTL index", found.Name)
 	}
 }

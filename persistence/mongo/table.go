@@ -24,7 +24,7 @@ func (t *table) name() string { return t.rows.Name() }
 
 // insertRows inserts rows in one command, unordered.
 func (t *table) insertRows(ctx context.Context, rows []bson.Raw) error {
-	ctx, cancel := t.server.trip(ctx)
+	ctx, cancel := t.server.withTimeout(ctx)
 	defer cancel()
 	_, err := t.rows.InsertMany(ctx, rows, options.InsertMany().SetOrdered(false))
 	return err
@@ -36,7 +36,7 @@ const maxDeletes = 10_000
 // deleteRows deletes the rows with these ids that also pass more, in order of id.
 func (t *table) deleteRows(ctx context.Context, ids []string, more ...bson.E) error {
 	for part := range slices.Chunk(slices.Sorted(slices.Values(ids)), maxDeletes) {
-		err := t.server.retried(ctx, func(ctx context.Context) error {
+		err := t.server.retry(ctx, func(ctx context.Context) error {
 			gone, err := t.rows.DeleteMany(ctx, idsOf(part, more...))
 			if gone != nil {
 				t.server.metrics.Swept(t.name(), gone.DeletedCount)
@@ -50,12 +50,11 @@ func (t *table) deleteRows(ctx context.Context, ids []string, more ...bson.E) er
 	return nil
 }
 
-// sortErrors takes a bulk insert's error apart, in which row i has id(i). It returns
-// the rows that were there already, and the errors of the others; or the error of the
-// whole, about which rows say nothing. Which index a duplicate key belongs to decides:
-// only the one of _id says that the row is there. Where the server does not name the
-// index, the row is looked up.
-func (t *table) sortErrors(ctx context.Context, id func(int) string, err error) (present []int, failed []mongo.BulkWriteError, whole error) {
+// classifyErrors splits the error of a bulk insert, in which row i has id(i). It returns
+// the rows that existed already, and the errors of the others; or the error of the whole,
+// which says nothing about rows. A duplicate key means that the row exists only in the
+// index of _id. Where the server does not name the index, the row is looked up.
+func (t *table) classifyErrors(ctx context.Context, id func(int) string, err error) (present []int, failed []mongo.BulkWriteError, whole error) {
 	bulk, ok := errors.AsType[mongo.BulkWriteException](err)
 	if !ok || bulk.WriteConcernError != nil {
 		return nil, nil, err
@@ -106,8 +105,8 @@ func (t *table) existing(ctx context.Context, ids []string, more ...bson.E) (map
 	return there, err
 }
 
-// idsThat returns the ids of rows that pass a filter, no more than one command deletes.
-func (t *table) idsThat(ctx context.Context, filter bson.D, how *options.FindOptionsBuilder) ([]string, error) {
+// idsWhere returns the ids of rows that pass a filter, no more than one command deletes.
+func (t *table) idsWhere(ctx context.Context, filter bson.D, how *options.FindOptionsBuilder) ([]string, error) {
 	type key struct {
 		ID string `bson:"_id"`
 	}
@@ -118,7 +117,7 @@ func (t *table) idsThat(ctx context.Context, filter bson.D, how *options.FindOpt
 // find returns the documents that pass a filter. The expected number makes them
 // come in one answer, as far as they fit into one (16 MB).
 func find[D any](ctx context.Context, t *table, filter bson.D, how *options.FindOptionsBuilder, expected int) (found []D, err error) {
-	err = t.server.retried(ctx, func(ctx context.Context) error {
+	err = t.server.retry(ctx, func(ctx context.Context) error {
 		found, err = findOnce[D](ctx, t, filter, how, expected)
 		return err
 	})
@@ -154,9 +153,8 @@ func decode(result *mongo.SingleResult, document any) error {
 	return nil
 }
 
-// unreadable is the error of a document that somebody else has written to. The
-// store works, so it is not down: whoever needs this document is in trouble, and
-// nobody else.
+// unreadable is the error of a document that another program has written to. The store is
+// not down: only what needs this document fails.
 func unreadable(raw bson.Raw, err error) *event.Error {
 	return event.Errorf(event.Internal, "mongodb", "document %s holds what the appliance does not write: %w", raw.Lookup("_id"), err)
 }
@@ -184,7 +182,7 @@ func idsOf(ids []string, more ...bson.E) bson.D {
 }
 
 func (t *table) estimate(ctx context.Context) (n int64, err error) {
-	err = t.server.retried(ctx, func(ctx context.Context) error {
+	err = t.server.retry(ctx, func(ctx context.Context) error {
 		n, err = t.rows.EstimatedDocumentCount(ctx)
 		return err
 	})
@@ -196,7 +194,7 @@ func (t *table) count(ctx context.Context, field, value string) (int64, error) {
 	var answer struct {
 		N int64 `bson:"n"`
 	}
-	err := t.server.retried(ctx, func(ctx context.Context) error {
+	err := t.server.retry(ctx, func(ctx context.Context) error {
 		return t.rows.Database().RunCommand(ctx, bson.D{
 			{Key: "count", Value: t.name()}, {Key: "query", Value: bson.D{{Key: field, Value: value}}}, {Key: "limit", Value: countLimit},
 		}).Decode(&answer)

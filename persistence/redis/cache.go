@@ -1,6 +1,8 @@
 // Package redis is the cache in a Redis, which several workers share. [New] takes its
-// settings, identities come in and the hashes of their bodies go out. The main package
-// opens it.
+// settings; identities come in and the hashes of their bodies go out. The main package
+// opens it, package process uses it.
+//
+//	prefix courier ":" key  →  hash of the body, for the TTL
 package redis
 
 import (
@@ -17,11 +19,11 @@ import (
 	"github.com/fincart/courier-gateway/persistence"
 )
 
-// RedisCache is the cache in a Redis, which several workers share.
+// Cache is the cache in a Redis.
 //
-// A breaker keeps a Redis that is slow or gone from slowing anything else: after
-// some failures in a row every call fails at once, without asking, while the
-// background asks, and closes the breaker when there is an answer.
+// A breaker keeps a slow or unreachable Redis from slowing the workers: after some
+// failures in a row it opens and every call fails at once, while a goroutine probes Redis
+// and closes the breaker when Redis answers.
 type Cache struct {
 	config  Config
 	client  *redis.Client
@@ -30,14 +32,13 @@ type Cache struct {
 
 	failures atomic.Int64 // in a row
 	open     atomic.Bool
-	opened   chan struct{} // tells the background
+	opened   chan struct{} // wakes closeBreaker
 }
 
 var _ persistence.Cache = (*Cache)(nil)
 
-// New returns a cache that has asked Redis once, and whose breaker is
-// open when there was no answer. It fails for a configuration that can't work;
-// ctx bounds the asking.
+// New returns a cache that has probed Redis once, within ctx; its breaker is open when
+// there was no answer. It fails for a configuration that can't work.
 func New(ctx context.Context, c Config) (*Cache, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("redis cache: %w", err)
@@ -50,16 +51,16 @@ func New(ctx context.Context, c Config) (*Cache, error) {
 	if err != nil {
 		return nil, fmt.Errorf("redis cache: %w", err)
 	}
-	redis.SetLogger(silence{})
+	redis.SetLogger(discard{})
 	r := &Cache{config: c, client: redis.NewClient(o), metrics: metrics, opened: make(chan struct{}, 1)}
 	if err := r.probe(ctx); err != nil {
-		r.trip(err)
+		r.openBreaker(err)
 	} else {
 		metrics.healthy.Set(1)
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
-	running.Go(func() { r.watch(background) })
+	running.Go(func() { r.closeBreaker(background) })
 	r.close = sync.OnceValue(func() error {
 		stop()
 		running.Wait()
@@ -68,14 +69,14 @@ func New(ctx context.Context, c Config) (*Cache, error) {
 	return r, nil
 }
 
-// silence is a logger for the client, which has one for the whole process. What
-// it would say about failing connections comes back as errors too.
-type silence struct{}
+// discard is a logger for the client, which has one for the whole process. What it would
+// log about failing connections is returned as errors too.
+type discard struct{}
 
-func (silence) Printf(context.Context, string, ...any) {}
+func (discard) Printf(context.Context, string, ...any) {}
 
-// Lookup implements [persistence.Cache] with one MGET. While Redis can't be asked, everything
-// is unknown, and the error says so.
+// Lookup implements [persistence.Cache] with one MGET. While Redis can't be reached, every
+// identity is unknown, and there is an error.
 func (r *Cache) Lookup(ctx context.Context, ids []event.Identity) ([]string, error) {
 	hashes := make([]string, len(ids))
 	if len(ids) == 0 {
@@ -119,8 +120,8 @@ func (r *Cache) Ping(ctx context.Context) error {
 	return r.do(ctx, "ping", func(ctx context.Context) error { return r.client.Ping(ctx).Err() })
 }
 
-// Healthy reports whether the breaker is closed.
-func (r *Cache) Healthy() bool { return !r.open.Load() }
+// healthy reports whether the breaker is closed.
+func (r *Cache) healthy() bool { return !r.open.Load() }
 
 // Close implements [persistence.Cache].
 func (r *Cache) Close() error {
@@ -131,12 +132,12 @@ func (r *Cache) Close() error {
 // Name implements [persistence.Cache].
 func (r *Cache) Name() string { return "redis" }
 
-var errAway = errors.New("the breaker is open, the background looks whether Redis is back")
+var errBreakerOpen = errors.New("Redis did not answer, it is probed until it does")
 
 // do runs an operation in its time, unless the breaker is open.
 func (r *Cache) do(ctx context.Context, op string, fn func(context.Context) error) error {
 	if r.open.Load() {
-		return &event.Error{Code: event.DependencyDown, Op: "redis " + op, Err: errAway}
+		return &event.Error{Code: event.DependencyDown, Op: "redis " + op, Err: errBreakerOpen}
 	}
 	limited, cancel := context.WithTimeout(ctx, r.config.OperationTimeout)
 	defer cancel()
@@ -150,22 +151,22 @@ func (r *Cache) do(ctx context.Context, op string, fn func(context.Context) erro
 	}
 	r.metrics.failures.WithLabelValues(op).Inc()
 	if r.failures.Add(1) >= int64(r.config.MaxFailures) {
-		r.trip(err)
+		r.openBreaker(err)
 	}
 	return &event.Error{Code: event.DependencyDown, Op: "redis " + op, Err: err}
 }
 
-// trip opens the breaker.
-func (r *Cache) trip(because error) {
+// openBreaker has every call fail until Redis answers.
+func (r *Cache) openBreaker(cause error) {
 	if r.open.CompareAndSwap(false, true) {
 		r.metrics.healthy.Set(0)
-		r.config.Log.Warn("cache is out of reach, the ledger answers instead", "cache", r.Name(), "error", because)
+		r.config.Log.Warn("cache is out of reach, the ledger answers instead", "cache", r.Name(), "error", cause)
 		r.opened <- struct{}{}
 	}
 }
 
-// watch closes the breaker whenever it was opened and Redis has come back.
-func (r *Cache) watch(ctx context.Context) {
+// closeBreaker probes Redis while the breaker is open and closes it when Redis answers.
+func (r *Cache) closeBreaker(ctx context.Context) {
 	tick := time.NewTicker(r.config.ProbeEvery)
 	defer tick.Stop()
 	for {
@@ -189,9 +190,9 @@ func (r *Cache) watch(ctx context.Context) {
 	}
 }
 
-// probe asks Redis for what operations ask it for, in their time, once there is a
-// connection. A Redis that answers pings, but later than that or no writes, would
-// close the breaker and be found wanting by the next calls, again and again.
+// probe makes the requests that operations make, within their time, once there is a
+// connection. With pings alone, a Redis that answers too late or refuses writes would
+// close the breaker, and the next calls would open it again and again.
 func (r *Cache) probe(ctx context.Context) error {
 	connecting, cancel := context.WithTimeout(ctx, r.config.ConnectTimeout+r.config.OperationTimeout)
 	defer cancel()

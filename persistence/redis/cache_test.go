@@ -168,14 +168,14 @@ func TestAway(t *testing.T) {
 	id := []event.Identity{{Courier: "c", Key: "k"}}
 	back := func(how string) {
 		t.Helper()
-		storetest.WaitFor(t, "the breaker to close after "+how, r.Healthy)
+		storetest.WaitFor(t, "the breaker to close after "+how, r.healthy)
 		storetest.WaitFor(t, "an answer after "+how, func() bool { return r.Store(t.Context(), id, []string{"h"}) == nil })
 		storetest.WaitFor(t, "the hash after "+how, func() bool { got, err := r.Lookup(t.Context(), id); return err == nil && got[0] == "h" })
 	}
 	away := func(how string) {
 		t.Helper()
 		quickest := time.Hour
-		for asked := 0; r.Healthy(); asked++ {
+		for asked := 0; r.healthy(); asked++ {
 			began := time.Now()
 			got, err := r.Lookup(t.Context(), id)
 			if event.CodeOf(err) != event.DependencyDown || len(got) != 1 || got[0] != "" {
@@ -241,13 +241,13 @@ func TestTakesNoWrites(t *testing.T) {
 	}
 	before := probes.pipelines.Load()
 	storetest.WaitFor(t, "a few probes", func() bool { return probes.pipelines.Load() > before+3 })
-	if n := strings.Count(said.String(), "\n"); n != 1 || r.Healthy() {
-		t.Errorf("healthy is %t, and %d lines are in the log, want one: %s", r.Healthy(), n, said.String())
+	if n := strings.Count(said.String(), "\n"); n != 1 || r.healthy() {
+		t.Errorf("healthy is %t, and %d lines are in the log, want one: %s", r.healthy(), n, said.String())
 	}
 	if err := admin.ConfigSet(t.Context(), "maxmemory", "0").Err(); err != nil {
 		t.Fatal(err)
 	}
-	storetest.WaitFor(t, "the breaker to close", r.Healthy)
+	storetest.WaitFor(t, "the breaker to close", r.healthy)
 	if err := r.Store(t.Context(), id, []string{"h"}); err != nil {
 		t.Errorf("store in a server with room: %v", err)
 	}
@@ -294,8 +294,8 @@ func TestAnswersTooLate(t *testing.T) {
 	}
 	before := slow.commands.Load()
 	storetest.WaitFor(t, "a few probes", func() bool { return slow.commands.Load() > before+3 })
-	if r.Healthy() {
-		t.Error("healthy, with answers that nobody waits for")
+	if r.healthy() {
+		t.Error("healthy, with answers later than calls wait")
 	}
 }
 
@@ -307,14 +307,14 @@ func TestDownAtTheStart(t *testing.T) {
 	var said storetest.Buffer
 	c.Log = slog.New(slog.NewTextHandler(&said, nil))
 	r := openTest(t, c)
-	if r.Healthy() {
+	if r.healthy() {
 		t.Error("healthy without a server")
 	}
 	if got, err := r.Lookup(t.Context(), make([]event.Identity, 2)); event.CodeOf(err) != event.DependencyDown || len(got) != 2 {
 		t.Errorf("%q, %v", got, err)
 	}
 	s.start()
-	storetest.WaitFor(t, "the breaker to close", r.Healthy)
+	storetest.WaitFor(t, "the breaker to close", r.healthy)
 	storetest.WaitFor(t, "the log", func() bool { return strings.Contains(said.String(), "cache is back") })
 	if n := strings.Count(said.String(), "\n"); n != 2 {
 		t.Errorf("%d lines in the log, want one for going and one for coming: %s", n, said.String())
@@ -331,7 +331,7 @@ func TestCancelled(t *testing.T) {
 			t.Errorf("cancelled: %v", err)
 		}
 	}
-	if !r.Healthy() {
+	if !r.healthy() {
 		t.Error("what a caller cancelled opened the breaker")
 	}
 	r.Close()

@@ -20,21 +20,21 @@ type Config struct {
 	// URL is redis://user:password@host:port/db, rediss:// for TLS, or unix://.
 	// What is set below can't be changed by it.
 	URL string
-	// Prefix stands before every key.
+	// Prefix is what every key begins with.
 	Prefix string
 	// TTL is how long an identity is remembered, in whole seconds. It should not
 	// be longer than the ledger keeps the event.
 	TTL      time.Duration
 	MaxConns int
-	// ConnectTimeout bounds the making of a connection, which goes on in the
-	// background when the operation that wants it has given up.
+	// ConnectTimeout bounds the making of a connection, which continues when the
+	// operation that needs it has given up.
 	ConnectTimeout time.Duration
 	// OperationTimeout bounds every call, the wait for a connection included; a
 	// few milliseconds, because the ledger has the answer too.
 	OperationTimeout time.Duration
 	// MaxFailures in a row open the breaker.
 	MaxFailures int
-	// ProbeEvery is how often an open breaker looks whether Redis is back.
+	// ProbeEvery is how often Redis is probed while the breaker is open.
 	ProbeEvery time.Duration
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // may be nil
@@ -61,8 +61,8 @@ func (c Config) check() error {
 	return faults.Err()
 }
 
-// options returns the client's settings. It neither retries nor waits: a breaker
-// does that for all calls at once.
+// options returns the client's settings. The client neither retries nor waits: the
+// breaker does that for all calls at once.
 func (c Config) options() (*redis.Options, error) {
 	o, err := redis.ParseURL(c.URL)
 	if err != nil {

@@ -21,7 +21,7 @@ func BenchmarkBatch(b *testing.B) {
 }
 
 // BenchmarkGivesWay measures how long a batch of 256 keeps the only processor
-// from whoever else could run, at its longest.
+// from other goroutines, at its longest.
 func BenchmarkGivesWay(b *testing.B) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	s, work := openTest(b, testConfig(b)), &storetest.Batcher{}

@@ -302,7 +302,7 @@ func TestPanic(t *testing.T) {
 }
 
 // TestLocked has another connection hold the file, as a shell would that
-// somebody left open.
+// that was left open.
 func TestLocked(t *testing.T) {
 	t.Parallel()
 	c := testConfig(t)
@@ -332,7 +332,7 @@ func TestLocked(t *testing.T) {
 	}
 }
 
-// TestOddRow reads a row that somebody edited by hand.
+// TestOddRow reads a row that was edited by hand.
 func TestOddRow(t *testing.T) {
 	t.Parallel()
 	s := openTest(t, testConfig(t))

@@ -170,7 +170,7 @@ func TestOpensWhatIsPutRight(t *testing.T) {
 	}
 }
 
-// TestForeignFileStopsTheStart: waiting helps nobody there.
+// TestForeignFileStopsTheStart: waiting does not help there.
 func TestForeignFileStopsTheStart(t *testing.T) {
 	t.Parallel()
 	c := testConfig(t)

@@ -83,7 +83,7 @@ func BenchmarkStore(b *testing.B, open func(testing.TB) persistence.Store, alrea
 		name               string
 		already, shipments int
 	}{
-		{"new", 0, 0}, {"known", 8 * 4096, 4096}, {"crowded", already, 0},
+		{"new", 0, 0}, {"known", 8 * 4096, 4096}, {"large", already, 0},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			s, work := open(b), &Batcher{shipments: bench.shipments}

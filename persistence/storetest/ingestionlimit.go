@@ -14,7 +14,7 @@ import (
 func contractIngestionNoBound(t *testing.T, s persistence.Store) {
 	var all []ingestion.Record
 	for i := range 300 {
-		all = append(all, Single(2*i, "demo", ingestion.Refused), Sum(2*i+1, "demo", ingestion.Accepted))
+		all = append(all, Single(2*i, "demo", ingestion.Refused), Aggregate(2*i+1, "demo", ingestion.Accepted))
 	}
 	PutIngestions(t, s.Ingestions, all...)
 	if got := len(ingestionIDs(t, s.Ingestions, ingestion.Filter{Limit: 1000})); got != len(all) {
@@ -25,8 +25,8 @@ func contractIngestionNoBound(t *testing.T, s persistence.Store) {
 // contractIngestionBound floods a store that keeps three of a kind.
 func contractIngestionBound(t *testing.T, s persistence.Store) {
 	quiet := []ingestion.Record{
-		Single(0, "quiet", ingestion.Refused), Sum(1, "quiet", ingestion.Accepted),
-		Single(2, "", ingestion.Refused), Sum(3, "flood", ingestion.Accepted), // of the flooding courier, but a sum
+		Single(0, "quiet", ingestion.Refused), Aggregate(1, "quiet", ingestion.Accepted),
+		Single(2, "", ingestion.Refused), Aggregate(3, "flood", ingestion.Accepted), // of the flooding courier, but an aggregate
 	}
 	PutIngestions(t, s.Ingestions, quiet...)
 	for i := 10; i < 50; i += 4 {
@@ -39,9 +39,9 @@ func contractIngestionBound(t *testing.T, s persistence.Store) {
 	PutIngestions(t, s.Ingestions, Single(20, "flood", ingestion.Refused))
 	WantIngestions(t, s.Ingestions, ingestion.Filter{}, 49, 48, 47, 3, 2, 1, 0)
 
-	// Sums push out sums, and requests that name no courier each other.
+	// Aggregates delete aggregates, and requests that name no courier each other.
 	for i := 50; i < 60; i++ {
-		PutIngestions(t, s.Ingestions, Sum(2*i, "flood", ingestion.Refused), Single(2*i+1, "", ingestion.Refused))
+		PutIngestions(t, s.Ingestions, Aggregate(2*i, "flood", ingestion.Refused), Single(2*i+1, "", ingestion.Refused))
 	}
 	WantIngestions(t, s.Ingestions, ingestion.Filter{}, 119, 118, 117, 116, 115, 114, 49, 48, 47, 1, 0)
 
@@ -49,7 +49,7 @@ func contractIngestionBound(t *testing.T, s persistence.Store) {
 	const n, first = 2*LargestChunk + 100, 200
 	var batch []ingestion.Record
 	for i := range n {
-		batch = append(batch, Single(first+2*i, "quiet", ingestion.Refused), Sum(first+2*i+1, "quiet", ingestion.Accepted))
+		batch = append(batch, Single(first+2*i, "quiet", ingestion.Refused), Aggregate(first+2*i+1, "quiet", ingestion.Accepted))
 	}
 	PutIngestions(t, s.Ingestions, batch...)
 	const last = first + 2*n - 1
@@ -122,7 +122,7 @@ func contractIngestionSlack(t *testing.T, s persistence.Store) {
 		}
 	}
 	if most != 44 {
-		t.Errorf("never more than %d stood at the same time, so each call cuts back", most)
+		t.Errorf("never more than %d were there at the same time, so each call trims", most)
 	}
 }
 
@@ -168,8 +168,8 @@ func contractIngestionCounts(t *testing.T, s persistence.Store) {
 	wantIngestionCounts(t, s, outcomes{})
 	PutIngestions(t, s.Ingestions,
 		Single(0, "a", ingestion.Refused), Single(1, "a", ingestion.Observed), Single(2, "b", ingestion.Refused),
-		Sum(3, "a", ingestion.Accepted), Sum(4, "a", ingestion.Duplicate))
-	PutIngestions(t, s.Ingestions, Single(0, "a", ingestion.Refused), Sum(5, "b", ingestion.Accepted))
+		Aggregate(3, "a", ingestion.Accepted), Aggregate(4, "a", ingestion.Duplicate))
+	PutIngestions(t, s.Ingestions, Single(0, "a", ingestion.Refused), Aggregate(5, "b", ingestion.Accepted))
 	Must(s.Ingestions.AcceptIngestion(t.Context(), ingestionID(0), "key", "k", Noon))
 	wantIngestionCounts(t, s, outcomes{ingestion.Refused: 2, ingestion.Observed: 1, ingestion.Accepted: 2, ingestion.Duplicate: 1})
 	// Three refused ones push out one that was refused and one that was observed.
@@ -182,7 +182,7 @@ func sweepIngestions(t *testing.T, open func(t *testing.T, keep persistence.Rete
 	t.Run("sweep ingestion records", func(t *testing.T) {
 		t.Parallel()
 		s := open(t, persistence.Retention{IngestionTTL: time.Hour, IngestionsPerCourier: 3000})
-		old, fresh, late := Single(0, "a", ingestion.Refused), Sum(1, "a", ingestion.Accepted), Sum(2, "b", ingestion.Accepted)
+		old, fresh, late := Single(0, "a", ingestion.Refused), Aggregate(1, "a", ingestion.Accepted), Aggregate(2, "b", ingestion.Accepted)
 		old.At, fresh.At, late.At, late.Until = Noon.Add(-time.Hour-1), Noon.Add(-time.Hour), Noon.Add(-2*time.Hour), Noon
 		PutIngestions(t, s.Ingestions, fresh, old, late)
 		Must(s.Ingestions.AcceptIngestion(t.Context(), old.ID, "key", "k", Noon))

@@ -72,8 +72,8 @@ func FullIngestion(n int) ingestion.Record {
 	}
 }
 
-// sum returns a record of many requests.
-func Sum(n int, courier string, outcome ingestion.Outcome) ingestion.Record {
+// Aggregate returns a record of many requests.
+func Aggregate(n int, courier string, outcome ingestion.Outcome) ingestion.Record {
 	return ingestion.Record{ID: ingestionID(n), Courier: courier, Outcome: outcome, Count: 1 << 40, Bytes: 1 << 50, At: Noon, Until: Noon.Add(time.Minute)}
 }
 
@@ -115,7 +115,7 @@ func WantIngestions(t *testing.T, s persistence.Ingestions, f ingestion.Filter, 
 func contractIngestionRoundTrip(t *testing.T, s persistence.Store) {
 	taken := FullIngestion(1)
 	taken.AcceptedAt, taken.AcceptedKey, taken.AcceptedBy, taken.Request.Redacted = Noon.Add(time.Hour), "key", "k", false
-	full := Sum(2, "", ingestion.Duplicate)
+	full := Aggregate(2, "", ingestion.Duplicate)
 	full.Code, full.Reason, full.Detail, full.Status = event.RateLimited, "reason", "detail", 429
 	odd := ingestion.Record{ID: ingestionID(5), Outcome: "odd", Count: -1, At: Noon.In(time.FixedZone("", 3600)), Until: lastTime.Add(time.Hour)}
 	want := []ingestion.Record{
@@ -175,7 +175,7 @@ func contractIngestionText(t *testing.T, s persistence.Store) {
 }
 
 func contractIngestionOnce(t *testing.T, s persistence.Store) {
-	again := Sum(1, "other", ingestion.Observed)
+	again := Aggregate(1, "other", ingestion.Observed)
 	PutIngestions(t, s.Ingestions, FullIngestion(1), again)
 	PutIngestions(t, s.Ingestions, again, FullIngestion(2), again, FullIngestion(0))
 	PutIngestions(t, s.Ingestions, again)
@@ -198,11 +198,11 @@ func contractIngestionListing(t *testing.T, s persistence.Store) {
 		r.Code = code
 		return r
 	}
-	manyRefused := Sum(7, "a", ingestion.Refused)
+	manyRefused := Aggregate(7, "a", ingestion.Refused)
 	manyRefused.Code = event.InvalidPayload
 	PutIngestions(t, s.Ingestions, // in no order
-		refused(5, "a", event.InvalidSignature), Sum(2, "a", ingestion.Accepted), refused(6, "a", event.InvalidPayload),
-		Single(1, "a", ingestion.Observed), refused(4, "b", event.InvalidSignature), Sum(3, "b", ingestion.Duplicate),
+		refused(5, "a", event.InvalidSignature), Aggregate(2, "a", ingestion.Accepted), refused(6, "a", event.InvalidPayload),
+		Single(1, "a", ingestion.Observed), refused(4, "b", event.InvalidSignature), Aggregate(3, "b", ingestion.Duplicate),
 		refused(8, "", event.UnknownCourier), manyRefused)
 	Must(s.Ingestions.AcceptIngestion(t.Context(), ingestionID(5), "key", "k", Noon))
 	type filter = ingestion.Filter
@@ -300,7 +300,7 @@ func contractIngestionTakenAtOnce(t *testing.T, s persistence.Store) {
 	wg.Wait()
 	r := Must(s.Ingestions.Ingestion(t.Context(), ingestionID(1)))
 	if slices.Sort(keys); keys[0] != r.AcceptedKey || keys[n-1] != r.AcceptedKey || r.AcceptedKey == "" {
-		t.Errorf("taken as %q, told %q", r.AcceptedKey, keys)
+		t.Errorf("accepted as %q, returned %q", r.AcceptedKey, keys)
 	}
 	if want := Noon.Add(time.Duration(r.AcceptedKey[0] - '0')); !r.AcceptedAt.Equal(want) {
 		t.Errorf("taken as %q at %s", r.AcceptedKey, r.AcceptedAt)

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Proxy stands between a client and a server, so that a test can take the
-// network away: Down refuses and cuts connections, hung keeps them and lets
+// Proxy forwards between a client and a server, so that a test can interrupt the
+// network: Down refuses and cuts connections, hung keeps them and lets
 // nothing pass.
 type Proxy struct {
 	t       *testing.T

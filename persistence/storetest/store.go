@@ -497,7 +497,7 @@ func contractWhole(t *testing.T, s persistence.Store) {
 		}
 	}
 
-	// Reading anew and deciding again brings the conflicting ones through.
+	// Reading and deciding again makes the conflicting ones succeed.
 	for _, name := range []string{"b", "c"} {
 		c := fresh(name, name, name)
 		for i := range c.Records {
