@@ -104,7 +104,7 @@ func (s *Scanner) Seek(pos int) {
 }
 
 // Peek returns the next byte, 0 at the end of the text. At a value it is what
-// [Kind] takes.
+// [Kind] accepts.
 func (s *Scanner) Peek() byte {
 	if s.pos < len(s.text) {
 		return s.text[s.pos]

@@ -15,8 +15,8 @@ import (
 func (m *decoding) fill() {
 	p, e := m.plan, m.event
 	if p.list != nil {
-		if c := m.kinds[p.list.node.id]; c != 0 && c != 'n' && c != '[' {
-			m.wrongKind(p.list.node, "an array")
+		if c := m.values.kinds[p.list.node.id]; c != 0 && c != 'n' && c != '[' {
+			m.faults.wrongKind(&m.values, p.list.node, "an array")
 		}
 	}
 	if !m.queued {
@@ -40,8 +40,8 @@ func (m *decoding) fill() {
 // single adds a fault for each element that is there and not read.
 func (m *decoding) single() {
 	for _, n := range m.plan.extra {
-		if c := m.kinds[n.id]; c != 0 && c != 'n' {
-			m.faultOn(n, "is not read: an event is about one shipment, and this is another")
+		if c := m.values.kinds[n.id]; c != 0 && c != 'n' {
+			m.faults.at(n, "is not read: an event is about one shipment, and this is another")
 		}
 	}
 }
@@ -51,10 +51,10 @@ func (m *decoding) single() {
 func (m *decoding) clockTime(c *clock) (at time.Time, got found) {
 	for i := range c.from {
 		t := &c.from[i]
-		var room [64]byte
-		b, one := m.join(room[:0], t)
+		var memory [64]byte
+		b, one := m.values.join(memory[:0], t)
 		if one == wrong {
-			m.faultParts(t, wrong)
+			m.faults.parts(&m.values, t, wrong)
 			return at, wrong
 		}
 		got = max(got, one)
@@ -64,9 +64,9 @@ func (m *decoding) clockTime(c *clock) (at time.Time, got found) {
 		at, ok := c.read(unsafe.String(unsafe.SliceData(b), len(b)))
 		switch {
 		case !ok:
-			m.faultAt(t, c.expected)
+			m.faults.atTemplate(t, c.expected)
 		case at.Year() < minYear || at.Year() > maxYear:
-			m.faultAt(t, "must be in the years "+strconv.Itoa(minYear)+" to "+strconv.Itoa(maxYear))
+			m.faults.atTemplate(t, "must be in the years "+strconv.Itoa(minYear)+" to "+strconv.Itoa(maxYear))
 		default:
 			return at, filled
 		}
@@ -87,11 +87,11 @@ func (m *decoding) fillTime() {
 	case m.plan.time.received && !m.received.IsZero():
 		m.event.OccurredAt = m.received.UTC()
 	case len(m.plan.time.from) > 0:
-		m.missing(m.plan.time.from, got)
+		m.faults.missing(&m.values, m.plan.time.from, got)
 	case m.plan.list != nil:
-		m.faultOn(m.plan.list.node, "has no time")
+		m.faults.at(m.plan.list.node, "has no time")
 	default:
-		m.fault("$", "has no time")
+		m.faults.add("$", "has no time")
 	}
 }
 
@@ -112,9 +112,9 @@ func (m *decoding) fillStatus() {
 }
 
 func (m *decoding) readStatus(s *report, to *string, state *shipment.State) {
-	text, t, got := m.first(s.status)
+	text, t, got := m.values.first(s.status)
 	if got == wrong {
-		m.faultParts(t, wrong)
+		m.faults.parts(&m.values, t, wrong)
 	}
 	if got != filled {
 		return
@@ -125,7 +125,7 @@ func (m *decoding) readStatus(s *report, to *string, state *shipment.State) {
 		}
 	}
 	if message := textFault(memberStatus, text); message != "" {
-		m.faultAt(t, message)
+		m.faults.atTemplate(t, message)
 	}
 	*to, *state = text, s.states.of(text, m.listed(s, text))
 }
@@ -142,9 +142,9 @@ func spaceForControl(r rune) rune {
 func (m *decoding) listed(s *report, status string) string {
 	for i := range s.substatus {
 		t := &s.substatus[i]
-		sub, got := m.fillIn(t)
+		sub, got := m.values.fillIn(t)
 		if got == wrong {
-			m.faultParts(t, wrong)
+			m.faults.parts(&m.values, t, wrong)
 			return ""
 		}
 		if got == filled && s.states.lists(status, sub) {
@@ -156,9 +156,9 @@ func (m *decoding) listed(s *report, status string) string {
 
 // addCheckpoint adds the checkpoint of an element of the list.
 func (m *decoding) addCheckpoint(l *list) {
-	if c := m.kinds[l.element.id]; !l.element.fits(c) {
+	if c := m.values.kinds[l.element.id]; !l.element.fits(c) {
 		if c != 'n' {
-			m.wrongKind(l.element, l.element.wants())
+			m.faults.wrongKind(&m.values, l.element, l.element.wants())
 		}
 		return
 	}

@@ -162,23 +162,25 @@ type Decoder struct {
 // elements that [-1] or both a path and the checkpoints ask for. It allocates for
 // strings with escapes, for each text joined of several parts or hashed, for
 // times written in a layout that has an offset, and for the checkpoints beyond
-// those that e.Checkpoints had room for; in other cases it does not.
+// those that e.Checkpoints has memory for; in other cases it does not.
 func (d *Decoder) Decode(in Input, e *event.Event, faults event.Faults) event.Faults {
 	if d.canonical() {
 		return DecodeCanonical(in.Body, e, faults)
 	}
-	m := decoding{Scanner: jsontext.NewScanner(in.Body), body: in.Body, plan: d, event: e, headers: in.Headers, received: in.Received, faults: faults}
+	m := decoding{Scanner: jsontext.NewScanner(in.Body), plan: d, event: e, received: in.Received,
+		values: values{body: in.Body, headers: in.Headers}, faults: reporter{all: faults}}
 	return m.run()
 }
 
 // DecodeQueued is [Decoder.Decode] for an event from the queue. The envelope
 // has its id and key, so the body's own are not looked for. It alone checks
-// [Mapping.Single]: the intake takes such an event, because its sender can't help it.
+// [Mapping.Single]: the intake accepts such an event, because its sender can't change it.
 func (d *Decoder) DecodeQueued(env *event.Envelope, e *event.Event, faults event.Faults) event.Faults {
 	if d.canonical() {
 		faults = DecodeCanonical(env.Body, e, faults)
 	} else {
-		m := decoding{Scanner: jsontext.NewScanner(env.Body), body: env.Body, plan: d, event: e, queued: true, received: env.ReceivedAt, faults: faults}
+		m := decoding{Scanner: jsontext.NewScanner(env.Body), plan: d, event: e, received: env.ReceivedAt, queued: true,
+			values: values{body: env.Body}, faults: reporter{all: faults}}
 		faults = m.run()
 	}
 	e.ID, e.Key = env.EventID, env.Key

@@ -60,8 +60,8 @@ func (c *compiler) states(key string, table map[shipment.State][]string) states 
 
 // lists reports whether the table has status with substatus.
 func (s states) lists(status, substatus string) bool {
-	var room [128]byte
-	_, ok := s[string(appendPair(room[:0], status, substatus))]
+	var memory [128]byte
+	_, ok := s[string(appendPair(memory[:0], status, substatus))]
 	return ok
 }
 
@@ -71,13 +71,13 @@ func (s states) of(status, substatus string) shipment.State {
 	if len(s) == 0 {
 		return shipment.ParseState(status)
 	}
-	var room [128]byte
+	var memory [128]byte
 	if substatus != "" {
-		if state, ok := s[string(appendPair(room[:0], status, substatus))]; ok {
+		if state, ok := s[string(appendPair(memory[:0], status, substatus))]; ok {
 			return state
 		}
 	}
-	if state, ok := s[string(appendFolded(room[:0], status))]; ok {
+	if state, ok := s[string(appendFolded(memory[:0], status))]; ok {
 		return state
 	}
 	return shipment.Unknown

@@ -139,7 +139,7 @@ func parseISO(s string, loc *time.Location) (t time.Time, ok bool) {
 	return t.Add(-offset), ok
 }
 
-// looseZone is [zone] that takes +0100 and +01 too.
+// looseZone is [zone] that accepts +0100 and +01 too.
 func looseZone(s string) (offset time.Duration, ok bool) {
 	switch {
 	case shaped(s, "+dddd") || shaped(s, "-dddd"):
