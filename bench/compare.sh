@@ -1,14 +1,14 @@
 #!/bin/sh
-# The appliance beside what it could be measured against, in one session: with its
-# three ways to flush; a server that only proves the sender and answers; and two
+# Compares the appliance with other servers, in one session: the appliance with its
+# three ways to flush; a server that only verifies the signature and answers; and two
 # that put each event into a Redis stream with `appendfsync always`. All of them
 # run alone, fresh, under the same closed loop of CONNECTIONS ("10 100 1000") for
 # SECONDS_EACH (5), in ROUNDS (3) that take turns, so that noise hits all alike.
 # Prints the medians, and what the appliance reaches of its targets; with JUDGE=1
 # it ends with 3 when it misses one, or does not measure what one is about.
 #
-# Without redis-server the two Redis servers are left out, which neither CI nor a
-# judge may do.
+# Without redis-server the two Redis servers are skipped, which is an error in CI
+# and with JUDGE=1.
 #
 #   bench/compare.sh
 . "$(dirname "$0")/common.sh"

@@ -1,5 +1,5 @@
 # Reads an appliance's metrics and judges the time from acceptance to the stored
-# outcome: 99 % have to be within `within` seconds. The histogram tells bounds only,
+# outcome: 99 % have to be within `within` seconds. The histogram has bounds only,
 # so what counts is the upper bound of the bucket in which the 99th percentile lies.
 # Ends with 3 when that is above, and when there are no figures.
 

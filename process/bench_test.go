@@ -11,7 +11,7 @@ import (
 // BenchmarkHandle is what a batch of 256 costs beside its store, which is a map here:
 // stamps and bodies, verdicts, shipments and ledger rows. New events are four to a
 // shipment; known ones are in the ledger and in no cache; cached ones are acknowledged
-// by the cache alone.
+// by the cache.
 //
 //	go test -run '^$' -bench Handle -benchmem ./process
 func BenchmarkHandle(b *testing.B) {

@@ -29,12 +29,12 @@ type Settled interface {
 	// of losses, durably.
 	ReportMissing(ctx context.Context, seqs []uint64) error
 	// MissingEvents returns some of what is on that list and was not looked up in the
-	// ledger yet; MissingChecked takes over which of it have their outcome.
+	// ledger yet; MissingChecked records which of it have their outcome.
 	MissingEvents() []loss.Missing
 	MissingChecked(m loss.Missing, ended []uint64) error
 }
 
-// DeadLetters tells which events are dead letters, and which have any outcome.
+// DeadLetterIndex finds dead letters by their place in the stream and by their id.
 type DeadLetterIndex interface {
 	// DeadSequences returns those of seqs that a dead letter exists for.
 	DeadSequences(ctx context.Context, seqs []uint64) (map[uint64]bool, error)
@@ -246,7 +246,7 @@ func (r *Reconciler) readable(ctx context.Context, ids []event.Identity) ([]even
 	return append(first, second...), err
 }
 
-// requeued publishes an event that lacks its outcome once more, unless it has done
+// requeue publishes an event that lacks its outcome once more, unless it has done
 // so for less than the grace. Its nonce is made of the sequence, so that doing it
 // twice does it once.
 func (r *Reconciler) requeue(ctx context.Context, d event.Delivery) (done bool, err error) {

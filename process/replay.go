@@ -67,7 +67,7 @@ func (r *Replayer) envelope(letter *event.DeadLetter) (*event.Envelope, error) {
 	}
 	if !r.Stamper.Verify(e) {
 		return nil, event.Errorf(event.Forged, "replay",
-			"dead letter %s carries no valid stamp, so it can't be told whether a courier sent it; "+
+			"dead letter %s carries no valid stamp, so no courier is known to have sent it; "+
 				"if the stamp's key was changed, add the old one to the stamp keys and replay again", letter.ID)
 	}
 	var nonce [8]byte

@@ -27,7 +27,7 @@ func (w report) event() event.Event {
 func TestShipmentStateDoesNotDependOnTheOrderOfArrival(t *testing.T) {
 	tests := []struct {
 		name  string
-		told  []report
+		sent  []report
 		state shipment.State
 		raw   string
 		leg   int
@@ -47,13 +47,13 @@ func TestShipmentStateDoesNotDependOnTheOrderOfArrival(t *testing.T) {
 			var first *shipment.Shipment
 			for range 20 {
 				s := &shipment.Shipment{Ref: shipment.Ref{Courier: "demo", ID: "s"}}
-				for _, i := range rand.Perm(len(tt.told)) {
-					apply(s, tt.told[i].event(), noon)
-					apply(s, tt.told[i].event(), noon) // report twice
+				for _, i := range rand.Perm(len(tt.sent)) {
+					apply(s, tt.sent[i].event(), noon)
+					apply(s, tt.sent[i].event(), noon) // twice
 				}
-				if s.State != tt.state || s.RawStatus != tt.raw || s.Leg != tt.leg || len(s.History) != len(tt.told) {
+				if s.State != tt.state || s.RawStatus != tt.raw || s.Leg != tt.leg || len(s.History) != len(tt.sent) {
 					t.Fatalf("state %q (%q), leg %d, %d checkpoints; want %q (%q), leg %d, %d",
-						s.State, s.RawStatus, s.Leg, len(s.History), tt.state, tt.raw, tt.leg, len(tt.told))
+						s.State, s.RawStatus, s.Leg, len(s.History), tt.state, tt.raw, tt.leg, len(tt.sent))
 				}
 				if first == nil {
 					first = s

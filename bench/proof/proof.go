@@ -51,7 +51,7 @@ type Proof struct {
 	Acknowledged uint64 `json:"acknowledged"` // distinct events
 	LookedUp     uint64 `json:"lookedUp"`     // of those, one by one
 	// NotTerminal events were acknowledged and are missing or still under way, or
-	// were on the queue without a proven outcome when the time to wait was over.
+	// were on the queue without a verified outcome when the time to wait was over.
 	NotTerminal uint64 `json:"notTerminal"`
 	Twice       uint64 `json:"twice"` // outcomes beyond one per identity
 	// Stray events were stored although their sender got no acknowledgement: it

@@ -138,18 +138,18 @@ func Drained(samples []Sample) (most uint64, perSecond float64) {
 // NotDrainedError is the error of a backlog that did not drain in time.
 type NotDrainedError struct {
 	after          time.Duration
-	proven, queued uint64 // stream sequences
+	verified, queued uint64 // stream sequences
 }
 
 func (e *NotDrainedError) Error() string {
-	return fmt.Sprintf("the backlog did not drain in time: after %v, %d of %d queued events have a proven outcome", e.after, e.proven, e.queued)
+	return fmt.Sprintf("the backlog did not drain in time: after %v, %d of %d queued events have a verified outcome", e.after, e.verified, e.queued)
 }
 
-// Open returns how many outcomes are not proven, at least 1: a queue whose state was
-// not to be had in time proves none.
-func (e *NotDrainedError) Open() uint64 { return max(1, e.queued-min(e.queued, e.proven)) }
+// Open returns how many outcomes are not verified, at least 1: of a queue whose state
+// was not available in time none is.
+func (e *NotDrainedError) Open() uint64 { return max(1, e.queued-min(e.queued, e.verified)) }
 
-// WaitDrained waits until everything that is on the queue now has its proven
+// WaitDrained waits until everything that is on the queue now has its verified
 // outcome: the reconciler has found the outcome of each sequence up to there. Its
 // error is a [NotDrainedError] when that takes longer than timeout. It takes samples
 // meanwhile, in place of [Watcher.Run]. The queue's figures may be a second old, so
