@@ -54,7 +54,8 @@ var arrows = map[string][]string{
 		"ops/cli", "ops/terminal", "process"},
 	"appliance/app": {"appliance/config", "bench/proof", "ingest", "ingest/event", "ingest/payload", "ingest/signature", "ingest/signature/jwks",
 		"jetstream", "ops", "ops/admin", "ops/client", "persistence", "persistence/mongo", "persistence/redis", "persistence/sqlite", "process"},
-	"appliance/config": {"ingest", "ingest/event", "ingest/payload", "ingest/signature", "ingest/signature/jwks", "jetstream", "ops/admin", "persistence", "persistence/mongo", "persistence/redis", "process"},
+	"appliance/config/sendertest": {"appliance/config", "ingest/event", "ingest/payload", "ingest/signature", "ingest/signature/jwks"},
+	"appliance/config":            {"ingest", "ingest/event", "ingest/payload", "ingest/signature", "ingest/signature/jwks", "jetstream", "ops/admin", "persistence", "persistence/mongo", "persistence/redis", "process"},
 
 	// Parts of the vocabulary. Who may import ingest/event may import them.
 	"ingest/event/ingestion": {"ingest/event"},
@@ -72,13 +73,14 @@ var arrows = map[string][]string{
 // testArrows says what the tests of a package may import besides: what they feed it,
 // and what they check it against.
 var testArrows = map[string][]string{
-	"ops/admin":   {"ops/admintest"},
-	"ops/client":  {"ops/admin", "ops/admintest"},
-	"ops/cli":     {"ops/admin", "ops/admintest"},
-	"process":     {"ingest/payload"},
-	"bench/load":  {"ingest/payload"},
-	"bench/proof": {"ingest/payload"},
-	"appliance":   {"ops", "persistence/sqlite"},
+	"ops/admin":        {"ops/admintest"},
+	"ops/client":       {"ops/admin", "ops/admintest"},
+	"ops/cli":          {"ops/admin", "ops/admintest"},
+	"process":          {"ingest/payload"},
+	"bench/load":       {"ingest/payload"},
+	"bench/proof":      {"ingest/payload"},
+	"appliance":        {"appliance/config/sendertest", "ops", "persistence/sqlite"},
+	"appliance/config": {"appliance/config/sendertest"},
 
 	"persistence":        {"persistence/storetest"},
 	"persistence/sqlite": {"persistence/storetest"},

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/fincart/courier-gateway/appliance/config/sendertest"
 )
 
 // TestServiceManagerIsTold listens as systemd does: for readiness, for signs of
@@ -80,12 +82,12 @@ func TestImageRuns(t *testing.T) {
 	}
 	// The presets need time zones, which the image has no files for.
 	settings, variables := "", []string{}
-	for name, p := range presetTables(t) {
+	for name, p := range sendertest.Presets(t) {
 		settings += fmt.Sprintf("[couriers.%s]\npreset = %q\nmode = \"observe\"\n", name, name)
 		if p.Courier.JWKS == "" {
 			variable := "SECRET_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 			settings += fmt.Sprintf("secrets = [\"env:%s\"]\n", variable)
-			variables = append(variables, variable+"="+string(completed(t, p.Courier.SignatureSettings(), 0).Secrets[0].Key))
+			variables = append(variables, variable+"="+string(sendertest.Complete(t, p.Courier.SignatureSettings(), 0).Secrets[0].Key))
 		}
 	}
 	if err := os.WriteFile(filepath.Join(root, "presets.toml"), []byte(settings), 0o644); err != nil {

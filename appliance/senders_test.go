@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/appliance/config"
+	"github.com/fincart/courier-gateway/appliance/config/sendertest"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ingest/event/shipment"
@@ -40,7 +41,7 @@ func startSenders(t *testing.T) (*testApp, map[string]*signature.Scheme) {
 		}
 		return "file:" + path
 	}
-	key := presetRSA()[0]
+	key := sendertest.RSAKeys()[0]
 	private, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		t.Fatal(err)
@@ -49,13 +50,13 @@ func startSenders(t *testing.T) (*testApp, map[string]*signature.Scheme) {
 	public := file("keys.json", fmt.Appendf(nil, `{"keys":[{"kty":"RSA","use":"sig","kid":"key-1","n":%q,"e":%q}]}`,
 		base64.RawURLEncoding.EncodeToString(key.N.Bytes()), base64.RawURLEncoding.EncodeToString(big.NewInt(int64(key.E)).Bytes())))
 	document := ""
-	for name, p := range presetTables(t) {
+	for name, p := range sendertest.Presets(t) {
 		document += fmt.Sprintf("[couriers.%s]\npreset = %q\n", name, name)
 		if p.Courier.JWKS != "" {
 			document += fmt.Sprintf("jwks = %q\nprivate_key = %q\nprivate_key_id = \"key-1\"\n", public, pair)
 			continue
 		}
-		secret := completed(t, p.Courier.SignatureSettings(), 0).Secrets[0].Key
+		secret := sendertest.Complete(t, p.Courier.SignatureSettings(), 0).Secrets[0].Key
 		document += fmt.Sprintf("secrets = [%q]\n", file(name, secret))
 	}
 	l := loaded(t, document)
@@ -78,19 +79,19 @@ func startSenders(t *testing.T) (*testApp, map[string]*signature.Scheme) {
 }
 
 // postAs signs a case as its sender does and posts it.
-func (a *testApp) postAs(courier string, s *signature.Scheme, c senderCase, at time.Time) (status int, answer string, sent *sentRequest) {
+func (a *testApp) postAs(courier string, s *signature.Scheme, c sendertest.Case, at time.Time) (status int, answer string, sent *sendertest.Request) {
 	a.t.Helper()
-	r := c.sent(a.t, courier, s, at)
+	r := c.Signed(a.t, courier, s, at)
 	address := a.publicURL() + "/v1/events/courier/" + courier
-	if r.query != "" {
-		address += "?" + r.query
+	if r.RawQuery != "" {
+		address += "?" + r.RawQuery
 	}
-	req, err := http.NewRequest(http.MethodPost, address, bytes.NewReader(r.body))
+	req, err := http.NewRequest(http.MethodPost, address, bytes.NewReader(r.RawBody))
 	if err != nil {
 		a.t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	for _, h := range r.headers {
+	for _, h := range r.RawHeaders {
 		req.Header.Set(h.Name, h.Value)
 	}
 	resp, err := client.Do(req)
@@ -112,7 +113,7 @@ func TestEverySenderFromHTTPToShipment(t *testing.T) {
 	a, schemes := startSenders(t)
 	for _, name := range slices.Sorted(maps.Keys(schemes)) {
 		known := map[string]wantedShipment{}
-		for _, c := range senderCases(t, name) {
+		for _, c := range sendertest.Cases(t, name) {
 			if c.Path != "" {
 				continue // signed for another address than a test can have
 			}
@@ -125,7 +126,7 @@ func TestEverySenderFromHTTPToShipment(t *testing.T) {
 			want := known[c.Want.ShipmentID]
 			want.learn(c.Want, now)
 			known[c.Want.ShipmentID] = want
-			a.leadsTo(name, c, sent.body, want)
+			a.leadsTo(name, c, sent.RawBody, want)
 		}
 	}
 }
@@ -136,12 +137,12 @@ func TestHeadersOnTheWire(t *testing.T) {
 	t.Parallel()
 	a, schemes := startSenders(t)
 	for name, s := range schemes {
-		cases := senderCases(t, name)
-		i := slices.IndexFunc(cases, func(c senderCase) bool { return c.Path == "" })
+		cases := sendertest.Cases(t, name)
+		i := slices.IndexFunc(cases, func(c sendertest.Case) bool { return c.Path == "" })
 		if i < 0 {
 			continue // signed for another address than a test can have
 		}
-		r := cases[i].sent(t, name, s, time.Now())
+		r := cases[i].Signed(t, name, s, time.Now())
 		good := a.cfg.Couriers[name].SuccessStatus
 		expect := func(what string, want int, headers ...signature.Header) {
 			t.Helper()
@@ -149,13 +150,13 @@ func TestHeadersOnTheWire(t *testing.T) {
 				t.Errorf("%s, %s: answered %d, want %d", name, what, got, want)
 			}
 		}
-		expect("as signed", good, r.headers...)
+		expect("as signed", good, r.RawHeaders...)
 		for _, header := range s.Headers() {
 			value, count := r.Header(header)
 			if count == 0 {
 				continue // another name of one that is there
 			}
-			rest := slices.DeleteFunc(slices.Clone(r.headers), func(h signature.Header) bool { return strings.EqualFold(h.Name, header) })
+			rest := slices.DeleteFunc(slices.Clone(r.RawHeaders), func(h signature.Header) bool { return strings.EqualFold(h.Name, header) })
 			with := func(name, value string) []signature.Header {
 				return append(slices.Clone(rest), signature.Header{Name: name, Value: value})
 			}
@@ -172,7 +173,7 @@ func TestHeadersOnTheWire(t *testing.T) {
 
 // onTheWire posts a request with these headers, as they are, and returns the status of
 // the answer.
-func (a *testApp) onTheWire(courier string, r *sentRequest, headers []signature.Header) int {
+func (a *testApp) onTheWire(courier string, r *sendertest.Request, headers []signature.Header) int {
 	a.t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(a.publicURL(), "http://"))
 	if err != nil {
@@ -180,12 +181,12 @@ func (a *testApp) onTheWire(courier string, r *sentRequest, headers []signature.
 	}
 	defer conn.Close()
 	var raw bytes.Buffer
-	fmt.Fprintf(&raw, "POST /v1/events/courier/%s?%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n", courier, r.query, len(r.body))
+	fmt.Fprintf(&raw, "POST /v1/events/courier/%s?%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n", courier, r.RawQuery, len(r.RawBody))
 	for _, h := range headers {
 		fmt.Fprintf(&raw, "%s:%s\r\n", h.Name, h.Value)
 	}
 	raw.WriteString("\r\n")
-	raw.Write(r.body)
+	raw.Write(r.RawBody)
 	if _, err := conn.Write(raw.Bytes()); err != nil {
 		a.t.Fatal(err)
 	}
@@ -207,15 +208,15 @@ type wantedShipment struct {
 // learn takes in a case that was sent at now. The fixtures keep to the plain rules: what
 // is newer counts, by rank at the same instant, and after the end of a journey a status that nobody knows says
 // nothing.
-func (s *wantedShipment) learn(e wantedEvent, now time.Time) {
+func (s *wantedShipment) learn(e sendertest.WantedEvent, now time.Time) {
 	if s.state == "" {
 		s.state = shipment.Unknown
 	}
 	if s.order == "" {
 		s.order = e.OrderID
 	}
-	moments := slices.Clone(e.moments())
-	slices.SortStableFunc(moments, func(a, b wantedMoment) int { return a.OccurredAt.Compare(b.OccurredAt) })
+	moments := slices.Clone(momentsOf(&e))
+	slices.SortStableFunc(moments, func(a, b sendertest.WantedMoment) int { return a.OccurredAt.Compare(b.OccurredAt) })
 	for _, m := range moments {
 		if m.OccurredAt.IsZero() {
 			m.OccurredAt = now
@@ -233,16 +234,16 @@ func (s *wantedShipment) learn(e wantedEvent, now time.Time) {
 }
 
 // moments are what the event adds to its shipment's history.
-func (e *wantedEvent) moments() []wantedMoment {
+func momentsOf(e *sendertest.WantedEvent) []sendertest.WantedMoment {
 	if len(e.Checkpoints) == 0 && e.State != "" {
-		return []wantedMoment{{OccurredAt: e.OccurredAt, State: e.State, Status: e.Status}}
+		return []sendertest.WantedMoment{{OccurredAt: e.OccurredAt, State: e.State, Status: e.Status}}
 	}
 	return e.Checkpoints
 }
 
 // leadsTo checks that an accepted case is processed and in its shipment's history, and
 // that the shipment is what it is wanted to be.
-func (a *testApp) leadsTo(courier string, c senderCase, body []byte, want wantedShipment) {
+func (a *testApp) leadsTo(courier string, c sendertest.Case, body []byte, want wantedShipment) {
 	a.t.Helper()
 	key := c.Want.Key
 	if key == "sha256:body" {
@@ -263,7 +264,7 @@ func (a *testApp) leadsTo(courier string, c senderCase, body []byte, want wanted
 		a.t.Errorf("%s, %s: the shipment is %s (%q) of order %q, want %s (%q) of %q",
 			courier, c.Name, s.State, s.RawStatus, s.OrderID, want.state, want.status, want.order)
 	}
-	for _, m := range c.Want.moments() {
+	for _, m := range momentsOf(&c.Want) {
 		if !slices.ContainsFunc(s.History, func(h shipment.Checkpoint) bool {
 			return h.State == m.State && h.Status == m.Status && (m.OccurredAt.IsZero() || h.At.Equal(m.OccurredAt))
 		}) {
@@ -274,13 +275,13 @@ func (a *testApp) leadsTo(courier string, c senderCase, body []byte, want wanted
 
 // trackerUpdate is EasyPost's payload with this status and these checkpoints, each
 // "status time".
-func trackerUpdate(id, status, at string, checkpoints ...string) senderCase {
+func trackerUpdate(id, status, at string, checkpoints ...string) sendertest.Case {
 	details := []string{}
 	for _, c := range checkpoints {
 		s, when, _ := strings.Cut(c, " ")
 		details = append(details, fmt.Sprintf(`{"status":%q,"datetime":%q}`, s, when))
 	}
-	return senderCase{Body: fmt.Appendf(nil,
+	return sendertest.Case{Body: fmt.Appendf(nil,
 		`{"id":%q,"description":"tracker.updated","result":{"tracking_code":"T1","status":%q,"updated_at":%q,"carrier":"USPS","tracking_details":[%s]}}`,
 		id, status, at, strings.Join(details, ","))}
 }
@@ -296,7 +297,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 	}
 	const returned = "info_received in_transit out_for_delivery delivered in_transit returned"
 	for _, step := range []struct {
-		push    senderCase
+		push    sendertest.Case
 		id      string
 		state   shipment.State
 		leg     int
@@ -376,7 +377,7 @@ func TestNewsInAPushOfTheSameTime(t *testing.T) {
 		},
 	} {
 		for _, body := range []string{c.first, c.second} {
-			if status, answer, _ := a.postAs(name, schemes[name], senderCase{Body: json.RawMessage(body)}, time.Now()); status != a.cfg.Couriers[name].SuccessStatus {
+			if status, answer, _ := a.postAs(name, schemes[name], sendertest.Case{Body: json.RawMessage(body)}, time.Now()); status != a.cfg.Couriers[name].SuccessStatus {
 				t.Fatalf("%s: answered %d %s", name, status, answer)
 			}
 		}
@@ -403,11 +404,11 @@ func TestPushesOfSeveralParcels(t *testing.T) {
 		"dhl-ecommerce": `{"packages":[{"package":{"dhlPackageId":"P1"},"events":[{"date":"2026-03-02","time":"05:00:00","primaryEventDescription":"EN ROUTE"}]},{"package":{"dhlPackageId":"P2"},"events":[]}]}`,
 		"fedex":         `{"output":{"completeTrackResults":[{"trackingNumber":"P1","trackResults":[{"scanEvents":[{"date":"2026-03-02T10:00:00+00:00","derivedStatusCode":"IT"}]}]},{"trackingNumber":"P2"}]}}`,
 	} {
-		status, answer, sent := a.postAs(name, schemes[name], senderCase{Body: json.RawMessage(body)}, time.Now())
+		status, answer, sent := a.postAs(name, schemes[name], sendertest.Case{Body: json.RawMessage(body)}, time.Now())
 		if status != a.cfg.Couriers[name].SuccessStatus {
 			t.Fatalf("%s: answered %d %s", name, status, answer)
 		}
-		key := event.BodyHash(sent.body)
+		key := event.BodyHash(sent.RawBody)
 		a.ends(key, event.DeadLettered)
 		letters := a.deadLetters(key)
 		if len(letters) != 1 || letters[0].Code != event.DomainInvalid || !strings.Contains(letters[0].Message, "[1]: is not read") {

@@ -1,9 +1,11 @@
 //go:build !race
 
-package main
+package config_test
 
 import (
 	"testing"
+
+	"github.com/fincart/courier-gateway/appliance/config/sendertest"
 )
 
 // The race detector makes pools forget at random, so this test runs without it.
@@ -13,10 +15,10 @@ import (
 func TestPresetsVerifyWithoutAllocating(t *testing.T) {
 	for _, v := range hmacVerifications(t) {
 		if n := testing.AllocsPerRun(500, func() {
-			if _, err := v.scheme.Verify(v.good, signedAt); err != nil {
+			if _, err := v.scheme.Verify(v.good, sendertest.SignedAt); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := v.scheme.Verify(v.forged, signedAt); err == nil {
+			if _, err := v.scheme.Verify(v.forged, sendertest.SignedAt); err == nil {
 				t.Fatal("a forged request is accepted")
 			}
 		}); n != 0 {

@@ -1,4 +1,4 @@
-package main
+package config_test
 
 import (
 	"encoding/json"
@@ -12,14 +12,15 @@ import (
 	"testing"
 
 	"github.com/fincart/courier-gateway/appliance/config"
+	"github.com/fincart/courier-gateway/appliance/config/sendertest"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
 const (
-	sendersPage   = "../docs/senders.md"
-	presetsBegin  = "<!-- written from appliance/config/presets.toml by: go test ./appliance -run TestSendersPage -args -update -->\n"
+	sendersPage   = "../../docs/senders.md"
+	presetsBegin  = "<!-- written from appliance/config/presets.toml by: go test ./appliance/config -run TestSendersPage -args -update -->\n"
 	presetsEnd    = "<!-- end of the presets -->\n"
 	exampleHeader = "## A sender that has none"
 )
@@ -52,10 +53,10 @@ func TestSendersPage(t *testing.T) {
 func presetsAsText(t *testing.T) string {
 	var table, sections strings.Builder
 	table.WriteString("\n| preset | sender | scheme | covers | verified |\n|---|---|---|---|---|\n")
-	presets := presetTables(t)
+	presets := sendertest.Presets(t)
 	for _, name := range slices.Sorted(maps.Keys(presets)) {
 		p := presets[name]
-		scheme, _ := compiled(t, &p.Courier, 0)
+		scheme, _ := sendertest.Compile(t, &p.Courier, 0)
 		verified := "yes"
 		if p.Unverified {
 			verified = "**no**"
@@ -66,7 +67,7 @@ func presetsAsText(t *testing.T) string {
 	return table.String() + sections.String() + "\n"
 }
 
-func presetSection(w *strings.Builder, name string, p *presetTable, s *signature.Scheme) {
+func presetSection(w *strings.Builder, name string, p *sendertest.Preset, s *signature.Scheme) {
 	courier := name
 	if p.CourierName != "" {
 		courier = p.CourierName
@@ -108,23 +109,23 @@ func TestSendersPageExamples(t *testing.T) {
 		t.Fatalf("the example has %d configurations and %d bodies", len(configuration), len(bodies))
 	}
 	c := pageCouriers(t, configuration[0])["northwind"]
-	scheme, decoder := compiled(t, &c, 0)
-	fixture := senderCase{Body: json.RawMessage(bodies[0])}
-	decodeStrictly(t, []byte(bodies[1]), &fixture.Want)
-	r := fixture.sent(t, "northwind", scheme, signedAt)
-	if _, err := scheme.Verify(r, signedAt); err != nil {
+	scheme, decoder := sendertest.Compile(t, &c, 0)
+	fixture := sendertest.Case{Body: json.RawMessage(bodies[0])}
+	sendertest.DecodeStrictly(t, []byte(bodies[1]), &fixture.Want)
+	r := fixture.Signed(t, "northwind", scheme, sendertest.SignedAt)
+	if _, err := scheme.Verify(r, sendertest.SignedAt); err != nil {
 		t.Error(err)
 	}
 	var e event.Event
-	if faults := decoder.Decode(payload.Input{Body: r.body, Headers: r, Received: signedAt}, &e, nil); len(faults) > 0 {
+	if faults := decoder.Decode(payload.Input{Body: r.RawBody, Headers: r, Received: sendertest.SignedAt}, &e, nil); len(faults) > 0 {
 		t.Fatal(faults)
 	}
-	checkEvent(t, e, r.body, signedAt, fixture.Want)
+	sendertest.CheckEvent(t, e, r.RawBody, sendertest.SignedAt, fixture.Want)
 }
 
 // pageCouriers reads a configuration that has no faults, secrets apart.
 func pageCouriers(t *testing.T, document string) map[string]config.Courier {
-	l := loaded(t, document)
+	l := sendertest.Load(t, document)
 	for _, fault := range l.Invalid() {
 		if fault.Path != "ingest.default_courier" {
 			t.Errorf("%s\n%s: %s", document, fault.Path, fault.Message)

@@ -1,4 +1,4 @@
-package main
+package config_test
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fincart/courier-gateway/appliance/config/sendertest"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
@@ -20,9 +21,9 @@ type wired struct {
 	method, path, query, body []byte
 }
 
-func newWired(r *sentRequest) *wired {
-	w := &wired{method: r.Method(), path: r.Path(), query: r.Query(), body: bytes.Clone(r.body)}
-	for _, h := range r.headers {
+func newWired(r *sendertest.Request) *wired {
+	w := &wired{method: r.Method(), path: r.Path(), query: r.Query(), body: bytes.Clone(r.RawBody)}
+	for _, h := range r.RawHeaders {
 		w.names, w.values = append(w.names, strings.ToLower(h.Name)), append(w.values, []byte(h.Value))
 	}
 	return w
@@ -57,17 +58,17 @@ type verification struct {
 // hmacVerifications returns one for every preset that proves itself by an HMAC.
 func hmacVerifications(t testing.TB) (all []verification) {
 	t.Helper()
-	presets := presetTables(t)
+	presets := sendertest.Presets(t)
 	for _, name := range slices.Sorted(maps.Keys(presets)) {
 		p := presets[name]
 		if !slices.Contains([]string{"hmac", "standard-webhooks", "jwt"}, p.Courier.Scheme) {
 			continue
 		}
-		scheme, decoder := compiled(t, &p.Courier, 0)
-		stranger, _ := compiled(t, &p.Courier, 1)
-		c := senderCases(t, name)[0]
+		scheme, decoder := sendertest.Compile(t, &p.Courier, 0)
+		stranger, _ := sendertest.Compile(t, &p.Courier, 1)
+		c := sendertest.Cases(t, name)[0]
 		all = append(all, verification{
-			name, scheme, decoder, newWired(c.sent(t, name, scheme, signedAt)), newWired(c.sent(t, name, stranger, signedAt)),
+			name, scheme, decoder, newWired(c.Signed(t, name, scheme, sendertest.SignedAt)), newWired(c.Signed(t, name, stranger, sendertest.SignedAt)),
 		})
 	}
 	if len(all) < 17 {
@@ -84,7 +85,7 @@ func BenchmarkPresets(b *testing.B) {
 			b.SetBytes(int64(len(v.good.body)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := v.scheme.Verify(v.good, signedAt); err != nil {
+				if _, err := v.scheme.Verify(v.good, sendertest.SignedAt); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -92,7 +93,7 @@ func BenchmarkPresets(b *testing.B) {
 		b.Run(v.name+"/refuse", func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := v.scheme.Verify(v.forged, signedAt); err == nil {
+				if _, err := v.scheme.Verify(v.forged, sendertest.SignedAt); err == nil {
 					b.Fatal("a forged request is accepted")
 				}
 			}
@@ -102,7 +103,7 @@ func BenchmarkPresets(b *testing.B) {
 			b.ReportAllocs()
 			var e event.Event
 			for b.Loop() {
-				in := payload.Input{Body: v.good.body, Headers: v.good, Received: signedAt}
+				in := payload.Input{Body: v.good.body, Headers: v.good, Received: sendertest.SignedAt}
 				if faults := v.decoder.Decode(in, &e, nil); len(faults) > 0 {
 					b.Fatal(faults)
 				}

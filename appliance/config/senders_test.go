@@ -1,0 +1,173 @@
+package config_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"net/netip"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/fincart/courier-gateway/appliance/config/sendertest"
+	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
+	"github.com/fincart/courier-gateway/ingest/payload"
+)
+
+// TestPresetsReadTheirSenders signs each sender's requests as the sender does,
+// verifies them, and reads them at intake and again from the queue.
+func TestPresetsReadTheirSenders(t *testing.T) {
+	for name, p := range sendertest.Presets(t) {
+		scheme, decoder := sendertest.Compile(t, &p.Courier, 0)
+		stranger, _ := sendertest.Compile(t, &p.Courier, 1)
+		for _, c := range sendertest.Cases(t, name) {
+			t.Run(name+"/"+c.Name, func(t *testing.T) {
+				r := c.Signed(t, name, scheme, sendertest.SignedAt)
+				if id, err := scheme.Verify(r, sendertest.SignedAt); err != nil || id != "key-1" {
+					t.Fatalf("verified by %q, %v", id, err)
+				}
+				if id, err := stranger.Verify(r, sendertest.SignedAt); err == nil {
+					t.Errorf("another secret verifies it, as %q", id)
+				}
+				var e event.Event
+				in := payload.Input{Body: r.RawBody, Headers: r, Received: sendertest.SignedAt}
+				if faults := decoder.Decode(in, &e, nil); len(faults) > 0 {
+					t.Fatalf("faults: %v", faults)
+				}
+				sendertest.CheckEvent(t, e, r.RawBody, sendertest.SignedAt, c.Want)
+				env := &event.Envelope{EventID: e.ID, Key: e.Key, ReceivedAt: sendertest.SignedAt, Body: r.RawBody}
+				var queued event.Event
+				if faults := decoder.DecodeQueued(env, &queued, nil); len(faults) > 0 {
+					t.Fatalf("faults in the queue: %v", faults)
+				}
+				sendertest.CheckEvent(t, queued, r.RawBody, sendertest.SignedAt, c.Want)
+			})
+		}
+	}
+}
+
+// FuzzPresets lets every preset read any body: what it takes is JSON and names an
+// event and a shipment.
+func FuzzPresets(f *testing.F) {
+	decoders := map[string]*payload.Decoder{}
+	for name, p := range sendertest.Presets(f) {
+		_, decoders[name] = sendertest.Compile(f, &p.Courier, 0)
+		for _, c := range sendertest.Cases(f, name) {
+			f.Add([]byte(c.Body))
+		}
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		before := bytes.Clone(body)
+		for name, d := range decoders {
+			var e event.Event
+			faults := d.Decode(payload.Input{Body: body, Headers: &sendertest.Request{}, Received: sendertest.SignedAt}, &e, nil)
+			switch {
+			case !bytes.Equal(body, before):
+				t.Fatalf("%s changed the body", name)
+			case len(faults) > 0:
+			case !json.Valid(body) || e.ID == "" || e.Key == "" || e.Type == "" || e.ShipmentID == "" || e.OccurredAt.IsZero():
+				t.Errorf("%s reads %q as %+v", name, body, e)
+			}
+		}
+	})
+}
+
+// TestPresetsAreComplete holds what people read of a preset against what it does.
+func TestPresetsAreComplete(t *testing.T) {
+	presets := sendertest.Presets(t)
+	for name, p := range presets {
+		t.Run(name, func(t *testing.T) {
+			if !event.ValidCourier(name) || p.CourierName != "" && !event.ValidCourier(p.CourierName) {
+				t.Errorf("%q or %q can't name a courier", name, p.CourierName)
+			}
+			for key, text := range map[string]string{"about": p.About, "setup": p.Setup, "manners": p.Manners} {
+				if text == "" || strings.ContainsAny(text, "\n|") {
+					t.Errorf("%s is %q, must be one line without a bar", key, text)
+				}
+			}
+			if !strings.HasPrefix(p.Docs, "https://") {
+				t.Errorf("docs is %q", p.Docs)
+			}
+			if needs := p.Courier.JWKS == ""; needs != (p.Secret != "") {
+				t.Errorf("secret is %q, and that it needs one is %v", p.Secret, needs)
+			}
+			wanted := map[bool]int{true: 200, false: 202}[regexp.MustCompile(`\b200\b`).MatchString(p.Manners)]
+			if s := p.Courier.SuccessStatus; s != wanted {
+				t.Errorf("success_status is %d, and the sender expects %s", s, p.Manners)
+			}
+			for _, a := range p.Addresses {
+				_, errAddress := netip.ParseAddr(a)
+				if _, err := netip.ParsePrefix(a); err != nil && errAddress != nil {
+					t.Errorf("addresses: %v, %v", err, errAddress)
+				}
+			}
+			states := map[bool]int{}
+			for _, c := range sendertest.Cases(t, name) {
+				states[c.Want.State == shipment.Unknown]++
+			}
+			if states[true] == 0 || states[false] == 0 {
+				t.Errorf("%d requests with an unknown state and %d others, want some of each", states[true], states[false])
+			}
+		})
+	}
+	files := sendertest.Names(t)
+	if names := slices.Sorted(maps.Keys(presets)); !slices.Equal(files, names) {
+		t.Errorf("there are presets\n%v\nand requests of\n%v", names, files)
+	}
+}
+
+// TestKeysAreSigned: who repeats a signed request with something else changed makes no
+// other event of it.
+func TestKeysAreSigned(t *testing.T) {
+	placeholder := regexp.MustCompile(`\{(header:)?([^}]*)\}`)
+	for name, p := range sendertest.Presets(t) {
+		scheme, _ := sendertest.Compile(t, &p.Courier, 0)
+		binding := scheme.Binding()
+		if !binding.Body && len(binding.Members) == 0 {
+			continue // nothing is
+		}
+		key := p.Courier.Event.Key
+		if len(key) == 0 {
+			key = p.Courier.Event.EventID
+		}
+		for _, m := range placeholder.FindAllStringSubmatch(strings.Join(key, " "), -1) {
+			signed := binding.Body || slices.Contains(p.Courier.Timestamp.Names, m[2]) ||
+				slices.ContainsFunc(binding.Members, func(member string) bool { return strings.HasPrefix(m[2], member+".") })
+			if m[1] != "" {
+				signed = slices.Contains(scheme.Headers(), strings.ToLower(m[2]))
+			}
+			if !signed {
+				t.Errorf("%s names its events by %s, which is not signed", name, m[0])
+			}
+		}
+	}
+}
+
+func TestUnsignedIDs(t *testing.T) {
+	presets := sendertest.Presets(t)
+	for name, id := range map[string]string{"github": "{header:X-Event}:{id}", "shipbob": "{header:webhook-id}", "easypost": "{id}"} {
+		p := presets[name]
+		scheme, _ := sendertest.Compile(t, &p.Courier, 0)
+		p.Courier.Event.Key = []string{"{id}", id}
+		want := map[string]string{"github": "x-event"}[name]
+		if got := p.Courier.UnsignedID(scheme); got != want {
+			t.Errorf("%s named by %s: %q is not signed, want %q", name, id, got, want)
+		}
+	}
+}
+
+// TestPresetsOfOnePayloadAgree keeps the mappings alike of those who send the same
+// payload and prove it in different ways.
+func TestPresetsOfOnePayloadAgree(t *testing.T) {
+	presets := sendertest.Presets(t)
+	for twin, name := range map[string]string{
+		"shippo-token": "shippo", "easypost-v2": "easypost", "shipstation": "shipengine", "ups-v2": "ups", "svix": "standard-webhooks",
+	} {
+		if !reflect.DeepEqual(presets[twin].Courier.Event, presets[name].Courier.Event) {
+			t.Errorf("%s and %s read the same payload in different ways", twin, name)
+		}
+	}
+}
