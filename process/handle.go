@@ -22,13 +22,14 @@ const idleRounds = 5
 const contention = 5 * time.Millisecond
 
 // Handler decides what becomes of a batch of deliveries. It is safe for
-// concurrent use: two handlers that meet at a row notice by its version.
+// concurrent use: two handlers that meet at a row notice by its version. Every field is
+// required, and none may change once the handler is in use.
 type Handler struct {
 	Store   Store
 	Cache   Cache
-	Stamper *stamp.Stamper
+	Stamper *stamp.Stamper // verifies that an event came through this appliance
 	Read    Reader
-	Policy  Policy
+	Policy  Policy // attempts, and the wait between them
 	Log     *slog.Logger
 	Metrics *Metrics
 	Now     func() time.Time

@@ -1,13 +1,25 @@
 // Package process applies queued events to shipments, exactly once each.
 //
-// A [Worker] pulls batches of deliveries and hands them to the [Handler], which
-// answers each with a verdict: done, again later, or dead. The [DeadLetterer] turns the
-// broker's notice that an event's deliveries ran out into a dead letter, the
-// [Reconciler] verifies that no settled event lacks an outcome, and the [Replayer]
-// requeues a dead letter, through the same path as everything else.
+//	queue ──Pull──▶ Worker ──batch──▶ Handler: refuse ▸ cache ▸ ledger ▸ shipments ▸ commit
+//	  ▲                │  ▲              │
+//	  │                │  └──verdicts────┘
+//	  ◀────Settle──────┘
 //
-// The package knows the queue, the store and the cache by the interfaces below
-// only, and decides nothing about how they keep their data.
+//	advisories ───▶ DeadLetterer: gather ▸ classify ▸ act ──▶ dead letters
+//	settled part ─▶ Reconciler: outcome? ── none ──▶ queue, or Handler when it is full
+//	dead letter ──▶ Replayer ──▶ queue
+//
+// Deliveries, advisories and the settled part of the stream come in, by the interfaces
+// below; verdicts, rows and requeued events go out. A [Worker] pulls batches and hands
+// them to the [Handler], which answers each delivery with a verdict: done, again later,
+// or dead. The [DeadLetterer] turns the broker's notice that an event's deliveries ran out
+// into a dead letter, the [Reconciler] verifies that no settled event lacks an outcome,
+// and the [Replayer] requeues a dead letter, through the same path as everything else.
+// How events that harm others are handled apart from them is in quarantine.go.
+//
+// Only package appliance and its parts, which configure and start all of them, may call
+// this one. It knows the queue, the store and the cache by its interfaces only, and
+// decides nothing about how they keep their data.
 package process
 
 import (

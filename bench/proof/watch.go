@@ -137,7 +137,7 @@ func Drained(samples []Sample) (most uint64, perSecond float64) {
 
 // NotDrainedError is the error of a backlog that did not drain in time.
 type NotDrainedError struct {
-	after          time.Duration
+	after            time.Duration
 	verified, queued uint64 // stream sequences
 }
 
