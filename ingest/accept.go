@@ -103,7 +103,7 @@ func (k *courier) reverify(request *Captured, r *ingestion.Record, vouch bool) (
 // them.
 type capturedHeaders struct {
 	*Captured
-	lost string // one that was asked for, and was taken out
+	lost string // one that was asked for, and was redacted
 }
 
 // Header is [Captured.Header].

@@ -30,7 +30,7 @@ func TestFrom(t *testing.T) {
 		want       string
 	}{
 		{"no proxy", "192.0.2.1", nil, "192.0.2.1"},
-		{"spoofed by who is no proxy", "192.0.2.1", []string{"198.51.100.7"}, "192.0.2.1"},
+		{"spoofed by a sender that is no proxy", "192.0.2.1", []string{"198.51.100.7"}, "192.0.2.1"},
 		{"behind a proxy", "10.0.0.1", []string{"198.51.100.7"}, "198.51.100.7"},
 		{"spoofed in front of what the proxy adds", "10.0.0.1", []string{"203.0.113.9, 198.51.100.7"}, "198.51.100.7"},
 		{"spoofed as one of the proxies", "10.0.0.1", []string{"10.9.9.9, 198.51.100.7"}, "198.51.100.7"},
@@ -80,7 +80,7 @@ func TestNetworks(t *testing.T) {
 	}{
 		{"127.0.0.1", "", 202},
 		{"127.0.0.3", "", 403},
-		{"127.0.0.3", "192.0.2.7", 403}, // nobody believes it
+		{"127.0.0.3", "192.0.2.7", 403}, // which is not believed
 		{"127.0.0.2", "", 403},
 		{"127.0.0.2", "192.0.2.7", 202},
 		{"127.0.0.2", "198.51.100.1, 192.0.2.7:80", 202},

@@ -42,7 +42,7 @@ func TestHandlingDoesNotAllocate(t *testing.T) {
 	}{
 		{"canonical", f.warm(t, f.usual(), 202), 0},
 		{"its own answer", f.warm(t, f.raw(f.plain, "/v1/events/courier/own", goodBody), 200), 0},
-		{"mapped, with every limit, behind a proxy", other.warm(t, other.mannered(t), 202), 0},
+		{"mapped, with every limit, behind a proxy", other.warm(t, other.withEverySetting(t), 202), 0},
 		{"mapped, with checkpoints", f.warm(t, f.raw(stripes(t), "/v1/events/courier/push", pushedBody), 202), 1}, // its id is a hash
 	} {
 		if n := testing.AllocsPerRun(1000, tc.handle); n != tc.want {
@@ -83,7 +83,7 @@ func TestRefusingDoesNotAllocate(t *testing.T) {
 	f.set(t, Courier{Name: "slow", Scheme: f.plain, RatePerSecond: 0.1, RateBurst: 1}, Courier{Name: "small", Scheme: f.plain, MaxBodyBytes: 1},
 		Courier{Name: "far", Scheme: f.plain, Networks: prefixes("2001:db8::/32")})
 	for name, handle := range map[string]func(){
-		"signature": f.warm(t, f.badly("demo"), 401), "unknown": f.warm(t, f.badly("nobody"), 404), "size": f.warm(t, f.badly("small"), 413),
+		"signature": f.warm(t, f.badly("demo"), 401), "unknown": f.warm(t, f.badly("unknown"), 404), "size": f.warm(t, f.badly("small"), 413),
 		"network": f.warm(t, f.badly("far"), 403), "media type": f.warm(t, strings.Replace(f.usual(), "application/json", "application/text", 1), 415),
 	} {
 		for range 10 * f.config.Records.Burst {

@@ -95,7 +95,7 @@ func (c *call) leaveBody() {
 }
 
 // expect answers a sender that asks before it sends its body (RFC 9110, section
-// 10.1.1): one that is too large it can keep.
+// 10.1.1): one that is too large need not be sent.
 func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	table, declared := s.couriers.active.Load(), ctx.Request.Header.ContentLength()
 	var courier *courier

@@ -85,7 +85,7 @@ type tally struct {
 	aggregate *record.Aggregate
 }
 
-// SetCouriers replaces all couriers at once. Requests under way keep those they
+// SetCouriers replaces all couriers at once. Requests in work go on with those they
 // began with, and limits that stay the same go on where they are. On error the
 // couriers before stay active.
 func (s *Server) SetCouriers(c Couriers) error { return s.couriers.set(c) }
@@ -139,7 +139,7 @@ func (g *registry) newCourier(c *Courier, before *courier) (*courier, error) {
 	}
 	var tooMuch error
 	if c.MaxBodyBytes < 0 || c.MaxBodyBytes > g.maxBodyBytes {
-		tooMuch = fmt.Errorf("has a limit of %d body bytes, the listener takes 1 to %d", c.MaxBodyBytes, g.maxBodyBytes)
+		tooMuch = fmt.Errorf("has a limit of %d body bytes, the listener accepts 1 to %d", c.MaxBodyBytes, g.maxBodyBytes)
 	}
 	var counted *limits.Limits
 	if before != nil {

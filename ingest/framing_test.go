@@ -197,7 +197,7 @@ func TestOddFraming(t *testing.T) {
 }
 
 // TestTrailersAreNoHeaders: neither a signature nor anything else is taken from what
-// stands behind the body.
+// is behind the body.
 func TestTrailersAreNoHeaders(t *testing.T) {
 	t.Parallel()
 	f := start(t, quiet)

@@ -65,7 +65,7 @@ func handshake(c *call) step {
 }
 
 // echo sends back what the sender has put into the query. It is for a program:
-// nothing that shows it may take it for a page or a script.
+// nothing that shows it may treat it as a page or a script.
 func echo(_ *Server, c *call) *refusal {
 	values := c.ctx.QueryArgs().PeekMulti(c.courier.handshake.EchoQuery)
 	if len(values) != 1 || len(values[0]) > maxEchoBytes {

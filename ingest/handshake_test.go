@@ -43,7 +43,7 @@ func TestEchoHandshake(t *testing.T) {
 	}
 	for _, tc := range []struct{ method, target string }{
 		{"GET", "/v1/events/courier/echo"}, {"GET", "/v1/events/courier/echo?Check=a"}, {"PUT", path + "a"}, {"OPTIONS", path + "a"},
-		{"GET", "/v1/events/courier/plain?check=a"}, {"GET", "/v1/events/courier?check=a"}, {"GET", "/v1/events/courier/nobody?check=a"},
+		{"GET", "/v1/events/courier/plain?check=a"}, {"GET", "/v1/events/courier?check=a"}, {"GET", "/v1/events/courier/unknown?check=a"},
 	} {
 		a := f.ask(t, tc.method, tc.target)
 		expectProblem(t, a, 405, event.MethodNotAllowed, "POST")
@@ -92,7 +92,7 @@ func TestCloudEventsHandshake(t *testing.T) {
 		}
 	}
 	for _, a := range []*answered{
-		f.ask(t, "OPTIONS", path), f.ask(t, "OPTIONS", "/v1/events/courier/plain", origin), f.ask(t, "GET", path, origin), f.ask(t, "OPTIONS", "/v1/events/courier/nobody", origin),
+		f.ask(t, "OPTIONS", path), f.ask(t, "OPTIONS", "/v1/events/courier/plain", origin), f.ask(t, "GET", path, origin), f.ask(t, "OPTIONS", "/v1/events/courier/unknown", origin),
 	} {
 		expectProblem(t, a, 405, event.MethodNotAllowed, "POST")
 		if a.Header.Get("WebHook-Allowed-Origin") != "" || a.Header.Get("WebHook-Allowed-Rate") != "" {
@@ -101,7 +101,7 @@ func TestCloudEventsHandshake(t *testing.T) {
 	}
 }
 
-// TestHandshakesKeepTheLimits shows that nobody can learn or load more by a
+// TestHandshakesKeepTheLimits shows that no sender can learn or load more by a
 // handshake than by posting.
 func TestHandshakesKeepTheLimits(t *testing.T) {
 	t.Parallel()

@@ -83,7 +83,7 @@ func TestExpectContinue(t *testing.T) {
 	}
 	head, _, _ = strings.Cut(f.raw(f.demo, "/v1/events/courier", strings.Repeat("x", 2000), "Expect: 100-continue"), "\r\n\r\n")
 	c = f.dial(t)
-	c.send(t, head, "\r\n\r\n") // it need not send the body to be told
+	c.send(t, head, "\r\n\r\n") // it need not send the body to be answered
 	expectProblem(t, c.answer(t), 413, event.PayloadTooLarge, "1000 bytes")
 	c.expectClosed(t)
 }

@@ -69,7 +69,7 @@ func newMetrics(r prometheus.Registerer, open func() int) (*metrics, error) {
 		}, []string{"courier", "code"}),
 		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "courier_gateway_ingest_records_dropped_total",
-			Help: "Refused and observed requests that are only counted in aggregates because the store did not take their records, by where they were lost.",
+			Help: "Refused and observed requests that are only counted in aggregates because the store did not accept their records, by where they were lost.",
 		}, []string{"reason"}),
 	}
 	conns := prometheus.NewGaugeFunc(prometheus.GaugeOpts{

@@ -30,7 +30,7 @@ func (c *call) tolerate(refusal *refusal) bool {
 }
 
 // nameByBody names an event that the mapping can't read by its body, so that the
-// same one is the same event. The worker will keep it as a dead letter with all
+// same one is the same event. The worker will dead-letter it with all
 // that is in it, to be replayed once the mapping is right.
 func (c *call) nameByBody() {
 	hash := event.BodyHash(c.env.Body)

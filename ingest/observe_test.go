@@ -20,7 +20,7 @@ func TestObserveMode(t *testing.T) {
 		name, body   string
 		change       func(*http.Request)
 		key, keyID   string
-		code         event.Code // "" when nothing is overlooked
+		code         event.Code // "" when nothing is tolerated
 		reason, says string
 	}{
 		{"good", bodyWithKey("k1"), nil, "k1", "k1", "", "", ""},
@@ -33,7 +33,7 @@ func TestObserveMode(t *testing.T) {
 		{"an array", "[1]", nil, hashed("[1]"), "k1", event.InvalidPayload, "", "$ must be an object"},
 		{"another type", bodyWithKey("k4"), func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") },
 			"k4", "k1", event.UnsupportedMediaType, "", "application/json"},
-		{"everything wrong: the first is told", "a=b", func(r *http.Request) {
+		{"everything wrong: the first is recorded", "a=b", func(r *http.Request) {
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			r.Header.Del("X-Signature")
 		}, hashed("a=b"), keyIDObserved, event.UnsupportedMediaType, "", "application/json"},
@@ -114,7 +114,7 @@ func TestObserveModeKeepsTheLimits(t *testing.T) {
 	expectProblem(t, send(t, f.request(f.demo, "/v1/events/courier/small", goodBody)), 413, event.PayloadTooLarge, "")
 	send(t, f.request(f.demo, "/v1/events/courier/slow", goodBody))
 	expectProblem(t, send(t, f.request(f.demo, "/v1/events/courier/slow", goodBody)), 429, event.RateLimited, "")
-	expectProblem(t, send(t, f.request(f.demo, "/v1/events/courier/nobody", goodBody)), 404, event.UnknownCourier, "")
+	expectProblem(t, send(t, f.request(f.demo, "/v1/events/courier/unknown", goodBody)), 404, event.UnknownCourier, "")
 	kept := len(f.publisher.all())
 	f.publisher.fail(errors.New("the broker is full"))
 	expectProblem(t, send(t, f.request(f.plain, "/v1/events/courier/new", goodBody)), 503, event.IntakeUnavailable, "")

@@ -104,7 +104,7 @@ func FuzzPath(f *testing.F) {
 		{"POST", "/v1/events/courier", "Content-Type: application/json\r\nNats-Rollup: all\r\nGw-Key: x\r\n", goodBody, true},
 		{"POST", "/v1/events/courier", "Content-Type: application/json\r\n", "{}", true},
 		{"POST", "/v1/events/courier", "Content-Type: application/json\r\nX-Signature: x\r\n", goodBody, true},
-		{"POST", "/v1/events/courier/nobody?x=1#y", "Content-Type: application/json\r\n", goodBody, false},
+		{"POST", "/v1/events/courier/unknown?x=1#y", "Content-Type: application/json\r\n", goodBody, false},
 		{"POST", "/v1/events/courier", "Transfer-Encoding: chunked\r\n", "1\r\nx\r\n0\r\n\r\n", false},
 		{"POST", "/v1/events/courier", "Content-Type: multipart/form-data; boundary=x\r\n", "--x--", false},
 		{"GET", "/health", "", "", false},
@@ -116,7 +116,7 @@ func FuzzPath(f *testing.F) {
 		{"POST", "/v1/events/courier/mapped", "Content-Type: application/json\r\n", goodBody, true},
 		{"POST", "/v1/events/courier/watched", "Content-Type: application/json\r\n", mappedBody, true},
 		{"POST", "/v1/events/courier/watched", "X-Forwarded-For: 192.0.2.9, 192.0.2.1\r\n", "demo-secret\xff", false},
-		{"POST", "/v1/events/courier/nobody?to=demo-secret&%64emo-secret", "Authorization: x\r\nCookie: demo-secret\r\n", goodBody, false},
+		{"POST", "/v1/events/courier/unknown?to=demo-secret&%64emo-secret", "Authorization: x\r\nCookie: demo-secret\r\n", goodBody, false},
 		{"GET", "/v1/events/courier/shaken?check=%3Cscript%3E%00", "", "", false},
 		{"OPTIONS", "/v1/events/courier/shaken", "WebHook-Request-Origin: a.example\r\n", "", false},
 	} {
@@ -177,7 +177,7 @@ func FuzzPath(f *testing.F) {
 	})
 }
 
-// checkAnswer checks that the answer is well formed and tells the truth on
+// checkAnswer checks that the answer is well formed and says truly
 // whether the event was kept.
 func checkAnswer(t *testing.T, ctx *fasthttp.RequestCtx, isRequest bool, p *moody) {
 	t.Helper()
@@ -241,7 +241,7 @@ func checkHandshake(t *testing.T, res *http.Response, ctx *fasthttp.RequestCtx, 
 }
 
 // checkRecord checks that what is kept of a request can be stored, shows no secret
-// and proves as much as the request.
+// and is verified as the request is.
 func checkRecord(t *testing.T, f *fixture, ctx *fasthttp.RequestCtx, r *ingestion.Record) {
 	t.Helper()
 	q := r.Request
@@ -302,9 +302,9 @@ func checkEnvelope(t *testing.T, ctx *fasthttp.RequestCtx, e *event.Envelope) {
 func said(t *testing.T, ctx *fasthttp.RequestCtx, e *event.Envelope) (id, key string) {
 	t.Helper()
 	if e.Courier == "mapped" || e.Courier == "watched" {
-		var told event.Event
-		mapped(t).Decode(payload.Input{Body: e.Body, Headers: &call{ctx: ctx, body: &body.Body{Bytes: ctx.Request.Body()}}, Received: noon}, &told, nil)
-		return told.ID, told.Key
+		var ev event.Event
+		mapped(t).Decode(payload.Input{Body: e.Body, Headers: &call{ctx: ctx, body: &body.Body{Bytes: ctx.Request.Body()}}, Received: noon}, &ev, nil)
+		return ev.ID, ev.Key
 	}
 	var doc map[string]any
 	if err := json.Unmarshal(e.Body, &doc); err != nil {
@@ -380,7 +380,7 @@ func BenchmarkReceive(b *testing.B) {
 // behind a proxy.
 func BenchmarkMapped(b *testing.B) {
 	f := prepare(b, nil)
-	handle := f.warm(b, f.mannered(b), 202)
+	handle := f.warm(b, f.withEverySetting(b), 202)
 	b.SetBytes(int64(len(mappedBody)))
 	b.ReportAllocs()
 	for b.Loop() {
@@ -388,8 +388,8 @@ func BenchmarkMapped(b *testing.B) {
 	}
 }
 
-// mannered makes a courier with all manners known and returns its request.
-func (f *fixture) mannered(t testing.TB) string {
+// withEverySetting makes a courier with every setting that there is and returns its request.
+func (f *fixture) withEverySetting(t testing.TB) string {
 	f.trusted = prefixes("192.0.2.1/32")
 	s := stripes(t)
 	f.set(t, Courier{

@@ -30,7 +30,7 @@ var receiving = [...]step{
 	(*Server).publish,
 }
 
-// receive takes an event from the request to the queue, or returns why it does not.
+// receive takes an event from the request to the queue, or returns why it is refused.
 func (s *Server) receive(c *call) *refusal {
 	for _, next := range receiving {
 		if refusal := next(s, c); refusal != nil {
@@ -180,7 +180,7 @@ func (d *dummyVerifier) verify(c *call) {
 }
 
 // takeSlot counts a verified request in work until the call ends, so that neither slow
-// senders nor unverified requests keep others out.
+// senders nor unverified requests use up the slots.
 func (s *Server) takeSlot(c *call) *refusal {
 	if !c.courier.limits.Enter(&c.slot) {
 		return c.refuse(tooMany, "this courier sends more requests at once than it may")
@@ -224,8 +224,8 @@ func (k *courier) complete(e *event.Envelope, ev *event.Event, stamper *stamp.St
 	e.Stamp = alias(stamper.AppendStamp(memory, e))
 }
 
-// publish puts the event on the queue, and refuses what that does not take; what sending it
-// again can't cure it says so.
+// publish puts the event on the queue. What the queue refuses is refused here, with another
+// status if sending it again can't succeed.
 func (s *Server) publish(c *call) *refusal {
 	receipt, err := s.deps.Publisher.Publish(s.hard, &c.env)
 	if err == nil {
@@ -235,7 +235,7 @@ func (s *Server) publish(c *call) *refusal {
 	var refusal *refusal
 	switch event.CodeOf(err) {
 	case event.PayloadTooLarge:
-		refusal = c.refuse(tooLarge, "the event is larger than the queue takes")
+		refusal = c.refuse(tooLarge, "the event is larger than the queue accepts")
 	case event.InvalidPayload:
 		refusal = c.refuse(badPayload, "a member of the event can't be kept with it")
 	default:

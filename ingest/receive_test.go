@@ -65,7 +65,7 @@ func TestCourierChoosesItsStatus(t *testing.T) {
 func TestEnvelope(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
-	// Members, white space and order that nobody here knows travel untouched.
+	// Members, white space and order that are not known here travel untouched.
 	body := " " + strings.Replace(goodBody, `"payload":{`, `"zone":{"b":1.50,"a":[null,"\u00e9"],"a":2}, "payload":{"weight":1e3,`, 1) + "\n"
 	r := f.request(f.plain, "/v1/events/courier/plain", body)
 	r.Header.Set("X-Request-Id", "trace-1")
@@ -144,7 +144,7 @@ var refusedRequests = []refused{
 	{"stale", signedAt(-301 * time.Second), 401, event.InvalidSignature, "in the past"},
 	{"from the future", signedAt(303 * time.Second), 401, event.InvalidSignature, "in the future"},
 	{"signed by another courier", to("/v1/events/courier/plain"), 401, event.InvalidSignature, "does not match"},
-	{"unknown courier", to("/v1/events/courier/nobody"), 404, event.UnknownCourier, "no courier of this name"},
+	{"unknown courier", to("/v1/events/courier/unknown"), 404, event.UnknownCourier, "no courier of this name"},
 	{"courier that can't be", to("/v1/events/courier/DEMO"), 404, event.UnknownCourier, "no courier of this name"},
 	{"trailing slash", to("/v1/events/courier/"), 404, event.NotFound, "/v1/events/courier/{courier}"},
 	{"one segment too many", to("/v1/events/courier/demo/x"), 404, event.NotFound, ""},
@@ -207,7 +207,7 @@ func expectProblem(t testing.TB, a *answered, status int, code event.Code, detai
 		t.Errorf("Retry-After is %q", got)
 	}
 	if strings.Contains(string(a.body), "hidden") || strings.Contains(string(a.body), "store is full") {
-		t.Errorf("the answer tells of the inside: %s", a.body)
+		t.Errorf("the answer shows the inside: %s", a.body)
 	}
 	if (len(d.Errors) > 0) != (code == event.InvalidPayload) {
 		t.Errorf("errors are %v", d.Errors)

@@ -66,14 +66,14 @@ func (r *recorder) note(c *call, outcome ingestion.Outcome, refusal *refusal, st
 	if c.courier != nil {
 		key.Courier, shares = c.courier.name, c.courier.shares
 	}
-	if !refusal.aboutRequest() || !r.keep(c, key, shares, refusal, status) {
+	if !refusal.aboutRequest() || !r.recordSingle(c, key, shares, refusal, status) {
 		r.writer.Aggregate(key).Add(c.started, len(c.body.Bytes))
 	}
 }
 
-// keep makes a record of one request. It reports false when the bounds allow none;
+// recordSingle makes a record of one request. It reports false when the bounds allow none;
 // past the rate that costs no memory.
-func (r *recorder) keep(c *call, key record.Key, shares *record.Shares, refusal *refusal, status int) bool {
+func (r *recorder) recordSingle(c *call, key record.Key, shares *record.Shares, refusal *refusal, status int) bool {
 	class := c.class()
 	share := record.Request{Address: c.from(), Code: refusal.code, Reason: refusal.reason, Body: c.body.Bytes, At: c.started}
 	if !shares.Take(class, &share) {

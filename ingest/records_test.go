@@ -123,10 +123,10 @@ func TestFloodIsBounded(t *testing.T) {
 	const each = 50_000
 	f := prepare(t, nil)
 	f.flood(t, 1, 0, 401, f.badly("demo")) // everything is there that is made once
-	f.flood(t, 1, 0, 404, f.badly("nobody"))
+	f.flood(t, 1, 0, 404, f.badly("unknown"))
 	before := heap()
 	f.flood(t, each-1, 0, 401, f.badly("demo"))
-	f.flood(t, each-1, 0, 404, f.badly("nobody"))
+	f.flood(t, each-1, 0, 404, f.badly("unknown"))
 	if grown := int64(heap()) - int64(before); grown > 2<<20 {
 		t.Errorf("%d bytes more are in use", grown)
 	}
@@ -243,7 +243,7 @@ func TestRecordsAreWrittenInTime(t *testing.T) {
 				continue
 			}
 			if !r.At.Equal(noon.Add(time.Second)) || !r.Until.Equal(noon.Add(2*time.Second)) || r.Bytes != int64(2*len(goodBody)) || r.Request != nil || r.Status != 0 {
-				t.Errorf("the sum is %+v", r)
+				t.Errorf("the aggregate is %+v", r)
 			}
 			if millis, _, _ := strings.Cut(r.ID, "-"); millis != fmt.Sprintf("%012x", r.At.UnixMilli()) {
 				t.Errorf("its id is %s", r.ID)
@@ -252,7 +252,7 @@ func TestRecordsAreWrittenInTime(t *testing.T) {
 		time.Sleep(time.Hour) // nothing happens, so nothing is written
 		synctest.Wait()
 		if _, now := f.book.all(); now != calls {
-			t.Errorf("%d calls without anything to tell", now-calls)
+			t.Errorf("%d calls without anything to write", now-calls)
 		}
 		f.flood(t, 1, 0, 202, f.raw(f.demo, "/v1/events/courier/demo", goodBody))
 		if got := f.recorded(t).counts()["demo duplicate"]; got != 3 {
@@ -285,7 +285,7 @@ func TestWhatIsRecorded(t *testing.T) {
 	post("/v1/events/courier", func(r *http.Request) { *r = *f.request(f.demo, "/v1/events/courier", "{}") })
 	post("/v1/events/courier", func(r *http.Request) { *r = *f.request(f.demo, "/v1/events/courier", bodyWithKey("panic")) })
 	post("/v1/events/courier/small", nil)
-	post("/v1/events/courier/nobody", nil)
+	post("/v1/events/courier/unknown", nil)
 	post("/v1/events/courier", func(r *http.Request) { r.Method = "GET" })
 	post("/elsewhere", nil)
 	f.publisher.fail(errors.New("full"))
@@ -319,7 +319,7 @@ func TestWhatIsRecorded(t *testing.T) {
 	}
 }
 
-func TestNothingIsRecordedForNobody(t *testing.T) {
+func TestNothingIsRecordedWithoutAStore(t *testing.T) {
 	t.Parallel()
 	f := prepare(t, nil)
 	d := f.deps
@@ -336,7 +336,7 @@ func TestNothingIsRecordedForNobody(t *testing.T) {
 	}
 }
 
-// TestEveryRequestIsCountedOnce posts from many sides while the sums are written.
+// TestEveryRequestIsCountedOnce posts from many sides while the aggregates are written.
 func TestEveryRequestIsCountedOnce(t *testing.T) {
 	t.Parallel()
 	f := prepare(t, func(c *Config) { c.Records.Every, c.Records.AggregateEvery = time.Millisecond, time.Millisecond })

@@ -153,7 +153,7 @@ type Server struct {
 	calls    sync.Pool
 	dummy    dummyVerifier
 	draining atomic.Bool
-	// hard is done when the appliance stops at once. It stands here because
+	// hard is done when the appliance stops at once. It is a field because
 	// fasthttp hands no context of ours to a handler.
 	hard     context.Context
 	hardStop context.CancelCauseFunc

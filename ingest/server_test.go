@@ -178,16 +178,16 @@ func TestUnknownCourierCostsAVerification(t *testing.T) {
 	}
 	spy := &digested{Hash: hmac.New(sha256.New, []byte("k"))}
 	f.dummy.digests.New = func() any { return spy }
-	expectProblem(t, send(t, f.request(f.demo, "/v1/events/courier/nobody", goodBody)), 404, event.UnknownCourier, "")
-	if spy.bytes.Load() != int64(len(goodBody)) || spy.sums.Load() != 1 {
-		t.Errorf("%d digests over %d bytes, want one over the body's %d", spy.sums.Load(), spy.bytes.Load(), len(goodBody))
+	expectProblem(t, send(t, f.request(f.demo, "/v1/events/courier/unknown", goodBody)), 404, event.UnknownCourier, "")
+	if spy.bytes.Load() != int64(len(goodBody)) || spy.results.Load() != 1 {
+		t.Errorf("%d digests over %d bytes, want one over the body's %d", spy.results.Load(), spy.bytes.Load(), len(goodBody))
 	}
 }
 
 // digested counts what is digested.
 type digested struct {
 	hash.Hash
-	bytes, sums atomic.Int64
+	bytes, results atomic.Int64
 }
 
 func (d *digested) Write(p []byte) (int, error) {
@@ -196,6 +196,6 @@ func (d *digested) Write(p []byte) (int, error) {
 }
 
 func (d *digested) Sum(b []byte) []byte {
-	d.sums.Add(1)
+	d.results.Add(1)
 	return d.Hash.Sum(b)
 }

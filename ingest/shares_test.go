@@ -9,9 +9,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// crowd handles junk for a courier at 30 a second for some seconds, and one genuine
+// floodWith handles junk for a courier at 30 a second for some seconds, and one genuine
 // request in each of them; it returns how many of the genuine ones have a record.
-func (f *fixture) crowd(t *testing.T, seconds int, junk func(i int) string, genuine func(i int) string) (kept int) {
+func (f *fixture) floodWith(t *testing.T, seconds int, junk func(i int) string, genuine func(i int) string) (kept int) {
 	t.Helper()
 	handle := func(raw string) {
 		var ctx fasthttp.RequestCtx
@@ -99,11 +99,11 @@ func TestJunkLeavesRecordsToOthers(t *testing.T) {
 				c.TrustedProxies, c.Records.Queue = prefixes("192.0.2.1/32"), 1<<20
 			})
 			var ctx fasthttp.RequestCtx
-			f.process(&ctx, []byte(forwardedFrom(f.raw(f.plain, path, goodBody), "203.0.113.1"))) // it gets known
+			f.process(&ctx, []byte(forwardedFrom(f.raw(f.plain, path, goodBody), "203.0.113.1"))) // its address is known from now on
 			if ctx.Response.StatusCode() != 200 {
 				t.Fatalf("answered %s", ctx.Response.String())
 			}
-			kept := f.crowd(t, seconds, func(i int) string { return tc.junk(f, i) }, func(i int) string { return tc.genuine(f, i) })
+			kept := f.floodWith(t, seconds, func(i int) string { return tc.junk(f, i) }, func(i int) string { return tc.genuine(f, i) })
 			if kept != seconds {
 				t.Errorf("of %d genuine requests %d have a record", seconds, kept)
 			}

@@ -60,7 +60,7 @@ func TestEveryPieceOfARequestCanBeSigned(t *testing.T) {
 func keyless(t testing.TB) *signature.Scheme {
 	t.Helper()
 	keys, err := jwks.NewSource(jwks.Config{
-		Load:  func(context.Context) ([]byte, error) { return nil, errors.New("nobody answers") },
+		Load:  func(context.Context) ([]byte, error) { return nil, errors.New("no answer") },
 		Every: time.Hour, Retry: time.Minute, MaxAge: 2 * time.Hour, Now: time.Now,
 	})
 	if err != nil {

@@ -173,9 +173,9 @@ func TestObservedRequestsAreLimited(t *testing.T) {
 	}
 }
 
-// TestUnverifiedRequestsAreInNobodysWay: what is not verified is none of the requests
+// TestUnverifiedRequestsTakeNoSlot: what is not verified is none of the requests
 // that a courier may have in work.
-func TestUnverifiedRequestsAreInNobodysWay(t *testing.T) {
+func TestUnverifiedRequestsTakeNoSlot(t *testing.T) {
 	t.Parallel()
 	f := prepare(t, nil)
 	f.set(t, Courier{Name: "narrow", Scheme: f.plain, MaxConcurrent: 1})

@@ -3,7 +3,7 @@
 // for. The intake calls it, before anything of a request is verified.
 //
 // Bodies are read here and not by fasthttp, which allocates a whole body as soon as its
-// length is declared: senders of a few bytes each would take gigabytes. Here the memory
+// length is declared: senders of a few bytes each would cost gigabytes. Here the memory
 // grows with what has come, after the checks that need no body.
 //
 // With StreamRequestBody, fasthttp makes a stream of every body that has a length or
@@ -11,8 +11,8 @@
 // handler with the first 8 KiB of a body that has a length, or all of it if it is
 // shorter, and with nothing of one that comes in chunks.
 //
-// The memory for long bodies is held before anything of the request is verified: whoever
-// reaches the listener can ask for it. Short bodies (see [ShortBytes]) are not counted.
+// The memory for long bodies is held before anything of the request is verified: everyone
+// who reaches the listener can ask for it. Short bodies (see [ShortBytes]) are not counted.
 //
 // One half of it is for couriers at addresses from which their requests were verified of
 // late, the other one for all other senders, so that no stranger takes memory from a

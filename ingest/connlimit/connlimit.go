@@ -21,8 +21,8 @@ import (
 
 const (
 	// A refused sender may still be sending. Its connection is read on for a
-	// moment before it is closed, because a reset would take the answer away
-	// from it.
+	// moment before it is closed, because after a reset it would not get its
+	// answer.
 	lingerTime  = 500 * time.Millisecond
 	lingerBytes = 1 << 20
 	// refuseTime bounds writing to a connection that is refused.
@@ -54,7 +54,7 @@ type Listener struct {
 	drained    sync.Once     // the listener is closed and no connection open
 }
 
-// New returns a listener that lets in at most max connections, and of each address (IPv6:
+// New returns a listener that accepts at most max connections, and of each address (IPv6:
 // each /64) at most maxPerAddress; 0 is no limit for one address. For every connection
 // beyond them it calls refuse, which may write an answer within a short deadline; tls
 // says that the peer expects TLS. The connection is closed after it.
@@ -223,7 +223,7 @@ func (c *Conn) ReadBy() int64 { return c.readBy.Load() }
 func (c *Conn) Interrupt() { _ = c.Conn.SetReadDeadline(time.Unix(1, 0)) }
 
 // Of returns the connection that is, or carries, c; nil for one that no [Listener] has
-// let in.
+// accepted.
 func Of(c net.Conn) *Conn {
 	for {
 		if in, ok := c.(*Conn); ok {
@@ -237,7 +237,7 @@ func Of(c net.Conn) *Conn {
 	}
 }
 
-// Linger makes the connection that is, or carries, c take in for a moment what
+// Linger makes the connection that is, or carries, c read on for a moment what
 // its sender is still sending when it is closed.
 func Linger(c net.Conn) {
 	if in := Of(c); in != nil {

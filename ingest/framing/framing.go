@@ -7,7 +7,7 @@
 //	                         └─▶ chunk size ─▶ chunk ─▶ … ─▶ 0 ─▶ trailers ┘
 //
 // What comes in goes out, but for extensions of chunks and trailers, which fasthttp would
-// take for headers. No bytes are kept, and a connection ends at its first [Fault]: of the
+// read as headers. No bytes are kept, and a connection ends at its first [Fault]: of the
 // line in question nothing more goes out, and all that is read afterwards is the fault,
 // which becomes the answer. The intake wraps its listener in a [Listener].
 package framing
@@ -70,8 +70,8 @@ const (
 // framing follows the requests of one connection. The zero value is at its beginning.
 type framing struct {
 	state state
-	begun bool   // something of this request was handed on
-	fault *Fault // for good
+	begun bool   // something of this request was passed on
+	fault *Fault // forever
 
 	line    int            // bytes of the line so far
 	named   bool           // its colon has come
@@ -86,7 +86,7 @@ type framing struct {
 }
 
 // pass looks at the next bytes of the connection and returns how many of them are to be
-// handed on; it moves them to the front.
+// passed on; it moves them to the front.
 func (f *framing) pass(b []byte) (kept int) {
 	for i := 0; i < len(b) && f.fault == nil; {
 		n, keep := f.step(b[i:])
@@ -109,7 +109,7 @@ func (f *framing) pass(b []byte) (kept int) {
 }
 
 // step goes on by the first n bytes of b, at least one, and says whether they are to be
-// handed on.
+// passed on.
 func (f *framing) step(b []byte) (n int, keep bool) {
 	switch f.state {
 	case atRequestLine, atHeader, atTrailer:

@@ -26,7 +26,7 @@ type conn struct {
 	framing framing
 }
 
-// Read reads what is to be handed on.
+// Read reads what is to be passed on.
 func (c *conn) Read(p []byte) (int, error) { return c.framing.read(c.Conn, p) }
 
 // NetConn returns the connection below.
@@ -38,7 +38,7 @@ type tlsConn struct {
 	framing framing
 }
 
-// Read reads what is to be handed on.
+// Read reads what is to be passed on.
 func (c *tlsConn) Read(p []byte) (int, error) { return c.framing.read(c.Conn, p) }
 
 func (f *framing) read(from net.Conn, p []byte) (int, error) {

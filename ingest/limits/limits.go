@@ -1,5 +1,5 @@
-// Package limits bounds what one courier may take of the intake, so that it can't take it
-// from the others, and nothing that is not verified takes it from the courier. In come the
+// Package limits bounds what one courier may take of the intake, so that it leaves enough
+// to the others, and what is not verified leaves enough to the courier. In come the
 // address of a request, its time and what is known of its signature, out comes whether it
 // is within the limits. The intake calls it, once for each stage of a request:
 //
@@ -97,8 +97,8 @@ func New(c Config, before *Limits) (*Limits, error) {
 }
 
 // Admit applies the limits that need neither body nor signature. The courier's rate is
-// only looked at: it is charged when the request is verified (see Charge), so that nobody
-// else can use it up. When nothing is left of it, the signature makes no difference.
+// only looked at: it is charged when the request is verified (see Charge), so that no other
+// sender can use it up. When nothing is left of it, the signature makes no difference.
 //
 // Costly says that the body or the signature costs more than a short look. Such a request
 // is not even read when its address has used up its unverified requests.
@@ -154,8 +154,8 @@ func (l *Limits) ChargeObserved(now time.Time) Outcome {
 func (l *Limits) Remember(from netip.Addr, now time.Time) { l.known.add(address.Group(from), now) }
 
 // Knows reports whether requests of the courier were verified from this address of late. It
-// says nothing about a single request: who shares an address with a courier is taken for
-// it until the signature is checked.
+// says nothing about a single request: a sender that shares an address with a courier
+// counts as it until the signature is checked.
 func (l *Limits) Knows(from netip.Addr, now time.Time) bool {
 	return l.known.has(address.Group(from), now)
 }

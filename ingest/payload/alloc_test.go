@@ -34,7 +34,7 @@ func TestMappedDecodeDoesNotAllocate(t *testing.T) {
 	}{
 		{"members and a status table", likeCanonical, likeBody, 0},
 		{"numbers, Unix time, a substatus", unixMapping, unixBody, 0},
-		{"checkpoints, a joined time, a zone", pushMapping, pushBody, 0}, // once there is room for them
+		{"checkpoints, a joined time, a zone", pushMapping, pushBody, 0}, // once there is memory for them
 		{"a joined key", mapping(likeCanonical, func(m *Mapping) { m.Key = []string{"{id}:{kind}"} }), likeBody, 1},
 		{"a hashed key", mapping(likeCanonical, func(m *Mapping) { m.Key = []string{"{sha256:body}"} }), likeBody, 1},
 		{"an escape", mapping(likeCanonical, func(m *Mapping) { m.OrderID = []string{"{data.note}"} }), likeBody, 1},

@@ -22,7 +22,7 @@ func TestLoneSenderHasTheWholeRate(t *testing.T) {
 		}
 	}
 	if had < 10*60 {
-		t.Errorf("one alone had %d records in a minute", had)
+		t.Errorf("a single one had %d records in a minute", had)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// Redacted stands for what is taken out of a request.
+	// Redacted is in place of what was taken out of a request.
 	Redacted = "(redacted)"
 	// MaskAhead is how far behind the end of what is kept of a body secrets are
 	// looked for, so that none is cut in two: so much more of it should be read.
@@ -18,7 +18,7 @@ const (
 )
 
 // secretWords are in the names of headers and parameters that show a credential. They
-// never get into a record, whoever reads it, but for those that a courier is verified
+// never get into a record, but for those that a courier is verified
 // by: the secret of a sender whose settings are still wrong is known by its name only.
 var secretWords = []string{"authorization", "cookie", "credential", "token", "secret", "passw", "api-key", "api_key", "apikey"}
 
@@ -49,9 +49,9 @@ func NewRedactor(schemes []*signature.Scheme) *Redactor {
 }
 
 // Begin begins the redaction of one request; scheme is its courier's, nil for no courier of
-// ours. Taken out are what shows a credential by its name or stands where any courier
+// ours. Taken out are what shows a credential by its name or is where any courier
 // shows one, the secrets of the courier (of every courier when it is none of ours), and
-// wherever else a secret stands. Signatures stay, because they show nothing and the
+// wherever else a secret is. Signatures stay, because they show nothing and the
 // request is verified by them.
 func (r *Redactor) Begin(scheme *signature.Scheme) *Redaction {
 	one := &Redaction{own: r.schemes, all: r.schemes, places: r.places}
@@ -76,8 +76,8 @@ type Redaction struct {
 // verified.
 func (r *Redaction) Done() bool { return r.done }
 
-// shows reports whether a credential stands there, of this courier or, unless this one
-// is verified by what stands there, of any other.
+// shows reports whether a credential is there, of this courier or, unless this one
+// is verified by what is there, of any other.
 func (r *Redaction) shows(from, name string) bool {
 	if slices.ContainsFunc(r.own, func(s *signature.Scheme) bool {
 		where, names := s.Credential()
@@ -89,7 +89,7 @@ func (r *Redaction) shows(from, name string) bool {
 	return r.places[place{from, name}] && !r.verifies(from, name)
 }
 
-// verifies reports whether the courier's requests are verified by what stands there.
+// verifies reports whether the courier's requests are verified by what is there.
 func (r *Redaction) verifies(from, name string) bool {
 	if from == "query" {
 		return r.parameter != "" && name == r.parameter

@@ -21,7 +21,7 @@ const (
 	forgetting = 50
 	// maxShareKeys bounds the keys that are counted in one class.
 	maxShareKeys = 256
-	// bodyKinds is how many kinds the hash of a body tells apart.
+	// bodyKinds is how many kinds the hash of a body distinguishes.
 	bodyKinds = 16
 	// readingsPerSecond bounds how often a body is read to see whether it is an event.
 	readingsPerSecond = 100

@@ -13,7 +13,7 @@ import (
 // Store keeps what the intake has seen. One goroutine calls it, with batches.
 type Store interface {
 	// PutIngestions stores records. After an error the same ones may come again,
-	// with the same ids. They are the store's to keep.
+	// with the same ids. The store may keep them.
 	PutIngestions(ctx context.Context, records []ingestion.Record) error
 }
 
@@ -23,7 +23,7 @@ type Store interface {
 // bounded memory and disk.
 //
 // Accepted events are counted in aggregates too, always: each of them has a row in the
-// ledger, and another write for each would halve what the appliance can take.
+// ledger, and another write for each would halve the rate that the appliance accepts.
 type Config struct {
 	BodyBytes      int           // kept of a request's body
 	PerSecond      float64       // records of single requests of one courier, of each class of senders
@@ -63,10 +63,10 @@ const (
 type Deps struct {
 	Store    Store
 	Warn     func(msg string, args ...any) // logs, at a bounded rate
-	Unstored func()                        // counts a record that the store did not take
+	Unstored func()                        // counts a record that was not stored
 }
 
-// Writer hands the store what happens, without letting any request wait for it. A nil
+// Writer passes to the store what happens, and no request waits for it. A nil
 // Writer records nothing. It is safe for concurrent use.
 type Writer struct {
 	config     Config

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// told renders an explanation, a line for each step.
-func told(e Explanation) string {
+// rendered renders an explanation, a line for each step.
+func rendered(e Explanation) string {
 	var b strings.Builder
 	for _, s := range e.Steps {
 		mark := "no "
@@ -79,7 +79,7 @@ accepted false, key "", missing: header x-signature-algorithm is missing`},
 			t.Parallel()
 			r := signed(t, s, body, noon)
 			tc.change(r)
-			if got := told(s.Explain(r, noon.Add(tc.late))); strings.TrimSpace(got) != strings.TrimSpace(tc.want) {
+			if got := rendered(s.Explain(r, noon.Add(tc.late))); strings.TrimSpace(got) != strings.TrimSpace(tc.want) {
 				t.Errorf("got\n%s\nwant%s", got, tc.want)
 			}
 		})
@@ -87,7 +87,7 @@ accepted false, key "", missing: header x-signature-algorithm is missing`},
 }
 
 // TestExplainAgrees holds for every sender: the explanation says what Verify
-// says, and nobody learns a secret from it.
+// says, and it shows no secret.
 func TestExplainAgrees(t *testing.T) {
 	t.Parallel()
 	for _, s := range senders() {
@@ -113,12 +113,12 @@ func TestExplainAgrees(t *testing.T) {
 				id, err := scheme.Verify(tc.r, tc.now)
 				e := scheme.Explain(tc.r, tc.now)
 				if e.Accepted != (err == nil) || e.KeyID != id || !e.Accepted && e.Detail != err.Error() {
-					t.Errorf("%s: Verify says %q, %v; Explain says\n%s", tc.name, id, err, told(e))
+					t.Errorf("%s: Verify says %q, %v; Explain says\n%s", tc.name, id, err, rendered(e))
 				}
 				failed := slices.ContainsFunc(e.Steps, func(s Step) bool { return !s.OK && !isKey(s) })
 				signedBy := slices.ContainsFunc(e.Steps, func(s Step) bool { return s.OK && isKey(s) })
 				if e.Accepted == (failed || !signedBy) {
-					t.Errorf("%s: the steps don't lead to the verdict:\n%s", tc.name, told(e))
+					t.Errorf("%s: the steps don't lead to the verdict:\n%s", tc.name, rendered(e))
 				}
 				s.checkHidden(t, scheme, tc.r, e)
 			}
@@ -166,7 +166,7 @@ func TestExplainHidesSecretsInTheRequest(t *testing.T) {
 	r.set("x-signature", "s3cret-new")
 	r.set("x-signature-algorithm", "hmac-sha256")
 	e := s.Explain(r, noon)
-	if got := told(e); strings.Contains(got, "s3cret") || !strings.Contains(got, `{\"password\":\"(hidden)\"}`) {
+	if got := rendered(e); strings.Contains(got, "s3cret") || !strings.Contains(got, `{\"password\":\"(hidden)\"}`) {
 		t.Errorf("tells\n%s", got)
 	}
 	if len(e.Hints) != 1 || !strings.Contains(e.Hints[0], "static_header") {
@@ -174,7 +174,7 @@ func TestExplainHidesSecretsInTheRequest(t *testing.T) {
 	}
 	bare := compile(t, timed(Config{Scheme: "standard-webhooks", Secrets: []Secret{{ID: "k", Key: []byte("whsec_c2VjcmV0")}}}))
 	r = signed(t, bare, []byte(`{"key":"c2VjcmV0"}`), noon)
-	if got := told(bare.Explain(r, noon)); strings.Contains(got, "c2VjcmV0") || !strings.Contains(got, "(hidden)") {
+	if got := rendered(bare.Explain(r, noon)); strings.Contains(got, "c2VjcmV0") || !strings.Contains(got, "(hidden)") {
 		t.Errorf("tells\n%s", got)
 	}
 	for _, text := range []string{fmt.Sprint(s), fmt.Sprintf("%+v", s), fmt.Sprintf("%#v", s), fmt.Sprintf("%+v", c), fmt.Sprintf("%#v", c)} {
@@ -189,9 +189,9 @@ func TestExplainBoundsTheMessage(t *testing.T) {
 	s := compile(t, config("gateway-body"))
 	r := signed(t, s, []byte("start"+strings.Repeat("x", 1<<20)+"end"), noon)
 	e := s.Explain(r, noon)
-	got := told(e)
+	got := rendered(e)
 	if len(got) > 2000 || !strings.Contains(got, `"startxxx`) || !strings.Contains(got, `xxxend"`) || !strings.Contains(got, "... 1048184 bytes ...") || !e.Accepted {
-		t.Errorf("tells %d bytes: %.2000s", len(got), got)
+		t.Errorf("shows %d bytes: %.2000s", len(got), got)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 type family struct {
 	name       string
 	algorithms []Algorithm // to choose from, the default first
-	settings   []string    // keys of a config; one that ends in "." stands for all below it
+	settings   []string    // keys of a config; one that ends in "." is all below it
 	keys       keyForm     // of its secrets
 	before     []step      // read of a request before any key is tried
 	after      []step      // read of what a key has signed

@@ -99,7 +99,7 @@ func compile(t testing.TB, c Config) *Scheme {
 	return s
 }
 
-// expect checks an answer of Verify; no kind stands for acceptance.
+// expect checks an answer of Verify; no kind is acceptance.
 func expect(t *testing.T, id string, err error, wantID string, want Kind) {
 	t.Helper()
 	if want == 0 {

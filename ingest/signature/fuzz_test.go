@@ -54,7 +54,7 @@ func FuzzEverySender(f *testing.F) {
 		}
 		id, err := s.Verify(r, noon)
 		if e := s.Explain(r, noon); e.Accepted != (err == nil) || e.KeyID != id {
-			t.Fatalf("%s: Verify says %q, %v; Explain says\n%s", all[i].name, id, err, told(e))
+			t.Fatalf("%s: Verify says %q, %v; Explain says\n%s", all[i].name, id, err, rendered(e))
 		}
 		if s.family.keys != macKeys && s.family.keys != pairKeys {
 			return

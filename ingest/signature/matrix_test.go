@@ -11,7 +11,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/signature/values"
 )
 
-// accepted stands for no failure in lists of kinds.
+// accepted is no failure in lists of kinds.
 const accepted = Kind(0)
 
 // outcome fails unless the answer of Verify is one of the kinds.
@@ -130,7 +130,7 @@ func (s *sender) checkTime(t *testing.T, scheme *Scheme) {
 	outcome(t, "no timestamp to speak of", scheme, r, noon, "", Malformed)
 }
 
-// checkPlace: the proof is absent, empty, or there twice.
+// checkPlace: the signature is absent, empty, or there twice.
 func (s *sender) checkPlace(t *testing.T, scheme *Scheme) {
 	t.Helper()
 	fresh := func() (*captured, string) {

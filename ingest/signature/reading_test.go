@@ -47,7 +47,7 @@ func TestSignatureFields(t *testing.T) {
 	}{
 		{"as signed", "t=1772107200,v1=" + value, accepted},
 		{"in another order, with spaces", " v1=" + value + " ,  t=1772107200", accepted},
-		{"with what nobody knows", "v0=x,t=1772107200,,=,v1=" + value + ",x", accepted},
+		{"with what is not known", "v0=x,t=1772107200,,=,v1=" + value + ",x", accepted},
 		{"two signatures, the second right", "t=1772107200,v1=" + strings.Repeat("0", 64) + ",v1=" + value, accepted},
 		{"two signatures, the first no hex", "t=1772107200,v1=zz,v1=" + value, accepted},
 		{"two signatures, the first right", "t=1772107200,v1=" + value + ",v1=" + strings.Repeat("0", 64), accepted},

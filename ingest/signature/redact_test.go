@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestCredential holds for every sender: without its credential a request proves
+// TestCredential holds for every sender: without its credential a request shows
 // nothing, and without any other header than those that it is verified by, as
 // much as before.
 func TestCredential(t *testing.T) {

@@ -192,7 +192,7 @@ func (s *sender) signer(t testing.TB, id string) *Scheme {
 	return compile(t, c)
 }
 
-// text returns the text that proves the request, whole and without what stands
+// text returns the text that signs the request, whole and without what is
 // around the signature.
 func (s *sender) text(t testing.TB, r *captured) (whole, signature string) {
 	t.Helper()

@@ -76,7 +76,7 @@ func TestSignRequestFails(t *testing.T) {
 		{"no private key", with(rsaConfig, nil, nil), "{}", "signing needs the private key"},
 		{"a private key of another type", with(rsaConfig, nil, edKeyOf("x")), "{}", "can't sign here"},
 		{"public key alone", with(timed(Config{Scheme: "standard-webhooks"}), edPublic, nil), "{}", "signing needs the private key"},
-		{"no room in the body", with(of("lalamove"), []Secret{{ID: "k", Key: []byte("key")}}, nil), "[]", "no JSON object"},
+		{"no place in the body", with(of("lalamove"), []Secret{{ID: "k", Key: []byte("key")}}, nil), "[]", "no JSON object"},
 		{"a member is missing", with(of("lalamove"), []Secret{{ID: "k", Key: []byte("key")}}, nil), "{}", "member data of the body is missing"},
 	} {
 		out, err := tc.scheme.SignRequest(Draft{Body: []byte(tc.body)}, noon)

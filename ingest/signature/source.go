@@ -145,7 +145,7 @@ func (s *source) readParameter(in *input) ([]byte, *Failure) {
 }
 
 // readMember returns a member's text: what a string means, or a number as it
-// stands.
+// is written.
 func (s *source) readMember(in *input) ([]byte, *Failure) {
 	raw, fail := s.readRaw(in)
 	switch {

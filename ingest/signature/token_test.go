@@ -64,7 +64,7 @@ func TestTokenHeader(t *testing.T) {
 		{"by RSA without a key id", byRSA, rs256(t, `{"alg":"RS256"}`, `{}`), "new", accepted},
 		{"by RSA, key id with an escape", byRSA, rs256(t, `{"alg":"RS256","kid":"n\u0065w"}`, `{}`), "new", accepted},
 		{"by RSA, another key's id", byRSA, rs256(t, `{"alg":"RS256","kid":"old"}`, `{}`), "", Mismatch},
-		{"by RSA, nobody's id", byRSA, rs256(t, `{"alg":"RS256","kid":"nobody"}`, `{}`), "", UnknownKey},
+		{"by RSA, an id of no key", byRSA, rs256(t, `{"alg":"RS256","kid":"none"}`, `{}`), "", UnknownKey},
 		{"by RSA, an empty id", byRSA, rs256(t, `{"alg":"RS256","kid":""}`, `{}`), "", UnknownKey},
 		{"by RSA, id no string", byRSA, rs256(t, `{"alg":"RS256","kid":1}`, `{}`), "", Malformed},
 		{"by RSA, two ids", byRSA, rs256(t, `{"alg":"RS256","kid":"new","kid":"old"}`, `{}`), "", Malformed},

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// vector is a request that somebody else has signed. Unless the note says where
+// vector is a request that another program has signed. Unless the note says where
 // it was published, Python's hmac module made it.
 type vector struct {
 	note    string
@@ -197,7 +197,7 @@ func TestStandardWebhooksPairs(t *testing.T) {
 		{"both right", text(bySecret) + " " + text(byPair), "pub", accepted},
 		{"v1 passed off as v1a", strings.Replace(text(bySecret), "v1,", "v1a,", 1), "", Malformed},
 		{"v1a passed off as v1", strings.Replace(text(byPair), "v1a,", "v1,", 1), "", Malformed},
-		{"a version that nobody knows", strings.Replace(text(bySecret), "v1,", "v3,", 1), "", Missing},
+		{"a version that is not known", strings.Replace(text(bySecret), "v1,", "v3,", 1), "", Missing},
 		{"no version", strings.TrimPrefix(text(bySecret), "v1,"), "", Missing},
 		{"a version in another case", strings.Replace(text(bySecret), "v1,", "V1,", 1), "", Missing},
 		{"as many as there may be", strings.Repeat("v1,AAAA ", maxSignatures-1) + text(bySecret), "sec", accepted},

@@ -52,7 +52,7 @@ func TestSourceStops(t *testing.T) {
 	})
 }
 
-// TestSourceRenews loads keys before their time because somebody asks for it, but
+// TestSourceRenews loads keys before their time because they are asked for, but
 // not again within Retry.
 func TestSourceRenews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

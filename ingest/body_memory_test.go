@@ -54,7 +54,7 @@ func (f *fixture) limitBodies(known, unknown int64) {
 // looks at the heap.
 func TestLongBodiesOfManyTakeBoundedMemory(t *testing.T) {
 	const senders, size, most = 60, 700_000, 3 << 20
-	for _, courier := range []string{"plain", "nobody"} {
+	for _, courier := range []string{"plain", "unknown"} {
 		f := start(t, nil)
 		f.limitBodies(most, most)
 		runtime.GC()
@@ -155,7 +155,7 @@ func TestKnownSendersKeepTheirPlace(t *testing.T) {
 	t.Parallel()
 	f := start(t, func(c *Config) { quiet(c); c.MinBodyBytesPerSecond = 0 })
 	f.limitBodies(1<<20, 1<<20)
-	if a := f.postFrom(t, "127.0.0.9", "plain", goodBody); a.StatusCode != 200 { // it gets known
+	if a := f.postFrom(t, "127.0.0.9", "plain", goodBody); a.StatusCode != 200 { // its address is known from now on
 		t.Fatalf("answered %d", a.StatusCode)
 	}
 	f.fill(t, "plain", "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5")
@@ -211,7 +211,7 @@ func TestSharedAddress(t *testing.T) {
 	}
 }
 
-// TestNoMemoryForABody: a sender that finds no memory is told to come again, and may as
+// TestNoMemoryForABody: a sender that finds no memory is refused until later, and may as
 // soon as others are done, however they end.
 func TestNoMemoryForABody(t *testing.T) {
 	t.Parallel()
@@ -322,7 +322,7 @@ func TestUnknownCouriersBodies(t *testing.T) {
 	f := start(t, quiet)
 	body := longBody(f.config.MaxBodyBytes)
 	c := f.dial(t)
-	whole := f.raw(f.plain, "/v1/events/courier/nobody", body)
+	whole := f.raw(f.plain, "/v1/events/courier/unknown", body)
 	c.send(t, whole[:len(whole)-1]) // it isn't waited for
 	expectProblem(t, c.answer(t), 404, event.UnknownCourier, "")
 	c.expectClosed(t)

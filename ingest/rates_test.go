@@ -38,7 +38,7 @@ func TestRateOfACourier(t *testing.T) {
 	accepted(post("slow"))
 	limited(post("slow"), "2")
 	for range 5 {
-		accepted(post("plain")) // nobody else pays for it
+		accepted(post("plain")) // no other courier pays for it
 	}
 	f.clock.advance(500 * time.Millisecond)
 	limited(post("slow"), "2") // 1.5 seconds, in full ones
@@ -54,7 +54,7 @@ func TestRateOfACourier(t *testing.T) {
 	limited(post("slow"), "2")
 
 	slow.RateBurst = 3
-	f.set(t, slow) // other numbers begin anew
+	f.set(t, slow) // other numbers start again
 	for range 3 {
 		accepted(post("slow"))
 	}
