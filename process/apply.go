@@ -145,7 +145,7 @@ func (h *Handler) processed(j *job) {
 	now := h.Now()
 	h.Metrics.processed.Inc()
 	h.Metrics.latency.Observe(now.Sub(j.ReceivedAt).Seconds())
-	h.Log.Debug("event processed", attrs(j)...)
+	h.Log.Debug("event processed", attrs(&j.Delivery)...)
 	j.decide(event.Verdict{Action: event.Ack})
 }
 
@@ -173,12 +173,12 @@ func (h *Handler) fail(ctx context.Context, failed []failure) error {
 		stored := err == nil && errs[i] == nil
 		code := event.CodeOf(f.err)
 		if classOf(code) == permanent && stored {
-			h.dead(f.job, code, reason(f.err))
+			h.deadLettered(f.job, code, reason(f.err))
 			continue
 		}
 		h.Metrics.failed.WithLabelValues(string(code)).Inc()
 		h.Log.Info("attempt failed, the event will be tried again",
-			append(attrs(f.job), "code", string(code), "error", f.err)...)
+			append(attrs(&f.Delivery), "code", string(code), "error", f.err)...)
 		f.decide(h.retry(f.job, code))
 	}
 	return nil

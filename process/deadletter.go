@@ -39,6 +39,12 @@ func deadLetterID(seq uint64, e *event.Envelope) string {
 	return strconv.FormatUint(seq, 10) + "-" + hex.EncodeToString(h.Sum(nil)[:4])
 }
 
+// countDeadLetter counts and logs an event whose dead letter is stored.
+func countDeadLetter(m *Metrics, log *slog.Logger, d *event.Delivery, code event.Code, message string) {
+	m.dead.WithLabelValues(string(code)).Inc()
+	log.Warn("event dead-lettered", append(attrs(d), "code", string(code), "reason", message)...)
+}
+
 // Advisories is the broker's list of events that it will not deliver again.
 type Advisories interface {
 	// PullAdvisories blocks until there is at least one and returns up to limit;
@@ -268,9 +274,7 @@ func (m *DeadLetterer) deadLetter(ctx context.Context, d event.Delivery, r event
 	if err := commitOne(ctx, m.Store, change); err != nil {
 		return err
 	}
-	m.Metrics.deadLettered(event.AttemptsExhausted)
-	m.Log.Warn("event dead-lettered", "event_id", d.EventID, "courier", d.Courier, "trace_id", d.TraceID,
-		"attempt", d.Attempt, "sequence", d.Sequence, "code", string(event.AttemptsExhausted), "reason", message)
+	countDeadLetter(m.Metrics, m.Log, &d, event.AttemptsExhausted, message)
 	return nil
 }
 

@@ -164,7 +164,7 @@ func (h *Handler) refuse(ctx context.Context, jobs []*job) error {
 		}
 		switch letter := &changes[i].DeadLetters[0]; {
 		case failed == nil:
-			h.dead(j, letter.Code, letter.Message)
+			h.deadLettered(j, letter.Code, letter.Message)
 		case isDown(failed):
 			return failed
 		default:
@@ -231,10 +231,9 @@ func (h *Handler) retry(j *job, code event.Code) event.Verdict {
 	return event.Verdict{Action: event.Retry, Code: code, Delay: h.Policy.jittered(j.Attempt)}
 }
 
-// dead concludes a job whose dead letter is stored.
-func (h *Handler) dead(j *job, code event.Code, message string) {
-	h.Metrics.deadLettered(code)
-	h.Log.Warn("event dead-lettered", append(attrs(j), "code", string(code), "reason", message)...)
+// deadLettered concludes a job whose dead letter is stored.
+func (h *Handler) deadLettered(j *job, code event.Code, message string) {
+	countDeadLetter(h.Metrics, h.Log, &j.Delivery, code, message)
 	j.decide(event.Verdict{Action: event.Dead, Code: code})
 }
 
@@ -246,9 +245,10 @@ func identities(jobs []*job) []event.Identity {
 	return ids
 }
 
-func attrs(j *job) []any {
+// attrs are a delivery's attributes in a log line.
+func attrs(d *event.Delivery) []any {
 	return []any{
-		"event_id", j.EventID, "courier", j.Courier, "trace_id", j.TraceID,
-		"attempt", j.Attempt, "sequence", j.Sequence,
+		"event_id", d.EventID, "courier", d.Courier, "trace_id", d.TraceID,
+		"attempt", d.Attempt, "sequence", d.Sequence,
 	}
 }

@@ -36,7 +36,7 @@ func (h *Handler) round(ctx context.Context, jobs []*job) error {
 			row.UpdatedAt = h.Now()
 			rows[id], conflicts[id] = row, row
 			h.Metrics.conflicts.Inc()
-			h.Log.Warn("event came with another body too, the one committed first counts", attrs(j)...)
+			h.Log.Warn("event came with another body too, the one committed first counts", attrs(&j.Delivery)...)
 			j.decide(event.Verdict{Action: event.Ack})
 		case known:
 			h.Metrics.duplicates.Inc()

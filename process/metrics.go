@@ -1,10 +1,6 @@
 package process
 
-import (
-	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/fincart/courier-gateway/ingest/event"
-)
+import "github.com/prometheus/client_golang/prometheus"
 
 // Metrics are the figures of this package.
 type Metrics struct {
@@ -56,5 +52,3 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	reg.MustRegister(m.latency, m.verified)
 	return m
 }
-
-func (m *Metrics) deadLettered(code event.Code) { m.dead.WithLabelValues(string(code)).Inc() }

@@ -128,7 +128,7 @@ func (h *Handler) failSuspect(ctx context.Context, d event.Delivery, cause error
 	}
 	if !j.decided {
 		h.Log.Warn("attempt failed and could not be recorded in the ledger, the event will be tried again",
-			append(attrs(j), "code", string(event.CodeOf(cause)), "error", errors.Join(cause, err))...)
+			append(attrs(&j.Delivery), "code", string(event.CodeOf(cause)), "error", errors.Join(cause, err))...)
 		j.decide(h.retry(j, event.CodeOf(cause)))
 	}
 	return j.verdict, nil
