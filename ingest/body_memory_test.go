@@ -70,8 +70,8 @@ func TestLongBodiesOfManyTakeBoundedMemory(t *testing.T) {
 			return waiting+full+unknown == senders
 		})
 		const one = 3 << 19 // a body that is moved to twice its memory
-		if _, unknown := f.bodies.reader.Usage(); unknown.Bytes > most || unknown.Leaving > max(one, most/8) {
-			t.Errorf("%s: of %d bytes %d are used, and %d leave", courier, most, unknown.Bytes, unknown.Leaving)
+		if _, unknown := f.bodies.reader.Usage(); unknown.Bytes > most || unknown.Evicted > max(one, most/8) {
+			t.Errorf("%s: of %d bytes %d are used, and %d evicted", courier, most, unknown.Bytes, unknown.Evicted)
 		}
 		runtime.GC()
 		runtime.ReadMemStats(&after)
@@ -169,7 +169,7 @@ func TestKnownSendersKeepTheirPlace(t *testing.T) {
 }
 
 // TestNewSendersGetAShare: one that is not known yet gets memory in spite of strangers
-// that have taken all of it, because the largest of them gives way.
+// that have taken all of it, because the largest of them is evicted.
 func TestNewSendersGetAShare(t *testing.T) {
 	t.Parallel()
 	f := start(t, func(c *Config) { quiet(c); c.MinBodyBytesPerSecond = 0 })
@@ -186,7 +186,7 @@ func TestNewSendersGetAShare(t *testing.T) {
 }
 
 // TestSharedAddress: slow bodies from the very address of a known sender, and for its
-// courier, give way to its own ones.
+// courier, are evicted for its own ones.
 func TestSharedAddress(t *testing.T) {
 	t.Parallel()
 	f := start(t, func(c *Config) { quiet(c); c.MinBodyBytesPerSecond = 0 })
@@ -201,7 +201,7 @@ func TestSharedAddress(t *testing.T) {
 	}
 	full := time.Now()
 	waitFor(t, "all of them to be slow", func() bool { return time.Since(full) > 500*time.Millisecond })
-	waitFor(t, "the slow ones to give way", func() bool {
+	waitFor(t, "the slow ones to be evicted", func() bool {
 		return f.postFrom(t, "127.0.0.1", "plain", keyed(50_000, "mine")).StatusCode == 200
 	})
 	for i := range 10 {

@@ -13,16 +13,16 @@ const (
 	// bodies may be so large that fewer than memoryBodies of them fit.
 	memoryBytes  = 64 << 20
 	memoryBodies = 16
-	// slowBody is how long a body may take before it gives way to another one of the
+	// slowBody is how long a body may take before it is evicted for another one of the
 	// same holder.
 	slowBody = 500 * time.Millisecond
-	// leavingShare is which part of a pool may be held, beyond its limit, by bodies that
-	// gave way and whose readers have not ended yet; one body may be, however long it is.
-	leavingShare = 8
-	// leaveWait is how long a body waits for those to end, and maxWaiting how many bodies
+	// evictedShare is which part of a pool may be held, beyond its limit, by evicted bodies
+	// whose readers have not ended yet; one body may be, however long it is.
+	evictedShare = 8
+	// evictedWait is how long a body waits for those to end, and maxWaiting how many bodies
 	// do at once.
-	leaveWait  = 500 * time.Millisecond
-	maxWaiting = 1024
+	evictedWait = 500 * time.Millisecond
+	maxWaiting  = 1024
 	// maxCompared bounds how many holders are looked at to find the largest, which a
 	// map's order chooses, so that many of them don't make each request cost more.
 	maxCompared = 256
@@ -35,8 +35,8 @@ type pool struct {
 	limit int64 // bytes
 
 	mu       sync.Mutex
-	used     int64           // bytes, by all but those that gave way
-	leaving  int64           // bytes, by those that gave way
+	used     int64           // bytes, by all but evicted bodies
+	evicted  int64           // bytes, of evicted bodies that are still being read
 	waiting  []chan struct{} // of bodies that wait for those to end, the first one first
 	holdings map[holder]*holding
 	spare    []*holding
@@ -50,134 +50,134 @@ type holder struct {
 
 // holding is what one holder has of a pool.
 type holding struct {
-	bytes  int64
-	loans  int
-	oldest *loan // of those that are being read
-	newest *loan
+	bytes        int64
+	reservations int
+	oldest       *reservation // of those that are being read
+	newest       *reservation
 }
 
-// loan is the memory that one body has of a pool. The zero value has none. All but
-// gaveWay is the pool's, under its lock.
-type loan struct {
+// reservation is the memory that one body has of a pool. The zero value has none. All but
+// evicted is the pool's, under its lock.
+type reservation struct {
 	pool       *pool // nil for none
 	holder     holder
 	holding    *holding
 	bytes      int64
 	began      time.Time
-	reader     interruptible // nil for one that can't be made to give way
-	prev, next *loan         // in the holding, while it is being read
+	reader     interruptible // nil for one that can't be evicted
+	prev, next *reservation  // in the holding, while it is being read
 	reading    bool
-	gaveWay    atomic.Bool
+	evicted    atomic.Bool
 }
 
 // interruptible is a connection on which a blocked or later Read can be made to fail.
 type interruptible interface{ Interrupt() }
 
-// open lends n bytes to a body that is about to be read; false when there are none.
-func (p *pool) open(l *loan, by holder, reader interruptible, n int64, now time.Time) bool {
+// open reserves n bytes for a body that is about to be read; false when there are none.
+func (p *pool) open(r *reservation, owner holder, reader interruptible, n int64, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	l.pool, l.holder, l.reader, l.began = p, by, reader, now
-	l.holding = p.holdingOf(by)
-	l.holding.loans++
-	l.holding.append(l)
-	if !p.lend(l, n, now) {
-		p.drop(l)
+	r.pool, r.holder, r.reader, r.began = p, owner, reader, now
+	r.holding = p.holdingOf(owner)
+	r.holding.reservations++
+	r.holding.append(r)
+	if !p.reserve(r, n, now) {
+		p.drop(r)
 		return false
 	}
 	return true
 }
 
-// grow lends a body n bytes more; false when there are none, or it gave way.
-func (l *loan) grow(n int64, now time.Time) bool {
-	l.pool.mu.Lock()
-	defer l.pool.mu.Unlock()
-	return !l.gaveWay.Load() && l.pool.lend(l, n, now)
+// grow reserves n bytes more for a body; false when there are none, or it was evicted.
+func (r *reservation) grow(n int64, now time.Time) bool {
+	r.pool.mu.Lock()
+	defer r.pool.mu.Unlock()
+	return !r.evicted.Load() && r.pool.reserve(r, n, now)
 }
 
 // shrink takes back n bytes of what a body has.
-func (l *loan) shrink(n int64) {
-	l.pool.mu.Lock()
-	defer l.pool.mu.Unlock()
-	l.bytes -= n
-	if l.gaveWay.Load() {
-		l.pool.leaving -= n
+func (r *reservation) shrink(n int64) {
+	r.pool.mu.Lock()
+	defer r.pool.mu.Unlock()
+	r.bytes -= n
+	if r.evicted.Load() {
+		r.pool.evicted -= n
 		return
 	}
-	l.pool.used -= n
-	l.holding.bytes -= n
+	r.pool.used -= n
+	r.holding.bytes -= n
 }
 
-// complete says that all of the body is there, so that it no longer gives way; false
-// when it already did.
-func (l *loan) complete() bool {
-	if l.pool == nil {
+// complete says that all of the body is there, so that it can no longer be evicted; false
+// when it already was.
+func (r *reservation) complete() bool {
+	if r.pool == nil {
 		return true
 	}
-	l.pool.mu.Lock()
-	defer l.pool.mu.Unlock()
-	if l.gaveWay.Load() {
+	r.pool.mu.Lock()
+	defer r.pool.mu.Unlock()
+	if r.evicted.Load() {
 		return false
 	}
-	l.holding.remove(l)
+	r.holding.remove(r)
 	return true
 }
 
-// close takes back all that a body has. A loan that has nothing may be closed.
-func (l *loan) close() {
-	if l.pool == nil {
+// close takes back all that a body has. A reservation that has nothing may be closed.
+func (r *reservation) close() {
+	if r.pool == nil {
 		return
 	}
-	p := l.pool
+	p := r.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.drop(l)
+	p.drop(r)
 }
 
 func (p *pool) usage() Usage {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return Usage{Bytes: p.used, Leaving: p.leaving, Holders: len(p.holdings)}
+	return Usage{Bytes: p.used, Evicted: p.evicted, Holders: len(p.holdings)}
 }
 
 // What follows is called with the pool's lock held.
 
-// lend counts n bytes more for a body, and makes others give way for them. While too
-// many of those have not ended, it waits, without the lock.
-func (p *pool) lend(l *loan, n int64, now time.Time) (lent bool) {
+// reserve counts n bytes more for a body, and evicts others for them. While too many of
+// those have not ended, it waits, without the lock.
+func (p *pool) reserve(r *reservation, n int64, now time.Time) (ok bool) {
 	var until time.Time
 	for p.used+n > p.limit {
-		victim := p.victim(l, n, now)
+		victim := p.victim(r, n, now)
 		if victim == nil {
 			return false
 		}
-		if p.leaving == 0 || p.leaving+victim.bytes <= p.limit/leavingShare {
+		if p.evicted == 0 || p.evicted+victim.bytes <= p.limit/evictedShare {
 			p.evict(victim)
 			continue
 		}
 		if until.IsZero() {
-			until = time.Now().Add(leaveWait)
-			defer p.wakeOne() // what is left of the turn is the next one's
+			until = time.Now().Add(evictedWait)
+			defer p.wakeOne() // the next one may find memory too
 		}
-		if !p.awaitLeaving(until) || l.gaveWay.Load() {
+		if !p.awaitEvicted(until) || r.evicted.Load() {
 			return false
 		}
 	}
 	p.used += n
-	l.bytes += n
-	l.holding.bytes += n
+	r.bytes += n
+	r.holding.bytes += n
 	return true
 }
 
-// victim returns a body that has to give way to l, which needs n bytes: one of the
-// largest holder, if that has more than the holder of l would have, else one of the same
-// holder that is slow or has at least twice as much as l would have. It returns nil when
+// victim returns a body that is to be evicted for r, which needs n bytes: one of the
+// largest holder, if that has more than the holder of r would have, else one of the same
+// holder that is slow or has at least twice as much as r would have. It returns nil when
 // there is none.
-func (p *pool) victim(l *loan, n int64, now time.Time) (victim *loan) {
-	most, compared := l.holding.bytes+n, 0
+func (p *pool) victim(r *reservation, n int64, now time.Time) (victim *reservation) {
+	most, compared := r.holding.bytes+n, 0
 	for _, h := range p.holdings {
 		if h.bytes > most {
-			if v := h.first(l); v != nil {
+			if v := h.first(r); v != nil {
 				victim, most = v, h.bytes
 			}
 		}
@@ -186,45 +186,45 @@ func (p *pool) victim(l *loan, n int64, now time.Time) (victim *loan) {
 		}
 	}
 	if victim == nil {
-		victim = l.holding.firstBelow(l, n, now)
+		victim = r.holding.firstBelow(r, n, now)
 	}
 	return victim
 }
 
-// evict makes a body give way. Its memory is lent to others at once, but is not free
+// evict takes a body out. Its memory can be reserved for others at once, but is not free
 // before its reader has ended.
-func (p *pool) evict(v *loan) {
+func (p *pool) evict(v *reservation) {
 	p.used -= v.bytes
-	p.leaving += v.bytes
+	p.evicted += v.bytes
 	v.holding.bytes -= v.bytes
 	v.holding.remove(v)
-	v.gaveWay.Store(true)
+	v.evicted.Store(true)
 	v.reader.Interrupt()
 }
 
-// awaitLeaving waits for its turn to look again, which comes when one of the bodies that
-// gave way has ended; false when it does not come in time.
-func (p *pool) awaitLeaving(until time.Time) (ended bool) {
+// awaitEvicted waits until one of the evicted bodies has ended and no other body waits
+// before this one; false when that does not happen in time.
+func (p *pool) awaitEvicted(until time.Time) (ended bool) {
 	if len(p.waiting) >= maxWaiting {
 		return false
 	}
-	turn, limit := make(chan struct{}), time.NewTimer(time.Until(until))
+	wake, limit := make(chan struct{}), time.NewTimer(time.Until(until))
 	defer limit.Stop()
-	p.waiting = append(p.waiting, turn)
+	p.waiting = append(p.waiting, wake)
 	p.mu.Unlock()
 	select {
-	case <-turn:
+	case <-wake:
 		ended = true
 	case <-limit.C:
 	}
 	p.mu.Lock()
 	if !ended {
-		p.waiting = slices.DeleteFunc(p.waiting, func(c chan struct{}) bool { return c == turn })
+		p.waiting = slices.DeleteFunc(p.waiting, func(c chan struct{}) bool { return c == wake })
 	}
 	return ended
 }
 
-// wakeOne gives the first body that waits its turn.
+// wakeOne wakes the first body that waits.
 func (p *pool) wakeOne() {
 	if len(p.waiting) > 0 {
 		close(p.waiting[0])
@@ -232,28 +232,28 @@ func (p *pool) wakeOne() {
 	}
 }
 
-// drop forgets a loan.
-func (p *pool) drop(l *loan) {
-	h := l.holding
-	if l.gaveWay.Load() {
-		p.leaving -= l.bytes
+// drop ends a reservation.
+func (p *pool) drop(r *reservation) {
+	h := r.holding
+	if r.evicted.Load() {
+		p.evicted -= r.bytes
 		p.wakeOne()
 	} else {
-		p.used -= l.bytes
-		h.bytes -= l.bytes
+		p.used -= r.bytes
+		h.bytes -= r.bytes
 	}
-	h.remove(l)
-	if h.loans--; h.loans == 0 {
-		delete(p.holdings, l.holder)
+	h.remove(r)
+	if h.reservations--; h.reservations == 0 {
+		delete(p.holdings, r.holder)
 		if len(p.spare) < spareHoldings {
 			p.spare = append(p.spare, h)
 		}
 	}
-	l.pool, l.holding, l.reader, l.bytes = nil, nil, nil, 0
+	r.pool, r.holding, r.reader, r.bytes = nil, nil, nil, 0
 }
 
-func (p *pool) holdingOf(by holder) *holding {
-	h := p.holdings[by]
+func (p *pool) holdingOf(owner holder) *holding {
+	h := p.holdings[owner]
 	if h != nil {
 		return h
 	}
@@ -265,24 +265,24 @@ func (p *pool) holdingOf(by holder) *holding {
 	} else {
 		h = new(holding)
 	}
-	p.holdings[by] = h
+	p.holdings[owner] = h
 	return h
 }
 
-// first returns the oldest body that is being read and can give way, but not except.
-func (h *holding) first(except *loan) *loan {
-	for l := h.oldest; l != nil; l = l.next {
-		if l != except && l.reader != nil {
-			return l
+// first returns the oldest body that is being read and can be evicted, but not except.
+func (h *holding) first(except *reservation) *reservation {
+	for r := h.oldest; r != nil; r = r.next {
+		if r != except && r.reader != nil {
+			return r
 		}
 	}
 	return nil
 }
 
-// firstBelow returns the oldest other body that gives way to l in the same holding.
-func (h *holding) firstBelow(l *loan, n int64, now time.Time) *loan {
+// firstBelow returns the oldest other body of the same holding that can be evicted for r.
+func (h *holding) firstBelow(r *reservation, n int64, now time.Time) *reservation {
 	for v := h.oldest; v != nil; v = v.next {
-		if v != l && v.reader != nil && (now.Sub(v.began) >= slowBody || v.bytes >= 2*(l.bytes+n)) {
+		if v != r && v.reader != nil && (now.Sub(v.began) >= slowBody || v.bytes >= 2*(r.bytes+n)) {
 			return v
 		}
 	}
@@ -290,30 +290,30 @@ func (h *holding) firstBelow(l *loan, n int64, now time.Time) *loan {
 }
 
 // append adds a body that is being read.
-func (h *holding) append(l *loan) {
-	l.reading, l.prev, l.next = true, h.newest, nil
+func (h *holding) append(r *reservation) {
+	r.reading, r.prev, r.next = true, h.newest, nil
 	if h.newest == nil {
-		h.oldest = l
+		h.oldest = r
 	} else {
-		h.newest.next = l
+		h.newest.next = r
 	}
-	h.newest = l
+	h.newest = r
 }
 
 // remove takes out a body that is no longer being read.
-func (h *holding) remove(l *loan) {
-	if !l.reading {
+func (h *holding) remove(r *reservation) {
+	if !r.reading {
 		return
 	}
-	if l.prev == nil {
-		h.oldest = l.next
+	if r.prev == nil {
+		h.oldest = r.next
 	} else {
-		l.prev.next = l.next
+		r.prev.next = r.next
 	}
-	if l.next == nil {
-		h.newest = l.prev
+	if r.next == nil {
+		h.newest = r.prev
 	} else {
-		l.next.prev = l.prev
+		r.next.prev = r.prev
 	}
-	l.reading, l.prev, l.next = false, nil, nil
+	r.reading, r.prev, r.next = false, nil, nil
 }

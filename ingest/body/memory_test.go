@@ -15,16 +15,16 @@ type interrupted struct{ n int }
 
 func (i *interrupted) Interrupt() { i.n++ }
 
-// TestLargestHolderGivesWay goes through the rules of a pool.
-func TestLargestHolderGivesWay(t *testing.T) {
+// TestLargestHolderIsEvicted goes through the rules of a pool.
+func TestLargestHolderIsEvicted(t *testing.T) {
 	t.Parallel()
 	now := noon
 	p := &pool{limit: 1600}
 	var readers []*interrupted
-	open := func(by string, n int64) (*loan, bool) {
-		l, r := new(loan), new(interrupted)
+	open := func(by string, n int64) (*reservation, bool) {
+		res, r := new(reservation), new(interrupted)
 		readers = append(readers, r)
-		return l, p.open(l, holder{courier: by}, r, n, now)
+		return res, p.open(res, holder{courier: by}, r, n, now)
 	}
 	for range 16 {
 		if _, ok := open("greedy", 100); !ok {
@@ -32,39 +32,39 @@ func TestLargestHolderGivesWay(t *testing.T) {
 		}
 	}
 	if _, ok := open("greedy", 100); ok {
-		t.Error("a holder's own bodies that are not slow give way")
+		t.Error("a holder's own bodies that are not slow are evicted")
 	}
 	small, ok := open("small", 100)
-	if !ok || readers[0].n != 1 || p.used != 1600 || p.leaving != 100 {
-		t.Fatalf("the oldest body of the largest holder gives way: %v, used %d, leaving %d", ok, p.used, p.leaving)
+	if !ok || readers[0].n != 1 || p.used != 1600 || p.evicted != 100 {
+		t.Fatalf("the oldest body of the largest holder is evicted: %v, used %d, evicted %d", ok, p.used, p.evicted)
 	}
-	p.leaving = p.limit / leavingShare
+	p.evicted = p.limit / evictedShare
 	if small.grow(100, now) {
-		t.Error("more leaves than may")
+		t.Error("more is evicted than may be")
 	}
-	p.leaving = 0 // those that read them have ended
+	p.evicted = 0 // those that read them have ended
 	if !small.grow(100, now) || readers[1].n != 1 {
 		t.Error("a body that grows gets none")
 	}
-	p.leaving = 0
+	p.evicted = 0
 	if !small.complete() {
-		t.Error("a body that is there gave way")
+		t.Error("a body that is there was evicted")
 	}
 	now = now.Add(slowBody)
 	if _, ok := open("greedy", 100); !ok || readers[2].n != 1 {
-		t.Error("a holder's own slow bodies don't give way")
+		t.Error("a holder's own slow bodies are not evicted")
 	}
-	now, p.leaving = noon, 0
+	now, p.evicted = noon, 0
 	p = &pool{limit: 1600}
 	readers = nil
 	for range 4 {
 		open("greedy", 400)
 	}
 	if _, ok := open("greedy", 300); ok {
-		t.Error("a body gives way to one that is hardly smaller")
+		t.Error("a body is evicted for one that is hardly smaller")
 	}
 	if _, ok := open("greedy", 200); !ok || readers[0].n != 1 {
-		t.Error("a holder's own large bodies don't give way to small ones")
+		t.Error("a holder's own large bodies are not evicted for small ones")
 	}
 	if most := p.limit; p.used > most {
 		t.Errorf("%d bytes are used", p.used)
@@ -76,7 +76,7 @@ type ending struct{ ended chan struct{} }
 
 func (e *ending) Interrupt() { close(e.ended) }
 
-// TestPoolUnderLoad has many bodies come, grow, give way and end at the same time: no
+// TestPoolUnderLoad has many bodies come, grow, be evicted and end at the same time: no
 // more is lent than there is, and nothing is left of them.
 func TestPoolUnderLoad(t *testing.T) {
 	t.Parallel()
@@ -86,41 +86,41 @@ func TestPoolUnderLoad(t *testing.T) {
 		senders.Go(func() {
 			random := rand.New(rand.NewPCG(1, uint64(i)))
 			for range 2000 {
-				l, r := new(loan), &ending{make(chan struct{})}
-				if !p.open(l, holder{courier: fmt.Sprint(i % 5)}, r, firstLong, time.Now()) {
+				res, r := new(reservation), &ending{make(chan struct{})}
+				if !p.open(res, holder{courier: fmt.Sprint(i % 5)}, r, firstLong, time.Now()) {
 					continue
 				}
-				for n := int64(firstLong); n < 8*firstLong && random.IntN(4) > 0 && l.grow(2*n, time.Now()); n *= 2 {
-					l.shrink(n)
+				for n := int64(firstLong); n < 8*firstLong && random.IntN(4) > 0 && res.grow(2*n, time.Now()); n *= 2 {
+					res.shrink(n)
 				}
 				if random.IntN(2) == 0 {
-					l.complete()
+					res.complete()
 				}
 				p.mu.Lock()
-				if p.used > p.limit || p.leaving > p.limit/leavingShare+16*firstLong || p.used < 0 || p.leaving < 0 {
-					t.Errorf("%d bytes are used, %d leave", p.used, p.leaving)
+				if p.used > p.limit || p.evicted > p.limit/evictedShare+16*firstLong || p.used < 0 || p.evicted < 0 {
+					t.Errorf("%d bytes are used, %d evicted", p.used, p.evicted)
 				}
 				p.mu.Unlock()
-				l.close()
+				res.close()
 			}
 		})
 	}
 	senders.Wait()
-	if p.used != 0 || p.leaving != 0 || len(p.holdings) != 0 || len(p.waiting) != 0 {
-		t.Errorf("%d bytes are used, %d leave, %d holders, %d wait", p.used, p.leaving, len(p.holdings), len(p.waiting))
+	if p.used != 0 || p.evicted != 0 || len(p.holdings) != 0 || len(p.waiting) != 0 {
+		t.Errorf("%d bytes are used, %d evicted, %d holders, %d wait", p.used, p.evicted, len(p.holdings), len(p.waiting))
 	}
 }
 
 // BenchmarkBodiesOfManyHolders opens bodies in a pool that many holders have filled.
 func BenchmarkBodiesOfManyHolders(b *testing.B) {
 	p := &pool{limit: 2048 * firstLong}
-	loans := make([]loan, 2048)
-	for i := range loans {
-		p.open(&loans[i], holder{courier: fmt.Sprint(i)}, &interrupted{}, firstLong, noon)
+	reservations := make([]reservation, 2048)
+	for i := range reservations {
+		p.open(&reservations[i], holder{courier: fmt.Sprint(i)}, &interrupted{}, firstLong, noon)
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if p.open(new(loan), holder{courier: "late"}, &interrupted{}, firstLong, noon) {
+		if p.open(new(reservation), holder{courier: "late"}, &interrupted{}, firstLong, noon) {
 			b.Fatal("there is memory")
 		}
 	}

@@ -37,7 +37,7 @@ func (p *pace) begin(conn net.Conn, least int) {
 }
 
 // before sets the deadline of the next Read, and reports whether it may begin.
-func (p *pace) before(l *loan) error {
+func (p *pace) before(r *reservation) error {
 	if p.need == 0 {
 		return nil
 	}
@@ -48,14 +48,14 @@ func (p *pace) before(l *loan) error {
 	if soon := now.Add(paceGrace); due.Before(soon) {
 		due = soon
 	}
-	if by := p.conn.ReadBy(); by != 0 && by < due.UnixNano() {
-		due = time.Unix(0, by)
+	if nanos := p.conn.ReadDeadline(); nanos != 0 && nanos < due.UnixNano() {
+		due = time.Unix(0, nanos)
 	}
 	if !due.Equal(p.armed) {
 		_ = p.conn.Conn.SetReadDeadline(due) // a connection that is closed fails to be read
 		p.armed = due
 	}
-	if l.gaveWay.Load() { // the deadline set may have come after the interruption
+	if r.evicted.Load() { // the deadline set may have come after the interruption
 		return ErrNoMemory
 	}
 	return nil
@@ -80,10 +80,10 @@ func (p *pace) keeps(n int) bool {
 }
 
 // why returns what a failed Read means. Of a body in chunks fasthttp hides the cause.
-func (p *pace) why(l *loan, err error) error {
+func (p *pace) why(r *reservation, err error) error {
 	now := time.Now()
 	switch {
-	case l.gaveWay.Load():
+	case r.evicted.Load():
 		return ErrNoMemory
 	case p.conn == nil || errors.Is(err, io.ErrUnexpectedEOF):
 		return err
@@ -97,8 +97,8 @@ func (p *pace) why(l *loan, err error) error {
 
 // late reports whether the time for the whole request is over.
 func (p *pace) late(now time.Time) bool {
-	by := p.conn.ReadBy()
-	return by != 0 && now.UnixNano() >= by
+	nanos := p.conn.ReadDeadline()
+	return nanos != 0 && now.UnixNano() >= nanos
 }
 
 // end sets the deadline of the request again.
@@ -106,9 +106,9 @@ func (p *pace) end() {
 	if p.armed.IsZero() {
 		return
 	}
-	by := time.Time{}
-	if nanos := p.conn.ReadBy(); nanos != 0 {
-		by = time.Unix(0, nanos)
+	deadline := time.Time{}
+	if nanos := p.conn.ReadDeadline(); nanos != 0 {
+		deadline = time.Unix(0, nanos)
 	}
-	_ = p.conn.Conn.SetReadDeadline(by)
+	_ = p.conn.Conn.SetReadDeadline(deadline)
 }

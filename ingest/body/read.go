@@ -17,7 +17,7 @@
 // One half of it is for couriers at addresses from which their requests were verified of
 // late, the other one for all other senders, so that no stranger takes memory from a
 // courier. In each half the smallest holders come first: when memory is short, the largest
-// holder's oldest body gives way to one of a holder that has less.
+// holder's oldest body is evicted for one of a holder that has less.
 //
 //	half      its holders                  so that
 //	known     couriers                     no courier's bodies cost another one's
@@ -86,7 +86,7 @@ func NewReader(c Config) *Reader {
 // Usage is how much memory of one half is used.
 type Usage struct {
 	Bytes   int64 // by bodies that are held
-	Leaving int64 // by bodies that gave way and are not given up yet
+	Evicted int64 // by evicted bodies that are still being read
 	Holders int
 }
 
@@ -119,9 +119,9 @@ type Body struct {
 	Whole  bool   // all of it was
 	Length int    // how long it is, as far as is known
 
-	short []byte  // memory for a short body
-	long  *buffer // memory for a long one, nil for none
-	loan  loan    // by which long is counted
+	short       []byte      // memory for a short body
+	long        *buffer     // memory for a long one, nil for none
+	reservation reservation // of the memory of long
 }
 
 // buffer is memory for one long body.
@@ -158,7 +158,7 @@ func (r *Reader) read(b *Body, src *Source, limit int) error {
 				return ErrNoMemory
 			}
 		}
-		if err := pace.before(&b.loan); err != nil {
+		if err := pace.before(&b.reservation); err != nil {
 			return err
 		}
 		n, err := src.Stream.Read(in[len(in):max(len(in), min(cap(in), limit+1))])
@@ -168,7 +168,7 @@ func (r *Reader) read(b *Body, src *Source, limit int) error {
 		case len(in) > limit:
 			return nil
 		case err == io.EOF && len(in) >= src.Declared:
-			if !b.loan.complete() {
+			if !b.reservation.complete() {
 				return ErrNoMemory
 			}
 			b.Whole = true
@@ -179,7 +179,7 @@ func (r *Reader) read(b *Body, src *Source, limit int) error {
 			if fault := framing.FaultOf(src.Conn); fault != nil {
 				return fault
 			}
-			return pace.why(&b.loan, err)
+			return pace.why(&b.reservation, err)
 		case !pace.keeps(n):
 			return ErrTooSlow
 		}
@@ -192,11 +192,11 @@ func (r *Reader) widen(b *Body, src *Source, in []byte, most int) (wider []byte,
 	switch {
 	case b.long != nil:
 		larger := min(2*cap(in), most)
-		if !b.loan.grow(int64(larger), time.Now()) {
+		if !b.reservation.grow(int64(larger), time.Now()) {
 			return in, false
 		}
 		wider = append(make([]byte, 0, larger), in...)
-		b.loan.shrink(int64(cap(in)))
+		b.reservation.shrink(int64(cap(in)))
 		b.long.b = wider
 		return wider, true
 	case src.Declared <= ShortBytes && cap(in) <= ShortBytes:
@@ -224,8 +224,8 @@ func (r *Reader) open(b *Body, src *Source, most int) bool {
 	if in := connlimit.Of(src.Conn); in != nil {
 		conn = in
 	}
-	if src.Courier != "" && r.known.open(&b.loan, holder{courier: src.Courier}, conn, n, now) ||
-		r.unknown.open(&b.loan, holder{address: src.Address}, conn, n, now) {
+	if src.Courier != "" && r.known.open(&b.reservation, holder{courier: src.Courier}, conn, n, now) ||
+		r.unknown.open(&b.reservation, holder{address: src.Address}, conn, n, now) {
 		b.long = one
 		return true
 	}
@@ -235,7 +235,7 @@ func (r *Reader) open(b *Body, src *Source, most int) bool {
 // Close takes back the memory of a body; reuse says that nothing can still look at it. A
 // body that was closed may be read again only if it was closed with reuse.
 func (r *Reader) Close(b *Body, reuse bool) {
-	b.loan.close()
+	b.reservation.close()
 	if b.long != nil && reuse {
 		if n := cap(b.long.b); n >= firstLong && n <= keptBytes {
 			b.long.b = b.long.b[:0]

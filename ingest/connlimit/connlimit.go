@@ -198,26 +198,26 @@ func (l *Listener) Count() int {
 // Conn is a connection that counts as open until it is closed.
 type Conn struct {
 	net.Conn
-	listener *Listener
-	from     netip.Prefix
-	lingers  atomic.Bool // see Linger
-	closed   atomic.Bool
-	readBy   atomic.Int64 // see ReadBy
+	listener     *Listener
+	from         netip.Prefix
+	lingers      atomic.Bool // see Linger
+	closed       atomic.Bool
+	readDeadline atomic.Int64 // see ReadDeadline
 }
 
 // SetReadDeadline sets the deadline by which a request has to be there.
 func (c *Conn) SetReadDeadline(t time.Time) error {
-	by := int64(0)
+	nanos := int64(0)
 	if !t.IsZero() {
-		by = t.UnixNano()
+		nanos = t.UnixNano()
 	}
-	c.readBy.Store(by)
+	c.readDeadline.Store(nanos)
 	return c.Conn.SetReadDeadline(t)
 }
 
-// ReadBy returns the deadline of the request, in Unix nanoseconds; 0 for none. Those who
+// ReadDeadline returns the deadline of the request, in Unix nanoseconds; 0 for none. Those who
 // set another one for a single Read, by SetReadDeadline of the Conn inside, don't change it.
-func (c *Conn) ReadBy() int64 { return c.readBy.Load() }
+func (c *Conn) ReadDeadline() int64 { return c.readDeadline.Load() }
 
 // Interrupt makes every Read fail until another deadline is set.
 func (c *Conn) Interrupt() { _ = c.Conn.SetReadDeadline(time.Unix(1, 0)) }
