@@ -10,7 +10,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
-// benchConfig is a broker with room for a benchmark.
+// benchConfig is a broker large enough for a benchmark.
 func benchConfig(b *testing.B) Config {
 	cfg := testConfig(b)
 	cfg.MaxBytes, cfg.HistoryHighBytes, cfg.HistoryLowBytes = 8<<30, 4<<30, 3<<30

@@ -34,7 +34,7 @@
 //
 // The reconciler's position is a message rather than a consumer's ack floor,
 // because several processes may reconcile at once: on a consumer that
-// acknowledges all up to a sequence, one would vouch for what the other has
+// acknowledges all up to a sequence, one would acknowledge what the other has
 // pulled and not checked yet.
 package jetstream
 
@@ -75,7 +75,7 @@ type Broker struct {
 	cfg       Config
 	log       *slog.Logger
 	m         *metrics
-	life      Lifecycle
+	life      lifecycle
 	admission *admission
 
 	// Of an embedded broker; nil when external.
@@ -91,6 +91,7 @@ type Broker struct {
 	progress   *progress
 	aligner    *aligner
 	checker    *integrity.Checker
+	runs       *integrity.Runs
 	publisher  *publisher
 	consumer   *consumer // nil without Config.Consume, as are the next two
 	upkeep     *upkeep
@@ -116,13 +117,13 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 		cfg.Replicas = 1
 	}
 	cfg.serverWindow = deps.serverWindow
-	b := &Broker{cfg: cfg, log: deps.Logger, life: deps.Lifecycle, admission: &admission{}, sync: cfg.Sync}
+	b := &Broker{cfg: cfg, log: deps.Logger, life: lifecycle{deps.Lifecycle}, admission: &admission{}, sync: cfg.Sync}
 	wake := make(chan struct{}, 1) // of the supervisor
 	var err error
 	if b.m, err = newMetrics(deps.Metrics); err != nil {
 		return nil, fmt.Errorf("broker metrics: %w", err)
 	}
-	b.onStop("metrics", func(context.Context) error { b.m.unregister(); return nil })
+	b.life.onStop("metrics", func(context.Context) error { b.m.unregister(); return nil })
 	if cfg.embedded() {
 		if err := b.openStore(deps.flush, func() { signal(wake) }); err != nil {
 			return nil, err
@@ -131,12 +132,12 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 	if b.record, err = integrity.OpenRecord(cfg.StateDir, !cfg.embedded(), b.log, b.m.integrity); err != nil {
 		return nil, err
 	}
-	b.onStop("record of the stream", func(context.Context) error { return b.record.Close() })
+	b.life.onStop("record of the stream", func(context.Context) error { return b.record.Close() })
 
 	// Recovering a large store takes as long as it takes; what follows does not.
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	b.conns = &connections{cfg: b.cfg, log: b.log, server: b.server, onStop: b.onStop, closing: func() bool { return b.admission.holds(closing) }}
+	b.conns = &connections{cfg: b.cfg, log: b.log, server: b.server, life: b.life, closing: func() bool { return b.admission.holds(closing) }}
 	if err := b.conns.open(ctx, deps.natsgo); err != nil {
 		return nil, err
 	}
@@ -147,19 +148,9 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 	return b, b.run(ctx)
 }
 
-// onStop registers a stop among those of the appliance.
-func (b *Broker) onStop(name string, stop func(context.Context) error) {
-	b.life.OnStop("queue: "+name, stop)
-}
-
-// start runs fn until it is stopped.
-func (b *Broker) start(name string, fn func(context.Context)) {
-	b.life.Run("queue: "+name, func(ctx context.Context) error { fn(ctx); return nil })
-}
-
 // openStore takes the store directory, repairs what an earlier process left of a
-// failed flush, and starts the embedded server on it. Tests bring a flush of
-// their own. failed is called when a flush fails.
+// failed flush, and starts the embedded server on it. Where no call flushes a whole file
+// system, the server flushes each message. failed is called when a flush fails.
 func (b *Broker) openStore(flush func() error, failed func()) error {
 	dir := b.cfg.StoreDir
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -169,50 +160,7 @@ func (b *Broker) openStore(flush func() error, failed func()) error {
 	if err != nil {
 		return err
 	}
-	b.onStop("store lock", func(context.Context) error { return unlock() })
-	if flush == nil {
-		flushAll, closeFD, err := durable.FlushFS(dir)
-		if err != nil {
-			return err
-		}
-		flush = flushAll
-		b.onStop("flush descriptor", func(context.Context) error { return closeFD() })
-	}
-	if err := b.openFlusher(flush, failed); err != nil {
-		return err
-	}
-	b.server = embedded.New(embedded.Config{
-		Name: b.cfg.Name, StoreDir: dir, MaxPayload: b.cfg.MaxMessageBytes, MaxMemoryBytes: b.cfg.MaxMemoryBytes,
-		SyncAlways: b.cfg.Sync == SyncAlways, Derived: derived, Logger: b.log,
-	})
-	if b.flusher.Failed() != nil {
-		if err := b.flusher.Repair(b.server.Dir()); err != nil {
-			return fmt.Errorf("the disk of %s does not take what is written to it, make it work or free space, and start again: %w", dir, err)
-		}
-		b.admission.open(flushFailed)
-	}
-	b.onStop("embedded broker", func(context.Context) error { b.server.Stop(); return nil })
-	return b.server.Start()
-}
-
-// openFlusher makes the flusher. Its first flush gets the error of what could not be
-// written since the last process ended, too. Where no call flushes a whole file
-// system, the server flushes each message.
-func (b *Broker) openFlusher(flush func() error, failed func()) (err error) {
-	dir := b.cfg.StoreDir
-	first := flush()
-	if errors.Is(first, errors.ErrUnsupported) {
-		if b.cfg.Sync == SyncGroup {
-			b.cfg.Sync, b.sync = SyncAlways, "always (this system has no group flush)"
-			b.log.Warn("sync is always instead of group: this system can't flush a whole file system")
-		}
-		flush = func() error { return durable.FlushTree(dir) }
-		first = flush()
-	}
-	if durable.InMemory(dir) {
-		b.sync += " (in memory)"
-		b.log.Warn("the queue's file system is in memory: no flush makes it survive a power cut", "dir", dir)
-	}
+	b.life.onStop("store lock", func(context.Context) error { return unlock() })
 	b.flusher, err = durable.NewFlusher(durable.Config{
 		Dir: dir, Flush: flush, Logger: b.log, Flushed: b.m.flushed,
 		Failed: func(err error) {
@@ -224,11 +172,27 @@ func (b *Broker) openFlusher(flush func() error, failed func()) (err error) {
 	if err != nil {
 		return err
 	}
-	b.onStop("flush", func(context.Context) error { return errors.Join(b.flusher.Flush(), b.flusher.Close()) })
-	if first != nil {
-		b.flusher.Suspect(time.Time{}, first)
+	b.life.onStop("flush", func(context.Context) error { return errors.Join(b.flusher.Flush(), b.flusher.Close()) })
+	if !b.flusher.Grouped() && b.cfg.Sync == SyncGroup {
+		b.cfg.Sync, b.sync = SyncAlways, "always (this system has no group flush)"
+		b.log.Warn("sync is always instead of group: this system can't flush a whole file system")
 	}
-	return nil
+	if durable.InMemory(dir) {
+		b.sync += " (in memory)"
+		b.log.Warn("the queue's file system is in memory: no flush makes it survive a power cut", "dir", dir)
+	}
+	b.server = embedded.New(embedded.Config{
+		Name: b.cfg.Name, StoreDir: dir, MaxPayload: b.cfg.MaxMessageBytes, MaxMemoryBytes: b.cfg.MaxMemoryBytes,
+		SyncAlways: b.cfg.Sync == SyncAlways, Derived: derived, Logger: b.log,
+	})
+	if b.flusher.Failed() != nil {
+		if err := b.flusher.Repair(b.server.Dir()); err != nil {
+			return fmt.Errorf("the disk of %s does not take what is written to it, make it work or free space, and start again: %w", dir, err)
+		}
+		b.admission.open(flushFailed)
+	}
+	b.life.onStop("embedded broker", func(context.Context) error { b.server.Stop(); return nil })
+	return b.server.Start()
 }
 
 // compose makes the parts, none of which runs yet.
@@ -247,11 +211,12 @@ func (b *Broker) compose(deps Deps, wake chan struct{}) {
 		cfg: b.cfg, log: b.log, m: b.m, admission: b.admission, conns: b.conns, topo: b.topo, aligner: b.aligner, wake: wake,
 		server: b.server, flusher: b.flusher,
 	}
-	b.checker = integrity.NewChecker(integrity.Config{
+	examined := integrity.Config{
 		Embedded: b.cfg.embedded(), Consume: b.cfg.Consume, Replicas: b.cfg.Replicas, Logger: b.log,
 		Reader: b.reader, Stream: b.topo.events, Verified: b.progress.read, Conn: b.conns.admin, FillerSubject: fillerSubject,
 		Reopen: b.supervisor.reopen, Redefined: func() bool { return b.server.Undefined(eventsStream) },
-	}, b.record)
+	}
+	b.checker, b.runs = integrity.NewChecker(examined, b.record), integrity.NewRuns(examined, b.record)
 	var window *dedup.Window
 	var flush func() error
 	if b.cfg.embedded() {
@@ -259,7 +224,7 @@ func (b *Broker) compose(deps Deps, wake chan struct{}) {
 		b.filler = &dedup.Filler{
 			Window: window, Length: b.cfg.DuplicateWindow, Source: windowSource{b.reader, b.topo.events}, Header: msgIDHeader,
 			Stream: eventsStream, Dir: b.server.MessageDir(eventsStream), Logger: b.log,
-			Known: func(ids int) { b.m.remembered.Set(float64(ids)) },
+			Known: func(ids int) { b.m.windowIDs.Set(float64(ids)) },
 		}
 		if b.cfg.Sync == SyncGroup {
 			flush = b.flusher.Flush
@@ -276,18 +241,10 @@ func (b *Broker) compose(deps Deps, wake chan struct{}) {
 		}
 	}
 	b.status = &status{
-		cfg: b.cfg, durability: b.durability, m: b.m, admission: b.admission, record: b.record, topo: b.topo, progress: b.progress,
-		upkeep: b.upkeep, lost: b.conns.lostForGood,
+		cfg: b.cfg, sync: b.sync, conns: b.conns, m: b.m, admission: b.admission, record: b.record, topo: b.topo, progress: b.progress,
+		upkeep: b.upkeep,
 	}
 	b.supervisor.checker, b.supervisor.filler, b.supervisor.status = b.checker, b.filler, b.status
-}
-
-// durability says what is known about when an acknowledged event is on disk.
-func (b *Broker) durability() string {
-	if b.cfg.embedded() {
-		return b.sync
-	}
-	return fmt.Sprintf("set by the server (version %s, %d replicas)", b.conns.admin.ConnectedServerVersion(), b.cfg.Replicas)
 }
 
 // openTopology makes and checks what is on the broker, and makes it durable.
@@ -322,24 +279,24 @@ func (b *Broker) openTopology(ctx context.Context) error {
 // run starts what runs by itself.
 func (b *Broker) run(ctx context.Context) (err error) {
 	if b.publisher.group != nil {
-		b.start("group flush", b.publisher.group.Run)
+		b.life.start("group flush", b.publisher.group.Run)
 	}
 	if b.publisher.transport, err = b.conns.openTransport(ctx, b.publisher); err != nil {
 		return err
 	}
-	b.onStop("publishes in flight", b.publisher.drain)
+	b.life.onStop("publishes in flight", b.publisher.drain)
 	if b.cfg.Consume {
-		b.start("pull of events", b.consumer.events.Run)
-		b.start("pull of advisories", b.consumer.advisories.Run)
-		b.onStop("pulling", b.consumer.stop)
-		b.start("retention", b.retention.run)
-		b.start("upkeep", b.upkeep.run)
+		b.life.start("pull of events", b.consumer.events.Run)
+		b.life.start("pull of advisories", b.consumer.advisories.Run)
+		b.life.onStop("pulling", b.consumer.stop)
+		b.life.start("retention", b.retention.run)
+		b.life.start("upkeep", b.upkeep.run)
 	}
 	if b.filler != nil {
-		b.start("duplicate window", func(ctx context.Context) { b.filler.Run(ctx, b.conns.connected) })
+		b.life.start("duplicate window", func(ctx context.Context) { b.filler.Run(ctx, b.conns.connected) })
 	}
-	b.start("supervisor", b.supervisor.run)
-	b.onStop("intake", func(context.Context) error { b.admission.shut(closing, "the appliance is stopping"); return nil })
+	b.life.start("supervisor", b.supervisor.run)
+	b.life.onStop("intake", func(context.Context) error { b.admission.shut(closing, "the appliance is stopping"); return nil })
 	return nil
 }
 
@@ -348,7 +305,7 @@ func (b *Broker) run(ctx context.Context) (err error) {
 // SyncAlways the event survives a power cut from then on. The envelope and its
 // bytes belong to the caller again. Thousands may call at once.
 //
-// A copy of an event that the broker still remembers is not stored again; the
+// A copy of an event that the broker still knows is not stored again; the
 // receipt says Duplicate and names the original's sequence. If its body differs
 // from the original's, the copy is stored under an id of its own, so that the
 // worker sees it and counts a conflict, and the receipt says Conflict too.
@@ -463,11 +420,11 @@ func (b *Broker) PullSettled(ctx context.Context, limit int) ([]event.Delivery, 
 	if err != nil || verified >= floor {
 		return nil, err
 	}
-	return b.checker.ReadRun(ctx, verified+1, floor, max(limit, 1))
+	return b.runs.Read(ctx, verified+1, floor, max(limit, 1))
 }
 
 // Verified says that every event up to lastSeq has been found terminal or put
-// back on the queue. It is remembered on the broker, for all processes; a call
+// back on the queue. It is stored on the broker, for all processes; a call
 // that gets lost, or a lower number that overtakes a higher one, only makes some
 // events be verified again. The error's code is DependencyDown.
 func (b *Broker) Verified(ctx context.Context, lastSeq uint64) error {
@@ -477,7 +434,7 @@ func (b *Broker) Verified(ctx context.Context, lastSeq uint64) error {
 	if err := b.progress.store(ctx, lastSeq); err != nil {
 		return err
 	}
-	b.record.RaiseVerified(b.topo.birth(), lastSeq, b.checker.StoredAt(lastSeq))
+	b.record.RaiseVerified(b.topo.birth(), lastSeq, b.runs.StoredAt(lastSeq))
 	return nil
 }
 

@@ -58,7 +58,7 @@ func openWith(t testing.TB, cfg Config, deps Deps) *Broker {
 // but the watch may do that.
 func restartInPlace(t testing.TB, b *Broker) {
 	t.Helper()
-	b.flusher.Suspect(time.Now(), errors.New("the test wants a restart")) // shuts the gate
+	b.flusher.Suspect(time.Now(), errors.New("the test wants a restart")) // shuts intake
 	signal(b.supervisor.wake)
 	eventually(t, "a restart in place", b.Healthy)
 }
@@ -142,7 +142,7 @@ func openOn(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 }
 
 // stop stops a broker that openOn has opened.
-func stop(ctx context.Context, b *Broker) error { return b.life.(*stops).stop(ctx) }
+func stop(ctx context.Context, b *Broker) error { return b.life.of.(*stops).stop(ctx) }
 
 // onBackends runs test on an embedded broker and on a NATS server of its own.
 func onBackends(t *testing.T, test func(t *testing.T, cfg Config)) {
@@ -305,7 +305,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 	})
 }
 
-func TestConfigFaultsAreToldAtOnce(t *testing.T) {
+func TestConfigFaultsAreReportedAtOnce(t *testing.T) {
 	t.Parallel()
 	cfg := Defaults()
 	cfg.Sync, cfg.MaxDeliver, cfg.HistoryLowBytes = "sometimes", 3, cfg.MaxBytes

@@ -46,7 +46,7 @@ func BenchmarkRivals(b *testing.B) {
 					return publishWith(openWith(b, benchConfig(b), deps))
 				}},
 				// For its speed only: each flush would need a descriptor of its own, to
-				// be told of errors.
+				// get errors.
 				{"two-flushes", func(b *testing.B) func(context.Context, *event.Envelope) error {
 					broker := open(b, benchConfig(b))
 					go broker.publisher.group.Run(b.Context())

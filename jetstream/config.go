@@ -25,6 +25,24 @@ const (
 	SyncInterval = "interval" // the broker's flush every two minutes: a power cut loses events
 )
 
+// Names on the broker.
+const (
+	eventsStream     = "EVENTS"
+	advisoriesStream = "ADVISORIES"
+	progressStream   = "PROGRESS"
+	processors       = "processors"  // consumer of EVENTS
+	deadLetters      = "deadletters" // consumer of ADVISORIES
+
+	subjectPrefix   = "events."                // and the courier's name
+	fillerSubject   = subjectPrefix + "=lost=" // of messages that take up lost sequences; no courier has such a name
+	progressSubject = "progress.verified"
+)
+
+// derived are the streams that can be made again without losing an event: PROGRESS
+// holds one number that the ledger proves again, and what ADVISORIES held the
+// reconciler finds.
+var derived = []string{progressStream, advisoriesStream}
+
 // Config says what broker to run or reach, and how. Start from [Defaults]; no
 // field has a hidden default of its own.
 type Config struct {
@@ -49,7 +67,7 @@ type Config struct {
 	// For ModeExternal.
 	URLs            []string
 	CredentialsFile string      // of the user to be; empty for none
-	TLS             *tls.Config // nil for whatever the URLs say
+	TLS             *tls.Config // nil for what the URLs say
 	Replicas        int         // of each stream, 1 to 5
 
 	// The streams and their consumers.
@@ -118,6 +136,18 @@ type Lifecycle interface {
 	// Run starts fn in the background, and registers its stop: its context ends, and
 	// then it has to return.
 	Run(name string, fn func(context.Context) error)
+}
+
+// lifecycle registers the parts of the queue.
+type lifecycle struct{ of Lifecycle }
+
+func (l lifecycle) onStop(name string, stop func(context.Context) error) {
+	l.of.OnStop("queue: "+name, stop)
+}
+
+// start runs fn in the background until it is stopped.
+func (l lifecycle) start(name string, fn func(context.Context)) {
+	l.of.Run("queue: "+name, func(ctx context.Context) error { fn(ctx); return nil })
 }
 
 // embedded reports whether the broker runs inside this process.

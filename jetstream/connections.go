@@ -26,7 +26,7 @@ type connections struct {
 	cfg     Config
 	log     *slog.Logger
 	server  *embedded.Server // nil when external
-	onStop  func(name string, stop func(context.Context) error)
+	life    lifecycle
 	closing func() bool // whether the process stops
 
 	publish, admin, consume *nats.Conn // publish is nil with embedded, consume without Config.Consume
@@ -79,7 +79,7 @@ func (c *connections) openTransport(ctx context.Context, p answers) (transport, 
 		return nil, fmt.Errorf("connect to the embedded broker: %w", err)
 	}
 	c.embedded = conn
-	c.onStop("publish connection", func(context.Context) error { conn.Close(); return nil })
+	c.life.onStop("publish connection", func(context.Context) error { conn.Close(); return nil })
 	return conn, nil
 }
 
@@ -156,7 +156,7 @@ func (c *connections) dial(ctx context.Context, role string, more ...nats.Option
 	if err != nil {
 		return nil, fmt.Errorf("connect to the broker at %s: %w", WithoutCredentials(address), err)
 	}
-	c.onStop(role+" connection", func(ctx context.Context) error {
+	c.life.onStop(role+" connection", func(ctx context.Context) error {
 		if conn.IsConnected() {
 			_ = flushConnection(ctx, conn) // verdicts on their way; lost ones come again
 		}
@@ -248,14 +248,6 @@ func (c *connections) closedForGood(role string, err error) {
 	}
 	c.log.Error("connection to the broker is closed for good, restart this process", "role", role, "error", err)
 	c.lost.Store(&closedConnection{role, err})
-}
-
-// lostForGood returns the connection that will not come back, nil while there is none.
-func (c *connections) lostForGood() error {
-	if lost := c.lost.Load(); lost != nil {
-		return lost
-	}
-	return nil
 }
 
 // closedConnection is one that will not come back.

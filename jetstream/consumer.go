@@ -81,7 +81,7 @@ func (c *consumer) pull(ctx context.Context, limit int) ([]event.Delivery, error
 	}
 }
 
-// delivered makes a Delivery of a message that the broker hands out.
+// delivered makes a Delivery of a message that the broker delivers.
 func delivered(m *nats.Msg) event.Delivery {
 	a, ok := parseAckSubject(m.Reply)
 	d := decode(m.Header, m.Data, a.seq)

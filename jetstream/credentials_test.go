@@ -100,9 +100,9 @@ func TestCredentialsFile(t *testing.T) {
 	if err := b.Settle(batch[0], event.Verdict{Action: event.Dead, Code: event.Malformed}); err != nil {
 		t.Fatal(err)
 	}
-	// The account hears its own advisories.
-	told, err := b.PullAdvisories(t.Context(), 1)
-	if err != nil || len(told) != 1 || told[0].Sequence != 1 || !told[0].Terminated {
-		t.Errorf("advisories: %+v, %v", told, err)
+	// The account gets its own advisories.
+	advisories, err := b.PullAdvisories(t.Context(), 1)
+	if err != nil || len(advisories) != 1 || advisories[0].Sequence != 1 || !advisories[0].Terminated {
+		t.Errorf("advisories: %+v, %v", advisories, err)
 	}
 }

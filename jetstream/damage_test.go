@@ -25,17 +25,17 @@ const (
 
 // TestDamagedConsumerState starts on what a power cut leaves between the renaming of a
 // consumer's state file and the writing of its content, and on files that can't be
-// decoded, which are kept for an operator to look at.
+// decoded, which are kept for an operator.
 func TestDamagedConsumerState(t *testing.T) {
 	t.Parallel()
 	for name, state := range map[string]func(was []byte) []byte{
 		"zeros": func(was []byte) []byte { return make([]byte, len(was)) },
 		"empty": func([]byte) []byte { return nil },
-		"mark":  func(was []byte) []byte { return flipped(was, 0) },
+		"magic": func(was []byte) []byte { return flipped(was, 0) },
 		"cut":   func(was []byte) []byte { return was[:len(was)-1] },
 		"more":  func(was []byte) []byte { return append(slices.Clone(was), 0) },
 		"one entry too many": func(was []byte) []byte {
-			return flipped(was, 6) // how many are pending, behind the mark and four small positions
+			return flipped(was, 6) // how many are pending, behind the magic and four small positions
 		},
 		"more entries than there is memory": func(was []byte) []byte {
 			return slices.Concat(was[:6], bytes.Repeat([]byte{0xff}, 6), []byte{0x3f, 0, 0, 0, 0})

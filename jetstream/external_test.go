@@ -235,14 +235,14 @@ func TestServerThatRefusesUsForAWhile(t *testing.T) {
 	}
 }
 
-// TestClosedConnectionIsTold: whatever made the client close it, and also where
+// TestClosedConnectionIsReported: whatever made the client close it, and also where
 // nothing else would notice.
-func TestClosedConnectionIsTold(t *testing.T) {
+func TestClosedConnectionIsReported(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t)
 	b := open(t, cfg)
 	b.conns.consume.Close()
-	eventually(t, "the state to tell", func() bool {
+	eventually(t, "the state to say so", func() bool {
 		_, err := b.State(t.Context())
 		return event.CodeOf(err) == event.DependencyDown && strings.Contains(err.Error(), "consume is closed for good")
 	})
@@ -273,7 +273,7 @@ func TestRepeatedWarningIsLoggedOnce(t *testing.T) {
 }
 
 // TestConnectionLostInMidPublish kills the server while a publish waits for its
-// answer, and looks at what follows its return.
+// answer, and checks what follows its return.
 func TestConnectionLostInMidPublish(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nil)
@@ -394,7 +394,7 @@ func TestRolesShareABroker(t *testing.T) {
 	wg.Wait()
 	for seq := uint64(1); seq <= 50; seq++ {
 		if seen[seq] != 1 {
-			t.Errorf("event %d was handed out %d times", seq, seen[seq])
+			t.Errorf("event %d was delivered %d times", seq, seen[seq])
 		}
 	}
 	// Either of them sees what the other has verified.

@@ -39,9 +39,9 @@ func TestDiskThatFailsToFlush(t *testing.T) {
 	})
 }
 
-// survivesFailedFlush fills the disk until a flush fails. Then mend makes it
+// survivesFailedFlush fills the disk until a flush fails. Then fix makes it
 // work, and returns the broker as it is after that.
-func survivesFailedFlush(t *testing.T, mend func(b *Broker, works func(), cfg Config) *Broker) {
+func survivesFailedFlush(t *testing.T, fix func(b *Broker, works func(), cfg Config) *Broker) {
 	backing := mountTmpfs(t, "48m")
 	cfg := testConfig(t)
 	disk := mountThin(t, filepath.Join(backing, "disk"))
@@ -87,7 +87,7 @@ func survivesFailedFlush(t *testing.T, mend func(b *Broker, works func(), cfg Co
 	if count(t, deps, "flush_errors_total") != 1 {
 		t.Error("the flush didn't fail")
 	}
-	b = mend(b, func() {
+	b = fix(b, func() {
 		if err := os.Remove(ballast); err != nil {
 			t.Fatal(err)
 		}

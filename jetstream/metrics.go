@@ -17,7 +17,7 @@ type metrics struct {
 	refused        prometheus.Counter
 	publishSeconds prometheus.Histogram
 	expiredSlots   prometheus.Counter
-	remembered     prometheus.Gauge
+	windowIDs      prometheus.Gauge
 	flushes        prometheus.Counter
 	flushedEvents  prometheus.Counter
 	flushErrors    prometheus.Counter
@@ -58,7 +58,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		refused:        publishes.WithLabelValues("refused"),
 		publishSeconds: set.histogram("publish_seconds", "Time from a publish to its answer, the flush included."),
 		expiredSlots:   set.counter("expired_slots_total", "Publishes that got no answer in time."),
-		remembered:     set.gauge("remembered_ids", "Message ids of the duplicate window in memory, embedded only."),
+		windowIDs:      set.gauge("window_ids", "Message ids of the duplicate window in memory, embedded only."),
 		flushes:        set.counter("flushes_total", "Group flushes."),
 		flushedEvents:  set.counter("flushed_events_total", "Publishes made durable by a group flush."),
 		flushErrors:    set.counter("flush_errors_total", "Group flushes that failed, their whole group refused."),
@@ -126,8 +126,7 @@ func (s *collectors) histogram(name, help string) prometheus.Histogram {
 	}))
 }
 
-// flushed counts a flush; those that failed are counted with what they cause.
-func (m *metrics) flushed(took time.Duration, _ error) {
+func (m *metrics) flushed(took time.Duration) {
 	m.flushes.Inc()
 	m.flushSeconds.Observe(took.Seconds())
 }

@@ -138,7 +138,7 @@ func (p *progress) settledFloor(ctx context.Context) (uint64, error) {
 }
 
 // ackFloor returns the sequence up to which every event is settled: with nothing
-// in flight that is all that was delivered, whatever the stored floor says.
+// in flight that is all that was delivered, also when the stored floor is behind.
 func ackFloor(info *natsjs.ConsumerInfo) uint64 {
 	if info.NumAckPending == 0 {
 		return max(info.AckFloor.Stream, info.Delivered.Stream)

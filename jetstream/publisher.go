@@ -112,7 +112,7 @@ func (p *publisher) storeDuplicate(ctx context.Context, e *event.Envelope, id st
 	return r, nil
 }
 
-// contentID tells apart copies that share a message id.
+// contentID distinguishes copies that share a message id.
 func contentID(e *event.Envelope) string {
 	h := sha256.New()
 	h.Write([]byte(e.Courier + "\n" + e.Replay + "\n" + e.Key + "\n"))
@@ -182,14 +182,14 @@ func (p *publisher) known(s *slot, id string, now time.Time) bool {
 // put sends e in the slot s. After an error the slot is given back.
 func (p *publisher) put(s *slot, e *event.Envelope, id string) error {
 	if err := s.fill(e, id); err != nil {
-		s.forget()
+		s.clear()
 		p.slots.put(s)
 		return err
 	}
 	s.id = id
 	s.waiting.Store(true)
 	err := p.transport.Publish(embedconn.Message{Courier: e.Courier, Reply: s.reply, Headers: s.headers, Body: e.Body})
-	s.forget()
+	s.clear()
 	if err != nil {
 		p.replace(s)
 		return sendError(err)

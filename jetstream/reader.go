@@ -217,7 +217,7 @@ func decode(h nats.Header, body []byte, seq uint64) event.Delivery {
 
 // generated returns a header that the broker put on a message it reads for us.
 // The broker appends its own behind those stored with the message, so that the
-// last one counts, whatever another client of a shared broker stored.
+// last one counts, also when another client of a shared broker stored such a header.
 func generated(h nats.Header, name string) string {
 	if vs := h[name]; len(vs) > 0 {
 		return vs[len(vs)-1]

@@ -44,7 +44,7 @@ func (r *retention) run(ctx context.Context) {
 // Invariant: no event is purged unless it is settled (at or below the
 // processors' ack floor), verified (at or below the reconciler's position), and
 // older than every event whose advisory still waits. So only events that are not
-// finished can ever fill the stream, and whatever can't be accounted for can
+// finished can ever fill the stream, and what can't be accounted for can
 // still be read. History inside the duplicate window stays as well, because a
 // start reads the ids from it; only when space runs short may it go.
 func (r *retention) retain(ctx context.Context) error {

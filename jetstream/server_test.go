@@ -14,7 +14,7 @@ func TestFillingASlotAllocates(t *testing.T) {
 		if err := s.fill(e, "demo:k"); err != nil {
 			t.Fatal(err)
 		}
-		s.forget()
+		s.clear()
 	}
 	fill()
 	if n := testing.AllocsPerRun(100, fill); n > 1 {

@@ -16,7 +16,7 @@ import (
 // publish needs is made once with the slot: the subject of the answer, the place
 // for its headers.
 //
-// A slot belongs to one publish at a time. Whoever turns waiting off decides the
+// A slot belongs to one publish at a time. The one that turns waiting off decides the
 // outcome: the reply callback for an answer, the publish itself when it gives
 // up, the disconnect handler when no answer can come. A slot whose publish got
 // no answer is replaced by one of another reply subject, so that a late answer finds
@@ -51,7 +51,7 @@ func (s *slot) expireIn(d time.Duration) {
 }
 
 // fill makes the slot ready for a publish of e. The headers refer to e's bytes
-// until forget. It fails for a header that would not come out as it goes in.
+// until clear. It fails for a header that would not come out as it goes in.
 func (s *slot) fill(e *event.Envelope, id string) (err error) {
 	if s.headers == nil {
 		s.headers = make([][2]string, 0, maxHeaders)
@@ -73,8 +73,8 @@ func (s *slot) fill(e *event.Envelope, id string) (err error) {
 	return err
 }
 
-// forget drops every reference to the caller's bytes.
-func (s *slot) forget() {
+// clear drops every reference to the caller's bytes.
+func (s *slot) clear() {
 	clear(s.headers)
 	s.headers = s.headers[:0]
 }
@@ -111,7 +111,7 @@ func (p *slots) make(index int) *slot {
 	return s
 }
 
-// take returns a free slot to whoever has received a token of free.
+// take returns a free slot to the caller, who has received a token of free.
 func (p *slots) take() *slot {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -19,15 +19,15 @@ const stateAge = 500 * time.Millisecond
 
 // status has the queue's figures, and lets one caller at a time renew them.
 type status struct {
-	cfg        Config
-	durability func() string // what is known about when an acknowledged event is on disk
-	m          *metrics
-	admission  *admission
-	record     *integrity.Record
-	topo       *topology
-	progress   *progress
-	upkeep     *upkeep      // nil without Config.Consume
-	lost       func() error // the connection that is lost for good, nil when there is none
+	cfg       Config
+	sync      string // how an embedded broker is made durable
+	conns     *connections
+	m         *metrics
+	admission *admission
+	record    *integrity.Record
+	topo      *topology
+	progress  *progress
+	upkeep    *upkeep // nil without Config.Consume
 
 	mu   sync.Mutex
 	last event.QueueState
@@ -41,7 +41,7 @@ func (st *status) get(ctx context.Context) (event.QueueState, error) {
 	if time.Since(st.last.At) >= stateAge {
 		err = st.renew(ctx, &st.last)
 	}
-	if lost := st.lost(); lost != nil {
+	if lost := st.conns.lost.Load(); lost != nil {
 		err = down("state", lost)
 	}
 	s := st.last
@@ -115,6 +115,14 @@ func (st *status) modeName() string {
 		return "embedded"
 	}
 	return "connected"
+}
+
+// durability says what is known about when an acknowledged event is on disk.
+func (st *status) durability() string {
+	if st.cfg.embedded() {
+		return st.sync
+	}
+	return fmt.Sprintf("set by the server (version %s, %d replicas)", st.conns.admin.ConnectedServerVersion(), st.cfg.Replicas)
 }
 
 // diskFree returns the free bytes under the store, -1 when the store is

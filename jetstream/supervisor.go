@@ -31,7 +31,7 @@ type supervisor struct {
 	aligner   *aligner
 	checker   *integrity.Checker
 	status    *status
-	wake      chan struct{} // one token when it should look now
+	wake      chan struct{} // one token when a check is due now
 
 	// Of an embedded broker.
 	server  *embedded.Server

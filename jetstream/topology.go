@@ -12,24 +12,6 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 )
 
-// Names on the broker.
-const (
-	eventsStream     = "EVENTS"
-	advisoriesStream = "ADVISORIES"
-	progressStream   = "PROGRESS"
-	processors       = "processors"  // consumer of EVENTS
-	deadLetters      = "deadletters" // consumer of ADVISORIES
-
-	subjectPrefix   = "events."                // and the courier's name
-	fillerSubject   = subjectPrefix + "=lost=" // of messages that take up lost sequences; no courier has such a name
-	progressSubject = "progress.verified"
-)
-
-// derived are the streams that can be made again without losing an event: PROGRESS
-// holds one number that the ledger proves again, and what ADVISORIES held the
-// reconciler finds.
-var derived = []string{progressStream, advisoriesStream}
-
 // Limits of the two small streams.
 const (
 	advisoriesMaxBytes = 64 << 20 // some 200,000 advisories
@@ -229,7 +211,7 @@ func (t *topology) fitStream(ctx context.Context, s natsjs.Stream, want natsjs.S
 
 // ensureConsumer does so for a consumer that is asked for up to batch messages at once.
 // When it is missing it begins at what from returns: never behind the end of the
-// stream, because whoever removed it removed its position too.
+// stream, because its position was removed with it.
 func (t *topology) ensureConsumer(ctx context.Context, s natsjs.Stream, want natsjs.ConsumerConfig, batch int, from func() (uint64, error)) (natsjs.Consumer, error) {
 	c, err := s.Consumer(ctx, want.Durable)
 	if errors.Is(err, natsjs.ErrConsumerNotFound) {

@@ -45,7 +45,7 @@ func TestFailedFlushRefusesTheGroupAndRepairs(t *testing.T) {
 		t.Errorf("state after a failed flush: %+v", s)
 	}
 	if n := count(t, deps, "flush_errors_total"); n < 1 {
-		t.Error("no alarm was raised")
+		t.Error("the failure was not reported")
 	}
 
 	broken.Store(false)
@@ -64,7 +64,7 @@ func TestFailedFlushRefusesTheGroupAndRepairs(t *testing.T) {
 }
 
 // TestStateSaysTheCause while the embedded broker can't be restarted, and not only that
-// nobody can talk to it.
+// no process can reach it.
 func TestStateSaysTheCause(t *testing.T) {
 	t.Parallel()
 	var broken atomic.Bool
@@ -144,7 +144,7 @@ func TestFullDiskIsRecoveredFrom(t *testing.T) {
 	if event.CodeOf(err) != event.IntakeUnavailable {
 		t.Fatalf("a full disk answers %v", err)
 	}
-	eventually(t, "the gate shuts", func() bool { return !b.Healthy() })
+	eventually(t, "intake is shut", func() bool { return !b.Healthy() })
 	start := time.Now()
 	if _, err := b.Publish(t.Context(), envelope("refused")); event.CodeOf(err) != event.IntakeUnavailable || time.Since(start) > time.Second {
 		t.Errorf("while the disk is full: %v after %v", err, time.Since(start))

@@ -215,7 +215,7 @@ func TestConsumerBeyondTheEnd(t *testing.T) {
 				b = open(t, cfg)
 			} else {
 				b.consumer = newConsumer(cfg, b.conns.consume, b.m, b.log, b.progress.floorMoved)
-				b.start("pull again", b.consumer.events.Run)
+				b.life.start("pull again", b.consumer.events.Run)
 			}
 			publish(t, b, envelope(name+" fresh"))
 			ds := pullN(t, b, 1)
@@ -235,7 +235,7 @@ func TestConsumerBeyondTheEnd(t *testing.T) {
 }
 
 // TestPositionIsTakenBack: the position is purged, or set to a lower one, while we run.
-// What is verified after that is stored again, and does not come back for ever.
+// What is verified after that is stored again, and does not come back forever.
 func TestPositionIsTakenBack(t *testing.T) {
 	onBackends(t, func(t *testing.T, cfg Config) {
 		b := open(t, cfg)

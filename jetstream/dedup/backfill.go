@@ -59,7 +59,7 @@ func (f *Filler) Backfill(ctx context.Context) error {
 	slices.Sort(removed)
 	first, ok, err := f.Source.FirstSince(ctx, time.Now().Add(-f.Length))
 	if err != nil {
-		return fmt.Errorf("look for events of the duplicate window: %w", err)
+		return fmt.Errorf("find the events of the duplicate window: %w", err)
 	}
 	if !ok || first > last {
 		f.Window.Reset(last)

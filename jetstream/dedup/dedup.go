@@ -14,6 +14,6 @@
 // was stored. If no answer is read, since the publish was given up or the
 // connection broke, a [Filler] finds such sequences in the stream and reads their
 // ids, within two rounds, long before the broker drops them. So at any time one of
-// the two knows an id, and neither has to remember a million of them at the broker's
+// the two knows an id, and neither has to keep a million of them at the broker's
 // price.
 package dedup

@@ -95,7 +95,7 @@ func (want *model) check(t *testing.T, w *Window, now time.Time) {
 		}
 	}
 	if w.used != len(want.byPrint) {
-		t.Fatalf("%d ids are remembered, want %d", w.used, len(want.byPrint))
+		t.Fatalf("%d ids are known, want %d", w.used, len(want.byPrint))
 	}
 	if _, ok := w.Find(1<<63, now); ok {
 		t.Fatal("an id is found that was never stored")

@@ -7,12 +7,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// FlushFS returns a function that makes all that was written to dir's file
+// flushFS returns a function that makes all that was written to dir's file
 // system durable: files, metadata and directory entries. It keeps one descriptor
 // open, because Linux (5.8 and later) reports an error of writing back once to
 // each descriptor that was open when it happened. The function's error is
 // [errors.ErrUnsupported] where there is no such call.
-func FlushFS(dir string) (flush, closeFD func() error, err error) {
+func flushFS(dir string) (flush, closeFD func() error, err error) {
 	f, err := os.Open(dir)
 	if err != nil {
 		return nil, nil, fmt.Errorf("open store directory for flushing: %w", err)

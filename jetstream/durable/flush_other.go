@@ -4,9 +4,9 @@ package durable
 
 import "errors"
 
-// FlushFS returns a function that says that no call flushes a whole file system
+// flushFS returns a function that says that no call flushes a whole file system
 // and waits for it.
-func FlushFS(string) (flush, closeFD func() error, err error) {
+func flushFS(string) (flush, closeFD func() error, err error) {
 	return func() error { return errors.ErrUnsupported }, func() error { return nil }, nil
 }
 

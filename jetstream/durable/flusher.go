@@ -12,17 +12,19 @@ import (
 	"time"
 )
 
-// Flusher makes a store durable, and remembers when that has failed: the kernel
+// Flusher makes a store durable, and records when that has failed: the kernel
 // reports what it could not write once, to one caller, and treats it as written
 // from then on. So after a failure every flush fails until [Flusher.Repair],
-// whoever asks, and a file beside the store says so to the process that opens it
+// for every caller, and a file beside the store says so to the process that opens it
 // next, if this process ends before. That file need not survive a power cut: what
 // could not be written is gone from memory then, too.
 //
 // Its methods may be called by any number of goroutines.
 type Flusher struct {
-	cfg    Config
-	record *os.File // recordBytes: blank, or when the last good flush began
+	cfg     Config
+	grouped bool     // one call flushes all of the file system
+	record  *os.File // recordBytes: blank, or when the last good flush began
+	closeFD func() error
 
 	flushing sync.Mutex // held during a flush, so that an error reaches the one that caused it
 	mu       sync.Mutex
@@ -30,16 +32,17 @@ type Flusher struct {
 	good     time.Time // start of the last flush that succeeded; zero before the first
 }
 
-// Config is what a [Flusher] works with. Every field is needed.
+// Config is what a [Flusher] works with. Every field but Flush is needed.
 type Config struct {
-	Dir    string       // of the store; the record of a failed flush is in it
-	Flush  func() error // makes durable all that was written
+	Dir    string // of the store; the record of a failed flush is in it
 	Logger *slog.Logger
-	// Flushed is called after each flush with its duration and its error.
-	Flushed func(took time.Duration, err error)
+	// Flushed is called after each flush with its duration.
+	Flushed func(took time.Duration)
 	// Failed is called with the first failure since the last repair, before the
 	// flush that failed returns.
 	Failed func(error)
+	// Flush is called instead of flushing the file system of Dir, in tests.
+	Flush func() error
 }
 
 const (
@@ -50,29 +53,60 @@ const (
 	modifiedSlack = 2 * time.Second
 )
 
-// NewFlusher returns a flusher, which fails until it is repaired if an earlier
-// process left the store so.
+// NewFlusher returns a flusher. It fails until it is repaired if an earlier process left
+// the store so, or if its first flush fails: that one gets the error of what could not be
+// written since the last process ended, too.
 func NewFlusher(cfg Config) (*Flusher, error) {
-	record, err := os.OpenFile(filepath.Join(cfg.Dir, recordFile), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open the record of failed flushes: %w", err)
+	f := &Flusher{cfg: cfg, closeFD: func() error { return nil }}
+	if err := f.chooseFlush(); err != nil {
+		return nil, err
 	}
-	f := &Flusher{cfg: cfg, record: record}
-	text, err := io.ReadAll(io.LimitReader(record, recordBytes))
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("read the record of failed flushes: %w", err), record.Close())
+	first := f.cfg.Flush()
+	if errors.Is(first, errors.ErrUnsupported) {
+		f.grouped, f.cfg.Flush = false, func() error { return flushTree(cfg.Dir) }
+		first = f.cfg.Flush()
 	}
-	if text = bytes.TrimSpace(text); len(text) > 0 {
-		// A time that can't be read is none: then everything is repaired.
-		f.good, _ = time.Parse(time.RFC3339Nano, string(text))
-		f.err = errors.New("it failed before this start")
-		return f, nil
+	if err := f.openRecord(); err != nil {
+		return nil, errors.Join(err, f.closeFD())
 	}
-	return f, f.writeRecord("")
+	if first != nil {
+		f.Suspect(time.Time{}, first)
+	}
+	return f, nil
 }
 
-// Close releases the record's file.
-func (f *Flusher) Close() error { return f.record.Close() }
+func (f *Flusher) chooseFlush() (err error) {
+	f.grouped = true
+	if f.cfg.Flush == nil {
+		f.cfg.Flush, f.closeFD, err = flushFS(f.cfg.Dir)
+	}
+	return err
+}
+
+// openRecord opens the record of a failed flush, and takes over what it says.
+func (f *Flusher) openRecord() (err error) {
+	if f.record, err = os.OpenFile(filepath.Join(f.cfg.Dir, recordFile), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+		return fmt.Errorf("open the record of failed flushes: %w", err)
+	}
+	text, err := io.ReadAll(io.LimitReader(f.record, recordBytes))
+	if err != nil {
+		return errors.Join(fmt.Errorf("read the record of failed flushes: %w", err), f.record.Close())
+	}
+	if text = bytes.TrimSpace(text); len(text) == 0 {
+		return f.writeRecord("")
+	}
+	// A time that can't be read is none: then everything is repaired.
+	f.good, _ = time.Parse(time.RFC3339Nano, string(text))
+	f.err = errors.New("it failed before this start")
+	return nil
+}
+
+// Grouped reports whether one call makes durable all that was written, in a time that a
+// group of publishes can wait for. Otherwise each file is flushed by itself.
+func (f *Flusher) Grouped() bool { return f.grouped }
+
+// Close releases the files. It does not flush.
+func (f *Flusher) Close() error { return errors.Join(f.record.Close(), f.closeFD()) }
 
 // Flush makes durable all that was written before, unless an earlier flush has
 // failed.
@@ -84,7 +118,7 @@ func (f *Flusher) Flush() error {
 	}
 	start := time.Now()
 	err := f.cfg.Flush()
-	f.cfg.Flushed(time.Since(start), err)
+	f.cfg.Flushed(time.Since(start))
 	if err != nil {
 		f.fail(err)
 		return err
@@ -117,7 +151,7 @@ func (f *Flusher) Suspect(good time.Time, err error) {
 	f.fail(err)
 }
 
-// fail remembers a failure; flushing is held.
+// fail records a failure; flushing is held.
 func (f *Flusher) fail(err error) {
 	f.mu.Lock()
 	f.err = err

@@ -78,9 +78,9 @@ func syncDirs(dir string) error {
 	})
 }
 
-// FlushTree flushes every file and directory below dir, one by one: good enough
+// flushTree flushes every file and directory below dir, one by one: good enough
 // for a start, too slow for each group of publishes.
-func FlushTree(dir string) error {
+func flushTree(dir string) error {
 	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err

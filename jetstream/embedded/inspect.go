@@ -45,7 +45,7 @@ func (s *Server) inspectStore() error {
 	root := s.Dir()
 	dirs, err := fs.Glob(os.DirFS(root), streamDirs)
 	if err != nil {
-		return fmt.Errorf("look for streams in %s: %w", root, err)
+		return fmt.Errorf("find streams in %s: %w", root, err)
 	}
 	s.undefined = nil
 	for _, dir := range dirs {
@@ -79,7 +79,7 @@ func (s *Server) inspectStream(dir string) error {
 	}
 	consumers, err := fs.Glob(os.DirFS(dir), consumerDirs)
 	if err != nil {
-		return fmt.Errorf("look for consumers in %s: %w", dir, err)
+		return fmt.Errorf("find consumers in %s: %w", dir, err)
 	}
 	for _, name := range consumers {
 		if err := s.inspectConsumer(filepath.Join(dir, name), stream); err != nil {
@@ -129,7 +129,7 @@ func (s *Server) inspectConsumer(dir, stream string) error {
 		return s.setAside(path, err, stream, consumer, stateFile)
 	}
 	if err != nil {
-		return fmt.Errorf("look at a consumer's state: %w", err)
+		return fmt.Errorf("read a consumer's state: %w", err)
 	}
 	if ok {
 		s.left[stream+"/"+consumer] = Left{state, written}
@@ -150,7 +150,7 @@ func removeEmptyState(path string) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("look at a consumer's state: %w", err)
+		return fmt.Errorf("read a consumer's state: %w", err)
 	}
 	if len(bytes.Trim(state, "\x00")) > 0 {
 		return nil
@@ -193,7 +193,7 @@ func CheckDefinition(dir, name string) error {
 }
 
 // setAside moves a damaged file or directory out of the server's way, for an operator to
-// look at; what was set aside under the same name before is removed.
+// examine; what was set aside under the same name before is removed.
 func (s *Server) setAside(path string, why error, names ...string) error {
 	kept := filepath.Join(s.cfg.StoreDir, asideDir, strings.Join(names, "-"))
 	err := errors.Join(os.MkdirAll(filepath.Dir(kept), 0o700), os.RemoveAll(kept))

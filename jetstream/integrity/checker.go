@@ -22,7 +22,6 @@ type Checker struct {
 	cfg      Config
 	record   *Record
 	receipts *Receipts
-	stored   storedTimes
 
 	mu       sync.Mutex  // held during a comparison and a restart
 	damaged  atomic.Bool // the embedded stream has lost its end, so its server must be restarted
@@ -165,7 +164,7 @@ func (c *Checker) goOn(ctx context.Context, s snapshot) (err error) {
 }
 
 // reopen starts the embedded server once more when it has dropped a part of its files:
-// what it counts by subject and hands out is wrong until then, because it has corrected
+// what it counts by subject and delivers is wrong until then, because it has corrected
 // its files under what it had read of them before (nats-server v2.15.2,
 // server/filestore.go rebuildStateLocked).
 func (c *Checker) reopen(ctx context.Context) (snapshot, error) {
@@ -292,7 +291,7 @@ func (c *Checker) begin(ctx context.Context) (last uint64, err error) {
 		p.Anchor, p.AnchorAt = anchorOf(s.info)
 	})
 	c.previous.deleted = s.info.State.NumDeleted
-	c.record.losses.forget(s.birth(), last+1)
+	c.record.losses.reopen(s.birth(), last+1)
 	return last, c.record.Sync()
 }
 

@@ -4,9 +4,9 @@
 // the verified sequence
 //
 //	a sequence that the stream does not have     is missing: it was deleted, or its
-//	                                             block is gone ([Checker.Start], [Checker.Look])
+//	                                             block is gone ([Checker.Start], [Checker.Update])
 //	one that it has and can't read               is missing: the reconciler finds it
-//	                                             where it reads ([Checker.ReadRun])
+//	                                             where it reads ([Runs.Read])
 //	one at or below Position.Highest and above   is missing: the stream was cut
 //	the stream's last, or of a stream made since ([Checker.Start])
 //	one that is acknowledged a second time       the first event is missing

@@ -229,9 +229,9 @@ func (l *losses) notLost(birth int64, cause loss.Cause, unused ranges) error {
 	return nil
 }
 
-// forget has a stream's sequences from first on be reported again when they are
+// reopen has a stream's sequences from first on be reported again when they are
 // missing: other events get them.
-func (l *losses) forget(birth int64, first uint64) {
+func (l *losses) reopen(birth int64, first uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, r := range l.list {

@@ -8,16 +8,27 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
-// ReadRun returns what became of the sequences from first to last, up to limit of
+// Runs reads events in the order of the stream, and knows which of them are missing. Its
+// methods may be called by any number of goroutines.
+type Runs struct {
+	cfg    Config
+	losses *losses
+	stored storedTimes
+}
+
+// NewRuns returns a reader of runs.
+func NewRuns(cfg Config, record *Record) *Runs { return &Runs{cfg: cfg, losses: record.losses} }
+
+// Read returns what became of the sequences from first to last, up to limit of
 // them, in their order; a sequence at which the stream has nothing that can be read is
 // a gap. What the broker leaves out, because its record is damaged or because the
 // replica that answers lags behind, is asked for one by one. The error's code is
 // DependencyDown.
-func (c *Checker) ReadRun(ctx context.Context, first, last uint64, limit int) ([]event.Delivery, error) {
-	r := run{c: c, birth: c.cfg.Stream().CachedInfo().Created.UnixNano(), limit: limit}
-	defer func() { c.stored.set(r.stored) }()
+func (rs *Runs) Read(ctx context.Context, first, last uint64, limit int) ([]event.Delivery, error) {
+	r := run{of: rs, birth: rs.cfg.Stream().CachedInfo().Created.UnixNano(), limit: limit}
+	defer func() { rs.stored.set(r.stored) }()
 	for next := first; next <= last && len(r.ds) < limit; {
-		messages, err := c.cfg.Reader.Read(ctx, next, int(min(uint64(limit-len(r.ds)), last-next+1)))
+		messages, err := rs.cfg.Reader.Read(ctx, next, int(min(uint64(limit-len(r.ds)), last-next+1)))
 		if err != nil {
 			return nil, err
 		}
@@ -39,12 +50,12 @@ func (c *Checker) ReadRun(ctx context.Context, first, last uint64, limit int) ([
 			}
 		}
 	}
-	return c.stillMissing(ctx, r.ds)
+	return rs.stillMissing(ctx, r.ds)
 }
 
-// run is what ReadRun has read so far.
+// run is what Read has read so far.
 type run struct {
-	c      *Checker
+	of     *Runs
 	birth  int64 // of the stream
 	limit  int
 	ds     []event.Delivery
@@ -57,7 +68,7 @@ func (r *run) add(m Message) {
 	if !m.StoredAt.IsZero() {
 		r.stored = append(r.stored, storedTime{seq, m.StoredAt})
 	}
-	if m.Subject == r.c.cfg.FillerSubject {
+	if m.Subject == r.of.cfg.FillerSubject {
 		r.ds = append(r.ds, event.Delivery{Sequence: seq, Gap: event.GapKnown})
 		return
 	}
@@ -69,13 +80,13 @@ func (r *run) add(m Message) {
 // skipped.
 func (r *run) fill(ctx context.Context, next, end uint64) (uint64, error) {
 	for next < end && len(r.ds) < r.limit {
-		if known, ok := r.c.record.losses.known(r.birth, next); ok {
+		if known, ok := r.of.losses.known(r.birth, next); ok {
 			known = min(known, end-1)
 			r.ds = append(r.ds, event.Delivery{Sequence: known, Gap: event.GapKnown})
 			next = known + 1
 			continue
 		}
-		d, err := r.c.cfg.Reader.Load(ctx, next)
+		d, err := r.of.cfg.Reader.Load(ctx, next)
 		switch {
 		case event.CodeOf(err) == event.NotFound:
 			d = event.Delivery{Sequence: next, Gap: event.GapMissing}
@@ -90,12 +101,12 @@ func (r *run) fill(ctx context.Context, next, end uint64) (uint64, error) {
 
 // stillMissing drops the missing sequences that another process has verified and
 // purged since.
-func (c *Checker) stillMissing(ctx context.Context, ds []event.Delivery) ([]event.Delivery, error) {
+func (rs *Runs) stillMissing(ctx context.Context, ds []event.Delivery) ([]event.Delivery, error) {
 	for i := range ds {
 		if ds[i].Gap != event.GapMissing {
 			continue
 		}
-		verified, _, err := c.cfg.Verified(ctx)
+		verified, _, err := rs.cfg.Verified(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -108,8 +119,8 @@ func (c *Checker) stillMissing(ctx context.Context, ds []event.Delivery) ([]even
 }
 
 // StoredAt returns when the event at seq, or the last one before it, was stored; the
-// zero time when that is not known. Only the latest ReadRun is known.
-func (c *Checker) StoredAt(seq uint64) time.Time { return c.stored.find(seq) }
+// zero time when that is not known. Only those of the latest Read are known.
+func (rs *Runs) StoredAt(seq uint64) time.Time { return rs.stored.find(seq) }
 
 // storedTime is when the event at a sequence was stored.
 type storedTime struct {

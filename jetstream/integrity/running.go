@@ -122,16 +122,16 @@ func (c *Checker) confirmReuse(ctx context.Context, r reusedRun) (bool, error) {
 	if r.wasID == "" {
 		return false, nil
 	}
-	m, err := c.read(ctx, r.was)
+	m, err := readOne(ctx, c.cfg.Reader, r.was)
 	if event.CodeOf(err) == event.NotFound {
 		return true, nil
 	}
 	return m.ID != r.wasID, err
 }
 
-// read returns the message at seq.
-func (c *Checker) read(ctx context.Context, seq uint64) (Message, error) {
-	messages, err := c.cfg.Reader.Read(ctx, seq, 1)
+// readOne returns the message at seq.
+func readOne(ctx context.Context, r Reader, seq uint64) (Message, error) {
+	messages, err := r.Read(ctx, seq, 1)
 	if err != nil {
 		return Message{}, err
 	}
@@ -143,13 +143,13 @@ func (c *Checker) read(ctx context.Context, seq uint64) (Message, error) {
 
 // replacedSince returns the first sequence at which the stream has another event
 // than it had, 0 when it has none: the known event at the anchor is another one now.
-// Whatever was stored since has a later time than everything that was there.
+// What was stored since has a later time than everything that was there.
 func (c *Checker) replacedSince(ctx context.Context, s snapshot) (first uint64, err error) {
 	known := s.known
 	if known.Birth != s.birth() || known.Anchor == 0 || known.Anchor > s.info.State.LastSeq {
 		return 0, nil
 	}
-	at, err := c.storedTime(ctx, known.Anchor)
+	at, err := storedAt(ctx, c.cfg.Reader, known.Anchor)
 	if event.CodeOf(err) == event.NotFound {
 		return 0, nil // purged as history, or a hole
 	}
@@ -163,9 +163,9 @@ func (c *Checker) replacedSince(ctx context.Context, s snapshot) (first uint64, 
 	return first, nil
 }
 
-// storedTime returns when the event at seq was stored, in Unix nanoseconds.
-func (c *Checker) storedTime(ctx context.Context, seq uint64) (int64, error) {
-	m, err := c.read(ctx, seq)
+// storedAt returns when the event at seq was stored, in Unix nanoseconds.
+func storedAt(ctx context.Context, r Reader, seq uint64) (int64, error) {
+	m, err := readOne(ctx, r, seq)
 	if err != nil {
 		return 0, err
 	}
@@ -188,7 +188,7 @@ func (c *Checker) sameEvents(ctx context.Context, s snapshot) (bool, error) {
 	if known.Anchor == 0 || known.Anchor > s.info.State.LastSeq {
 		return false, nil
 	}
-	at, err := c.storedTime(ctx, known.Anchor)
+	at, err := storedAt(ctx, c.cfg.Reader, known.Anchor)
 	if event.CodeOf(err) == event.NotFound {
 		return false, nil
 	}

@@ -22,7 +22,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
-// Puller keeps one pull request open on a consumer whenever there is room for what it
+// Puller keeps one pull request open on a consumer whenever there is space for what it
 // may bring, and holds what has come until it is taken.
 //
 // # While nothing is taken
@@ -30,7 +30,7 @@ import (
 // A message that waits here is a delivery whose acknowledgement wait runs, and
 // the broker can't take a delivery back. So the buffer is small, and what waits
 // in it for longer than a fifth of the wait ([KeepAliveEvery]) is kept alive with
-// in-progress signals: a pause of any length spends no attempt. It is looked at
+// in-progress signals: a pause of any length spends no attempt. It is checked
 // twice in that time, so the caller that takes a message has seven tenths of its wait
 // left at least. Once the buffer is more than half full no pull is open, and then the
 // broker neither redelivers nor sends advisories, which is what a paused worker wants.
@@ -56,13 +56,13 @@ type Puller struct {
 	ended chan struct{} // closed by Stop
 	end   sync.Once
 
-	mu     sync.Mutex
-	sub    *nats.Subscription // nil until the first Take
-	buf    []pulled           // oldest first
-	bytes  int                // of buf
-	asked  int                // messages that the open request may still bring; 0 when none is open
-	number uint64             // of the latest request
-	heard  time.Time
+	mu       sync.Mutex
+	sub      *nats.Subscription // nil until the first Take
+	buf      []pulled           // oldest first
+	bytes    int                // of buf
+	asked    int                // messages that the open request may still bring; 0 when none is open
+	number   uint64             // of the latest request
+	lastSign time.Time          // of life from the broker
 }
 
 // Config is what a [Puller] works with. Every field is needed.
@@ -212,35 +212,35 @@ func (p *Puller) subscribe() error {
 	return sub.SetPendingLimits(-1, -1)
 }
 
-// ask opens a request if none is open and there is room.
+// ask opens a request if none is open and there is space.
 func (p *Puller) ask() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.asked > 0 && time.Since(p.heard) > silence {
+	if p.asked > 0 && time.Since(p.lastSign) > silence {
 		p.asked = 0
 	}
-	room, bytes := p.cfg.Limit-len(p.buf), MaxBytes-p.bytes
-	if p.sub == nil || p.asked > 0 || room < (p.cfg.Limit+1)/2 || bytes < MaxBytes/2 || p.isEnded() || !p.cfg.Conn.IsConnected() {
+	free, bytes := p.cfg.Limit-len(p.buf), MaxBytes-p.bytes
+	if p.sub == nil || p.asked > 0 || free < (p.cfg.Limit+1)/2 || bytes < MaxBytes/2 || p.isEnded() || !p.cfg.Conn.IsConnected() {
 		return
 	}
 	p.number++
-	request := fmt.Appendf(nil, `{"batch":%d,"max_bytes":%d,"expires":%d,"idle_heartbeat":%d}`, room, bytes, Expires, heartbeat)
+	request := fmt.Appendf(nil, `{"batch":%d,"max_bytes":%d,"expires":%d,"idle_heartbeat":%d}`, free, bytes, Expires, heartbeat)
 	if err := p.cfg.Conn.PublishRequest(p.subject, p.inbox+"."+strconv.FormatUint(p.number, 10), request); err != nil {
 		return // the next tick tries again
 	}
-	p.asked, p.heard = room, time.Now()
+	p.asked, p.lastSign = free, time.Now()
 }
 
 // onMsg takes in one message or status. It is called by one goroutine.
 func (p *Puller) onMsg(m *nats.Msg) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.heard = time.Now()
+	p.lastSign = time.Now()
 	if m.Reply == "" {
 		p.onStatus(m)
 		return
 	}
-	p.buf = append(p.buf, pulled{msg: m, alive: p.heard})
+	p.buf = append(p.buf, pulled{msg: m, alive: p.lastSign})
 	p.bytes += len(m.Data)
 	if p.asked > 0 {
 		if p.asked--; p.asked == 0 {

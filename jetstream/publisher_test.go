@@ -230,7 +230,7 @@ func TestPublishEndsWithItsContext(t *testing.T) {
 		t.Errorf("%v, want %s with its cause", err, event.IntakeUnavailable)
 	}
 	close(release)
-	// The only slot is free again, and the late outcome goes to nobody.
+	// The only slot is free again, and the late outcome reaches no publish.
 	if r := publish(t, b, envelope("next")); r.Sequence != 2 {
 		t.Errorf("receipt %+v", r)
 	}
@@ -241,13 +241,13 @@ func TestGroupsAreReleasedByOneFlush(t *testing.T) {
 	deps := testDeps()
 	var mu sync.Mutex
 	flushes, held := 0, false
-	gate := sync.NewCond(&mu)
+	opened := sync.NewCond(&mu)
 	deps.flush = func() error {
 		mu.Lock()
 		defer mu.Unlock()
 		flushes++
 		for held {
-			gate.Wait()
+			opened.Wait()
 		}
 		return nil
 	}
@@ -278,7 +278,7 @@ func TestGroupsAreReleasedByOneFlush(t *testing.T) {
 	})
 	mu.Lock()
 	held = false
-	gate.Broadcast()
+	opened.Broadcast()
 	mu.Unlock()
 	wg.Wait()
 	mu.Lock()

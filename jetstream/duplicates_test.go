@@ -16,19 +16,19 @@ import (
 	"github.com/fincart/courier-gateway/jetstream/dedup"
 )
 
-// openForgetful opens a broker whose server forgets ids after 100ms, so that
+// openShortWindow opens a broker whose server knows ids for 100ms, so that
 // whatever is known after that is known by us.
-func openForgetful(t *testing.T, cfg Config) *Broker {
+func openShortWindow(t *testing.T, cfg Config) *Broker {
 	t.Helper()
 	deps := testDeps()
 	deps.serverWindow = 100 * time.Millisecond
 	return openWith(t, cfg, deps)
 }
 
-// serverForgets waits until the embedded server knows none of the ids stored so far.
+// serverWindowEnds waits until the embedded server knows none of the ids stored so far.
 // It is asked with a copy of the latest, which goes last, under a condition that
-// keeps the copy out of the stream: an id that it knows is told before that.
-func serverForgets(t *testing.T, b *Broker) {
+// keeps the copy out of the stream: for an id that it knows it says so before.
+func serverWindowEnds(t *testing.T, b *Broker) {
 	t.Helper()
 	latest, err := b.topo.now().events.GetMsg(t.Context(), lastSeq(t, b))
 	if err != nil {
@@ -37,16 +37,16 @@ func serverForgets(t *testing.T, b *Broker) {
 	copied := &nats.Msg{Subject: latest.Subject, Header: nats.Header{
 		msgIDHeader: latest.Header[msgIDHeader], natsjs.ExpectedLastMsgIDHeader: {"none"},
 	}}
-	eventually(t, "the server forgets", func() bool {
+	eventually(t, "the server's window ends", func() bool {
 		answer, err := b.conns.admin.RequestMsg(copied, time.Second)
 		return err == nil && bytes.Contains(answer.Data, []byte("wrong last msg ID"))
 	})
 }
 
-// knows waits until the broker remembers n ids.
+// knows waits until the broker knows n ids.
 func knows(t *testing.T, b *Broker, n int) {
 	t.Helper()
-	eventually(t, strconv.Itoa(n)+" ids are remembered", func() bool {
+	eventually(t, strconv.Itoa(n)+" ids are known", func() bool {
 		return b.filler.Window.Expire(time.Now()) == n
 	})
 }
@@ -67,9 +67,9 @@ func duplicates(t *testing.T, b *Broker, n int) {
 
 func TestDuplicatesAreKnownLongerThanByTheServer(t *testing.T) {
 	t.Parallel()
-	b := openForgetful(t, testConfig(t))
+	b := openShortWindow(t, testConfig(t))
 	publishN(t, b, 5)
-	serverForgets(t, b)
+	serverWindowEnds(t, b)
 	duplicates(t, b, 5)
 	other := envelope("3")
 	other.Body = []byte(`{"eventId":"another"}`)
@@ -77,31 +77,31 @@ func TestDuplicatesAreKnownLongerThanByTheServer(t *testing.T) {
 	if r := publish(t, b, other); r != want || lastSeq(t, b) != 6 {
 		t.Errorf("another body: %+v, the stream ends at %d", r, lastSeq(t, b))
 	}
-	serverForgets(t, b)
+	serverWindowEnds(t, b)
 	if r := publish(t, b, other); r != want || lastSeq(t, b) != 6 {
 		t.Errorf("another body again: %+v, the stream ends at %d", r, lastSeq(t, b))
 	}
 }
 
-func TestDuplicatesAreForgottenAfterTheWindow(t *testing.T) {
+func TestDuplicatesAreStoredAfterTheWindow(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t)
 	cfg.DuplicateWindow = 200 * time.Millisecond
-	b := openForgetful(t, cfg)
+	b := openShortWindow(t, cfg)
 	publishN(t, b, 1)
-	serverForgets(t, b)
+	serverWindowEnds(t, b)
 	var r event.Receipt
-	eventually(t, "the broker forgets", func() bool { r = publish(t, b, envelope("1")); return !r.Duplicate })
+	eventually(t, "the broker's window ends", func() bool { r = publish(t, b, envelope("1")); return !r.Duplicate })
 	if r != (event.Receipt{Sequence: 2}) {
 		t.Errorf("after the window: %+v", r)
 	}
 }
 
-// TestStoredWithoutAnAnswerIsLearned stores events whose answers nobody reads, as
+// TestStoredWithoutAnAnswerIsKnown stores events whose answers are not read, as
 // after a publish that was given up.
-func TestStoredWithoutAnAnswerIsLearned(t *testing.T) {
+func TestStoredWithoutAnAnswerIsKnown(t *testing.T) {
 	t.Parallel()
-	b := openForgetful(t, testConfig(t))
+	b := openShortWindow(t, testConfig(t))
 	store := func(key string) {
 		e := envelope(key)
 		m := &nats.Msg{Subject: subjectPrefix + e.Courier, Data: e.Body, Header: nats.Header{msgIDHeader: {e.MsgID()}}}
@@ -118,18 +118,18 @@ func TestStoredWithoutAnAnswerIsLearned(t *testing.T) {
 	eventually(t, "the fourth is stored", func() bool { return lastSeq(t, b) == 4 })
 	publish(t, b, envelope("5"))
 	knows(t, b, 5)
-	serverForgets(t, b)
+	serverWindowEnds(t, b)
 	duplicates(t, b, 5)
 }
 
-func TestGivenUpPublishIsLearned(t *testing.T) {
+func TestGivenUpPublishIsKnown(t *testing.T) {
 	t.Parallel()
-	b := openForgetful(t, testConfig(t))
+	b := openShortWindow(t, testConfig(t))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var err error
 	n := 0
-	for err == nil { // an answer may be quicker than the look at the context
+	for err == nil { // an answer may be quicker than the check of the context
 		n++
 		_, err = b.Publish(ctx, envelope(strconv.Itoa(n)))
 	}
@@ -137,7 +137,7 @@ func TestGivenUpPublishIsLearned(t *testing.T) {
 		t.Fatal(err)
 	}
 	knows(t, b, n)
-	serverForgets(t, b)
+	serverWindowEnds(t, b)
 	duplicates(t, b, n)
 }
 
@@ -145,7 +145,7 @@ func TestDuplicatesAreKnownAfterARestart(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t)
 	cfg.MaxMessageBytes = 1 << 20
-	b := loses(t, openForgetful(t, cfg))
+	b := loses(t, openShortWindow(t, cfg))
 	publishN(t, b, 20)
 	big := envelope("21")
 	big.Body = bytes.Repeat([]byte("x"), 900<<10) // among small ones
@@ -155,19 +155,19 @@ func TestDuplicatesAreKnownAfterARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	closeBroker(t, b)
-	b = loses(t, openForgetful(t, cfg))
+	b = loses(t, openShortWindow(t, cfg))
 	knows(t, b, 21)
 	if from, to, ok := b.filler.Window.Hole(22); ok {
 		t.Errorf("%d to %d are holes", from, to)
 	}
-	serverForgets(t, b)
+	serverWindowEnds(t, b)
 	duplicates(t, b, 6)
 	if r := publish(t, b, big); r != (event.Receipt{Sequence: 21, Duplicate: true}) {
 		t.Errorf("the big one: %+v", r)
 	}
 	// The server restarted alone, as after a fault.
 	restartInPlace(t, b)
-	serverForgets(t, b)
+	serverWindowEnds(t, b)
 	duplicates(t, b, 6)
 }
 
@@ -178,7 +178,7 @@ func TestBackfill(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.MaxBytes, cfg.HistoryHighBytes, cfg.HistoryLowBytes = 256<<20, 256<<20, 128<<20
 	cfg.MaxMessageBytes = 4 << 20
-	b := openForgetful(t, cfg)
+	b := openShortWindow(t, cfg)
 	const n = 40
 	large := envelope("x")
 	for i := range n {
@@ -232,7 +232,7 @@ func TestBackfill(t *testing.T) {
 				t.Fatal(err)
 			}
 			if _, _, ok := b.filler.Window.Hole(n); ok || b.filler.Window.Expire(time.Now()) < n-1 { // the broker may not read a damaged one either
-				t.Errorf("%d ids are remembered, want %d; holes: %v", b.filler.Window.Expire(time.Now()), n, ok)
+				t.Errorf("%d ids are known, want %d; holes: %v", b.filler.Window.Expire(time.Now()), n, ok)
 			}
 		})
 	}
@@ -281,6 +281,6 @@ func TestExternalBrokerKnowsDuplicatesItself(t *testing.T) {
 	b := open(t, cfg)
 	info, err := b.topo.now().events.Info(t.Context())
 	if err != nil || info.Config.Duplicates != cfg.DuplicateWindow || b.filler != nil {
-		t.Errorf("the window is %v, want %v; we remember ids: %v", info.Config.Duplicates, cfg.DuplicateWindow, b.filler != nil)
+		t.Errorf("the window is %v, want %v; we know ids: %v", info.Config.Duplicates, cfg.DuplicateWindow, b.filler != nil)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
-// firstSeq returns where the stream begins after a look at its history.
+// firstSeq returns where the stream begins after its history was measured.
 func firstSeq(t *testing.T, b *Broker) uint64 {
 	t.Helper()
 	if err := b.retention.retain(t.Context()); err != nil {
@@ -114,7 +114,7 @@ func TestRetentionSparesTheDuplicateWindow(t *testing.T) {
 	floorReaches(t, b, 100)
 	verify(t, b, 100)
 	if got := firstSeq(t, b); got != 1 {
-		t.Errorf("first is %d: ids inside the window are forgotten at the next start", got)
+		t.Errorf("first is %d: ids inside the window are unknown to the next start", got)
 	}
 	b.retention.cfg.MaxBytes = 100 << 10 // now space demands it
 	if got := firstSeq(t, b); got < 50 {

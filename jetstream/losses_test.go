@@ -185,7 +185,7 @@ func TestRolledBackServerIsNoticedAtStart(t *testing.T) {
 }
 
 // TestRolledBackServerIsNoticedWhileRunning rolls a server back under a process that
-// goes on publishing, and under one that only looks on.
+// goes on publishing, and under one that only consumes.
 func TestRolledBackServerIsNoticedWhileRunning(t *testing.T) {
 	t.Parallel()
 	server := startServer(t, nil)
@@ -204,7 +204,7 @@ func TestRolledBackServerIsNoticedWhileRunning(t *testing.T) {
 	eventually(t, "the server to be back", func() bool { _, err := b.Publish(t.Context(), envelope("new")); return err == nil })
 	publishKeys(t, b, "new", 20)
 	eventually(t, "the losses to be named", func() bool { return len(b.Losses()) > 0 && len(l.Losses()) > 0 })
-	for who, b := range map[string]*Broker{"the one that publishes": b, "the one that looks on": l} {
+	for who, b := range map[string]*Broker{"the one that publishes": b, "the one that consumes": l} {
 		var all []loss.Range
 		for _, l := range b.Losses() {
 			all = append(all, l.Sequences...)

@@ -40,7 +40,7 @@ func TestInFlightComesAtOnceAfterAKill(t *testing.T) {
 	publishN(t, b, 8)
 	ds := pullN(t, b, 8)
 	settle(t, b, event.Verdict{Action: event.Ack}, ds[0], ds[4])
-	// One has failed before, and is in hand for the second time.
+	// One has failed before, and is in flight for the second time.
 	settle(t, b, event.Verdict{Action: event.Retry, Delay: time.Millisecond}, ds[2])
 	if again := pullN(t, b, 1)[0]; again.Sequence != 3 || again.Attempt != 2 {
 		t.Fatalf("delivered again: %d for the %dth time", again.Sequence, again.Attempt)
@@ -61,7 +61,7 @@ func TestInFlightComesAtOnceAfterAKill(t *testing.T) {
 		delete(want, d.Sequence)
 	}
 	if took := time.Since(start); took > atOnce || len(want) > 0 {
-		t.Errorf("what was in hand came after %v, want at once; missing: %v", took, want)
+		t.Errorf("what was in flight came after %v, want at once; missing: %v", took, want)
 	}
 	t.Logf("in flight again after %v", time.Since(start))
 	if d := pullN(t, b, 1)[0]; d.Sequence != 7 || d.Attempt != 2 || time.Since(failed) < delay-2*time.Second {
@@ -79,13 +79,13 @@ func TestAdvisoryInHandComesAtOnceAfterAKill(t *testing.T) {
 	}
 	b = open(t, asKilled(t, b))
 	if as, err := b.PullAdvisories(within(t, atOnce), 1); err != nil || as[0].Sequence != 1 {
-		t.Errorf("the advisory that was in hand: %+v, %v", as, err)
+		t.Errorf("the advisory that was in flight: %+v, %v", as, err)
 	}
 }
 
-// TestLastAttemptInHandIsExhaustedAtOnce: nobody answered the last attempt, which the
+// TestLastAttemptInFlightIsExhaustedAtOnce: no worker answered the last attempt, which the
 // broker announces without another delivery.
-func TestLastAttemptInHandIsExhaustedAtOnce(t *testing.T) {
+func TestLastAttemptInFlightIsExhaustedAtOnce(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t)
 	cfg.MaxDeliver, cfg.Delays = 2, cfg.Delays[:1]
@@ -129,7 +129,7 @@ func TestRestartInPlaceLeavesWhatIsInHand(t *testing.T) {
 	floorReaches(t, b, 3)
 }
 
-// TestInFlightOnAnExternalBrokerIsLeft: another process may have it in hand.
+// TestInFlightOnAnExternalBrokerIsLeft: another process may hold it.
 func TestInFlightOnAnExternalBrokerIsLeft(t *testing.T) {
 	t.Parallel()
 	cfg := externalConfig(t, startServer(t, nil))

@@ -33,7 +33,7 @@ func TestRedeliveryDelayIsTheVerdicts(t *testing.T) {
 // checkDelays retries 20 events after each of delays, a little apart from each
 // other. No attempt may come before its delay, and one of the events at least must
 // come soon after it, whatever a busy machine does to the others. A verdict that
-// the broker overlooked would cost the ack wait, which is far beyond that.
+// the broker missed would cost the ack wait, which is far beyond that.
 func checkDelays(t *testing.T, cfg Config, delays []time.Duration) {
 	t.Helper()
 	const events = 20
@@ -285,7 +285,7 @@ func TestStopPulling(t *testing.T) {
 			}
 			got += len(ds)
 		}
-		// What was not handed out comes to the next who pulls. The broker may have
+		// What was not returned comes to the next that pulls. The broker may have
 		// been sending a few when the pull ended; it counts those as attempts.
 		info, err := b.topo.now().processors.Info(t.Context())
 		if err != nil {
@@ -296,7 +296,7 @@ func TestStopPulling(t *testing.T) {
 			Conn: b.conns.consume, Stream: eventsStream, Consumer: processors, Limit: 32, AckWait: cfg.AckWait,
 			Refused: func(why string) { t.Errorf("refused: %s", why) },
 		})
-		b.start("next", next.Run)
+		b.life.start("next", next.Run)
 		for got < 21 {
 			ms, err := next.Take(within(t, 5*time.Second), 21)
 			if err != nil {
@@ -330,9 +330,9 @@ func TestMessageThatIsNoEnvelope(t *testing.T) {
 	}
 }
 
-// TestWaitingDeliveriesAreKeptAliveInTime hears the signals for a delivery that
+// TestWaitingDeliveriesAreKeptAliveInTime receives the signals for a delivery that
 // waits to be pulled: never may more than half of its acknowledgement wait pass
-// without one, although whoever pulls it then takes a fifth until the next.
+// without one, although a caller that pulls it then takes a fifth until the next.
 func TestWaitingDeliveriesAreKeptAliveInTime(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t)
