@@ -24,68 +24,34 @@ type Ledger struct {
 func (l *Ledger) Ping(ctx context.Context) error { return l.server.ping(ctx) }
 
 // Records implements [persistence.Ledger].
-func (l *Ledger) Records(ctx context.Context, ids []event.Identity) (found []event.Record, err error) {
+func (l *Ledger) Records(ctx context.Context, ids []event.Identity) ([]event.Record, error) {
 	names := mapList(ids, func(id event.Identity) string { return persistence.CleanText(id.String()) })
-	err = l.server.do(ctx, "records", func(ctx context.Context) error {
-		if len(names) == 0 {
-			return nil
-		}
-		docs, err := find[recordDocument](ctx, l.records, oneOf(names), options.Find(), len(names))
-		if err != nil {
-			return err
-		}
-		found, err = rows(docs, (*recordDocument).record)
-		return err
-	})
-	return found, err
+	return list(ctx, l.records, query{op: "records", filter: oneOf(names), most: len(names)}, (*recordDocument).record)
 }
 
 // Shipments implements [persistence.Ledger].
-func (l *Ledger) Shipments(ctx context.Context, refs []shipment.Ref) (found []shipment.Shipment, err error) {
+func (l *Ledger) Shipments(ctx context.Context, refs []shipment.Ref) ([]shipment.Shipment, error) {
 	names := mapList(refs, func(ref shipment.Ref) string { return persistence.CleanText(ref.String()) })
-	err = l.server.do(ctx, "shipments", func(ctx context.Context) error {
-		if len(names) == 0 {
-			return nil
-		}
-		docs, err := find[shipmentDocument](ctx, l.shipments, oneOf(names), options.Find(), len(names))
-		if err != nil {
-			return err
-		}
-		found, err = rows(docs, (*shipmentDocument).shipment)
-		return err
-	})
-	return found, err
+	return list(ctx, l.shipments, query{op: "shipments", filter: oneOf(names), most: len(names)}, (*shipmentDocument).shipment)
 }
 
-// byCourier is a listing in the order of couriers, of which there are few.
-func byCourier() *options.FindOptionsBuilder {
-	return options.Find().SetSort(bson.D{{Key: "courier", Value: 1}})
-}
+// byCourier is the order of couriers, of which there are few.
+var byCourier = bson.D{{Key: "courier", Value: 1}}
 
 // RecordsByKey implements [persistence.Ledger].
-func (l *Ledger) RecordsByKey(ctx context.Context, key string) (found []event.Record, err error) {
-	err = l.server.do(ctx, "records_by_key", func(ctx context.Context) error {
-		docs, err := find[recordDocument](ctx, l.records, bson.D{{Key: "idempotencyKey", Value: persistence.CleanText(key)}}, byCourier(), persistence.DefaultPage)
-		if err != nil {
-			return err
-		}
-		found, err = rows(docs, (*recordDocument).record)
-		return err
-	})
-	return found, err
+func (l *Ledger) RecordsByKey(ctx context.Context, key string) ([]event.Record, error) {
+	return list(ctx, l.records, query{
+		op: "records_by_key", filter: bson.D{{Key: "idempotencyKey", Value: persistence.CleanText(key)}},
+		order: byCourier, most: persistence.DefaultPage,
+	}, (*recordDocument).record)
 }
 
 // ShipmentsByID implements [persistence.Ledger].
-func (l *Ledger) ShipmentsByID(ctx context.Context, id string) (found []shipment.Shipment, err error) {
-	err = l.server.do(ctx, "shipments_by_id", func(ctx context.Context) error {
-		docs, err := find[shipmentDocument](ctx, l.shipments, bson.D{{Key: "shipmentId", Value: persistence.CleanText(id)}}, byCourier(), persistence.DefaultPage)
-		if err != nil {
-			return err
-		}
-		found, err = rows(docs, (*shipmentDocument).shipment)
-		return err
-	})
-	return found, err
+func (l *Ledger) ShipmentsByID(ctx context.Context, id string) ([]shipment.Shipment, error) {
+	return list(ctx, l.shipments, query{
+		op: "shipments_by_id", filter: bson.D{{Key: "shipmentId", Value: persistence.CleanText(id)}},
+		order: byCourier, most: persistence.DefaultPage,
+	}, (*shipmentDocument).shipment)
 }
 
 // EndedSequences implements [persistence.Ledger], by the index that makes rows expire.

@@ -1,5 +1,15 @@
 // Package mongo is the store in a MongoDB, version 4.4 or later. [Open] takes its
-// settings, rows of package event come in and go out. The main package opens it.
+// settings; rows of package event come in and go out as documents. The main package opens
+// it, the other packages use it as [persistence.Store].
+//
+//	collection            _id                      written by
+//	processed_events      courier:idempotencyKey   Ledger
+//	active_shipments      courier:shipmentId       Ledger
+//	dead_letter_events    id of the dead letter    Ledger, DeadLetters
+//	ingestion_records     id of the record         Ingestions
+//
+//	Ledger, DeadLetters, Ingestions ──▶ table (one collection) ──▶ server (retries,
+//	readiness, time-outs) ──▶ the driver
 package mongo
 
 import (

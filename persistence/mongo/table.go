@@ -159,6 +159,34 @@ func unreadable(raw bson.Raw, err error) *event.Error {
 	return event.Errorf(event.Internal, "mongodb", "document %s holds what the appliance does not write: %w", raw.Lookup("_id"), err)
 }
 
+// query selects documents.
+type query struct {
+	op     string // for metrics and errors
+	filter bson.D
+	order  bson.D // nil for any
+	most   int    // documents that are expected; for 0 there is no round trip
+}
+
+// list returns the rows of the documents that a query selects.
+func list[D, R any](ctx context.Context, t *table, q query, convert func(*D, *times) R) (found []R, err error) {
+	err = t.server.do(ctx, q.op, func(ctx context.Context) error {
+		if q.most == 0 {
+			return nil
+		}
+		how := options.Find()
+		if q.order != nil {
+			how.SetSort(q.order)
+		}
+		docs, err := find[D](ctx, t, q.filter, how, q.most)
+		if err != nil {
+			return err
+		}
+		found, err = rows(docs, convert)
+		return err
+	})
+	return found, err
+}
+
 // rows makes rows of documents.
 func rows[D, R any](documents []D, convert func(*D, *times) R) ([]R, error) {
 	list := make([]R, len(documents))

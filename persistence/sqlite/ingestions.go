@@ -141,41 +141,25 @@ func (s *Ingestions) cutOlder(ctx context.Context, kind persistence.IngestionKin
 }
 
 // origins returns the newest records of a kind, the newest first.
-func (s *Ingestions) origins(ctx context.Context, kind persistence.IngestionKind, most int) (records []persistence.IngestionOrigin, err error) {
-	err = s.db.read(ctx, "origins", func(conn *sqlite.Conn) error {
-		stmt, err := conn.Prepare(originsQuery)
-		if err != nil {
-			return err
-		}
-		b := binder{stmt: stmt}
+func (s *Ingestions) origins(ctx context.Context, kind persistence.IngestionKind, most int) ([]persistence.IngestionOrigin, error) {
+	return selectRows(ctx, s.db, "origins", originsQuery, func(b *binder) {
 		b.key(kind.Courier)
 		b.flag(kind.Single)
 		b.int(int64(most))
-		records, err = collect(nil, stmt, func(c *columns) persistence.IngestionOrigin {
-			return persistence.IngestionOrigin{ID: c.text(), Address: c.text(), Refusal: c.text()}
-		})
-		return err
+	}, func(c *columns) persistence.IngestionOrigin {
+		return persistence.IngestionOrigin{ID: c.text(), Address: c.text(), Refusal: c.text()}
 	})
-	return records, err
 }
 
 // Ingestions implements [persistence.Ingestions].
-func (s *Ingestions) Ingestions(ctx context.Context, f ingestion.Filter) (found []ingestion.Record, err error) {
-	err = s.db.read(ctx, "ingestions", func(conn *sqlite.Conn) error {
-		query, values := ingestionQuery(f)
-		stmt, err := conn.Prepare(query)
-		if err != nil {
-			return err
-		}
-		b := binder{stmt: stmt}
+func (s *Ingestions) Ingestions(ctx context.Context, f ingestion.Filter) ([]ingestion.Record, error) {
+	query, values := ingestionQuery(f)
+	return selectRows(ctx, s.db, "ingestions", query, func(b *binder) {
 		for _, v := range values {
 			b.key(v)
 		}
 		b.int(int64(persistence.PageSize(f.Limit)))
-		found, err = collect(found, stmt, readIngestion)
-		return err
-	})
-	return found, err
+	}, readIngestion)
 }
 
 // ingestionQuery returns the statement for a filter, and the values of its

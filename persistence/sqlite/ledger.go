@@ -67,33 +67,15 @@ func (l *Ledger) Shipments(ctx context.Context, refs []shipment.Ref) (found []sh
 }
 
 // RecordsByKey implements [persistence.Ledger].
-func (l *Ledger) RecordsByKey(ctx context.Context, key string) (found []event.Record, err error) {
-	err = l.db.read(ctx, "records_by_key", func(conn *sqlite.Conn) error {
-		stmt, err := conn.Prepare("SELECT " + recordColumns + ` FROM processed_events
-			WHERE key_hash = ? AND idempotency_key = ? ORDER BY courier`)
-		if err != nil {
-			return err
-		}
-		bindKey(stmt, key)
-		found, err = collect(found, stmt, readRecord)
-		return err
-	})
-	return found, err
+func (l *Ledger) RecordsByKey(ctx context.Context, key string) ([]event.Record, error) {
+	return selectRows(ctx, l.db, "records_by_key", "SELECT "+recordColumns+` FROM processed_events
+		WHERE key_hash = ? AND idempotency_key = ? ORDER BY courier`, func(b *binder) { bindKey(b.stmt, key) }, readRecord)
 }
 
 // ShipmentsByID implements [persistence.Ledger].
-func (l *Ledger) ShipmentsByID(ctx context.Context, id string) (found []shipment.Shipment, err error) {
-	err = l.db.read(ctx, "shipments_by_id", func(conn *sqlite.Conn) error {
-		stmt, err := conn.Prepare("SELECT " + shipmentColumns + ` FROM active_shipments
-			WHERE key_hash = ? AND shipment_id = ? ORDER BY courier`)
-		if err != nil {
-			return err
-		}
-		bindKey(stmt, id)
-		found, err = collect(found, stmt, readShipment)
-		return err
-	})
-	return found, err
+func (l *Ledger) ShipmentsByID(ctx context.Context, id string) ([]shipment.Shipment, error) {
+	return selectRows(ctx, l.db, "shipments_by_id", "SELECT "+shipmentColumns+` FROM active_shipments
+		WHERE key_hash = ? AND shipment_id = ? ORDER BY courier`, func(b *binder) { bindKey(b.stmt, id) }, readShipment)
 }
 
 // EndedSequences implements [persistence.Ledger] by the index over the end of rows: none over
@@ -120,38 +102,6 @@ func (l *Ledger) EndedSequences(ctx context.Context, m loss.Missing) (ended []ui
 		}
 	})
 	return ended, err
-}
-
-// bindKey binds the hash of key, and key and more as they are, to a statement
-// that is about to run again.
-func bindKey(stmt *sqlite.Stmt, key string, more ...string) {
-	key = persistence.CleanText(key)
-	b := binder{stmt: stmt}
-	b.int(keyHash(key))
-	b.key(key)
-	for _, s := range more {
-		b.key(s)
-	}
-}
-
-// collect runs stmt to its end, appending its rows to found, and resets it.
-func collect[T any](found []T, stmt *sqlite.Stmt, read func(*columns) T) ([]T, error) {
-	for {
-		more, err := stmt.Step()
-		if err != nil {
-			return found, err
-		}
-		if !more {
-			return found, stmt.Reset()
-		}
-		c := columns{stmt: stmt}
-		row := read(&c)
-		if c.err != nil {
-			_ = stmt.Reset() // repeats the error of the last step, there was none
-			return found, c.err
-		}
-		found = append(found, row)
-	}
 }
 
 // readRecord reads the recordColumns.

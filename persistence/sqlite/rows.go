@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
@@ -119,4 +120,51 @@ func (c *columns) fail(col int, err error) {
 func keyHash(key string) int64 {
 	sum := sha256.Sum256([]byte(key))
 	return int64(binary.BigEndian.Uint64(sum[:8]))
+}
+
+// bindKey binds the hash of key, and key and more as they are, to a statement
+// that is about to run again.
+func bindKey(stmt *sqlite.Stmt, key string, more ...string) {
+	key = persistence.CleanText(key)
+	b := binder{stmt: stmt}
+	b.int(keyHash(key))
+	b.key(key)
+	for _, s := range more {
+		b.key(s)
+	}
+}
+
+// selectRows returns the rows of a query, whose parameters bind binds, by a reader's
+// connection.
+func selectRows[T any](ctx context.Context, db *database, op, query string, bind func(*binder), read func(*columns) T) (found []T, err error) {
+	err = db.read(ctx, op, func(conn *sqlite.Conn) error {
+		stmt, err := conn.Prepare(query)
+		if err != nil {
+			return err
+		}
+		bind(&binder{stmt: stmt})
+		found, err = collect(found, stmt, read)
+		return err
+	})
+	return found, err
+}
+
+// collect runs stmt to its end, appending its rows to found, and resets it.
+func collect[T any](found []T, stmt *sqlite.Stmt, read func(*columns) T) ([]T, error) {
+	for {
+		more, err := stmt.Step()
+		if err != nil {
+			return found, err
+		}
+		if !more {
+			return found, stmt.Reset()
+		}
+		c := columns{stmt: stmt}
+		row := read(&c)
+		if c.err != nil {
+			_ = stmt.Reset() // repeats the error of the last step, there was none
+			return found, c.err
+		}
+		found = append(found, row)
+	}
 }

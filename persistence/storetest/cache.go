@@ -62,6 +62,7 @@ func cacheIdentities(t *testing.T, c persistence.Cache) {
 	Same(t, Must(c.Lookup(t.Context(), ids)), hashes)
 }
 
+// CacheBatch stores 500 identities in one call and looks 1,000 up in another.
 func CacheBatch(t *testing.T, c persistence.Cache) {
 	var ids []event.Identity
 	var hashes []string
@@ -112,6 +113,7 @@ func cacheConcurrent(t *testing.T, c persistence.Cache) {
 	wg.Wait()
 }
 
+// BenchmarkCache measures batches of 256 identities.
 func BenchmarkCache(b *testing.B, c persistence.Cache) {
 	var ids []event.Identity
 	var hashes []string

@@ -28,7 +28,7 @@ func contractLetterOnce(t *testing.T, s persistence.Store) {
 	}
 }
 
-// ids returns the ids of letters.
+// IDs returns the ids of letters.
 func IDs(ds []event.DeadLetter) []string {
 	list := []string{}
 	for _, d := range ds {

@@ -56,6 +56,7 @@ func ingestionID(n int) string {
 	return recordID(Noon.Add(time.Duration(n/3)*time.Second), uint64(n))
 }
 
+// FullIngestion returns the n-th record, with every member set.
 func FullIngestion(n int) ingestion.Record {
 	return ingestion.Record{
 		ID: ingestionID(n), Courier: "demo", Outcome: ingestion.Refused, Count: 1, Bytes: 12, At: Noon, Until: Noon.Add(1),
@@ -77,12 +78,13 @@ func Aggregate(n int, courier string, outcome ingestion.Outcome) ingestion.Recor
 	return ingestion.Record{ID: ingestionID(n), Courier: courier, Outcome: outcome, Count: 1 << 40, Bytes: 1 << 50, At: Noon, Until: Noon.Add(time.Minute)}
 }
 
-// single returns a record of one request.
+// Single returns a record of one request.
 func Single(n int, courier string, outcome ingestion.Outcome) ingestion.Record {
 	return ingestion.Record{ID: ingestionID(n), Courier: courier, Outcome: outcome, Count: 1, At: Noon,
 		Request: &ingestion.Request{Method: "POST", Headers: []ingestion.Header{}, Body: []byte{}}}
 }
 
+// PutIngestions stores records and fails the test unless they are stored.
 func PutIngestions(t *testing.T, s persistence.Ingestions, records ...ingestion.Record) {
 	t.Helper()
 	if err := s.PutIngestions(t.Context(), records); err != nil {

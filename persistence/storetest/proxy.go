@@ -71,6 +71,7 @@ func (p *Proxy) Hang() {
 	p.hung = make(chan struct{})
 }
 
+// Resume ends what Hang began.
 func (p *Proxy) Resume() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

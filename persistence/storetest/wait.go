@@ -27,12 +27,14 @@ type Buffer struct {
 	b  strings.Builder
 }
 
+// Write implements [io.Writer].
 func (s *Buffer) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.b.Write(p)
 }
 
+// String returns what was written so far.
 func (s *Buffer) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
