@@ -3,7 +3,6 @@ package process
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"slices"
 	"testing"
 	"time"
@@ -148,8 +147,8 @@ func TestOutageThatAnswersPingsCostsNoAttempt(t *testing.T) {
 func TestUnreadableLedgerRowStillEnds(t *testing.T) {
 	d, s := newFixture(t), newFakeBroker()
 	r := &Reconciler{
-		Queue: s, Store: d.store, DeadLetters: d.store, Ended: d.store, Publisher: s, Stamper: d.Stamper, Every: time.Second, Grace: time.Minute,
-		Log: slog.New(slog.DiscardHandler), Metrics: d.Metrics, Now: d.Now, missing: map[uint64]time.Time{},
+		Queue: s, DeadLetters: d.store, Ended: d.store, Publisher: s, Handler: d.Handler,
+		Every: time.Second, Grace: time.Minute, missing: map[uint64]time.Time{},
 	}
 	before, odd, after := d.arrives("before", "s", "in_transit", noon), d.arrives("odd", "s", "in_transit", noon), d.arrives("after", "s", "in_transit", noon)
 	d.handle(t, before, after)

@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/event/loss"
 )
@@ -103,8 +101,7 @@ func (s *fakeBroker) Publish(_ context.Context, e *event.Envelope) (event.Receip
 func exhaust(t *testing.T, d *fixture, s *fakeBroker, a event.Advisory) bool {
 	t.Helper()
 	m := &DeadLetterer{
-		Queue: s, Store: d.store, Handler: d.Handler, Stamper: d.Stamper, Read: d.Read, Log: slog.New(slog.DiscardHandler),
-		Metrics: NewMetrics(prometheus.NewRegistry()), Now: d.Now, KeepAlive: 5 * time.Millisecond,
+		Queue: s, Handler: d.Handler, KeepAlive: 5 * time.Millisecond,
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -256,10 +253,10 @@ func TestReplayOfAForgeryIsRefused(t *testing.T) {
 // reconciler returns one that has not looked yet, and its clock.
 func reconciler(d *fixture, s *fakeBroker) (r *Reconciler, now *time.Time) {
 	at := noon
+	d.Now = func() time.Time { return at }
 	return &Reconciler{
-		Queue: s, Store: d.store, DeadLetters: d.store, Ended: d.store, Publisher: s, Handler: d.Handler, Stamper: d.Stamper,
-		Every: time.Second, Grace: time.Minute, Log: slog.New(slog.DiscardHandler), Metrics: d.Metrics,
-		Now: func() time.Time { return at }, missing: map[uint64]time.Time{},
+		Queue: s, DeadLetters: d.store, Ended: d.store, Publisher: s, Handler: d.Handler,
+		Every: time.Second, Grace: time.Minute, missing: map[uint64]time.Time{},
 	}, &at
 }
 

@@ -234,7 +234,7 @@ func (m *DeadLetterer) retryIsolated(ctx context.Context, d event.Delivery, r ev
 		event: event.Event{Type: r.EventType, OccurredAt: r.OccurredAt, ShipmentID: r.ShipmentID},
 	}
 	startAttempt(j, m.Handler.Now())
-	if err := commitOne(ctx, m.Store, event.Change{Records: []event.Record{j.record}}); err != nil {
+	if err := commitOne(ctx, m.Handler.Store, event.Change{Records: []event.Record{j.record}}); err != nil {
 		return false, err
 	}
 	hard := context.WithoutCancel(ctx) // what has begun is brought to its end

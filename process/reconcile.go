@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"runtime/debug"
 	"strconv"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/event/loss"
-	"github.com/fincart/courier-gateway/ingest/event/stamp"
 )
 
 // Settled is the part of the stream in which every event should have its outcome.
@@ -54,17 +52,12 @@ type EndedEvents interface {
 // right it finds nothing.
 type Reconciler struct {
 	Queue       Settled
-	Store       Store
 	DeadLetters DeadLetterIndex
 	Ended       EndedEvents
 	Publisher   Publisher
-	Handler     *Handler // for what the queue does not take back
-	Stamper     *stamp.Stamper
+	Handler     *Handler      // has the store; applies what the queue does not take back
 	Every       time.Duration // between two looks
 	Grace       time.Duration // how long an event may lack an outcome, for the DeadLetterer to end it
-	Log         *slog.Logger
-	Metrics     *Metrics
-	Now         func() time.Time
 
 	missing map[uint64]time.Time // since when an event is known to lack its outcome
 	reached uint64               // the last sequence that was verified since the reconciler last waited
@@ -85,7 +78,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 		for more := true; more && ctx.Err() == nil; {
 			var err error
 			if more, err = r.step(ctx); err != nil && ctx.Err() == nil {
-				r.Log.Warn("can't reconcile now, trying again", "error", err)
+				r.Handler.Log.Warn("can't reconcile now, trying again", "error", err)
 			}
 			if errors.Is(err, errRepeated) {
 				back.wait(ctx)
@@ -94,7 +87,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 			}
 		}
 		if err := r.checkMissing(ctx); err != nil && ctx.Err() == nil {
-			r.Log.Warn("can't look up missing events in the ledger now, trying again", "error", err)
+			r.Handler.Log.Warn("can't look up missing events in the ledger now, trying again", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -129,7 +122,7 @@ func (r *Reconciler) step(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	now := r.Now()
+	now := r.Handler.Now()
 	for seq, lacks := range lacking { // the grace of all of them runs from now on
 		if _, known := r.missing[seq]; lacks && !known {
 			r.missing[seq] = now
@@ -165,8 +158,8 @@ func (r *Reconciler) verify(ctx context.Context, batch []event.Delivery, n int) 
 	maps.DeleteFunc(r.missing, func(seq uint64, _ time.Time) bool { return seq <= last })
 	r.counts.checked.Add(int64(n))
 	r.counts.verified.Store(int64(last))
-	r.Metrics.verified.Set(float64(last))
-	r.Metrics.reconciled.Add(float64(n))
+	r.Handler.Metrics.verified.Set(float64(last))
+	r.Handler.Metrics.reconciled.Add(float64(n))
 	return nil
 }
 
@@ -229,12 +222,12 @@ func (r *Reconciler) isAnother(ctx context.Context, d *event.Delivery) (bool, er
 // readable returns the ledger rows that can be read. One that can't counts as
 // none, and must not keep all the others from being verified.
 func (r *Reconciler) readable(ctx context.Context, ids []event.Identity) ([]event.Record, error) {
-	rows, err := r.Store.Records(ctx, ids)
+	rows, err := r.Handler.Store.Records(ctx, ids)
 	if event.CodeOf(err) != event.Internal {
 		return rows, err
 	}
 	if len(ids) == 1 {
-		r.Log.Warn("a ledger row can't be read, it counts as none", "courier", ids[0].Courier, "key", ids[0].Key, "error", err)
+		r.Handler.Log.Warn("a ledger row can't be read, it counts as none", "courier", ids[0].Courier, "key", ids[0].Key, "error", err)
 		return nil, nil
 	}
 	half := len(ids) / 2
@@ -250,26 +243,26 @@ func (r *Reconciler) readable(ctx context.Context, ids []event.Identity) ([]even
 // so for less than the grace. Its nonce is made of the sequence, so that doing it
 // twice does it once.
 func (r *Reconciler) requeue(ctx context.Context, d event.Delivery) (done bool, err error) {
-	now := r.Now()
+	now := r.Handler.Now()
 	if now.Sub(r.missing[d.Sequence]) < r.Grace {
 		return false, nil
 	}
 	if d.Fault != nil { // no envelope, so it can only be dead-lettered
 		letter := newDeadLetter(&d, event.Malformed, "the message is no envelope: "+d.Fault.Error(), now)
-		return true, commitOne(ctx, r.Store, event.Change{DeadLetters: []event.DeadLetter{letter}})
+		return true, commitOne(ctx, r.Handler.Store, event.Change{DeadLetters: []event.DeadLetter{letter}})
 	}
 	e := d.Envelope
 	e.Replay = "reconcile-" + strconv.FormatUint(d.Sequence, 10)
-	if r.Stamper.Verify(&d.Envelope) {
-		r.Stamper.Stamp(&e) // a forged one stays forged
+	if r.Handler.Stamper.Verify(&d.Envelope) {
+		r.Handler.Stamper.Stamp(&e) // a forged one stays forged
 	}
 	receipt, err := r.Publisher.Publish(ctx, &e)
 	if err != nil {
 		return r.apply(ctx, event.Delivery{Envelope: e, Sequence: d.Sequence, Attempt: 1}, err)
 	}
 	r.counts.requeued.Add(1)
-	r.Metrics.requeued.Inc()
-	r.Log.Error("a settled event had no outcome, requeued it",
+	r.Handler.Metrics.requeued.Inc()
+	r.Handler.Log.Error("a settled event had no outcome, requeued it",
 		"event_id", d.EventID, "courier", d.Courier, "trace_id", d.TraceID, "sequence", d.Sequence, "new_sequence", receipt.Sequence)
 	return true, nil
 }
@@ -292,8 +285,8 @@ func (r *Reconciler) apply(ctx context.Context, d event.Delivery, refused error)
 		return false, errors.Join(refused, event.Errorf(v.Code, "reconcile", "can't apply sequence %d either", d.Sequence))
 	}
 	r.counts.requeued.Add(1)
-	r.Metrics.requeued.Inc()
-	r.Log.Error("a settled event had no outcome and could not be requeued, applied it",
+	r.Handler.Metrics.requeued.Inc()
+	r.Handler.Log.Error("a settled event had no outcome and could not be requeued, applied it",
 		"event_id", d.EventID, "courier", d.Courier, "trace_id", d.TraceID, "sequence", d.Sequence, "refused", refused)
 	return true, nil
 }

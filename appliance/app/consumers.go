@@ -44,23 +44,21 @@ func newConsumers(
 	stamper *stamp.Stamper, read process.Reader, registry prometheus.Registerer, deps Deps,
 ) *consumers {
 	log := deps.Log.With("package", "process")
-	figures := process.NewMetrics(registry)
 	var ledger process.Store = store.Ledger
 	if deps.WrapStore != nil {
 		ledger = deps.WrapStore(store.Ledger)
 	}
 	handler := &process.Handler{
-		Store: ledger, Cache: cache, Stamper: stamper, Read: read, Policy: cfg.RetryPolicy(), Log: log, Metrics: figures, Now: time.Now,
+		Store: ledger, Cache: cache, Stamper: stamper, Read: read, Policy: cfg.RetryPolicy(), Log: log, Metrics: process.NewMetrics(registry), Now: time.Now,
 	}
 	c := &consumers{
 		heartbeats: make([]process.Heartbeat, cfg.Process.Workers),
 		deadLetterer: &process.DeadLetterer{
-			Queue: broker, Store: ledger, Handler: handler, Stamper: stamper, Read: read, Log: log, Metrics: figures, Now: time.Now,
-			KeepAlive: jetstream.KeepAdvisoriesEvery,
+			Queue: broker, Handler: handler, KeepAlive: jetstream.KeepAdvisoriesEvery,
 		},
 		reconciler: &process.Reconciler{
-			Queue: broker, Store: ledger, DeadLetters: store.DeadLetters, Ended: store.Ledger, Publisher: broker, Handler: handler, Stamper: stamper,
-			Every: cfg.Process.ReconcileEvery, Grace: cfg.Process.ReconcileGrace, Log: log, Metrics: figures, Now: time.Now,
+			Queue: broker, DeadLetters: store.DeadLetters, Ended: store.Ledger, Publisher: broker, Handler: handler,
+			Every: cfg.Process.ReconcileEvery, Grace: cfg.Process.ReconcileGrace,
 		},
 	}
 	if store.Marks != nil {
