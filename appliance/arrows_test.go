@@ -28,7 +28,7 @@ var arrows = map[string][]string{
 	"ingest/framing":          {},
 	"ingest/connlimit":        {"ingest/address"},
 	"ingest/body":             {"ingest/connlimit", "ingest/framing"},
-	"ingest/limits":           {"ingest/address"},
+	"ingest/limits":           {"ingest/address", "ingest/event"},
 	"ingest/record":           {"ingest/address", "ingest/event", "ingest/signature"},
 	"ingest": {"ingest/address", "ingest/body", "ingest/connlimit", "ingest/event", "ingest/framing", "ingest/jsontext", "ingest/limits", "ingest/payload",
 		"ingest/record", "ingest/signature", "ingest/signature/jwks"},

@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -97,24 +96,21 @@ func (g *registry) set(c Couriers) error {
 	}
 	t := &table{byName: make(map[string]*courier, len(c.All))}
 	var schemes []*signature.Scheme
-	var errs []error
+	var faults event.Faults
 	for i := range c.All {
-		one, err := g.newCourier(&c.All[i], before.byName[c.All[i].Name])
-		if err == nil && t.byName[one.name] != nil {
-			err = errors.New("is there twice")
+		name, known := c.All[i].Name, len(faults)
+		path := fmt.Sprintf("couriers[%q]", name)
+		faults.Check(t.byName[name] == nil, path, "is there twice")
+		one := g.newCourier(&c.All[i], before.byName[name], &faults, path)
+		if len(faults) == known {
+			t.byName[name] = one
+			schemes = append(schemes, one.scheme)
 		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("courier %q: %w", c.All[i].Name, err))
-			continue
-		}
-		t.byName[one.name] = one
-		schemes = append(schemes, one.scheme)
 	}
-	if t.fallback = t.byName[c.Default]; t.fallback == nil && c.Default != "" {
-		errs = append(errs, fmt.Errorf("the default courier %q is not among the couriers", c.Default))
-	}
-	if len(errs) > 0 {
-		return errors.Join(errs...)
+	t.fallback = t.byName[c.Default]
+	faults.Check(t.fallback != nil || c.Default == "", "default", "the default courier %q is not among the couriers", c.Default)
+	if err := faults.Err(); err != nil {
+		return err
 	}
 	t.redactor = record.NewRedactor(schemes)
 	for _, one := range t.byName {
@@ -124,45 +120,32 @@ func (g *registry) set(c Couriers) error {
 	return nil
 }
 
-// newCourier makes a courier ready for use; before is what it was until now, nil
-// for a new one.
-func (g *registry) newCourier(c *Courier, before *courier) (*courier, error) {
-	switch {
-	case !event.ValidCourier(c.Name):
-		return nil, errors.New("is no courier's name: 1 to 63 characters of a-z, 0-9, '-' and '_'")
-	case c.Scheme == nil:
-		return nil, errors.New("has no signature scheme")
-	}
-	maxBytes := c.MaxBodyBytes
-	if maxBytes == 0 {
-		maxBytes = g.maxBodyBytes
-	}
-	var tooMuch error
-	if c.MaxBodyBytes < 0 || c.MaxBodyBytes > g.maxBodyBytes {
-		tooMuch = fmt.Errorf("has a limit of %d body bytes, the listener accepts 1 to %d", c.MaxBodyBytes, g.maxBodyBytes)
-	}
-	var counted *limits.Limits
-	if before != nil {
-		counted = before.limits
-	}
-	success, unsuccessful := c.Success.complete()
-	bounds, unlimited := limits.New(limits.Config{
-		Networks: c.Networks, RatePerSecond: c.RatePerSecond, RateBurst: c.RateBurst, MaxConcurrent: c.MaxConcurrent,
-	}, counted)
-	if err := errors.Join(unsuccessful, unlimited, tooMuch); err != nil {
-		return nil, err
-	}
+// newCourier makes a courier ready for use, if it adds no fault; before is what it was
+// until now, nil for a new one.
+func (g *registry) newCourier(c *Courier, before *courier, faults *event.Faults, path string) *courier {
+	faults.Check(event.ValidCourier(c.Name), path, "is no courier's name: 1 to 63 characters of a-z, 0-9, '-' and '_'")
+	faults.Check(c.Scheme != nil, path, "has no signature scheme")
+	faults.Check(c.MaxBodyBytes >= 0 && c.MaxBodyBytes <= g.maxBodyBytes, path,
+		"has a limit of %d body bytes, the listener accepts 1 to %d", c.MaxBodyBytes, g.maxBodyBytes)
 	one := &courier{
 		name: c.Name, scheme: c.Scheme, decoder: c.Decoder, observe: c.Observe,
-		success: success, handshake: c.Handshake, limits: bounds, maxBodyBytes: maxBytes, tooLarge: largerThan(maxBytes),
+		success: c.Success.complete(faults, path), handshake: c.Handshake, maxBodyBytes: c.MaxBodyBytes,
 	}
+	if one.maxBodyBytes == 0 {
+		one.maxBodyBytes = g.maxBodyBytes
+	}
+	one.tooLarge = largerThan(one.maxBodyBytes)
+	var counted *limits.Limits
 	switch {
 	case before != nil:
-		one.shares = before.shares
+		counted, one.shares = before.limits, before.shares
 	case g.records != nil:
 		one.shares = record.NewShares(g.records.config)
 	}
-	return one, nil
+	one.limits = limits.New(limits.Config{
+		Networks: c.Networks, RatePerSecond: c.RatePerSecond, RateBurst: c.RateBurst, MaxConcurrent: c.MaxConcurrent,
+	}, counted, faults, path)
+	return one
 }
 
 // count gives a courier that becomes active its counters, which show in the metrics
@@ -177,31 +160,22 @@ func (g *registry) tally(courier, code string, outcome ingestion.Outcome) tally 
 	return tally{g.metrics.requests.WithLabelValues(courier, code), g.records.aggregate(record.Key{Courier: courier, Outcome: outcome})}
 }
 
-// complete returns the answer with its defaults.
-func (s Success) complete() (Success, error) {
-	var errs []error
+// complete returns the answer with its defaults, and adds what is wrong with it.
+func (s Success) complete(faults *event.Faults, path string) Success {
 	if s.Status == 0 {
 		s.Status = fasthttp.StatusAccepted
 	}
-	if s.Status < 200 || s.Status > 299 {
-		errs = append(errs, fmt.Errorf("has success status %d, must be 200 to 299", s.Status))
-	}
-	if s.Body == nil && s.ContentType != "" {
-		errs = append(errs, fmt.Errorf("has success content-type %q, but no body of its own", s.ContentType))
-	}
+	faults.Check(s.Status >= 200 && s.Status <= 299, path, "has success status %d, must be 200 to 299", s.Status)
+	faults.Check(s.Body != nil || s.ContentType == "", path, "has success content-type %q, but no body of its own", s.ContentType)
 	if bare := s.Status == fasthttp.StatusNoContent || s.Status == fasthttp.StatusResetContent; bare {
-		if len(s.Body) > 0 {
-			errs = append(errs, fmt.Errorf("has a success body, which status %d can't have", s.Status))
-		}
+		faults.Check(len(s.Body) == 0, path, "has a success body, which status %d can't have", s.Status)
 		s.Body, s.ContentType = []byte{}, ""
 	}
-	if !printable(s.ContentType) {
-		errs = append(errs, fmt.Errorf("has success content-type %q, which no header can carry", s.ContentType))
-	}
+	faults.Check(printable(s.ContentType), path, "has success content-type %q, which no header can carry", s.ContentType)
 	if len(s.Body) > 0 && s.ContentType == "" {
 		s.ContentType = plainText
 	}
-	return s, errors.Join(errs...)
+	return s
 }
 
 // find returns the courier of that name, nil for none. An empty name asks for

@@ -11,8 +11,6 @@
 package limits
 
 import (
-	"errors"
-	"fmt"
 	"math"
 	"net/netip"
 	"sync/atomic"
@@ -21,6 +19,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/fincart/courier-gateway/ingest/address"
+	"github.com/fincart/courier-gateway/ingest/event"
 )
 
 // maxRetryAfter bounds the seconds that a courier is asked to wait.
@@ -63,24 +62,15 @@ type Limits struct {
 }
 
 // New returns the limits of a courier. What those that it had before have counted goes on
-// as far as they are the same; before is nil for a new courier. The error lists everything
-// that is wrong with c.
-func New(c Config, before *Limits) (*Limits, error) {
+// as far as they are the same; before is nil for a new courier. What is wrong with c is
+// added to faults, under path; then the limits can't be used.
+func New(c Config, before *Limits, faults *event.Faults, path string) *Limits {
 	networks, err := address.Networks(c.Networks)
-	errs := []error{err}
 	per := c.RatePerSecond
-	switch {
-	case math.IsNaN(per) || math.IsInf(per, 0) || per < 0:
-		errs = append(errs, fmt.Errorf("has a rate of %v requests per second", per))
-	case per > 0 && c.RateBurst < 1:
-		errs = append(errs, fmt.Errorf("has a rate burst of %d, a rate needs at least 1", c.RateBurst))
-	}
-	if c.MaxConcurrent < 0 {
-		errs = append(errs, fmt.Errorf("has %d requests at once", c.MaxConcurrent))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
+	faults.Check(err == nil, path, "%v", err)
+	faults.Check(per >= 0 && !math.IsInf(per, 0), path, "has a rate of %v requests per second", per)
+	faults.Check(per <= 0 || c.RateBurst >= 1, path, "has a rate burst of %d, a rate needs at least 1", c.RateBurst)
+	faults.Check(c.MaxConcurrent >= 0, path, "has %d requests at once", c.MaxConcurrent)
 	l := &Limits{networks: networks, maxInWork: int64(c.MaxConcurrent), inWork: new(atomic.Int64), known: new(addressBook)}
 	if per > 0 {
 		l.rate = rate.NewLimiter(rate.Limit(per), c.RateBurst)
@@ -93,7 +83,7 @@ func New(c Config, before *Limits) (*Limits, error) {
 			l.rate, l.observed, l.unverified = r, before.observed, before.unverified
 		}
 	}
-	return l, nil
+	return l
 }
 
 // Admit applies the limits that need neither body nor signature. The courier's rate is
