@@ -109,7 +109,7 @@ const openTimeout = 30 * time.Second
 // fails when another process uses the store directory, when the store is
 // damaged, or when what exists on the broker has another shape; the error says
 // what to do. What it has started is registered with deps.Lifecycle, also when it fails.
-func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
+func Open(ctx context.Context, cfg Config, deps Deps) (_ *Broker, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("broker configuration: %w", err)
 	}
@@ -118,8 +118,12 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 	}
 	cfg.serverWindow = deps.serverWindow
 	b := &Broker{cfg: cfg, log: deps.Logger, life: lifecycle{deps.Lifecycle}, admission: &admission{}, sync: cfg.Sync}
+	defer func() {
+		if err != nil {
+			b.shutIntake() // so that connections which are closed now are not reported as lost
+		}
+	}()
 	wake := make(chan struct{}, 1) // of the supervisor
-	var err error
 	if b.m, err = newMetrics(deps.Metrics); err != nil {
 		return nil, fmt.Errorf("broker metrics: %w", err)
 	}
@@ -145,8 +149,13 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Broker, error) {
 	if err := b.openTopology(ctx); err != nil {
 		return nil, err
 	}
-	return b, b.run(ctx)
+	if err := b.run(ctx); err != nil {
+		return nil, err
+	}
+	return b, nil
 }
+
+func (b *Broker) shutIntake() { b.admission.shut(closing, "the appliance is stopping") }
 
 // openStore takes the store directory, repairs what an earlier process left of a
 // failed flush, and starts the embedded server on it. Where no call flushes a whole file
@@ -296,7 +305,7 @@ func (b *Broker) run(ctx context.Context) (err error) {
 		b.life.start("duplicate window", func(ctx context.Context) { b.filler.Run(ctx, b.conns.connected) })
 	}
 	b.life.start("supervisor", b.supervisor.run)
-	b.life.onStop("intake", func(context.Context) error { b.admission.shut(closing, "the appliance is stopping"); return nil })
+	b.life.onStop("intake", func(context.Context) error { b.shutIntake(); return nil })
 	return nil
 }
 

@@ -198,14 +198,14 @@ func (c *consumer) keepAlive(held []event.Delivery) error {
 
 // redeliver has the embedded broker deliver again at once what was in flight with the
 // process before this one, which is gone: nothing else uses the store.
-// Left to itself the broker waits for the acknowledgement wait to pass. A nak in the
+// Without that the broker waits for the acknowledgement wait to pass. A nak in the
 // name of that process does it, and keeps the count of deliveries, so that an attempt
-// which ended with the process is spent as ever.
+// which ended with the process is spent as always.
 //
 // An event that waits for its retry stays until its delay is over. It is known by the
 // time from which its wait counts: a delivery that a worker holds is kept alive, so
 // that this was less than half the acknowledgement wait ago when the broker last wrote
-// its state; a nak with a delay moves it further into the past, see [Broker.Settle].
+// its state; a nak with a delay moves it further into the past, see settle.
 //
 // It must be called before anything pulls, and only once.
 func (c *consumer) redeliver(ctx context.Context, server *embedded.Server, log *slog.Logger) error {
@@ -244,7 +244,7 @@ func inFlightOf(left embedded.Left, ackWait time.Duration) (ps []embedded.Pendin
 
 // ackSubjectOf returns where a delivery is answered. Of the numbers in it the broker
 // needs those of the delivery; how often it was made, when, and how many are waiting
-// is said for the receiver's sake.
+// is for the receiver.
 func ackSubjectOf(stream, consumer string, p embedded.PendingDelivery) string {
 	return fmt.Sprintf("$JS.ACK.%s.%s.1.%d.%d.%d.0", stream, consumer, p.Stream, p.Consumer, p.Since.UnixNano())
 }
