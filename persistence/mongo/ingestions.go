@@ -30,9 +30,9 @@ type ingestionDocument struct {
 	Status      int              `bson:"status,omitempty"`
 	Address     string           `bson:"address,omitempty"`
 	TraceID     string           `bson:"traceId,omitempty"`
-	TakenAt     string           `bson:"takenAt,omitempty"`
-	TakenKey    string           `bson:"takenKey,omitempty"`
-	TakenBy     string           `bson:"takenBy,omitempty"`
+	AcceptedAt  string           `bson:"takenAt,omitempty"`
+	AcceptedKey string           `bson:"takenKey,omitempty"`
+	AcceptedBy  string           `bson:"takenBy,omitempty"`
 	Request     *requestDocument `bson:"request,omitempty"`
 	ExpiresFrom bson.DateTime    `bson:"expiresFrom"` // at
 }
@@ -52,7 +52,7 @@ func newIngestionDocument(r *ingestion.Record) ingestionDocument {
 		ID: persistence.CleanText(r.ID), Courier: persistence.CleanText(r.Courier), Single: r.Request != nil, Outcome: persistence.CleanText(string(r.Outcome)),
 		Count: r.Count, Bytes: r.Bytes, At: persistence.TimeKey(r.At), Until: persistence.TimeText(r.Until), Code: persistence.CleanText(string(r.Code)),
 		Reason: persistence.CleanText(r.Reason), Detail: persistence.CleanText(r.Detail), Status: r.Status, Address: persistence.CleanText(r.Address),
-		TraceID: persistence.CleanText(r.TraceID), TakenAt: persistence.TimeText(r.AcceptedAt), TakenKey: persistence.CleanText(r.AcceptedKey), TakenBy: persistence.CleanText(r.AcceptedBy),
+		TraceID: persistence.CleanText(r.TraceID), AcceptedAt: persistence.TimeText(r.AcceptedAt), AcceptedKey: persistence.CleanText(r.AcceptedKey), AcceptedBy: persistence.CleanText(r.AcceptedBy),
 		ExpiresFrom: bson.NewDateTimeFromTime(r.At),
 	}
 	if q := r.Request; q != nil {
@@ -72,7 +72,7 @@ func (d *ingestionDocument) record(t *times) ingestion.Record {
 	r := ingestion.Record{
 		ID: d.ID, Courier: d.Courier, Outcome: ingestion.Outcome(d.Outcome), Count: d.Count, Bytes: d.Bytes,
 		At: t.parse(d.At), Until: t.parse(d.Until), Code: event.Code(d.Code), Reason: d.Reason, Detail: d.Detail,
-		Status: d.Status, Address: d.Address, TraceID: d.TraceID, AcceptedAt: t.parse(d.TakenAt), AcceptedKey: d.TakenKey, AcceptedBy: d.TakenBy,
+		Status: d.Status, Address: d.Address, TraceID: d.TraceID, AcceptedAt: t.parse(d.AcceptedAt), AcceptedKey: d.AcceptedKey, AcceptedBy: d.AcceptedBy,
 	}
 	if q := d.Request; q != nil {
 		r.Request = &ingestion.Request{
@@ -254,10 +254,10 @@ func oneIngestion(result *mongo.SingleResult) (ingestion.Record, error) {
 	return list[0], nil
 }
 
-// AcceptIngestion implements [persistence.Ingestions]. A record that can't be found untaken has been
-// taken, or is not there.
+// AcceptIngestion implements [persistence.Ingestions]. A record that can't be found
+// unaccepted has been accepted, or does not exist.
 func (s *Ingestions) AcceptIngestion(ctx context.Context, id, key, keyID string, at time.Time) (r ingestion.Record, err error) {
-	const op = "mongodb take_ingestion"
+	const op = "mongodb accept_ingestion"
 	if err := persistence.CheckAccepted(op, at); err != nil {
 		return r, err
 	}
@@ -267,8 +267,8 @@ func (s *Ingestions) AcceptIngestion(ctx context.Context, id, key, keyID string,
 			set = append(set, bson.E{Key: name, Value: persistence.CleanText(value)})
 		}
 	}
-	err = s.records.server.do(ctx, "take_ingestion", func(ctx context.Context) error {
-		r, err = s.takeIngestion(ctx, id, set)
+	err = s.records.server.do(ctx, "accept_ingestion", func(ctx context.Context) error {
+		r, err = s.setAccepted(ctx, id, set)
 		if errors.Is(err, mongo.ErrNoDocuments) {
 			r, err = s.findIngestion(ctx, op, id)
 		}
@@ -277,7 +277,7 @@ func (s *Ingestions) AcceptIngestion(ctx context.Context, id, key, keyID string,
 	return r, err
 }
 
-func (s *Ingestions) takeIngestion(ctx context.Context, id string, set bson.D) (r ingestion.Record, err error) {
+func (s *Ingestions) setAccepted(ctx context.Context, id string, set bson.D) (r ingestion.Record, err error) {
 	err = s.records.server.retry(ctx, func(ctx context.Context) error {
 		r, err = oneIngestion(s.records.rows.FindOneAndUpdate(ctx,
 			bson.D{{Key: "_id", Value: persistence.CleanText(id)}, {Key: "takenAt", Value: bson.D{{Key: "$exists", Value: false}}}},

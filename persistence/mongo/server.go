@@ -69,7 +69,7 @@ func (s *server) ready(ctx context.Context) error {
 	return nil
 }
 
-// identify asks the server what it is and what it takes.
+// identify asks the server what it is and what it accepts.
 func (s *server) identify(ctx context.Context) error {
 	var h serverHello
 	err := s.retry(ctx, func(ctx context.Context) error {

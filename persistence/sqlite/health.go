@@ -110,7 +110,7 @@ func (h *health) examine(err error) error {
 	return err
 }
 
-// damaged keeps the first damage that was met, until the file is opened again.
+// damaged records the first damage that was found.
 func (h *health) damaged(what string) {
 	problem := fmt.Sprintf("%s is damaged (%s): stop the appliance, move the file away together with its -wal and -shm, "+
 		"put a copy from the backup in its place, or what `sqlite3 store.db .recover` makes of it, and start again", h.path, what)

@@ -221,12 +221,12 @@ func findIngestion(conn *sqlite.Conn, op, id string) (ingestion.Record, error) {
 
 // AcceptIngestion implements [persistence.Ingestions].
 func (s *Ingestions) AcceptIngestion(ctx context.Context, id, key, keyID string, at time.Time) (r ingestion.Record, err error) {
-	const op = "sqlite take_ingestion"
+	const op = "sqlite accept_ingestion"
 	if err := persistence.CheckAccepted(op, at); err != nil {
 		return r, err
 	}
-	err = s.db.write(ctx, "take_ingestion", func(conn *sqlite.Conn) error {
-		if err := storeTaken(conn, id, key, keyID, at); err != nil {
+	err = s.db.write(ctx, "accept_ingestion", func(conn *sqlite.Conn) error {
+		if err := setAccepted(conn, id, key, keyID, at); err != nil {
 			return err
 		}
 		r, err = findIngestion(conn, op, id)
@@ -235,7 +235,7 @@ func (s *Ingestions) AcceptIngestion(ctx context.Context, id, key, keyID string,
 	return r, err
 }
 
-func storeTaken(conn *sqlite.Conn, id, key, keyID string, at time.Time) error {
+func setAccepted(conn *sqlite.Conn, id, key, keyID string, at time.Time) error {
 	stmt, err := conn.Prepare("UPDATE ingestion_records SET (taken_at, taken_key, taken_by) = (?, ?, ?) WHERE id = ? AND taken_at IS NULL")
 	if err != nil {
 		return err

@@ -72,7 +72,7 @@ func readMark(conn *sqlite.Conn, queue string) (m queueMark, known bool, err err
 	return m, known, err
 }
 
-// adopted returns how far a store without a mark of a queue is taken to know its events.
+// adopted returns the mark of a queue in a store that has none for it yet.
 func adopted(conn *sqlite.Conn, verified uint64) (uint64, error) {
 	marks, err := number(conn, "SELECT count(*) FROM queue_marks")
 	rows, err2 := number(conn, "SELECT count(*) FROM row_counts")

@@ -76,10 +76,10 @@ func (o *opener) unavailable(err error) error {
 	return err
 }
 
-// keepOpen opens the file until that works, then checks it for damage, and ends
-// when the store is closed.
-func (o *opener) keepOpen() {
-	ctx, cancel := context.WithCancel(context.Background())
+// keepOpen opens the file, again and again until that works, then checks it for damage,
+// and ends when the store is closed.
+func (o *opener) keepOpen(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
 		<-o.db.closed

@@ -75,7 +75,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, fmt.Errorf("sqlite store %s: %w", c.Path, err)
 	}
 	if c.Reopen {
-		s.opener.running.Go(s.opener.keepOpen)
+		s.opener.running.Go(func() { s.opener.keepOpen(context.WithoutCancel(ctx)) })
 	}
 	return s, nil
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // ingestionContract is what every store has to pass with ingestion records. It is
-// part of the Store.
+// part of [Store].
 func ingestionContract(t *testing.T, open func(t *testing.T, keep persistence.Retention) persistence.Store) {
 	for _, test := range []struct {
 		name string
@@ -28,8 +28,8 @@ func ingestionContract(t *testing.T, open func(t *testing.T, keep persistence.Re
 		{"too large", contractIngestionTooLarge, persistence.Retention{}},
 		{"listing", contractIngestionListing, persistence.Retention{}},
 		{"pages", contractIngestionPages, persistence.Retention{}},
-		{"taken once", contractIngestionTaken, persistence.Retention{}},
-		{"taken at the same time", contractIngestionTakenAtOnce, persistence.Retention{}},
+		{"accepted once", contractIngestionAccepted, persistence.Retention{}},
+		{"accepted at the same time", contractIngestionAcceptedAtOnce, persistence.Retention{}},
 		{"memory is not shared", contractIngestionMemory, persistence.Retention{}},
 		{"cancelled and closed", contractIngestionEnds, persistence.Retention{}},
 		{"without a bound", contractIngestionNoBound, persistence.Retention{}},
@@ -115,13 +115,13 @@ func WantIngestions(t *testing.T, s persistence.Ingestions, f ingestion.Filter, 
 }
 
 func contractIngestionRoundTrip(t *testing.T, s persistence.Store) {
-	taken := FullIngestion(1)
-	taken.AcceptedAt, taken.AcceptedKey, taken.AcceptedBy, taken.Request.Redacted = Noon.Add(time.Hour), "key", "k", false
+	accepted := FullIngestion(1)
+	accepted.AcceptedAt, accepted.AcceptedKey, accepted.AcceptedBy, accepted.Request.Redacted = Noon.Add(time.Hour), "key", "k", false
 	full := Aggregate(2, "", ingestion.Duplicate)
 	full.Code, full.Reason, full.Detail, full.Status = event.RateLimited, "reason", "detail", 429
 	odd := ingestion.Record{ID: ingestionID(5), Outcome: "odd", Count: -1, At: Noon.In(time.FixedZone("", 3600)), Until: lastTime.Add(time.Hour)}
 	want := []ingestion.Record{
-		FullIngestion(0), taken, full,
+		FullIngestion(0), accepted, full,
 		{ID: ingestionID(3), Outcome: ingestion.Accepted},
 		{ID: ingestionID(4), Request: &ingestion.Request{}},
 		odd,
@@ -261,7 +261,7 @@ func contractIngestionPages(t *testing.T, s persistence.Store) {
 	}
 }
 
-func contractIngestionTaken(t *testing.T, s persistence.Store) {
+func contractIngestionAccepted(t *testing.T, s persistence.Store) {
 	PutIngestions(t, s.Ingestions, FullIngestion(0), FullIngestion(1), FullIngestion(2))
 	want := FullIngestion(1)
 	want.AcceptedAt, want.AcceptedKey, want.AcceptedBy = Noon.Add(42), "demo:evt_1", ingestion.KeyIDOperator
@@ -278,14 +278,14 @@ func contractIngestionTaken(t *testing.T, s persistence.Store) {
 
 	Same(t, Must(s.Ingestions.Ingestion(t.Context(), ingestionID(0))), FullIngestion(0))
 	if _, err := s.Ingestions.AcceptIngestion(t.Context(), "none", "key", "k", Noon); event.CodeOf(err) != event.NotFound {
-		t.Errorf("a record that does not exist was taken: %v", err)
+		t.Errorf("a record that does not exist was accepted: %v", err)
 	}
 	if _, err := s.Ingestions.AcceptIngestion(t.Context(), ingestionID(0), "key", "k", time.Time{}); event.CodeOf(err) != event.DomainInvalid {
-		t.Errorf("a record was taken at no time: %v", err)
+		t.Errorf("a record was accepted at no time: %v", err)
 	}
 }
 
-func contractIngestionTakenAtOnce(t *testing.T, s persistence.Store) {
+func contractIngestionAcceptedAtOnce(t *testing.T, s persistence.Store) {
 	PutIngestions(t, s.Ingestions, FullIngestion(1))
 	const n = 8
 	keys := make([]string, n)
@@ -305,7 +305,7 @@ func contractIngestionTakenAtOnce(t *testing.T, s persistence.Store) {
 		t.Errorf("accepted as %q, returned %q", r.AcceptedKey, keys)
 	}
 	if want := Noon.Add(time.Duration(r.AcceptedKey[0] - '0')); !r.AcceptedAt.Equal(want) {
-		t.Errorf("taken as %q at %s", r.AcceptedKey, r.AcceptedAt)
+		t.Errorf("accepted as %q at %s", r.AcceptedKey, r.AcceptedAt)
 	}
 }
 
