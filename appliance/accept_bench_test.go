@@ -64,12 +64,11 @@ func startBench(b *testing.B, sync, role string) *benchApp {
 	cfg.DataDir, cfg.Role, cfg.JetStream.Sync = b.TempDir(), role, sync
 	cfg.Ingest.Listen, cfg.Admin.Listen = "127.0.0.1:0", "127.0.0.1:0"
 	cfg.JetStream.DiskReserveBytes = 0
-	addProcessor(cfg.JetStream)
+	b.Cleanup(tuneRuntime(cfg.JetStream))
 	app, err := app.Start(b.Context(), cfg, app.Deps{Log: slog.New(slog.DiscardHandler), Version: "bench"})
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(tune())
 	b.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), cfg.ShutdownTimeout)
 		defer cancel()

@@ -76,7 +76,7 @@ func (c *cli) runBenchServe(cmd *cobra.Command, courier string, faults bench.Fau
 		return err
 	}
 	log := newLogger(c.err, l.Log)
-	addProcessor(l.JetStream)
+	defer tuneRuntime(l.JetStream)()
 	running, err := app.Start(cmd.Context(), l.Config, app.Deps{
 		Log: log, Version: c.version,
 		WrapStore: func(s process.Store) process.Store { return &faultyStore{Store: s, faults: faults} },
@@ -84,7 +84,6 @@ func (c *cli) runBenchServe(cmd *cobra.Command, courier string, faults bench.Fau
 	if err != nil {
 		return err
 	}
-	defer tune()()
 	ready := loadtest.Ready{
 		URL: publicURL(l.Ingest, running.Public()), Admin: "http://" + running.Admin().String(), DataDir: absolute(l.DataDir), PID: os.Getpid(),
 	}

@@ -56,12 +56,11 @@ func (c *cli) runServe(cmd *cobra.Command, signals <-chan os.Signal) error {
 	if l.File != "" {
 		log.Info("configuration read", "file", l.File)
 	}
-	addProcessor(l.JetStream)
+	defer tuneRuntime(l.JetStream)()
 	running, err := startUnlessSignalled(cmd.Context(), l.Config, app.Deps{Log: log, Version: c.version, Reread: rereader(cmd, l), WrapStore: c.wrapStore}, signals)
 	if err != nil {
 		return err
 	}
-	defer tune()()
 	c.welcome(running, &l)
 	app.Notify(log, daemon.SdNotifyReady)
 	failure := wait(cmd.Context(), running, log, signals)

@@ -12,7 +12,7 @@ import (
 	"github.com/fincart/courier-gateway/appliance/config"
 )
 
-func TestGarbageIsAFixedAmount(t *testing.T) {
+func TestGCTunerAllowsAFixedAmount(t *testing.T) {
 	const mib = 1 << 20
 	for _, c := range []struct {
 		name         string
@@ -28,7 +28,7 @@ func TestGarbageIsAFixedAmount(t *testing.T) {
 		{"about right already", 50 * mib, 100, 100},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			g := &garbage{allowance: 48 * mib, percent: c.before, inUse: func() uint64 { return c.inUse }}
+			g := &gcTuner{allowance: 48 * mib, percent: c.before, inUse: func() uint64 { return c.inUse }}
 			got, sets := c.before, 0
 			g.set = func(percent int) { got = percent; sets++ }
 			g.adjust()
@@ -40,18 +40,20 @@ func TestGarbageIsAFixedAmount(t *testing.T) {
 	}
 }
 
-// TestGarbageFollowsEachCollection holds the runtime itself to the allowance.
-func TestGarbageFollowsEachCollection(t *testing.T) {
-	t.Setenv("GOGC", "")
-	g := newGarbage()
+// TestGCTunerFollowsEachCollection holds the runtime itself to the allowance.
+func TestGCTunerFollowsEachCollection(t *testing.T) {
+	g := newGCTuner()
 	var percent atomic.Int64
 	set := g.set
 	g.set = func(p int) { set(p); percent.Store(int64(p)) }
 	before := debug.SetGCPercent(100)
 	defer debug.SetGCPercent(before)
 	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- g.run(ctx) }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		g.run(ctx)
+	}()
 
 	follows := func(what string, is func(percent int64) bool) {
 		t.Helper()
@@ -67,15 +69,12 @@ func TestGarbageFollowsEachCollection(t *testing.T) {
 	follows("a high one again", func(p int64) bool { return p > 100 })
 
 	cancel()
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
+	<-ended
 }
 
-// TestEachCollectionIsTold, one after the other, until nobody wants to know.
-func TestEachCollectionIsTold(t *testing.T) {
+func TestAfterEachCollectionCallsUntilItIsStopped(t *testing.T) {
 	var calls atomic.Int64
-	stop := eachCollection(func() { calls.Add(1) })
+	stop := afterEachCollection(func() { calls.Add(1) })
 	for range 3 {
 		before := calls.Load()
 		eventually(t, "a call after a collection", func() bool {
@@ -95,32 +94,54 @@ func TestEachCollectionIsTold(t *testing.T) {
 	}
 }
 
-func TestGarbageLeavesGOGCAlone(t *testing.T) {
-	t.Setenv("GOGC", "50")
-	if g := newGarbage(); g != nil {
-		t.Error("GOGC is overruled")
-	}
-	if err := newGarbage().run(t.Context()); err != nil {
-		t.Error(err)
+// TestTuneRuntimeLeavesGOGCAlone: a percentage from the environment stays as it is,
+// whatever is collected.
+func TestTuneRuntimeLeavesGOGCAlone(t *testing.T) {
+	before := debug.SetGCPercent(50)
+	defer debug.SetGCPercent(before)
+	queue := config.Defaults().JetStream
+	queue.Mode = config.ModeExternal // which needs no more processors
+	for _, gogc := range []string{"50", ""} {
+		t.Setenv("GOGC", gogc)
+		stop := tuneRuntime(queue)
+		changed := func() bool {
+			runtime.GC()
+			percent := debug.SetGCPercent(50)
+			return percent != 50
+		}
+		if gogc == "" {
+			eventually(t, "another percentage", changed)
+		} else {
+			for range 5 {
+				last(t, 5*time.Millisecond)
+				if changed() {
+					t.Error("GOGC is overruled")
+				}
+			}
+		}
+		stop()
 	}
 }
 
-// TestTidierWaitsForTheLoadToEnd lets load come and go, and counts.
-func TestTidierWaitsForTheLoadToEnd(t *testing.T) {
+// TestMemoryReleaserWaitsForTheLoadToEnd lets load come and go, and counts.
+func TestMemoryReleaserWaitsForTheLoadToEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const every = 5 * time.Second
 		var allocated atomic.Uint64
-		var freed atomic.Int64
-		tidy := &tidier{every: every, allocated: allocated.Load, free: func() { freed.Add(1) }}
+		var released atomic.Int64
+		r := &memoryReleaser{every: every, allocated: allocated.Load, release: func() { released.Add(1) }}
 		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- tidy.run(ctx) }()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			r.run(ctx)
+		}()
 		synctest.Wait()
 		for _, step := range []struct {
-			what  string
-			bytes uint64 // allocated in a turn
-			turns int
-			freed int64 // by the end of it
+			what      string
+			bytes     uint64 // allocated in an interval
+			intervals int
+			released  int64 // times, by the end of it
 		}{
 			{"a start that takes much", 100 << 20, 1, 0},
 			{"rest after it", 1 << 18, 3, 1},
@@ -133,25 +154,23 @@ func TestTidierWaitsForTheLoadToEnd(t *testing.T) {
 			{"rest that adds up", 1 << 18, 20, 6},
 			{"little load", 21 << 20, 3, 6},
 		} {
-			for range step.turns {
+			for range step.intervals {
 				allocated.Add(step.bytes)
 				time.Sleep(every)
 				synctest.Wait()
 			}
-			if n := freed.Load(); n != step.freed {
-				t.Errorf("%s: tidied %d times, want %d", step.what, n, step.freed)
+			if n := released.Load(); n != step.released {
+				t.Errorf("%s: released %d times, want %d", step.what, n, step.released)
 			}
 		}
 		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
+		<-done
 	})
 }
 
 func TestAddProcessorWhereFlushesAreShared(t *testing.T) {
 	embedded, external, each := config.Defaults().JetStream, config.Defaults().JetStream, config.Defaults().JetStream
-	external.Mode, each.Sync = config.ModeExternal, "always"
+	external.Mode, each.Sync = config.ModeExternal, config.SyncAlways
 	for _, test := range []struct {
 		name string
 		cfg  config.JetStreamConfig

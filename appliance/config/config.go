@@ -11,6 +11,8 @@ package config
 
 import (
 	"time"
+
+	"github.com/fincart/courier-gateway/jetstream"
 )
 
 // Config is everything that can be set, by value. The file appliance.toml
@@ -131,8 +133,15 @@ type PersistenceConfig struct {
 
 // The broker's modes.
 const (
-	ModeEmbedded = "embedded"
-	ModeExternal = "external"
+	ModeEmbedded = jetstream.ModeEmbedded
+	ModeExternal = jetstream.ModeExternal
+)
+
+// What an acknowledgement waits for.
+const (
+	SyncGroup    = jetstream.SyncGroup
+	SyncAlways   = jetstream.SyncAlways
+	SyncInterval = jetstream.SyncInterval
 )
 
 // The roles of a process.

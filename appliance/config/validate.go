@@ -76,7 +76,7 @@ func (c JetStreamConfig) validate(f *faults, role string) {
 	if c.Mode == ModeExternal {
 		c.validateExternal(f)
 	}
-	f.oneOf("jetstream.sync", c.Sync, "group", "always", "interval")
+	f.oneOf("jetstream.sync", c.Sync, SyncGroup, SyncAlways, SyncInterval)
 	f.check(role == RoleAll || c.Mode != ModeEmbedded, "role", "%q needs a broker that other processes can reach, and jetstream.mode is embedded", role)
 	f.check(c.MaxBytes >= 16*mebi, "jetstream.max_bytes", "%d is less than %d", c.MaxBytes, 16*mebi)
 	f.check(c.MaxMemoryBytes >= mebi, "jetstream.max_memory_bytes", "%d is less than %d", c.MaxMemoryBytes, mebi)
