@@ -420,7 +420,7 @@ func (f *faulty) fault(c event.Change) error {
 
 // TestTransientFailureSucceedsAtTheThirdAttempt does so with 20 events: whatever a
 // busy machine does to the others, one of them at least comes soon after its delay.
-// An answer that the broker overlooked would cost the ack wait.
+// An answer that the broker missed would cost the ack wait.
 func TestTransientFailureSucceedsAtTheThirdAttempt(t *testing.T) {
 	t.Parallel()
 	faults, cfg := newFaulty(), quick(t)

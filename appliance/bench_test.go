@@ -19,7 +19,7 @@ import (
 )
 
 // TestBenchOnItsOwnAppliance is a load test as people run it: a process of its
-// own, every kind of request, both kinds of faults, and a proof.
+// own, every kind of request, both kinds of faults, and a check of every event.
 func TestBenchOnItsOwnAppliance(t *testing.T) {
 	t.Setenv(asAppliance, "1")
 	t.Setenv("TMPDIR", t.TempDir())

@@ -123,7 +123,7 @@ func TestClientsOrderOfSources(t *testing.T) {
 }
 
 // TestSenderNeedsItsCourierOnly: mistakes that have nothing to do with the courier don't
-// keep anybody from signing as it.
+// keep a command from signing as it.
 func TestSenderNeedsItsCourierOnly(t *testing.T) {
 	t.Parallel()
 	secret := secretFile(t, "a secret")

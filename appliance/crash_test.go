@@ -257,9 +257,9 @@ func (c *child) counts() (map[event.Status]int64, event.QueueState) {
 	return s.Store.Records, s.Queue
 }
 
-// provesAll waits until the queue is worked off and checks every acknowledged
+// checksAll waits until the queue is drained and checks every acknowledged
 // event: terminal, with one outcome, which its shipment shows once.
-func (c *child) provesAll(keys []string) {
+func (c *child) checksAll(keys []string) {
 	c.t.Helper()
 	// The figures are up to a second old, so they must include all events.
 	c.drains(uint64(len(keys)))
@@ -268,7 +268,7 @@ func (c *child) provesAll(keys []string) {
 	}
 	shipments := map[string]bool{}
 	for _, key := range keys {
-		shipments[c.provesOne(key)] = true
+		shipments[c.checksOne(key)] = true
 	}
 	applied := c.applied(shipments)
 	for _, key := range keys {
@@ -301,8 +301,8 @@ func (c *child) drains(atLeast uint64) {
 	}
 }
 
-// provesOne checks the ledger row of an event and returns its shipment.
-func (c *child) provesOne(key string) (shipment string) {
+// checksOne checks the ledger row of an event and returns its shipment.
+func (c *child) checksOne(key string) (shipment string) {
 	c.t.Helper()
 	var r event.Record
 	c.get("/api/v1/events/"+key, &r)
@@ -318,7 +318,7 @@ func (c *child) provesOne(key string) (shipment string) {
 	return r.ShipmentID
 }
 
-// processed tells whether the ledger has an event as processed.
+// processed reports whether the ledger has an event as processed.
 func (c *child) processed(key string) bool {
 	c.t.Helper()
 	resp, err := client.Get(c.admin + "/api/v1/events/" + key)
@@ -336,7 +336,7 @@ func (c *child) processed(key string) bool {
 	return r.Status == event.Processed
 }
 
-// applied counts how often each event stands in the histories of shipments.
+// applied counts how often each event is in the histories of shipments.
 func (c *child) applied(shipments map[string]bool) map[string]int {
 	c.t.Helper()
 	times := map[string]int{}
@@ -379,7 +379,7 @@ func TestKilledUnderLoadAndStartedAgain(t *testing.T) {
 		acked = append(acked, l.acked...)
 	}
 	c := spawn(t, dir)
-	c.provesAll(acked)
+	c.checksAll(acked)
 	if err := c.signalled(syscall.SIGTERM); err != nil {
 		t.Errorf("the process ended with %v\n%s", err, c.log)
 	}

@@ -39,7 +39,7 @@ type stranger struct {
 	request func() []byte // all that it sends at once
 	drip    bool          // and a byte more now and then
 	long    bool          // whether the courier sends long events, too
-	shared  bool          // whether it is the courier's own address, where long bodies can't be told apart for certain
+	shared  bool          // whether it is the courier's own address, where long bodies can't be distinguished for certain
 }
 
 // unsignedPart is a request for a courier without a signature, of whose body only a part

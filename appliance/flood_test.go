@@ -75,7 +75,7 @@ func besiege(t *testing.T) *besieged {
 	return b
 }
 
-// endures watches the appliance while somebody floods it, which has begun: what is in
+// endures watches the appliance while a flood, which has begun, goes on: what is in
 // use of memory grows by no more than so many bytes, all that the process holds by no
 // more than the garbage that may lie beside it, and disk by so many, beside what the
 // good courier's events took in calm. It returns how long the good courier waited.

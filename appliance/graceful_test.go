@@ -35,7 +35,7 @@ func TestGracefulStopsUnderLoad(t *testing.T) {
 		acked = append(acked, load.acked...)
 	}
 	c := spawn(t, dir)
-	c.provesAll(acked)
+	c.checksAll(acked)
 	log.attempts(c, acked)
 	c.ends()
 }
@@ -69,7 +69,7 @@ func TestGracefulStopsOfEachRole(t *testing.T) {
 		t.Errorf("%d requests failed while the other service was stopped, such as %s", len(load.broken), load.broken[0])
 	}
 	acked = append(acked, load.acked...)
-	worker.provesAll(acked)
+	worker.checksAll(acked)
 	log.attempts(worker, acked)
 	intake.ends()
 	worker.ends()

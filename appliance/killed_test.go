@@ -20,7 +20,7 @@ import (
 )
 
 // storeSticks, in the environment, makes the store of what the test binary serves
-// get stuck for ever, and say so in the log, so that the process can be killed just
+// get stuck forever, and say so in the log, so that the process can be killed just
 // there: with stuckAfter once it has applied events, with stuckOver before it
 // applies the event of that key.
 const (
@@ -95,13 +95,13 @@ func (c *child) killed() {
 // which the broker hands out again after half a minute.
 const advisoryAgain = 90 * time.Second
 
-// killedUntilBuried starts one process after the other, kills each that gets stuck
+// killedUntilDeadLettered starts one process after the other, kills each that gets stuck
 // over the poisonous event, and returns the one that finds it dead. Five kills are
 // enough when each counts; but the broker writes its counts of deliveries ten times a
 // second, and forgets those of a process that ends sooner. A machine too busy to keep
 // an event alive in time costs one more: the broker then hands it out to a process
 // that is stuck already.
-func killedUntilBuried(t *testing.T, dir string, environment ...string) *child {
+func killedUntilDeadLettered(t *testing.T, dir string, environment ...string) *child {
 	t.Helper()
 	for kills := 0; ; kills++ {
 		c := spawn(t, dir, append(environment, storeSticks+"="+stuckOver)...)
@@ -127,7 +127,7 @@ func (c *child) ofPoison() event.DeadLetter {
 	}
 	for _, a := range letters[0].Attempts {
 		if a.Outcome != event.WasLost {
-			c.t.Errorf("attempt %d ended as %q, want one that nobody answered", a.Number, a.Outcome)
+			c.t.Errorf("attempt %d ended as %q, want one without an answer", a.Number, a.Outcome)
 		}
 	}
 	return letters[0]
@@ -186,7 +186,7 @@ func TestWorkerKilledInMidBatch(t *testing.T) {
 	c.killed()
 
 	c = spawn(t, dir)
-	c.provesAll(keys)
+	c.checksAll(keys)
 	var s shipment.Shipment
 	if out := c.cli("shipments", "show", "shp-mid", "--json"); json.Unmarshal(out, &s) != nil {
 		t.Fatalf("shipments show: %s", out)
@@ -206,7 +206,7 @@ func TestWorkerKilledInMidBatch(t *testing.T) {
 }
 
 // TestInFlightOfAKilledProcessIsProcessedAtOnce: with the acknowledgement wait as it is
-// by default, which nobody waits for, and the ledger showing the attempt that ended with
+// by default, which is too long to wait for, and the ledger showing the attempt that ended with
 // the process.
 func TestInFlightOfAKilledProcessIsProcessedAtOnce(t *testing.T) {
 	t.Parallel()
@@ -240,7 +240,7 @@ func TestInFlightOfAKilledProcessIsProcessedAtOnce(t *testing.T) {
 	}
 }
 
-// deliveriesWritten tells whether the state of the processors on disk is older than half
+// deliveriesWritten reports whether the state of the processors on disk is older than half
 // a second, and so will not be followed by another one while nothing happens.
 func deliveriesWritten(t *testing.T, dir string) bool {
 	t.Helper()
@@ -252,7 +252,7 @@ func deliveriesWritten(t *testing.T, dir string) bool {
 	return err == nil && time.Since(info.ModTime()) > 500*time.Millisecond
 }
 
-// impatient makes an event that nobody answers come again soon.
+// impatient makes an event without an answer come again soon.
 var impatient = []string{"APPLIANCE_JETSTREAM__ACK_WAIT=1s", "APPLIANCE_PROCESS__RETRY_BASE=20ms"}
 
 // TestEventThatNobodyAnswersIsADeadLetter kills process after process over an event:
@@ -261,7 +261,7 @@ func TestEventThatNobodyAnswersIsADeadLetter(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	batchOf(t, dir, []string{stuckOver}, func(string) string { return "shp-poison" })
-	c := killedUntilBuried(t, dir, impatient...)
+	c := killedUntilDeadLettered(t, dir, impatient...)
 	letter := c.ofPoison()
 	c.killed()
 
@@ -283,11 +283,11 @@ func TestEventThatKillsProcessesSparesItsNeighbours(t *testing.T) {
 		neighbours = append(neighbours, fmt.Sprintf("by-%d", i))
 	}
 	batchOf(t, dir, slices.Insert(slices.Clone(neighbours), 25, stuckOver), func(key string) string { return "shp-" + key })
-	c := killedUntilBuried(t, dir, impatient...)
+	c := killedUntilDeadLettered(t, dir, impatient...)
 	within(t, advisoryAgain, "those that stood by to be tried", func() bool {
 		_, q := c.counts()
 		return q.LastSeq > 0 && q.Advisories == 0 && q.Unprocessed() == 0
 	})
-	c.provesAll(neighbours)
+	c.checksAll(neighbours)
 	c.ofPoison()
 }

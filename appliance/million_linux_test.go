@@ -102,7 +102,7 @@ func waitingEvent(scheme *signature.Scheme, i int) []byte {
 // peak returns the most that the process holds meanwhile.
 func (c *child) peak(what string, do func()) peak {
 	c.t.Helper()
-	// The system starts to measure anew: proc(5), clear_refs.
+	// The system starts to measure again: proc(5), clear_refs.
 	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", c.cmd.Process.Pid), []byte("5"), 0); err != nil {
 		c.t.Fatal(err)
 	}

@@ -116,9 +116,9 @@ func (a *testApp) drains() {
 	}
 }
 
-// provesAll waits until the backlog is drained and checks that every event was
+// checksAll waits until the backlog is drained and checks that every event was
 // processed at its first attempt.
-func (a *testApp) provesAll(keys []string) {
+func (a *testApp) checksAll(keys []string) {
 	a.t.Helper()
 	a.drains()
 	for _, key := range keys {
@@ -132,7 +132,7 @@ func (a *testApp) provesAll(keys []string) {
 	}
 }
 
-// health returns the status that /health tells, and how the parts are connected.
+// health returns the status that /health reports, and how the parts are connected.
 func (a *testApp) health() map[string]any {
 	a.t.Helper()
 	_, h, err := a.askHealth()
@@ -142,13 +142,13 @@ func (a *testApp) health() map[string]any {
 	return h
 }
 
-func (a *testApp) askHealth() (code int, told map[string]any, err error) {
+func (a *testApp) askHealth() (code int, report map[string]any, err error) {
 	resp, err := client.Get(a.publicURL() + "/health")
 	if err != nil {
 		return 0, nil, err
 	}
 	defer resp.Body.Close()
-	return resp.StatusCode, told, json.NewDecoder(resp.Body).Decode(&told)
+	return resp.StatusCode, report, json.NewDecoder(resp.Body).Decode(&report)
 }
 
 // watchHealth asks for the health again and again until the returned function is
@@ -212,7 +212,7 @@ func TestDatabaseOutageCostsTimeOnly(t *testing.T) {
 			eventually(t, "some events to be acknowledged", func() bool { return s.count() > 10 })
 			stopWatching := a.watchHealth(cache)
 			end := c.interrupt(t, db)
-			eventually(t, "the health to tell", func() bool {
+			eventually(t, "the health to report it", func() bool {
 				h := a.health()
 				return h["status"] == "degraded" && h["mongo"] == "disconnected"
 			})
@@ -220,7 +220,7 @@ func TestDatabaseOutageCostsTimeOnly(t *testing.T) {
 			end()
 			eventually(t, "the health to recover", func() bool { return a.health()["status"] == "healthy" })
 			stopWatching()
-			a.provesAll(s.stop())
+			a.checksAll(s.stop())
 		})
 	}
 }
@@ -269,7 +269,7 @@ func TestErrorsOfTheWholeDatabaseCostTimeOnly(t *testing.T) {
 		}
 		a.drains()
 	}
-	a.provesAll(keys)
+	a.checksAll(keys)
 }
 
 // TestStoreOutageUnderLoad is the same at full load, which FerretDB can't take:
@@ -286,7 +286,7 @@ func TestStoreOutageUnderLoad(t *testing.T) {
 		t.Errorf("there are dead letters during the outage: %s", asJSON(letters))
 	}
 	g.shut.Store(false)
-	a.provesAll(s.stop())
+	a.checksAll(s.stop())
 }
 
 // gate is a store that is out of reach while it is shut.
@@ -361,14 +361,14 @@ func TestRedisOutageCostsSpeedOnly(t *testing.T) {
 			s := a.stream(name, drillRate)
 			eventually(t, "some events to be acknowledged", func() bool { return s.count() > 100 })
 			end := interrupt(redis)
-			eventually(t, "the health to tell", func() bool {
+			eventually(t, "the health to report it", func() bool {
 				h := a.health()
 				return h["status"] == "degraded" && h["redis"] == "disconnected"
 			})
 			a.postAgain(once)
 			acked := s.stop()
 			a.changedNothing(name+"-once", once)
-			a.provesAll(acked)
+			a.checksAll(acked)
 			without := 0
 			for try := 0; try < 3 && without < with/2; try++ { // the machine may be busy once, but not always
 				without = a.drained(g, fmt.Sprint(name, "-without-", try), redisDrill)
@@ -407,12 +407,12 @@ func (a *testApp) drained(g *gate, tag string, n int) int {
 	for i := 0; i < n; i += 1 + n/1000 {
 		some = append(some, keys[i])
 	}
-	a.provesAll(some)
+	a.checksAll(some)
 	return int(float64(n) / a.spanOf(some).Seconds())
 }
 
 // postUntilTaken posts an event as a courier does, again after a refusal that asks for
-// it: on a machine that is too busy the intake refuses rather than let anybody wait. Any
+// it: on a machine that is too busy the intake refuses rather than let a sender wait. Any
 // goroutine may call it.
 func (a *testApp) postUntilTaken(body []byte) {
 	for try := 0; ; try++ {

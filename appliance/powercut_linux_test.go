@@ -18,10 +18,10 @@ import (
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
-// TestPowerCut proves that a 202 means that the event is on disk: it cuts the
+// TestPowerCut shows that a 202 means that the event is on disk: it cuts the
 // power under full load, starts again on what the disk holds, and looks up every
 // event that was acknowledged before the cut. The broker's own interval is the
-// negative control: there the same cut must lose some, or it proves nothing.
+// negative control: there the same cut must lose some, or it shows nothing.
 func TestPowerCut(t *testing.T) {
 	t.Run("group", func(t *testing.T) {
 		cuts := 1
@@ -43,7 +43,7 @@ func TestPowerCut(t *testing.T) {
 		missing := d.spawn("interval").missing(acked)
 		t.Logf("%d of %d acknowledged events are missing", len(missing), len(acked))
 		if len(missing) == 0 {
-			t.Error("nothing is missing without a flush, so this drill can't tell a flush from none")
+			t.Error("nothing is missing without a flush, so this drill can't distinguish a flush from none")
 		}
 	})
 }
@@ -77,13 +77,13 @@ func survivesCuts(t *testing.T, sync string, cuts int) {
 		}
 		all = append(all, acked...)
 	}
-	c.provesAll(all)
+	c.checksAll(all)
 	if err := c.signalled(syscall.SIGTERM); err != nil {
 		t.Errorf("the process ended with %v\n%s", err, c.log)
 	}
 }
 
-// missing waits until the queue is worked off and returns the keys of those
+// missing waits until the queue is drained and returns the keys of those
 // events that were not processed.
 func (c *child) missing(keys []string) []string {
 	c.t.Helper()
@@ -98,9 +98,9 @@ func (c *child) missing(keys []string) []string {
 }
 
 // disk is an ext4 file system of a test's own, whose power can be cut. Its loop
-// device passes what it is told straight on, so that the image holds what the file
+// device passes what it gets straight on, so that the image holds what the file
 // system has written and nothing else. What a real disk keeps in a cache of its own
-// and loses, in spite of being told to flush it, is not part of the drill.
+// and loses, although it was flushed, is not part of the drill.
 type disk struct {
 	t          *testing.T
 	image, dir string

@@ -42,12 +42,12 @@ func TestPresetsAreListed(t *testing.T) {
 		scheme, _ := sendertest.Compile(t, &is.Courier, 0)
 		b := scheme.Binding()
 		if p.Scheme != is.Courier.Scheme || p.Binding != b.String() || p.BindsBody != b.Body || p.Fresh != b.Fresh {
-			t.Errorf("%s is told as %+v, and covers %+v", p.Name, p, b)
+			t.Errorf("%s is shown as %+v, and covers %+v", p.Name, p, b)
 		}
 		verified := map[bool]string{true: "no", false: "yes"}[is.Unverified]
 		line := strings.Join([]string{p.Name, verified, p.Scheme, b.String(), is.About, is.Secret}, " ")
 		if p.Unverified != is.Unverified || p.About != is.About || p.Secret != is.Secret || !strings.Contains(strings.Join(strings.Fields(table), " "), line) {
-			t.Errorf("%s is told as %+v, and its line is not %q", p.Name, p, line)
+			t.Errorf("%s is shown as %+v, and its line is not %q", p.Name, p, line)
 		}
 	}
 }

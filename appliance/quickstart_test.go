@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// TestQuickstart runs docs/quickstart.md line by line, as somebody who follows it does,
+// TestQuickstart runs docs/quickstart.md line by line, as a reader who follows it does,
 // and compares what each command prints with what the page says it prints.
 func TestQuickstart(t *testing.T) {
 	page, err := os.ReadFile("../docs/quickstart.md")
@@ -46,7 +46,7 @@ func TestQuickstart(t *testing.T) {
 	r.stop()
 }
 
-// reader is somebody who follows the page in a directory of their own.
+// reader follows the page in a directory of its own.
 type reader struct {
 	t       *testing.T
 	dir     string

@@ -104,7 +104,7 @@ func TestServicesOfEachRoleAreKilledUnderLoad(t *testing.T) {
 	if len(loads[1].broken) > 0 {
 		t.Errorf("the intake that was not killed failed requests, such as %s", loads[1].broken[0])
 	}
-	workers[1].provesAll(acked)
+	workers[1].checksAll(acked)
 	ingest[1].ends()
 	workers[1].ends()
 }
@@ -143,7 +143,7 @@ func TestStampKeyIsRotatedServiceByService(t *testing.T) {
 	}
 	worker.hasProcessed(load)
 	load.stop()
-	worker.provesAll(append(acked, load.acked...))
+	worker.checksAll(append(acked, load.acked...))
 	var letters struct {
 		DeadLetters []event.DeadLetter `json:"deadLetters"`
 	}

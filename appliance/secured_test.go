@@ -64,7 +64,7 @@ func startSecuredNATS(t *testing.T, c certificate) *server {
 }
 
 // TestEveryConnectionIsSecured runs an appliance in a process of its own, because
-// whom Redis' client trusts is the process's affair.
+// the authorities that Redis' client trusts belong to the process.
 func TestEveryConnectionIsSecured(t *testing.T) {
 	c, dir, cfg := newCertificate(t), t.TempDir(), config.Defaults()
 	db := startDatabase(t)
@@ -85,7 +85,7 @@ func TestEveryConnectionIsSecured(t *testing.T) {
 	if err != nil || got.Status != http.StatusAccepted {
 		t.Fatalf("posting: %+v, %v\n%s", got, err, a.log)
 	}
-	a.provesAll([]string{"secured"})
+	a.checksAll([]string{"secured"})
 	var h app.HealthReport
 	eventually(t, "all to be connected", func() bool {
 		a.get("/health", &h)

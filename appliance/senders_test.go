@@ -198,7 +198,7 @@ func (a *testApp) onTheWire(courier string, r *sendertest.Request, headers []sig
 	return resp.StatusCode
 }
 
-// wantedShipment is what the cases that were sent so far tell of a shipment.
+// wantedShipment is what the cases that were sent so far mean for a shipment.
 type wantedShipment struct {
 	state         shipment.State
 	status, order string
@@ -206,7 +206,7 @@ type wantedShipment struct {
 }
 
 // learn takes in a case that was sent at now. The fixtures keep to the plain rules: what
-// is newer counts, by rank at the same instant, and after the end of a journey a status that nobody knows says
+// is newer counts, by rank at the same instant, and after the end of a journey an unknown status says
 // nothing.
 func (s *wantedShipment) learn(e sendertest.WantedEvent, now time.Time) {
 	if s.state == "" {
@@ -320,17 +320,17 @@ func TestOrderDoesNotMatter(t *testing.T) {
 		a.ends(step.id, event.Processed)
 		var s shipment.Shipment
 		a.get("/api/v1/shipments/T1", &s)
-		var told []string
+		var states []string
 		for _, h := range s.History {
-			told = append(told, string(h.State))
+			states = append(states, string(h.State))
 		}
-		if history := strings.Join(told, " "); s.State != step.state || s.Leg != step.leg || history != step.history {
+		if history := strings.Join(states, " "); s.State != step.state || s.Leg != step.leg || history != step.history {
 			t.Errorf("after %s: state %s, leg %d, history %s; want %s, %d, %s", step.id, s.State, s.Leg, history, step.state, step.leg, step.history)
 		}
 	}
 }
 
-// TestNewsInAPushOfTheSameTime: of senders whose pushes tell the whole history, one
+// TestNewsInAPushOfTheSameTime: of senders whose pushes hold the whole history, one
 // that differs from the push before only in the detail of its status, and in an older
 // scan that came to light late, is news.
 func TestNewsInAPushOfTheSameTime(t *testing.T) {
@@ -383,17 +383,17 @@ func TestNewsInAPushOfTheSameTime(t *testing.T) {
 		}
 		eventually(t, name+"'s second push in the history", func() bool {
 			var s shipment.Shipment
-			var told []shipment.State
+			var states []shipment.State
 			a.get("/api/v1/shipments/P1?courier="+name, &s)
 			for _, h := range s.History {
-				told = append(told, h.State)
+				states = append(states, h.State)
 			}
-			return slices.Equal(told, c.history) && s.State == c.history[len(c.history)-1]
+			return slices.Equal(states, c.history) && s.State == c.history[len(c.history)-1]
 		})
 	}
 }
 
-// TestPushesOfSeveralParcels: of a push with more parcels than an event can tell of
+// TestPushesOfSeveralParcels: of a push with more parcels than an event can hold
 // nothing is lost, and an operator can have the first one applied.
 func TestPushesOfSeveralParcels(t *testing.T) {
 	t.Parallel()
@@ -499,8 +499,8 @@ func TestCorrectedSecretTakesInWhatWasRefused(t *testing.T) {
 	}
 }
 
-// TestObservedCourier: a guessed scheme on live traffic loses nothing, and everybody
-// is told.
+// TestObservedCourier: a guessed scheme on live traffic loses nothing, and
+// every listing shows it.
 func TestObservedCourier(t *testing.T) {
 	t.Parallel()
 	settings := configFile(t, "[couriers.guess]\npreset = \"easypost\"\nmode = \"observe\"\nsecrets = [\""+string(secretFile(t, "a guess"))+"\"]\n")
@@ -534,11 +534,11 @@ func TestObservedCourier(t *testing.T) {
 	}
 	for _, args := range [][]string{{"couriers", "list"}, {"status"}, {"health"}} {
 		if _, out := a.cli(args...); !strings.Contains(strings.ToLower(out), "observ") {
-			t.Errorf("%v does not tell of observe mode: %s", args, out)
+			t.Errorf("%v does not show observe mode: %s", args, out)
 		}
 	}
 	if !strings.Contains(a.logs.String(), "observe mode") {
-		t.Errorf("the log does not tell of observe mode")
+		t.Errorf("the log does not show observe mode")
 	}
 }
 

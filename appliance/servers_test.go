@@ -384,7 +384,7 @@ func (s *server) pause() (goOn func()) {
 	return func() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
 }
 
-// freePort returns a port that nobody listens on.
+// freePort returns a free port.
 func freePort(t *testing.T) int {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

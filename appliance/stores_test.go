@@ -37,7 +37,7 @@ func TestRetentionOfTheStore(t *testing.T) {
 		}
 	}
 	if !kept("shipment", 366) {
-		t.Error("a shipment is gone, which are kept for ever")
+		t.Error("a shipment is gone, which are kept forever")
 	}
 	a.halt()
 	cfg.Persistence.ShipmentTTL = 365 * day

@@ -170,7 +170,7 @@ func TestStoreOlderThanTheQueue(t *testing.T) {
 	restart("healthy")
 	must(t, os.WriteFile(path, early, 0o600))
 	restart("degraded", "older or emptier", "the events 2 to 3 of the queue (2)", "accept_older_store")
-	restart("degraded", "the events 2 to 3 of the queue (2)") // until somebody has seen it
+	restart("degraded", "the events 2 to 3 of the queue (2)") // until an operator has accepted it
 	must(t, os.Remove(path))
 	restart("degraded", "the events 1 to 5 of the queue (5)")
 	cfg.Persistence.AcceptOlderStore = true
@@ -225,7 +225,7 @@ func TestReloadThatFailedIsNotHealthy(t *testing.T) {
 	a.reports("healthy")
 }
 
-// TestCourierAllRefusedIsNotHealthy sends what nobody has signed with the right secret,
+// TestCourierAllRefusedIsNotHealthy sends what is signed with a wrong secret,
 // until one is accepted.
 func TestCourierAllRefusedIsNotHealthy(t *testing.T) {
 	t.Parallel()

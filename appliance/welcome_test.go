@@ -72,7 +72,7 @@ func serveFor(t *testing.T, flags ...string) string {
 }
 
 // paste runs a line in a shell that knows nothing but where the appliance is. Where
-// curl is not installed, which CI must not do, the test binary stands in for it.
+// curl is not installed, which CI must not do, the test binary takes its place.
 func paste(t *testing.T, line string) string {
 	t.Helper()
 	bin := t.TempDir()

@@ -48,7 +48,7 @@ func TestRefusedReloadLeavesNothing(t *testing.T) {
 		t.Error("a courier without a possible rate was taken over")
 	}
 	if len(a.couriers.keys.held) > 0 {
-		t.Errorf("keys are kept fresh that nobody needs: %v", a.couriers.keys.held)
+		t.Errorf("keys are kept fresh that no courier needs: %v", a.couriers.keys.held)
 	}
 	if !a.readBy("parcels") || a.readBy("fast") {
 		t.Error("the workers read by the couriers that were refused")

@@ -219,7 +219,7 @@ func TestRefusedCouriers(t *testing.T) {
 	come("acme", "HANDSHAKE", 100)
 	come("-", event.UnknownCourier, 100)
 	come("stranger", event.InvalidSignature, 100)
-	want("what says nothing of a courier in force")
+	want("what says nothing of an active courier")
 	answers.WithLabelValues("other", "ACCEPTED").Inc()
 	come("other", event.InvalidSignature, 100)
 	want("some come through beside many that don't")

@@ -4,7 +4,7 @@ import (
 	"testing"
 )
 
-// TestRecordsWaitInBoundedMemory: whoever keeps more of each refused request has fewer
+// TestRecordsWaitInBoundedMemory: where more is kept of each refused request, fewer
 // of them wait.
 func TestRecordsWaitInBoundedMemory(t *testing.T) {
 	t.Parallel()

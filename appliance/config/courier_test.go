@@ -89,7 +89,7 @@ func TestCourierFaultsNameTheirKeys(t *testing.T) {
 	}
 }
 
-// TestClaimsMayHaveDots: the claims of one's own in a token are named by addresses.
+// TestClaimsMayHaveDots: the private claims of a token are named by addresses.
 func TestClaimsMayHaveDots(t *testing.T) {
 	t.Setenv("SECRET", "0123456789abcdef")
 	l := loaded(t, "[couriers.acme]\nscheme = \"jwt\"\nsecrets = [\"env:SECRET\"]\nsignature.names = [\"x-jwt\"]\nclaims = { \"https://example.com/shop\" = \"7\" }\n")
@@ -121,7 +121,7 @@ func TestSecretFaultsNameTheirKeys(t *testing.T) {
 	}
 }
 
-// TestSecretsThatCannotBeUsed: what is wrong inside a secret is told of its
+// TestSecretsThatCannotBeUsed: what is wrong inside a secret is reported with its
 // reference, which is all that the configuration has.
 func TestSecretsThatCannotBeUsed(t *testing.T) {
 	t.Setenv("SECRET", "no hex")
@@ -173,7 +173,7 @@ func TestCouriersFromTheEnvironment(t *testing.T) {
 }
 
 // TestProcessNeedsNoSecrets: a process that only processes reads payloads and
-// proves nobody, so it can do without the couriers' secrets.
+// verifies nothing, so it can do without the couriers' secrets.
 func TestProcessNeedsNoSecrets(t *testing.T) {
 	l := loaded(t, `
 		role = "process"

@@ -46,7 +46,7 @@ func (w *wired) Path() []byte { return w.path }
 
 func (w *wired) Query() []byte { return w.query }
 
-// verification is one request of a preset's sender, and one like it by somebody who
+// verification is one request of a preset's sender, and one like it by a sender that
 // does not have the secret.
 type verification struct {
 	name         string
@@ -55,7 +55,7 @@ type verification struct {
 	good, forged *wired
 }
 
-// hmacVerifications returns one for every preset that proves itself by an HMAC.
+// hmacVerifications returns one for every preset that signs by an HMAC.
 func hmacVerifications(t testing.TB) (all []verification) {
 	t.Helper()
 	presets := sendertest.Presets(t)

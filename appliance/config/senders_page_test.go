@@ -25,7 +25,7 @@ const (
 	exampleHeader = "## A sender that has none"
 )
 
-var update = flag.Bool("update", false, "write anew what the page on senders says of the presets")
+var update = flag.Bool("update", false, "write what the page on senders says of the presets")
 
 // TestSendersPage keeps what docs/senders.md says of the presets the same as what
 // they say themselves.

@@ -7,7 +7,7 @@ import (
 )
 
 // TestSecretsAreNamedUnderTheStampKey: the id of a secret stays the same as long as the
-// stamp key does, and without that key nobody can tell which secret it is of.
+// stamp key does, and without that key it does not show which secret it is of.
 func TestSecretsAreNamedUnderTheStampKey(t *testing.T) {
 	t.Parallel()
 	secret := []byte("correct horse")
