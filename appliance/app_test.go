@@ -600,12 +600,12 @@ func TestReloadChangesCouriers(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("first secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg.Couriers = map[string]config.Courier{config.DemoCourier: config.CourierDefaults(config.Courier{Secrets: []config.CourierSecret{{Secret: config.Secret("file:" + secret)}}})}
+	cfg.Couriers = map[string]config.Courier{config.DemoCourier: config.Courier{Secrets: []config.CourierSecret{{Secret: config.Secret("file:" + secret)}}}.WithDefaults()}
 	a := startApp(t, cfg, nil)
 	a.accept(eventBody("r1", "shp-r", "in_transit", time.Now()))
 
 	wrong := cfg
-	wrong.Couriers = map[string]config.Courier{config.DemoCourier: config.CourierDefaults(config.Courier{Secrets: []config.CourierSecret{{Secret: "env:NO_SUCH_VARIABLE"}}})}
+	wrong.Couriers = map[string]config.Courier{config.DemoCourier: config.Courier{Secrets: []config.CourierSecret{{Secret: "env:NO_SUCH_VARIABLE"}}}.WithDefaults()}
 	reload := func(c config.Config) error {
 		a.reread = func() (config.Config, []string, error) { return c, nil, nil }
 		_, err := a.Reload()

@@ -114,7 +114,7 @@ func benchConfig(cmd *cobra.Command, courier string) (config.Loaded, error) {
 	if sync, err := cmd.Flags().GetString("sync"); err == nil && sync != "" {
 		l.JetStream.Sync = sync
 	}
-	l.Couriers = map[string]config.Courier{courier: config.CourierDefaults(config.Courier{Secrets: []config.CourierSecret{{Secret: "env:" + loadtest.SecretVariable}}})}
+	l.Couriers = map[string]config.Courier{courier: config.Courier{Secrets: []config.CourierSecret{{Secret: "env:" + loadtest.SecretVariable}}}.WithDefaults()}
 	l.Ingest.DefaultCourier = courier
 	l.Ingest.MaxConnsPerIP = l.Ingest.MaxConns // all of them come from here
 	return l, l.Check()

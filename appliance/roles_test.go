@@ -35,7 +35,7 @@ func newFleet(t *testing.T, nats *server) *fleet {
 		}
 	}
 	cfg := config.Defaults()
-	cfg.Couriers = map[string]config.Courier{config.DemoCourier: config.CourierDefaults(config.Courier{Secrets: []config.CourierSecret{{Secret: config.Secret("file:" + filepath.Join(dir, "demo"))}}})}
+	cfg.Couriers = map[string]config.Courier{config.DemoCourier: config.Courier{Secrets: []config.CourierSecret{{Secret: config.Secret("file:" + filepath.Join(dir, "demo"))}}}.WithDefaults()}
 	schemes, err := cfg.Schemes(config.NewKeySource)
 	if err != nil {
 		t.Fatal(err)

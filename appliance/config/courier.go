@@ -59,8 +59,8 @@ const (
 	ModeObserve = "observe"
 )
 
-// CourierDefaults fills what a courier leaves unsaid.
-func CourierDefaults(c Courier) Courier {
+// WithDefaults returns the courier with defaults for what it leaves out.
+func (c Courier) WithDefaults() Courier {
 	if c.Scheme == "" {
 		c.Scheme = "gateway"
 	}
@@ -155,7 +155,7 @@ func (c Courier) addInvalid(f *faults, key string, err error, skip func(path str
 
 // scheme compiles a courier's scheme with its secrets read; nil when it adds
 // faults. Public keys come from keys.
-func (c Courier) scheme(f *faults, key string, keys keyMaker) *signature.Scheme {
+func (c Courier) scheme(f *faults, key string, keys KeyMaker) *signature.Scheme {
 	before := len(*f)
 	settings := c.signing(f, key, keys)
 	unread := len(*f) > before
@@ -168,7 +168,7 @@ func (c Courier) scheme(f *faults, key string, keys keyMaker) *signature.Scheme 
 }
 
 // signing returns a courier's settings with its secrets and its private key read.
-func (c Courier) signing(f *faults, key string, keys keyMaker) signature.Config {
+func (c Courier) signing(f *faults, key string, keys KeyMaker) signature.Config {
 	s := c.SignatureSettings()
 	for i, secret := range c.Secrets {
 		value, err := secret.Secret.Resolve()
@@ -203,11 +203,11 @@ func (c Courier) readPrivateKey() (*signature.PrivateKey, error) {
 	return &signature.PrivateKey{ID: c.PrivateKeyID, Key: signer}, err
 }
 
-// keyMaker returns the source of the public keys at an address.
-type keyMaker func(address string) (*jwks.Source, error)
+// KeyMaker returns the source of the public keys at an address.
+type KeyMaker func(address string) (*jwks.Source, error)
 
 // publicKeys returns the courier's public keys, nil when it has none.
-func (c Courier) publicKeys(f *faults, key string, keys keyMaker) *jwks.Source {
+func (c Courier) publicKeys(f *faults, key string, keys KeyMaker) *jwks.Source {
 	if c.JWKS == "" {
 		return nil
 	}

@@ -34,11 +34,11 @@ func TestPresetIsOverriddenKeyByKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for key, want := range map[string]setting{
+	for key, want := range map[string]Setting{
 		"states.delivered": {Value: []string{"DLV"}, Origin: "file " + l.File}, "states.returned": {Value: []string{"return_to_sender"}, Origin: "preset easypost"},
 	} {
 		want.Key = "couriers.parcels.event." + key
-		if !slices.ContainsFunc(settings, func(s setting) bool { return reflect.DeepEqual(s, want) }) {
+		if !slices.ContainsFunc(settings, func(s Setting) bool { return reflect.DeepEqual(s, want) }) {
 			t.Errorf("config show lacks %v", want)
 		}
 	}

@@ -14,7 +14,7 @@ func (c Config) WithDemo() Config {
 	if len(c.Couriers) > 0 || c.Role == RoleProcess {
 		return c
 	}
-	c.Couriers = map[string]Courier{DemoCourier: CourierDefaults(Courier{Secrets: []CourierSecret{c.demoSecret()}})}
+	c.Couriers = map[string]Courier{DemoCourier: Courier{Secrets: []CourierSecret{c.demoSecret()}}.WithDefaults()}
 	return c
 }
 
@@ -59,7 +59,7 @@ func (c Config) Observing() []string {
 
 // Schemes compiles every courier's scheme. All faults are reported at once, with
 // their keys.
-func (c Config) Schemes(keys keyMaker) (map[string]*signature.Scheme, error) {
+func (c Config) Schemes(keys KeyMaker) (map[string]*signature.Scheme, error) {
 	var f faults
 	namer := c.namer()
 	schemes := map[string]*signature.Scheme{}
@@ -72,7 +72,7 @@ func (c Config) Schemes(keys keyMaker) (map[string]*signature.Scheme, error) {
 }
 
 // Scheme compiles the scheme of one courier, with its secrets read.
-func (c Config) Scheme(name string, keys keyMaker) (*signature.Scheme, error) {
+func (c Config) Scheme(name string, keys KeyMaker) (*signature.Scheme, error) {
 	var f faults
 	courier := c.Couriers[name]
 	courier.namer = c.namer()
@@ -82,7 +82,7 @@ func (c Config) Scheme(name string, keys keyMaker) (*signature.Scheme, error) {
 
 // Signing returns the settings by which one courier signs, with its secrets and its
 // private key read.
-func (c Config) Signing(name string, keys keyMaker) (signature.Config, error) {
+func (c Config) Signing(name string, keys KeyMaker) (signature.Config, error) {
 	var f faults
 	settings := c.Couriers[name].signing(&f, "couriers."+name, keys)
 	return settings, f.err()

@@ -79,7 +79,7 @@ func Load(path string, flags map[string]any) (Loaded, error) {
 	}
 	l.decode(k, f)
 	for name, c := range l.Couriers {
-		l.Couriers[name] = CourierDefaults(c)
+		l.Couriers[name] = c.WithDefaults()
 	}
 	return l, nil
 }

@@ -32,8 +32,10 @@ type Preset struct {
 	Courier     map[string]any `koanf:"courier"`
 }
 
-// Presets returns every preset by name.
-var Presets = sync.OnceValues(func() (map[string]Preset, error) {
+// Presets returns every preset by name. The map is shared: it must not be changed.
+func Presets() (map[string]Preset, error) { return readPresets() }
+
+var readPresets = sync.OnceValues(func() (map[string]Preset, error) {
 	tables, err := toml.Parser().Unmarshal(presetsFile)
 	if err != nil {
 		return nil, fmt.Errorf("read the presets: %w", err)

@@ -12,20 +12,20 @@ import (
 	"github.com/fincart/courier-gateway/jetstream"
 )
 
-// setting is one line of `config show`.
-type setting struct {
+// Setting is one line of `config show`.
+type Setting struct {
 	Key    string `json:"key"`
 	Value  any    `json:"value"`
 	Origin string `json:"origin"`
 }
 
 // Settings returns every key with its effective value and origin, sorted.
-func (l *Loaded) Settings() ([]setting, error) {
+func (l *Loaded) Settings() ([]Setting, error) {
 	k := koanf.New(".")
 	if err := k.Load(structs.Provider(l.Config, "koanf"), nil); err != nil {
 		return nil, err
 	}
-	var all []setting
+	var all []Setting
 	for key, value := range k.All() {
 		if strings.HasPrefix(key, "couriers.") && l.Origin(key) == "default" && reflect.ValueOf(value).IsZero() {
 			continue // what a courier could have and has not
@@ -33,13 +33,13 @@ func (l *Loaded) Settings() ([]setting, error) {
 		if table := reflect.ValueOf(value); table.Kind() == reflect.Map && table.Len() > 0 { // its items come from different places
 			for name, item := range table.Seq2() {
 				under := key + "." + name.String()
-				all = append(all, setting{under, printable(item.Interface()), l.Origin(under)})
+				all = append(all, Setting{under, printable(item.Interface()), l.Origin(under)})
 			}
 			continue
 		}
-		all = append(all, setting{key, printable(value), l.Origin(key)})
+		all = append(all, Setting{key, printable(value), l.Origin(key)})
 	}
-	slices.SortFunc(all, func(a, b setting) int { return strings.Compare(a.Key, b.Key) })
+	slices.SortFunc(all, func(a, b Setting) int { return strings.Compare(a.Key, b.Key) })
 	return all, nil
 }
 

@@ -40,7 +40,7 @@ func (c Config) Stamper() (*stamp.Stamper, error) {
 	return stamp.New(key)
 }
 
-// MissingStampKey returns the file that [Config.stamper] will make, and whether it
+// MissingStampKey returns the file that [Config.Stamper] will make, and whether it
 // would.
 func (c Config) MissingStampKey() (path string, missing bool) {
 	path = filepath.Join(c.DataDir, StampKeyFile)

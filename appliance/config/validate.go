@@ -23,7 +23,7 @@ func (c Config) validate(f *faults) {
 	c.Process.validate(f, c.JetStream)
 	c.Persistence.validate(f)
 	for _, name := range c.CourierNames() {
-		courier := CourierDefaults(c.Couriers[name])
+		courier := c.Couriers[name].WithDefaults()
 		courier.validate(f, "couriers."+name, name, c.Role != RoleProcess)
 	}
 	c.checkSizes(f, "ingest.max_body_bytes")
