@@ -8,7 +8,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
-// healthLimits returns from where on figures are problems.
+// limitsOf returns the limits of a configuration.
 func limitsOf(c config.Config) healthLimits {
 	limits := healthLimits{deadLetters: c.Process.DeadLetterAlarm}
 	if c.JetStream.Mode == config.ModeEmbedded {
@@ -17,7 +17,7 @@ func limitsOf(c config.Config) healthLimits {
 	return limits
 }
 
-// healthLimits are from where on figures are problems.
+// healthLimits are the figures from which on there is a problem.
 type healthLimits struct {
 	deadLetters int   // that wait for review, 0 for any number
 	diskReserve int64 // free bytes below which intake is shut

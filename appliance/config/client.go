@@ -80,8 +80,8 @@ func (c *Client) readFile(asked string) {
 	c.Token = Secret(cmp.Or(text(keyAdminToken, func(string) bool { return true }, "text"), string(c.Token)))
 }
 
-// clientValues returns the values that a client reads, by key. With a file that is no
-// TOML as a whole it takes each line for itself, and returns the mistake too.
+// clientValues returns the values that a client reads, by key. When the file as a
+// whole is no TOML, it reads each line by itself, and returns the mistake too.
 func clientValues(raw []byte) (map[string]any, error) {
 	whole, err := toml.Parser().Unmarshal(raw)
 	if err == nil {
@@ -91,7 +91,7 @@ func clientValues(raw []byte) (map[string]any, error) {
 	section := ""
 	for line := range strings.Lines(string(raw)) {
 		if line = strings.TrimSpace(line); strings.HasPrefix(line, "[") {
-			section = line // of one that is no plain header no key is read
+			section = line // no key is read below a header that is not plain
 			if header := tableHeader.FindStringSubmatch(line); header != nil {
 				section = header[1]
 			}

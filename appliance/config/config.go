@@ -16,7 +16,7 @@ import (
 )
 
 // Config is everything that can be set, by value. The file appliance.toml
-// explains every key; a test keeps it and [defaults] the same.
+// explains every key; a test keeps it and [Defaults] the same.
 type Config struct {
 	Role            string             `koanf:"role"`
 	DataDir         string             `koanf:"data_dir"`

@@ -47,7 +47,7 @@ type Courier struct {
 	namer secretNamer // of its secrets, see [Config.namer]
 }
 
-// HandshakeConfig says which questions of a sender are answered before it sends.
+// HandshakeConfig says which handshakes of a sender are answered.
 type HandshakeConfig struct {
 	EchoQuery   string `koanf:"echo_query"`
 	CloudEvents bool   `koanf:"cloudevents"`
@@ -85,8 +85,8 @@ func (c Courier) dated() bool {
 // Canonical reports whether the courier posts the canonical body.
 func (c Courier) Canonical() bool { return reflect.DeepEqual(c.Event, payload.Mapping{}) }
 
-// validate adds what is wrong with a courier, except its secrets. Its
-// signature is checked only if it verifies.
+// validate adds what is wrong with a courier, except its secrets. Where its signatures
+// are not verified, their settings are not checked.
 func (c Courier) validate(f *faults, key, name string, verifies bool) {
 	f.check(event.ValidCourier(name), key, "the name is not 1 to 63 characters of a-z, 0-9, - and _, starting with a letter or digit")
 	f.oneOf(key+".mode", c.Mode, modeEnforce, ModeObserve)
@@ -107,8 +107,7 @@ func (c Courier) validate(f *faults, key, name string, verifies bool) {
 	f.check(c.MaxConcurrent >= 0, key+".max_concurrent", "%d is negative", c.MaxConcurrent)
 }
 
-// validateSignature compiles the signature's settings with secrets that stand for
-// the real ones.
+// validateSignature compiles the signature's settings with dummy secrets.
 func (c Courier) validateSignature(f *faults, key string) {
 	settings := c.SignatureSettings()
 	for i := range c.Secrets {

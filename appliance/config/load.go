@@ -42,14 +42,14 @@ type Loaded struct {
 
 // layer is one source of settings.
 type layer struct {
-	name   string // what origin says of its keys
+	name   string // the origin of its keys
 	values map[string]any
 }
 
 // Load reads the configuration: flags over environment over file over defaults.
 // flags holds the keys that were set on the command line. Keys that do not exist
-// and values of the wrong type become faults; what else is wrong, [Loaded.check]
-// adds.
+// and values of the wrong type become faults; [Loaded.Check] adds
+// what else is wrong.
 func Load(path string, flags map[string]any) (Loaded, error) {
 	layers, path, err := layersOf(path, flags)
 	if err != nil {

@@ -69,8 +69,8 @@ func presetCouriers(all map[string]Preset) (map[string]Courier, error) {
 	return l.Couriers, l.faults.err()
 }
 
-// Document returns the courier that the preset makes, spelt out. Its settings are the
-// very lines of the presets' file, with the comments in them.
+// Document returns the courier that the preset makes as TOML without a preset: the lines
+// of the presets' file, with their comments.
 func (p *PresetInfo) Document() string {
 	courier := p.Name
 	if p.CourierName != "" {
