@@ -122,7 +122,10 @@ func Start(ctx context.Context, cfg config.Config, deps Deps) (_ *App, err error
 		if err != nil {
 			return nil, fmt.Errorf("open the cache: %w", err)
 		}
-		consumers = newConsumers(cfg, broker, store, cache, stamper, couriers.decoders.decode, registry, deps)
+		consumers = newConsumers(cfg, consumerDeps{
+			broker: broker, store: store, wrap: deps.WrapStore, cache: cache, stamper: stamper, decode: couriers.decoders.decode,
+			metrics: registry, log: deps.Log.With("package", "process"),
+		})
 		health.cache, health.worker, health.held, health.letters = cache, consumers.oldestHeartbeat, consumers.longestHold, store.Database
 		health.outcomes = consumers.outcomeProblems
 		operators.Events, operators.Shipments, operators.DeadLetters = store.Ledger, store.Ledger, store.DeadLetters

@@ -39,17 +39,26 @@ type consumers struct {
 	marked       *markedQueue // the reconciler's, nil with a store that keeps no marks
 }
 
-func newConsumers(
-	cfg config.Config, broker *jetstream.Broker, store persistence.Store, cache persistence.Cache,
-	stamper *stamp.Stamper, read process.Reader, registry prometheus.Registerer, deps Deps,
-) *consumers {
-	log := deps.Log.With("package", "process")
+// consumerDeps are the parts that consumers are built on.
+type consumerDeps struct {
+	broker  *jetstream.Broker
+	store   persistence.Store
+	wrap    func(process.Store) process.Store // see Deps
+	cache   persistence.Cache
+	stamper *stamp.Stamper
+	decode  process.Reader
+	metrics prometheus.Registerer
+	log     *slog.Logger
+}
+
+func newConsumers(cfg config.Config, deps consumerDeps) *consumers {
+	log, broker, store := deps.log, deps.broker, deps.store
 	var ledger process.Store = store.Ledger
-	if deps.WrapStore != nil {
-		ledger = deps.WrapStore(store.Ledger)
+	if deps.wrap != nil {
+		ledger = deps.wrap(store.Ledger)
 	}
 	handler := &process.Handler{
-		Store: ledger, Cache: cache, Stamper: stamper, Read: read, Policy: cfg.RetryPolicy(), Log: log, Metrics: process.NewMetrics(registry), Now: time.Now,
+		Store: ledger, Cache: deps.cache, Stamper: deps.stamper, Read: deps.decode, Policy: cfg.RetryPolicy(), Log: log, Metrics: process.NewMetrics(deps.metrics), Now: time.Now,
 	}
 	c := &consumers{
 		heartbeats: make([]process.Heartbeat, cfg.Process.Workers),
