@@ -15,8 +15,7 @@ import (
 
 // tuneRuntime tunes the Go runtime for an appliance with this queue, until stop is
 // called. The runtime belongs to the process, so main does it, and no package below. What
-// each part is worth, beside a fixed GOGC and GOMEMLIMIT, is in
-// docs/decisions/0018-go-runtime.md.
+// each part is worth is in docs/performance.md.
 //
 //	part               does                                          off by
 //	processors + 1     a group flush keeps no processor idle         GOMAXPROCS

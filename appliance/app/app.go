@@ -172,6 +172,8 @@ func Start(ctx context.Context, cfg config.Config, deps Deps) (_ *App, err error
 	}
 	app.admin = adminListener.Addr()
 	app.serve("operators' listener", func() error { return operatorsServer.Serve(adminListener) }, operatorsServer.Shutdown)
+
+	// Consumers start.
 	if consumers != nil {
 		consumers.run(app.life)
 		app.life.OnStop("pulling", broker.StopPulling)
