@@ -1,11 +1,11 @@
-// Package bench makes events up, signs them as a courier of any scheme does, and
-// posts them.
+// Package bench generates events, signs them as a courier of any scheme does, and posts
+// them.
 //
 //	Generator ──body──▶ Signer ──Request──▶ Sender ──▶ the appliance's public listener
 //
 // The commands sign and send (package appliance) are built on it, and so are the
-// load tests: package load sends many events, package proof looks up what became of
-// them. This package knows the appliance by its HTTP interface only.
+// load tests: package load sends many events, package proof looks up the outcome of
+// each. This package knows the appliance by its HTTP interface only.
 package bench
 
 import (

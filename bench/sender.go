@@ -46,7 +46,7 @@ func NewSender(cfg SenderConfig) *Sender {
 	}
 	return &Sender{cfg: cfg, client: &http.Client{
 		Transport: transport, Timeout: cfg.Timeout,
-		// An intake that redirects has not taken the event.
+		// An intake that redirects has not accepted the event.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
@@ -60,7 +60,7 @@ type Answer struct {
 	Body   json.RawMessage `json:"body"` // as answered; a text that is no JSON becomes a string
 }
 
-// Accepted reports whether the event was taken.
+// Accepted reports whether the event was accepted.
 func (a Answer) Accepted() bool { return a.Status >= 200 && a.Status < 300 }
 
 // Duplicate reports whether the appliance had the event before.

@@ -42,7 +42,7 @@ func (h *Handler) applyAll(ctx context.Context, jobs []*job) error {
 			return down
 		}
 	}
-	return h.fail(ctx, failed)
+	return h.recordFailures(ctx, failed)
 }
 
 // failure is a job and what went wrong with it.
@@ -133,7 +133,7 @@ func (h *Handler) conclude(ctx context.Context, g *group, err error) ([]failure,
 		h.Metrics.versionConflicts.Inc()
 		return nil, nil // read and written again in the next round
 	}
-	if err = callError(ctx, h.Store, err); isDown(err) {
+	if err = storeError(ctx, h.Store, err); isDown(err) {
 		return nil, err
 	}
 	return isolate(g, err, true), nil
@@ -149,12 +149,12 @@ func (h *Handler) processed(j *job) {
 	j.decide(event.Verdict{Action: event.Ack})
 }
 
-// fail records failed attempts: permanent failures as dead letters, the others
+// recordFailures records failed attempts: permanent failures as dead letters, the others
 // for another try. One commit serves all. That commit also shows that the events are
 // behind it: when the store does not take it in time, as it has not taken their changes,
 // nothing is decided. One whose row alone can't be written is tried again all the same;
 // its attempt then shows as interrupted.
-func (h *Handler) fail(ctx context.Context, failed []failure) error {
+func (h *Handler) recordFailures(ctx context.Context, failed []failure) error {
 	if len(failed) == 0 {
 		return nil
 	}

@@ -64,10 +64,10 @@ func throttled(err error) bool {
 	return false
 }
 
-// callError distinguishes a store that is down from a call that merely failed: a call
+// storeError distinguishes a store that is down from a call that merely failed: a call
 // that timed out while the store does not answer a ping says nothing about the events
 // it was made for. It returns err, or an error with [event.DependencyDown].
-func callError(ctx context.Context, store Store, err error) error {
+func storeError(ctx context.Context, store Store, err error) error {
 	if err == nil || classOf(event.CodeOf(err)) != transient {
 		return err
 	}
@@ -80,12 +80,12 @@ func callError(ctx context.Context, store Store, err error) error {
 	return err
 }
 
-// batchError is [callError] for a call without which nothing can be said about any
+// batchError is [storeError] for a call without which nothing can be said about any
 // event of the batch. A store that asks for less counts as down, so that the worker
 // waits; whether one of the events is behind any other failure, the worker finds out
 // by [Worker.bisect].
 func batchError(ctx context.Context, store Store, err error) error {
-	if err = callError(ctx, store, err); event.CodeOf(err) == event.Throttled {
+	if err = storeError(ctx, store, err); event.CodeOf(err) == event.Throttled {
 		err = &event.Error{Code: event.DependencyDown, Op: "process a batch", Err: err}
 	}
 	return err

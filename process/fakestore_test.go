@@ -29,13 +29,13 @@ type fakeStore struct {
 	calls     map[string]int
 	applied   map[event.Identity]int // how often an identity reached a shipment
 
-	// fail, when set, is asked before each change that touches a shipment.
+	// recordFailures, when set, is asked before each change that touches a shipment.
 	fail func(event.Change) error
 	// down, when set, is what every call returns.
 	down error
 	// whole, when set, is asked before each commit, and what it returns is the call's.
 	whole func([]event.Change) error
-	// refuse, when set, is asked before each change of any kind.
+	// refuseForeign, when set, is asked before each change of any kind.
 	refuse func(event.Change) error
 	// odd is the key of a ledger row, or the id of a shipment, that can't be read.
 	odd string

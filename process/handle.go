@@ -79,7 +79,7 @@ func (h *Handler) handle(ctx context.Context, batch []event.Delivery, exclusive 
 	inOrder := slices.SortedStableFunc(slices.Values(jobs), func(a, b *job) int {
 		return cmp.Compare(a.Sequence, b.Sequence)
 	})
-	if err := h.refuse(ctx, inOrder); err != nil {
+	if err := h.refuseForeign(ctx, inOrder); err != nil {
 		return nil, err
 	}
 	h.skipCached(ctx, undecided(inOrder))
@@ -95,7 +95,7 @@ func (h *Handler) handle(ctx context.Context, batch []event.Delivery, exclusive 
 			idle = -1
 		}
 	}
-	h.remember(ctx, jobs)
+	h.cacheProcessed(ctx, jobs)
 	verdicts := make([]event.Verdict, len(jobs))
 	for i, j := range jobs {
 		if !j.decided { // lost every round to other writers
@@ -130,11 +130,11 @@ func (h *Handler) runRound(ctx context.Context, jobs []*job, idle int) error {
 	return h.round(ctx, jobs)
 }
 
-// refuse dead-letters what no courier sent through this appliance: a message that
+// refuseForeign dead-letters what no courier sent through this appliance: a message that
 // is no envelope, or carries no valid stamp. Their headers can't be trusted, so the
 // ledger is not touched: a forged copy must not end the genuine event. One commit
 // serves all, because a sender that forges one message can forge many.
-func (h *Handler) refuse(ctx context.Context, jobs []*job) error {
+func (h *Handler) refuseForeign(ctx context.Context, jobs []*job) error {
 	var refused []*job
 	var changes []event.Change
 	for _, j := range jobs {
@@ -160,7 +160,7 @@ func (h *Handler) refuse(ctx context.Context, jobs []*job) error {
 	for i, j := range refused {
 		failed := err
 		if failed == nil {
-			failed = callError(ctx, h.Store, errs[i])
+			failed = storeError(ctx, h.Store, errs[i])
 		}
 		switch letter := &changes[i].DeadLetters[0]; {
 		case failed == nil:
@@ -208,8 +208,8 @@ func (h *Handler) skipCached(ctx context.Context, jobs []*job) {
 	}
 }
 
-// remember stores in the cache what was processed.
-func (h *Handler) remember(ctx context.Context, jobs []*job) {
+// cacheProcessed stores in the cache what was processed.
+func (h *Handler) cacheProcessed(ctx context.Context, jobs []*job) {
 	var done []*job
 	var hashes []string
 	for _, j := range jobs {

@@ -121,7 +121,7 @@ func (h *Handler) failSuspect(ctx context.Context, d event.Delivery, cause error
 	j.record = rows[j.Identity()]
 	if code, _ := h.inspect(j); err == nil && code == "" && checkLedger(j) == proceed {
 		startAttempt(j, h.Now())
-		err = h.fail(ctx, []failure{{j, cause}})
+		err = h.recordFailures(ctx, []failure{{j, cause}})
 	}
 	if isDown(err) || event.CodeOf(err) == event.Timeout {
 		return event.Verdict{}, err

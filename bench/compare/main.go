@@ -1,5 +1,5 @@
-// Compare is what the appliance is measured against: servers that take the same
-// signed events behind the same fasthttp limits, and do less with them.
+// Compare has the servers that the appliance is compared with: they accept the same
+// signed events with the same fasthttp limits, and do less with them.
 //
 //	hmac             verifies the sender and answers; stores nothing
 //	redis            and adds the event to a Redis stream, one XADD a request

@@ -11,8 +11,8 @@ import (
 
 // sink stores the bodies of events.
 type sink interface {
-	// sink returns when the body is stored as safely as the sink can. It is done
-	// with body then.
+	// store returns when the body is stored as safely as the sink can. It does not
+	// use body afterwards.
 	store(ctx context.Context, body []byte) error
 	close()
 }

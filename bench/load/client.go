@@ -100,7 +100,7 @@ func (c *connection) exchange(request []byte) error {
 	return nil
 }
 
-// reasonOf maps the errors of net and fasthttp to one of ours.
+// reasonOf maps the errors of net and fasthttp to one of those above.
 func reasonOf(err error) error {
 	_, smallBuffer := errors.AsType[*fasthttp.ErrSmallBuffer](err)
 	_, isNet := errors.AsType[*net.OpError](err)

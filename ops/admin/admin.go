@@ -1,6 +1,6 @@
 // Package admin is the server of the admin API: the operators' HTTP listener.
 //
-// In comes what an operator asks or decides by HTTP: to look at events, shipments,
+// In come an operator's requests: to look at events, shipments,
 // dead letters, records of requests and couriers; to replay, close or review dead
 // letters; to accept a refused request; to reload the couriers. Out go the documents
 // of package ops. Every request passes the same checks (access.go), then its route

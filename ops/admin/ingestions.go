@@ -75,15 +75,15 @@ func (a *api) accept(w http.ResponseWriter, r *http.Request) error {
 	}
 	taken, err := a.deps.Intake.AcceptRefused(r.Context(), record, body.Vouch)
 	if err != nil {
-		return takeProblem(r, err)
+		return acceptProblem(r, err)
 	}
 	return answer(w, a.mark(r, record.ID, taken))
 }
 
-// takeProblem makes a refusal of what the intake says about the request that was
+// acceptProblem makes a refusal of what the intake says about the request that was
 // kept, which is nothing about the request of the operator: 422, with the code
 // that the courier's own request would get.
-func takeProblem(r *http.Request, err error) *ops.Problem {
+func acceptProblem(r *http.Request, err error) *ops.Problem {
 	p := problemOf(err, traceIDFrom(r.Context()))
 	if p.Status < http.StatusInternalServerError && p.Status != http.StatusConflict {
 		p.Status = http.StatusUnprocessableEntity

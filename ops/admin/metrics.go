@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// unrouted is the route label of requests that no route takes.
+// unrouted is the route label of requests that match no route.
 const unrouted = "none"
 
 // metrics are the admin server's own. The labels come from closed sets: the

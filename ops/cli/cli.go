@@ -2,8 +2,8 @@
 // rejections, couriers, dlq and queue.
 //
 // In come a command line and, through ops/client, the documents of a running
-// appliance. Out goes text for people or, with --json, the document; what is no
-// result goes to the error stream. Every text that a courier may have written is
+// appliance. Out goes text for people or, with --json, the document; everything
+// that is not a result goes to the error stream. Every text that a courier may have written is
 // escaped, in tables and JSON by ops/terminal, in errors by this package. Package
 // appliance adds the commands to its own; no other package imports this one.
 //
@@ -70,7 +70,7 @@ type printer struct {
 	canTest  bool // whether there is a command couriers test
 }
 
-// say writes a line that is no result, escaped.
+// say writes a line that is not a result to the error stream, escaped.
 func (p *printer) say(format string, args ...any) {
 	_, _ = fmt.Fprintln(p.err, terminal.Escape(fmt.Sprintf(format, args...)))
 }
@@ -128,7 +128,7 @@ func group(use, short string, subcommands ...*cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// confirm asks before something that can't be taken back. It returns nil when
+// confirm asks before something that can't be undone. It returns nil when
 // yes is set or was answered.
 func (c *commands) confirm(question string, yes bool) error {
 	if yes {
@@ -152,7 +152,7 @@ func (c *commands) confirm(question string, yes bool) error {
 
 // Exit codes of the commands; 0 is done.
 const (
-	ExitFailed = 1 // it was tried and did not work out: any error without a code
+	ExitFailed = 1 // it was tried and failed: any error without a code
 	ExitUsage  = 2 // it was called wrongly, nothing was tried
 )
 

@@ -52,7 +52,7 @@ func (f *pageFlags) check(*cobra.Command, []string) error {
 	return notNegative(f.limit)
 }
 
-// originFlags select by whose something is and what is wrong with it.
+// originFlags select by courier and error code.
 type originFlags struct{ courier, code string }
 
 func (f *originFlags) add(cmd *cobra.Command, example event.Code) {
