@@ -20,6 +20,7 @@ import (
 	"github.com/fincart/courier-gateway/appliance/app"
 	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/signature"
+	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 )
 
 // BenchmarkAccept is the whole way of a request to its 202, over real connections
@@ -76,7 +77,7 @@ func startBench(b *testing.B, sync, role string) *benchApp {
 			b.Error(err)
 		}
 	})
-	schemes, err := cfg.WithDemo().Schemes(config.NewKeySource)
+	schemes, err := cfg.WithDemo().Schemes(jwks.At)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/ingest/signature"
+	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 	"github.com/fincart/courier-gateway/ops"
 	"github.com/fincart/courier-gateway/process"
 )
@@ -77,7 +78,7 @@ func startApp(t *testing.T, cfg config.Config, wrap func(process.Store) process.
 		t.Fatal(err)
 	}
 	t.Cleanup(a.halt)
-	schemes, err := cfg.WithDemo().Schemes(config.NewKeySource)
+	schemes, err := cfg.WithDemo().Schemes(jwks.At)
 	if err != nil {
 		t.Fatal(err)
 	}

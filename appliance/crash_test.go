@@ -24,6 +24,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/ingest/signature"
+	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 )
 
 // asAppliance, in the environment, makes the test binary run a command as the
@@ -358,7 +359,7 @@ func demoScheme(t *testing.T, dir string) *signature.Scheme {
 	t.Helper()
 	cfg := config.Defaults()
 	cfg.DataDir = dir
-	schemes, err := cfg.WithDemo().Schemes(config.NewKeySource)
+	schemes, err := cfg.WithDemo().Schemes(jwks.At)
 	if err != nil {
 		t.Fatal(err)
 	}

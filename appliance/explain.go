@@ -125,7 +125,7 @@ func judge(cmd *cobra.Command, courier, file, at string) (v verdict, err error) 
 	}
 	var source *jwks.Source
 	scheme, unverifiable := cfg.Scheme(courier, func(address string) (_ *jwks.Source, err error) {
-		source, err = config.NewKeySource(address)
+		source, err = jwks.At(address)
 		return source, err
 	})
 	decoder, unreadable := cfg.Decoder(courier)

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fincart/courier-gateway/appliance/config"
+	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 )
 
 // TestCouriersTestSaysWhatTheIntakeWould judges requests as files have them, each
@@ -16,7 +16,7 @@ import (
 func TestCouriersTestSaysWhatTheIntakeWould(t *testing.T) {
 	t.Parallel()
 	document := fmt.Sprintf("[couriers.parcels]\npreset = \"easypost\"\nsecrets = [%q]\nmax_body_bytes = 2000\n", secretFile(t, "a secret"))
-	scheme, err := loaded(t, document).Scheme("parcels", config.NewKeySource)
+	scheme, err := loaded(t, document).Scheme("parcels", jwks.At)
 	if err != nil {
 		t.Fatal(err)
 	}

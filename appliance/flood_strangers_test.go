@@ -18,9 +18,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ingest/signature"
+	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 )
 
 // Times and sizes of the drill.
@@ -141,7 +141,7 @@ func startStrangers(t *testing.T) *attacked {
 		t.Fatal(err)
 	}
 	var err error
-	if b.schemes, err = loaded(t, text).Schemes(config.NewKeySource); err != nil {
+	if b.schemes, err = loaded(t, text).Schemes(jwks.At); err != nil {
 		t.Fatal(err)
 	}
 	b.child = spawn(t, filepath.Join(dir, "data"), "APPLIANCE_CONFIG="+settings)

@@ -21,9 +21,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ingest/signature"
+	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 )
 
 // flood is how long the drill's bad sender goes on.
@@ -64,7 +64,7 @@ func besiege(t *testing.T) *besieged {
 		t.Fatal(err)
 	}
 	var err error
-	if b.scheme, err = loaded(t, text).Scheme("good", config.NewKeySource); err != nil {
+	if b.scheme, err = loaded(t, text).Scheme("good", jwks.At); err != nil {
 		t.Fatal(err)
 	}
 	b.child = spawn(t, b.data, "APPLIANCE_CONFIG="+b.settings)

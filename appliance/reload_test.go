@@ -7,6 +7,7 @@ import (
 
 	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 	"github.com/fincart/courier-gateway/ops"
 )
 
@@ -36,7 +37,7 @@ func TestReloadsAtOnce(t *testing.T) {
 	if err := reload(more); err != nil {
 		t.Fatal(err)
 	}
-	schemes, err := config.Config{Couriers: more}.Schemes(config.NewKeySource)
+	schemes, err := config.Config{Couriers: more}.Schemes(jwks.At)
 	if err != nil {
 		t.Fatal(err)
 	}

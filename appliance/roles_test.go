@@ -14,6 +14,7 @@ import (
 	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/signature"
+	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 )
 
 // fleet is a set of services that share a broker, a database and their secrets.
@@ -36,7 +37,7 @@ func newFleet(t *testing.T, nats *server) *fleet {
 	}
 	cfg := config.Defaults()
 	cfg.Couriers = map[string]config.Courier{config.DemoCourier: config.Courier{Secrets: []config.CourierSecret{{Secret: config.Secret("file:" + filepath.Join(dir, "demo"))}}}.WithDefaults()}
-	schemes, err := cfg.Schemes(config.NewKeySource)
+	schemes, err := cfg.Schemes(jwks.At)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/ingest/signature"
+	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 )
 
 // startSenders starts an appliance with a courier for each preset, named like it,
@@ -66,7 +67,7 @@ func startSenders(t *testing.T) (*testApp, map[string]*signature.Scheme) {
 	cfg := quick(t)
 	cfg.Couriers = l.Couriers
 	a := startApp(t, cfg, nil)
-	schemes, err := cfg.Schemes(config.NewKeySource)
+	schemes, err := cfg.Schemes(jwks.At)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -454,7 +455,7 @@ func TestCorrectedSecretTakesInWhatWasRefused(t *testing.T) {
 	a.reread = func() (config.Config, []string, error) { return cfg, nil, nil }
 
 	write("the secret")
-	schemes, err := cfg.Schemes(config.NewKeySource)
+	schemes, err := cfg.Schemes(jwks.At)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -553,7 +554,7 @@ func TestUnreadablePayloadWaitsForItsMapping(t *testing.T) {
 	cfg := quick(t)
 	cfg.Couriers = courier("{result.code}") // which is not there
 	a := startApp(t, cfg, nil)
-	schemes, err := cfg.Schemes(config.NewKeySource)
+	schemes, err := cfg.Schemes(jwks.At)
 	if err != nil {
 		t.Fatal(err)
 	}

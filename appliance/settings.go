@@ -8,6 +8,7 @@ import (
 
 	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/bench"
+	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 )
 
 // flagKeys are the flags that stand for a key of the configuration.
@@ -96,7 +97,7 @@ func target(cmd *cobra.Command, name string) (bench.Target, error) {
 	if !ok {
 		return bench.Target{}, usage{fmt.Errorf("there is no courier %q; give --courier with one of %v", name, cfg.CourierNames())}
 	}
-	settings, err := cfg.Signing(name, config.NewKeySource)
+	settings, err := cfg.Signing(name, jwks.At)
 	if err != nil {
 		if cfg.IsDemo() {
 			err = fmt.Errorf("%w\nno couriers are configured, and the demo courier's secret is made by the first `appliance serve`", err)

@@ -16,6 +16,7 @@ import (
 	"github.com/fincart/courier-gateway/bench"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/payload"
+	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 )
 
 // welcome prints where everything is and, on a first start, how to try it.
@@ -59,7 +60,7 @@ func (c *cli) demonstrate(base, invocation string, cfg config.Config) {
 // demoLine returns a curl line that posts one signed event of the default
 // courier, and the event's key and shipment.
 func demoLine(base string, cfg config.Config) (line, key, shipment string, err error) {
-	schemes, err := cfg.Schemes(config.NewKeySource)
+	schemes, err := cfg.Schemes(jwks.At)
 	if err != nil {
 		return "", "", "", err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/event/shipment"
+	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 )
 
 // started is a running appliance, and a client of both of its listeners.
@@ -59,7 +60,7 @@ func startApp(t *testing.T, cfg config.Config, deps Deps) *started {
 // post sends an event as the courier "demo" and returns whether it is a duplicate.
 func (a *started) post(key, shipment string) (duplicate bool) {
 	a.t.Helper()
-	schemes, err := a.cfg.WithDemo().Schemes(config.NewKeySource)
+	schemes, err := a.cfg.WithDemo().Schemes(jwks.At)
 	if err != nil {
 		a.t.Fatal(err)
 	}

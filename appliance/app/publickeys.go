@@ -44,7 +44,7 @@ func (k *publicKeys) source(address string) (*jwks.Source, error) {
 		h.Renew()
 		return h.Source, nil
 	}
-	source, err := config.NewKeySource(address)
+	source, err := jwks.At(address)
 	if err != nil || k.ended {
 		return source, err
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/event/stamp"
+	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 )
 
 // Check reports everything that is wrong with a configuration, in one error: keys
@@ -70,7 +71,7 @@ func (l Loaded) checkSecrets(f *faults) {
 		return // it verifies no signatures
 	}
 	for _, name := range l.CourierNames() {
-		l.Couriers[name].scheme(f, "couriers."+name, NewKeySource)
+		l.Couriers[name].scheme(f, "couriers."+name, jwks.At)
 	}
 }
 

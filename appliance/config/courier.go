@@ -113,7 +113,7 @@ func (c Courier) validateSignature(f *faults, key string) {
 	for i := range c.Secrets {
 		settings.Secrets = append(settings.Secrets, signature.Secret{ID: fmt.Sprint(i), Key: []byte("?")})
 	}
-	settings.Keys = c.publicKeys(f, key, NewKeySource)
+	settings.Keys = c.publicKeys(f, key, jwks.At)
 	_, err := signature.New(settings)
 	c.addInvalid(f, key, err, func(path string) bool { return strings.HasPrefix(path, "secrets[") })
 }

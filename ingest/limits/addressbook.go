@@ -15,8 +15,8 @@ const (
 	knownRefresh = time.Minute
 	// maxKnown bounds the addresses that are known of one courier.
 	maxKnown = 1024
-	// evictionSample is how many entries of a full table are looked at to find one that
-	// is given up.
+	// evictionSample is how many entries of a full map are looked at to find one that is
+	// taken out.
 	evictionSample = 8
 )
 
@@ -46,7 +46,7 @@ func (b *addressBook) add(from netip.Prefix, now time.Time) {
 		b.seen = make(map[netip.Prefix]*atomic.Int64)
 	}
 	if len(b.seen) >= maxKnown {
-		b.giveUpOne()
+		deleteLeast(b.seen, (*atomic.Int64).Load) // the oldest
 	}
 	at = new(atomic.Int64)
 	at.Store(nanos)
@@ -61,17 +61,17 @@ func (b *addressBook) has(from netip.Prefix, now time.Time) bool {
 	return at != nil && now.UnixNano()-at.Load() < int64(knownFor)
 }
 
-// giveUpOne takes out the oldest of a few, which a map's order chooses.
-func (b *addressBook) giveUpOne() {
-	var oldest netip.Prefix
+// deleteLeast takes out the one of a few, which a map's order chooses, whose value is least.
+func deleteLeast[V any](m map[netip.Prefix]V, value func(V) int64) {
+	var first netip.Prefix
 	least, looked := int64(0), 0
-	for address, at := range b.seen {
-		if t := at.Load(); looked == 0 || t < least {
-			oldest, least = address, t
+	for address, v := range m {
+		if n := value(v); looked == 0 || n < least {
+			first, least = address, n
 		}
 		if looked++; looked == evictionSample {
 			break
 		}
 	}
-	delete(b.seen, oldest)
+	delete(m, first)
 }

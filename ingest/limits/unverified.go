@@ -42,7 +42,7 @@ func (u *unverifiedRates) take(address netip.Prefix, now time.Time) bool {
 		return false
 	}
 	if !there && len(u.paid) >= maxUnverified {
-		u.giveUpOne()
+		deleteLeast(u.paid, func(paid int64) int64 { return paid }) // which has used least
 	}
 	if u.paid == nil {
 		u.paid = make(map[netip.Prefix]int64)
@@ -56,20 +56,4 @@ func (u *unverifiedRates) wait(address netip.Prefix, now time.Time) time.Duratio
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return max(0, time.Duration(u.paid[address]-now.UnixNano())+u.every-u.ahead)
-}
-
-// giveUpOne takes out the one of a few, which a map's order chooses, that has used
-// least.
-func (u *unverifiedRates) giveUpOne() {
-	var first netip.Prefix
-	least, looked := int64(0), 0
-	for address, paid := range u.paid {
-		if looked == 0 || paid < least {
-			first, least = address, paid
-		}
-		if looked++; looked == evictionSample {
-			break
-		}
-	}
-	delete(u.paid, first)
 }

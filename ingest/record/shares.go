@@ -25,8 +25,8 @@ const (
 	bodyKinds = 16
 	// readingsPerSecond bounds how often a body is read to see whether it is an event.
 	readingsPerSecond = 100
-	// evictionSample is how many keys of a full table are looked at to find one that is
-	// given up.
+	// evictionSample is how many keys of a full map are looked at to find one that is
+	// taken out.
 	evictionSample = 8
 )
 
@@ -119,7 +119,7 @@ func (s *classShares) take(key shareKey, now time.Time) bool {
 		return false
 	}
 	if !there && len(s.had) >= maxShareKeys {
-		s.giveUpOne(now)
+		s.deleteLeast(now)
 	}
 	if s.had == nil {
 		s.had = make(map[shareKey]level)
@@ -134,8 +134,8 @@ func (s *classShares) now(l level, now time.Time) float64 {
 	return max(0, l.n-passed*float64(s.places.Limit())/forgetting)
 }
 
-// giveUpOne takes out the key of a few, which a map's order chooses, that has had least.
-func (s *classShares) giveUpOne(now time.Time) {
+// deleteLeast takes out the key of a few, which a map's order chooses, that has had least.
+func (s *classShares) deleteLeast(now time.Time) {
 	var first shareKey
 	least, looked := 0.0, 0
 	for key, l := range s.had {

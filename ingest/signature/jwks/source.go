@@ -37,6 +37,23 @@ func NewSource(cfg Config) (*Source, error) {
 	return &Source{cfg: cfg, wanted: make(chan struct{}, 1)}, nil
 }
 
+// How often a source made by [At] loads its keys, and for how long they count when they
+// can't be loaded any more.
+const (
+	defaultEvery  = time.Hour
+	defaultRetry  = 10 * time.Second
+	defaultMaxAge = 24 * time.Hour
+)
+
+// At returns a source of the keys at an address that [Loader] knows, with none in it yet.
+func At(address string) (*Source, error) {
+	load, err := Loader(address)
+	if err != nil {
+		return nil, err
+	}
+	return NewSource(Config{Load: load, Every: defaultEvery, Retry: defaultRetry, MaxAge: defaultMaxAge, Now: time.Now})
+}
+
 // Refresh loads the keys once. On error those from before stay, for as long as
 // they count; an empty set is no error of the document and replaces them, but is
 // reported.
