@@ -50,3 +50,11 @@ func BenchmarkPutIngestions(b *testing.B) {
 		return openTest(t, c).Parts()
 	})
 }
+
+func BenchmarkBatch(b *testing.B) {
+	storetest.BenchmarkStore(b, func(t testing.TB) persistence.Store {
+		c := realMongo(t)
+		c.OperationTimeout = time.Minute
+		return openTest(t, c).Parts()
+	}, 300_000)
+}

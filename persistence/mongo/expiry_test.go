@@ -132,3 +132,101 @@ func TestSweepsInPieces(t *testing.T) {
 		t.Errorf("swept was %+v, in %d commands", swept, len(s.named("delete")))
 	}
 }
+
+func TestRetention(t *testing.T) {
+	t.Parallel()
+	c := realMongo(t)
+	for _, keep := range []persistence.Retention{{LedgerTTL: time.Hour, DeadLetterTTL: 2 * time.Hour}, {LedgerTTL: 3 * time.Hour, ShipmentTTL: time.Hour, IngestionTTL: 4 * time.Hour}, {}} {
+		c.Retention, c.ShortenTTL = keep, true
+		m := openTest(t, c)
+		if err := m.Ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for in, want := range map[*table]time.Duration{
+			m.indexes.records: keep.LedgerTTL, m.indexes.letters: keep.DeadLetterTTL,
+			m.indexes.shipments: keep.ShipmentTTL, m.indexes.ingestions: keep.IngestionTTL,
+		} {
+			got := time.Duration(0)
+			for _, x := range storetest.Must(in.listIndexes(t.Context())) {
+				got += x.ttl()
+			}
+			if got != want {
+				t.Errorf("%s expires after %s, want %s", in.name(), got, want)
+			}
+		}
+	}
+}
+
+// TestExpiry checks the commands that set the retention.
+func TestExpiry(t *testing.T) {
+	t.Parallel()
+	ttl := func(seconds int) bson.M {
+		return bson.M{"v": 2, "name": "old_name", "key": bson.D{{Key: "expiresFrom", Value: 1}}, "expireAfterSeconds": seconds}
+	}
+	other := bson.M{"v": 2, "name": "by_key", "key": bson.D{{Key: "idempotencyKey", Value: 1}}}
+	untouched := func(s *scriptedMongo) string {
+		if strings.Contains(fmt.Sprint(s.named("createIndexes")), "expireAfterSeconds") || len(s.named("collMod"))+len(s.named("dropIndexes")) > 0 {
+			return "something was changed"
+		}
+		return ""
+	}
+	changed := func(s *scriptedMongo) string {
+		if got := s.named("collMod"); len(got) != 1 || !strings.Contains(fmt.Sprint(got), "old_name") || !strings.Contains(fmt.Sprint(got), "3600") {
+			return fmt.Sprint(got)
+		}
+		return ""
+	}
+	made := func(s *scriptedMongo) string {
+		for _, c := range s.named("createIndexes") {
+			if text := fmt.Sprint(c["indexes"]); c["createIndexes"] == "processed_events" && strings.Contains(text, "3600") && strings.Contains(text, "expiresFrom") {
+				return ""
+			}
+		}
+		return fmt.Sprint(s.named("createIndexes"))
+	}
+	for _, test := range []struct {
+		name     string
+		keep     time.Duration
+		shorten  bool
+		existing []bson.M
+		want     func(s *scriptedMongo) string // what is wrong
+		warned   string
+	}{
+		{"new", time.Hour, false, nil, made, ""},
+		{"as it is", time.Hour, false, []bson.M{ttl(3600)}, untouched, ""},
+		{"longer", time.Hour, false, []bson.M{ttl(60)}, changed, "retention changes"},
+		{"shorter", time.Hour, false, []bson.M{ttl(7200)}, untouched, "continues to"},
+		{"shorter and meant", time.Hour, true, []bson.M{ttl(7200)}, changed, "retention changes"},
+		{"shorter than forever", time.Hour, false, []bson.M{other}, untouched, "continues to"},
+		{"shorter than forever and meant", time.Hour, true, []bson.M{other}, made, ""},
+		{"off", 0, false, []bson.M{ttl(60)}, func(s *scriptedMongo) string {
+			if got := s.named("dropIndexes"); len(got) != 1 || got[0]["index"] != "old_name" {
+				return fmt.Sprint(got)
+			}
+			return ""
+		}, "retention changes"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := &scriptedMongo{answer: func(name string, c bson.M) bson.M {
+				if name == "listIndexes" && c["listIndexes"] == "processed_events" {
+					return cursorAnswer(test.existing...)
+				}
+				return nil
+			}}
+			c := testConfig(s.start(t))
+			var said storetest.Buffer
+			c.Log = slog.New(slog.NewTextHandler(&said, nil))
+			c.Retention.LedgerTTL, c.ShortenTTL = test.keep, test.shorten
+			if err := openTest(t, c).Ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if wrong := test.want(s); wrong != "" {
+				t.Error(wrong)
+			}
+			if warned := strings.Contains(said.String(), "level=WARN"); warned != (test.warned != "") || !strings.Contains(said.String(), test.warned) {
+				t.Errorf("the log says %q", said.String())
+			}
+		})
+	}
+}

@@ -1,6 +1,8 @@
 package mongo
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,8 +11,6 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.mongodb.org/mongo-driver/v2/mongo"
-	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/event/ingestion"
@@ -342,35 +342,6 @@ func TestDuplicates(t *testing.T) {
 	}
 }
 
-// TestForeignUniqueIndex has an operator's unique index refuse a second dead letter
-// on a server: it is never lost silently, and is stored when the index is gone.
-func TestForeignUniqueIndex(t *testing.T) {
-	t.Parallel()
-	c := testConfig(ferret().uri)
-	if mongoURI() != "" {
-		c = realMongo(t)
-	}
-	m := openTest(t, c)
-	if err := m.Ping(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	unique := options.Index().SetName("one_per_courier").SetUnique(true)
-	storetest.Must(m.indexes.letters.rows.Indexes().CreateOne(t.Context(), mongo.IndexModel{Keys: ascending("courier"), Options: unique}))
-	first, second := storetest.FullLetter("1", 1), storetest.FullLetter("2", 2)
-	storetest.CommitAll(t, m.Ledger, storetest.DeadLetters(first))
-	storetest.CommitAll(t, m.Ledger, storetest.DeadLetters(first)) // it is there already
-	if err := storetest.CommitSome(t, m.Ledger, storetest.DeadLetters(second))[0]; event.CodeOf(err) != event.DependencyDown || !strings.Contains(err.Error(), "unique index") {
-		t.Errorf("the second letter of a courier: %v", err)
-	}
-	if err := m.indexes.letters.rows.Indexes().DropOne(t.Context(), "one_per_courier"); err != nil {
-		t.Fatal(err)
-	}
-	storetest.CommitAll(t, m.Ledger, storetest.DeadLetters(second))
-	if _, err := m.DeadLetters.DeadLetter(t.Context(), "2"); err != nil {
-		t.Errorf("the second letter is lost: %v", err)
-	}
-}
-
 // TestBulksAreWhole has a server that takes little in a command: each part is one
 // command, and a majority missing for any of them is seen, whatever is said of later
 // ones.
@@ -430,38 +401,107 @@ func TestBulksAreWhole(t *testing.T) {
 	}
 }
 
-// TestCommitQuorum: the build of an index waits for a majority, where there can be
-// one and the server knows of it.
-func TestCommitQuorum(t *testing.T) {
+// TestAnswers has a server say what real ones say when they are in trouble.
+func TestAnswers(t *testing.T) {
 	t.Parallel()
+	failure := func(code int, labels ...string) bson.M {
+		return bson.M{"ok": 0, "code": code, "codeName": "name", "errmsg": "refused", "errorLabels": labels}
+	}
+	writeError := func(code, index int) bson.M {
+		return bson.M{"ok": 1, "n": 1, "writeErrors": []bson.M{{"index": index, "code": code, "errmsg": "refused"}}}
+	}
+	writeErrors := func(first, second int) bson.M {
+		return bson.M{"ok": 1, "n": 0, "writeErrors": []bson.M{{"index": 0, "code": first, "errmsg": "refused"}, {"index": 1, "code": second, "errmsg": "refused"}}}
+	}
+	taken := bson.M{"index": 0, "code": 11000, "keyPattern": bson.M{"_id": 1}, "errmsg": "refused"}
+	rowTaken := bson.M{"ok": 1, "n": 1, "writeErrors": []bson.M{taken}}
+	// An insert that fails does so at each step, for the first row that it still has.
 	for _, test := range []struct {
-		name, set string
-		refusal   int
-		want      []any // of each collection's command
+		name    string
+		command string
+		answer  bson.M
+		whole   event.Code
+		first   event.Code // of two changes, when the whole is fine
+		second  event.Code
 	}{
-		{"alone", "", 0, []any{nil}},
-		{"replica set", "rs", 0, []any{"majority"}},
-		{"one that knows no quorum", "rs", 303, []any{"majority", nil}},
+		{"no primary", "insert", failure(10107, "RetryableWriteError"), event.DependencyDown, "", ""},
+		{"shutting down", "update", failure(91), event.DependencyDown, "", ""},
+		{"disk full", "insert", failure(14031), event.DependencyDown, "", ""},
+		{"not allowed", "insert", failure(13), event.DependencyDown, "", ""},
+		{"gave up", "update", failure(50), event.Timeout, "", ""},
+		{"too busy", "insert", failure(462, "SystemOverloadedError"), event.Throttled, "", ""},
+		{"rate limited", "insert", failure(16500), event.Throttled, "", ""},
+		{"unheard of", "insert", failure(4711), event.DependencyDown, "", ""},
+		{"no majority", "insert", bson.M{"ok": 1, "n": 2, "writeConcernError": bson.M{"code": 64, "errmsg": "waiting for replication timed out"}}, event.DependencyDown, "", ""},
+		{"no majority in time", "insert", bson.M{"ok": 1, "n": 2, "writeConcernError": bson.M{"code": 50, "errmsg": "operation exceeded time limit"}}, event.DependencyDown, "", ""},
+		{"no majority in time for an update", "update", bson.M{"ok": 1, "n": 2, "writeConcernError": bson.M{"code": 50, "errmsg": "operation exceeded time limit"}}, event.DependencyDown, "", ""},
+		{"row taken", "insert", rowTaken, "", event.VersionConflict, event.VersionConflict},
+		{"row refused by a validator", "insert", writeError(121, 0), "", event.DependencyDown, event.DependencyDown},
+		{"row that an update would have refused by an index", "update", writeError(11000, 0), "", event.DependencyDown, ""},
+		{"row too large", "insert", writeError(10334, 0), "", event.DomainInvalid, event.DomainInvalid},
+		{"row failed for the server's reasons", "insert", writeError(14031, 0), "", event.DependencyDown, event.DependencyDown},
+		{"row failed for who knows what", "insert", writeError(4711, 0), "", event.DependencyDown, event.DependencyDown},
+		{"row taken, another failed", "insert", bson.M{"ok": 1, "n": 0, "writeErrors": []bson.M{taken, {"index": 1, "code": 14031, "errmsg": "refused"}}}, "", event.VersionConflict, event.DependencyDown},
+		{"row too large, another failed", "insert", writeErrors(10334, 8000), "", event.DomainInvalid, event.DependencyDown},
+		{"row refused, another gave up", "insert", writeErrors(121, 50), event.Timeout, "", ""},
+		{"row too large, the server asks for less", "insert", writeErrors(10334, 112), event.Throttled, "", ""},
+		{"row taken, no majority", "insert", bson.M{"ok": 1, "n": 1, "writeErrors": []bson.M{taken}, "writeConcernError": bson.M{"code": 64, "errmsg": "timed out"}}, event.DependencyDown, "", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			s := &scriptedMongo{replicaSet: test.set, answer: func(name string, c bson.M) bson.M {
-				if name == "createIndexes" && test.refusal != 0 && c["commitQuorum"] != nil {
-					return bson.M{"ok": 0, "code": test.refusal, "errmsg": "Field 'commitQuorum' is currently not supported"}
+			s := &scriptedMongo{answer: func(name string, c bson.M) bson.M {
+				if name == test.command {
+					return test.answer
 				}
 				return nil
 			}}
 			m := openTest(t, testConfig(s.start(t)))
-			if err := m.Ping(t.Context()); err != nil {
-				t.Fatal(err)
+			p1, p2 := storetest.FullShipment("demo", "1"), storetest.FullShipment("demo", "2")
+			outcomes, err := m.Ledger.Commit(t.Context(), []event.Change{
+				{Shipment: &p1, Records: []event.Record{storetest.FullRecord("demo", "1")}},
+				{Shipment: &p2, Records: []event.Record{storetest.FullRecord("demo", "2")}},
+			})
+			if event.CodeOf(err) != test.whole {
+				t.Fatalf("the whole: %v", err)
 			}
-			var got []any
-			for _, c := range s.named("createIndexes") {
-				if c["createIndexes"] == "active_shipments" {
-					got = append(got, c["commitQuorum"])
+			if err == nil {
+				storetest.Same(t, storetest.Codes(t, outcomes), []event.Code{test.first, test.second})
+			}
+		})
+	}
+}
+
+// TestTooLate has the server take longer for one command than it may: that it did
+// not answer in time is another error than that it can't be reached.
+func TestTooLate(t *testing.T) {
+	t.Parallel()
+	for _, slow := range []string{"insert", "find"} {
+		t.Run(slow, func(t *testing.T) {
+			t.Parallel()
+			goOn := make(chan struct{})
+			s := &scriptedMongo{answer: func(name string, _ bson.M) bson.M {
+				if name == slow {
+					<-goOn
 				}
+				return nil
+			}}
+			c := testConfig(s.start(t))
+			c.MaxConns, c.OperationTimeout = 4, 200*time.Millisecond
+			m := openTest(t, c)
+			defer close(goOn)
+			storetest.WaitFor(t, "the store to get ready", func() bool { return m.Ping(t.Context()) == nil })
+			var err error
+			if slow == "find" {
+				_, err = m.Ledger.Records(t.Context(), []event.Identity{{Courier: "demo", Key: "k"}})
+			} else {
+				_, err = m.Ledger.Commit(t.Context(), []event.Change{storetest.Records(storetest.FullRecord("demo", "k"))})
 			}
-			storetest.Same(t, got, test.want)
+			if event.CodeOf(err) != event.DependencyDown || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("without an answer: %v", err)
+			}
+			if err := m.Ping(t.Context()); err != nil {
+				t.Errorf("ping: %v", err)
+			}
 		})
 	}
 }

@@ -132,7 +132,7 @@ func (r *Cache) Close() error {
 // Name implements [persistence.Cache].
 func (r *Cache) Name() string { return "redis" }
 
-var errBreakerOpen = errors.New("Redis did not answer, it is probed until it does")
+var errBreakerOpen = errors.New("no answer from Redis, which is probed until it answers")
 
 // do runs an operation in its time, unless the breaker is open.
 func (r *Cache) do(ctx context.Context, op string, fn func(context.Context) error) error {
