@@ -49,29 +49,17 @@ type testApp struct {
 	t       *testing.T
 	cfg     config.Config
 	scheme  *signature.Scheme
-	logs    *bytes.Buffer
+	logs    *syncBuffer
 	stopped bool
 	reread  func() (config.Config, []string, error)
-}
-
-// syncBuffer is a buffer that many may write to.
-type syncWriter struct {
-	mu sync.Mutex
-	w  io.Writer
-}
-
-func (s *syncWriter) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.w.Write(p)
 }
 
 // startApp starts an appliance that stops with the test.
 func startApp(t *testing.T, cfg config.Config, wrap func(process.Store) process.Store) *testApp {
 	t.Helper()
 	deps := app.Deps{WrapStore: wrap}
-	a := &testApp{t: t, cfg: cfg, logs: &bytes.Buffer{}}
-	deps.Log, deps.Version = slog.New(slog.NewTextHandler(&syncWriter{w: a.logs}, nil)), "test"
+	a := &testApp{t: t, cfg: cfg, logs: &syncBuffer{}}
+	deps.Log, deps.Version = slog.New(slog.NewTextHandler(a.logs, nil)), "test"
 	deps.Reread = func() (config.Config, []string, error) { return a.reread() }
 	var err error
 	if a.App, err = app.Start(t.Context(), cfg, deps); err != nil {

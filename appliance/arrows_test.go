@@ -81,6 +81,7 @@ var testArrows = map[string][]string{
 	"bench/proof":      {"ingest/payload"},
 	"appliance":        {"appliance/config/sendertest", "ops", "persistence/sqlite"},
 	"appliance/config": {"appliance/config/sendertest"},
+	"appliance/app":    {"appliance/config/sendertest"},
 
 	"persistence":        {"persistence/storetest"},
 	"persistence/sqlite": {"persistence/storetest"},

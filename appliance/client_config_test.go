@@ -142,3 +142,13 @@ func TestSenderNeedsItsCourierOnly(t *testing.T) {
 		t.Errorf("with a mistake in the couriers: %s", out)
 	}
 }
+
+// configFile writes a configuration file and returns its path.
+func configFile(t testing.TB, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "appliance.toml")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

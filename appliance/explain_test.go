@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fincart/courier-gateway/appliance/config/sendertest"
 	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 )
 
@@ -16,7 +17,7 @@ import (
 func TestCouriersTestSaysWhatTheIntakeWould(t *testing.T) {
 	t.Parallel()
 	document := fmt.Sprintf("[couriers.parcels]\npreset = \"easypost\"\nsecrets = [%q]\nmax_body_bytes = 2000\n", secretFile(t, "a secret"))
-	scheme, err := loaded(t, document).Scheme("parcels", jwks.At)
+	scheme, err := sendertest.Load(t, document).Scheme("parcels", jwks.At)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fincart/courier-gateway/appliance/config/sendertest"
 	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ingest/signature"
 	"github.com/fincart/courier-gateway/ingest/signature/jwks"
@@ -141,7 +142,7 @@ func startStrangers(t *testing.T) *attacked {
 		t.Fatal(err)
 	}
 	var err error
-	if b.schemes, err = loaded(t, text).Schemes(jwks.At); err != nil {
+	if b.schemes, err = sendertest.Load(t, text).Schemes(jwks.At); err != nil {
 		t.Fatal(err)
 	}
 	b.child = spawn(t, filepath.Join(dir, "data"), "APPLIANCE_CONFIG="+settings)

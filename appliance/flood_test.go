@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fincart/courier-gateway/appliance/config/sendertest"
 	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ingest/signature"
 	"github.com/fincart/courier-gateway/ingest/signature/jwks"
@@ -64,7 +65,7 @@ func besiege(t *testing.T) *besieged {
 		t.Fatal(err)
 	}
 	var err error
-	if b.scheme, err = loaded(t, text).Scheme("good", jwks.At); err != nil {
+	if b.scheme, err = sendertest.Load(t, text).Scheme("good", jwks.At); err != nil {
 		t.Fatal(err)
 	}
 	b.child = spawn(t, b.data, "APPLIANCE_CONFIG="+b.settings)

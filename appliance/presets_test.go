@@ -62,7 +62,7 @@ func TestPresetsAreSpeltOut(t *testing.T) {
 		if p.CourierName != "" {
 			courier = p.CourierName
 		}
-		l := loaded(t, text)
+		l := sendertest.Load(t, text)
 		if faults := l.Invalid(); len(faults) > 0 {
 			t.Errorf("%s: %v\n%s", name, faults, text)
 		}

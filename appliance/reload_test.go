@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/appliance/config"
+	"github.com/fincart/courier-gateway/appliance/config/sendertest"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 	"github.com/fincart/courier-gateway/ops"
@@ -15,7 +16,7 @@ import (
 // reloads it with other couriers.
 func reloadable(t *testing.T) (*testApp, config.Courier, func(map[string]config.Courier) error) {
 	t.Helper()
-	parcels := loaded(t, fmt.Sprintf("[couriers.parcels]\npreset = \"easypost\"\nsecrets = [%q]\n", secretFile(t, "a secret"))).Couriers["parcels"]
+	parcels := sendertest.Load(t, fmt.Sprintf("[couriers.parcels]\npreset = \"easypost\"\nsecrets = [%q]\n", secretFile(t, "a secret"))).Couriers["parcels"]
 	cfg := quick(t)
 	cfg.Couriers = map[string]config.Courier{"parcels": parcels}
 	a := startApp(t, cfg, nil)

@@ -60,7 +60,7 @@ func startSenders(t *testing.T) (*testApp, map[string]*signature.Scheme) {
 		secret := sendertest.Complete(t, p.Courier.SignatureSettings(), 0).Secrets[0].Key
 		document += fmt.Sprintf("secrets = [%q]\n", file(name, secret))
 	}
-	l := loaded(t, document)
+	l := sendertest.Load(t, document)
 	if err := l.Check(); err != nil {
 		t.Fatal(err)
 	}
@@ -549,7 +549,7 @@ func TestUnreadablePayloadWaitsForItsMapping(t *testing.T) {
 	t.Parallel()
 	secret := string(secretFile(t, "a secret"))
 	courier := func(status string) map[string]config.Courier {
-		return loaded(t, fmt.Sprintf("[couriers.guess]\npreset = \"easypost\"\nmode = \"observe\"\nsecrets = [%q]\nevent.shipment_id = [%q]\n", secret, status)).Couriers
+		return sendertest.Load(t, fmt.Sprintf("[couriers.guess]\npreset = \"easypost\"\nmode = \"observe\"\nsecrets = [%q]\nevent.shipment_id = [%q]\n", secret, status)).Couriers
 	}
 	cfg := quick(t)
 	cfg.Couriers = courier("{result.code}") // which is not there

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -141,18 +139,4 @@ func TestOneDirectoryOneAppliance(t *testing.T) {
 		t.Errorf("a second appliance on the same directory: error is %v, want one that names it", err)
 	}
 	a.post("alive", "shp-alive")
-}
-
-// loaded reads a configuration.
-func loaded(t *testing.T, content string) config.Loaded {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "appliance.toml")
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	l, err := config.Load(path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/fincart/courier-gateway/appliance/config"
+	"github.com/fincart/courier-gateway/appliance/config/sendertest"
 )
 
 // readBy reports whether the workers can read a courier's payloads.
@@ -24,8 +25,8 @@ func TestRefusedReloadLeavesNothing(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("a secret"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	parcels := loaded(t, fmt.Sprintf("[couriers.parcels]\npreset = \"easypost\"\nsecrets = [%q]\n", "file:"+secret)).Couriers["parcels"]
-	keys := loaded(t, fmt.Sprintf("[couriers.keys]\npreset = \"shipengine\"\njwks = %q\n", "file:"+filepath.Join(t.TempDir(), "keys.json"))).Couriers["keys"]
+	parcels := sendertest.Load(t, fmt.Sprintf("[couriers.parcels]\npreset = \"easypost\"\nsecrets = [%q]\n", "file:"+secret)).Couriers["parcels"]
+	keys := sendertest.Load(t, fmt.Sprintf("[couriers.keys]\npreset = \"shipengine\"\njwks = %q\n", "file:"+filepath.Join(t.TempDir(), "keys.json"))).Couriers["keys"]
 	cfg := quick(t)
 	cfg.Couriers = map[string]config.Courier{"parcels": parcels}
 	next := cfg
