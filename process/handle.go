@@ -83,17 +83,8 @@ func (h *Handler) handle(ctx context.Context, batch []event.Delivery, exclusive 
 		return nil, err
 	}
 	h.skipCached(ctx, undecided(inOrder))
-	for idle := 0; idle < idleRounds; idle++ {
-		todo := undecided(inOrder)
-		if len(todo) == 0 {
-			break
-		}
-		if err := h.runRound(ctx, todo, idle); err != nil {
-			return nil, err
-		}
-		if len(undecided(todo)) < len(todo) {
-			idle = -1
-		}
+	if err := h.runRounds(ctx, inOrder); err != nil {
+		return nil, err
 	}
 	h.cacheProcessed(ctx, jobs)
 	verdicts := make([]event.Verdict, len(jobs))
@@ -104,6 +95,22 @@ func (h *Handler) handle(ctx context.Context, batch []event.Delivery, exclusive 
 		verdicts[i] = j.verdict
 	}
 	return verdicts, nil
+}
+
+// runRounds does rounds until every job is decided, or none was in too many of them.
+func (h *Handler) runRounds(ctx context.Context, jobs []*job) error {
+	todo := undecided(jobs)
+	for idle := 0; len(todo) > 0 && idle < idleRounds; {
+		if err := h.runRound(ctx, todo, idle); err != nil {
+			return err
+		}
+		left := undecided(todo)
+		if idle++; len(left) < len(todo) {
+			idle = 0
+		}
+		todo = left
+	}
+	return nil
 }
 
 // runRound does a round. After one in which nothing was decided, because other writers
