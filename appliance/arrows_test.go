@@ -93,7 +93,7 @@ var testArrows = map[string][]string{
 // what has none may be imported nowhere.
 var territory = map[string][]string{
 	"github.com/valyala/fasthttp":      {"ingest", "ingest/framing", "bench/load", "bench/compare"},
-	"github.com/nats-io":               {"jetstream", "jetstream/embedconn", "jetstream/embedded", "jetstream/integrity", "jetstream/pull"}, // embedconn in tests
+	"github.com/nats-io":               {"jetstream", "jetstream/dedup", "jetstream/embedconn", "jetstream/embedded", "jetstream/integrity", "jetstream/pull"}, // dedup and embedconn in tests
 	"github.com/minio/highwayhash":     {"jetstream/dedup", "jetstream/embedded"},
 	"github.com/gofrs/flock":           {"jetstream/durable"},
 	"go.mongodb.org":                   {"persistence/mongo"},

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -198,4 +200,17 @@ func (c Config) backOff() []time.Duration {
 		waits[i] = c.AckWait + d - c.Delays[0]
 	}
 	return waits
+}
+
+// userinfo is all of a URL up to its host.
+var userinfo = regexp.MustCompile(`^(\w+://)?.*@`)
+
+// WithoutCredentials returns a comma-separated list of URLs as it may be shown:
+// without the users too, because one that has no password is a token.
+func WithoutCredentials(urls string) string {
+	shown := strings.Split(urls, ",")
+	for i, s := range shown {
+		shown[i] = userinfo.ReplaceAllString(s, "${1}xxxxx@")
+	}
+	return strings.Join(shown, ",")
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -303,17 +302,4 @@ func signal(c chan struct{}) {
 	case c <- struct{}{}:
 	default:
 	}
-}
-
-// userinfo is all of a URL up to its host.
-var userinfo = regexp.MustCompile(`^(\w+://)?.*@`)
-
-// WithoutCredentials returns a comma-separated list of URLs as it may be shown:
-// without the users too, because one that has no password is a token.
-func WithoutCredentials(urls string) string {
-	shown := strings.Split(urls, ",")
-	for i, s := range shown {
-		shown[i] = userinfo.ReplaceAllString(s, "${1}xxxxx@")
-	}
-	return strings.Join(shown, ",")
 }

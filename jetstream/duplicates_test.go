@@ -13,7 +13,6 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fincart/courier-gateway/ingest/event"
-	"github.com/fincart/courier-gateway/jetstream/dedup"
 )
 
 // openShortWindow opens a broker whose server knows ids for 100ms, so that
@@ -186,19 +185,6 @@ func TestBackfill(t *testing.T) {
 		publish(t, b, large)
 	}
 	const subjectAt = 25 // in the first record
-	found := 0
-	if err := dedup.ReadBlocks(b.server.MessageDir(eventsStream), eventsStream, 5, func(seq uint64, headers []byte, _ time.Time) {
-		found++
-		if got, want := string(dedup.HeaderOf(headers, msgIDHeader)), "demo:"+strconv.FormatUint(seq-1, 10); got != want {
-			t.Errorf("sequence %d has the id %q, want %q", seq, got, want)
-		}
-	}); err != nil || found != n-4 {
-		t.Errorf("the files have %d events from the fifth on, want %d; %v", found, n-4, err)
-	}
-	if files, err := filepath.Glob(filepath.Join(b.server.MessageDir(eventsStream), "*.blk")); err != nil || len(files) < 2 {
-		t.Errorf("the files are %v, %v; want several", files, err)
-	}
-
 	for name, damage := range map[string]func(t *testing.T, b *Broker){
 		"whole": func(*testing.T, *Broker) {},
 		"a record that can't be read": func(t *testing.T, b *Broker) {

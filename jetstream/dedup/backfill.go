@@ -69,9 +69,9 @@ func (f *Filler) Backfill(ctx context.Context) error {
 	f.Window.Reset(first - 1)
 	f.Window.Stored(last)
 	fromFiles := 0
-	err = ReadBlocks(f.Dir, f.Stream, first, func(seq uint64, headers []byte, at time.Time) {
+	err = readBlocks(f.Dir, f.Stream, first, func(seq uint64, headers []byte, at time.Time) {
 		if _, gone := slices.BinarySearch(removed, seq); !gone && seq <= last {
-			f.enter(Message{seq, HeaderOf(headers, f.Header), at})
+			f.enter(Message{seq, headerOf(headers, f.Header), at})
 			fromFiles++
 		}
 	})
@@ -157,9 +157,9 @@ func (f *Filler) enter(m Message) {
 	f.Window.Put(f.Window.FingerprintBytes(m.ID), m.Sequence, m.StoredAt)
 }
 
-// HeaderOf returns the value of a header in a block of them, as the appliance writes
+// headerOf returns the value of a header in a block of them, as the appliance writes
 // it; nil when it isn't there.
-func HeaderOf(block []byte, name string) []byte {
+func headerOf(block []byte, name string) []byte {
 	_, after, found := bytes.Cut(block, []byte("\r\n"+name+": "))
 	if !found {
 		return nil

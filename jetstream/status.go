@@ -88,26 +88,32 @@ func (st *status) renew(ctx context.Context, s *event.QueueState) error {
 
 func (st *status) renewConsumers(ctx context.Context, s *event.QueueState) error {
 	t := st.topo.now()
-	c, err := t.processors.Info(ctx)
-	if errors.Is(err, natsjs.ErrConsumerNotFound) {
-		st.upkeep.wakeUp()
-		return nil
-	}
-	if err != nil {
-		return down("state", err)
+	c, err := st.consumerInfo(ctx, t.processors)
+	if c == nil {
+		return err
 	}
 	s.AckFloor, s.Pending, s.InFlight, s.Redelivered = ackFloor(c), c.NumPending, c.NumAckPending, c.NumRedelivered
-	d, err := t.deadLetters.Info(ctx)
-	if errors.Is(err, natsjs.ErrConsumerNotFound) {
-		st.upkeep.wakeUp()
-		return nil
-	}
-	if err != nil {
-		return down("state", err)
+	d, err := st.consumerInfo(ctx, t.deadLetters)
+	if d == nil {
+		return err
 	}
 	s.Advisories = unhandled(d)
 	s.Verified, err = st.progress.verifiedUpTo(ctx)
 	return err
+}
+
+// consumerInfo asks for a consumer. It returns nil and no error when that is missing,
+// which the upkeep corrects.
+func (st *status) consumerInfo(ctx context.Context, c natsjs.Consumer) (*natsjs.ConsumerInfo, error) {
+	info, err := c.Info(ctx)
+	if errors.Is(err, natsjs.ErrConsumerNotFound) {
+		st.upkeep.wakeUp()
+		return nil, nil
+	}
+	if err != nil {
+		return nil, down("state", err)
+	}
+	return info, nil
 }
 
 func (st *status) modeName() string {
