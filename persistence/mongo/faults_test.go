@@ -489,7 +489,7 @@ func TestTooLate(t *testing.T) {
 			c.MaxConns, c.OperationTimeout = 4, 200*time.Millisecond
 			m := openTest(t, c)
 			defer close(goOn)
-			storetest.WaitFor(t, "the store to get ready", func() bool { return m.Ping(t.Context()) == nil })
+			storetest.Eventually(t, "the store to get ready", func() bool { return m.Ping(t.Context()) == nil })
 			var err error
 			if slow == "find" {
 				_, err = m.Ledger.Records(t.Context(), []event.Identity{{Courier: "demo", Key: "k"}})

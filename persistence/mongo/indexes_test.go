@@ -65,7 +65,7 @@ func TestReportsIndexesBeingMade(t *testing.T) {
 			t.Errorf("%s: %v", when, err)
 		}
 	}
-	storetest.WaitFor(t, "a call that gives up to hear of it", func() bool { // and not only of a store that is getting ready
+	storetest.Eventually(t, "a call that gives up to hear of it", func() bool { // and not only of a store that is getting ready
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		return strings.Contains(m.Ping(ctx).Error(), "being made")
@@ -74,7 +74,7 @@ func TestReportsIndexesBeingMade(t *testing.T) {
 	_, err := m.Ledger.Commit(t.Context(), []event.Change{storetest.Records(storetest.FullRecord("demo", "k"))})
 	reports("a commit", err)
 	finish()
-	storetest.WaitFor(t, "the store to get ready", func() bool { return m.Ping(t.Context()) == nil })
+	storetest.Eventually(t, "the store to get ready", func() bool { return m.Ping(t.Context()) == nil })
 }
 
 // TestIndexBeside finds another index under the name of one of ours: it stays, and

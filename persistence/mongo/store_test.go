@@ -78,17 +78,17 @@ func TestAway(t *testing.T) {
 	}
 	isDown("down at the start")
 	p.Up()
-	storetest.WaitFor(t, "the store to get ready", func() bool { return m.Ping(t.Context()) == nil })
+	storetest.Eventually(t, "the store to get ready", func() bool { return m.Ping(t.Context()) == nil })
 	storetest.CommitAll(t, m.Ledger, storetest.Records(storetest.FullRecord("demo", "before")))
 
 	p.Hang()
 	isDown("hanging")
 	p.Resume()
-	storetest.WaitFor(t, "the store to come back", func() bool { return m.Ping(t.Context()) == nil })
+	storetest.Eventually(t, "the store to come back", func() bool { return m.Ping(t.Context()) == nil })
 	p.Down()
 	isDown("down")
 	p.Up()
-	storetest.WaitFor(t, "the store to come back", func() bool { return m.Ping(t.Context()) == nil })
+	storetest.Eventually(t, "the store to come back", func() bool { return m.Ping(t.Context()) == nil })
 	if _, ok := storetest.GetRecord(t, m.Ledger, event.Identity{Courier: "demo", Key: "before"}); !ok {
 		t.Error("a committed record is gone")
 	}

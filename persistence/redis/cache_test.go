@@ -58,7 +58,7 @@ func (s *redisServer) start() {
 	}
 	client := redis.NewClient(&redis.Options{Addr: s.addr, MaxRetries: -1})
 	defer client.Close()
-	storetest.WaitFor(s.t, "redis-server to answer", func() bool { return client.Ping(s.t.Context()).Err() == nil })
+	storetest.Eventually(s.t, "redis-server to answer", func() bool { return client.Ping(s.t.Context()).Err() == nil })
 }
 
 // kill ends the server, stopped or not.
@@ -168,9 +168,9 @@ func TestAway(t *testing.T) {
 	id := []event.Identity{{Courier: "c", Key: "k"}}
 	back := func(how string) {
 		t.Helper()
-		storetest.WaitFor(t, "the breaker to close after "+how, r.healthy)
-		storetest.WaitFor(t, "an answer after "+how, func() bool { return r.Store(t.Context(), id, []string{"h"}) == nil })
-		storetest.WaitFor(t, "the hash after "+how, func() bool { got, err := r.Lookup(t.Context(), id); return err == nil && got[0] == "h" })
+		storetest.Eventually(t, "the breaker to close after "+how, r.healthy)
+		storetest.Eventually(t, "an answer after "+how, func() bool { return r.Store(t.Context(), id, []string{"h"}) == nil })
+		storetest.Eventually(t, "the hash after "+how, func() bool { got, err := r.Lookup(t.Context(), id); return err == nil && got[0] == "h" })
 	}
 	away := func(how string) {
 		t.Helper()
@@ -240,14 +240,14 @@ func TestTakesNoWrites(t *testing.T) {
 		}
 	}
 	before := probes.pipelines.Load()
-	storetest.WaitFor(t, "a few probes", func() bool { return probes.pipelines.Load() > before+3 })
+	storetest.Eventually(t, "a few probes", func() bool { return probes.pipelines.Load() > before+3 })
 	if n := strings.Count(said.String(), "\n"); n != 1 || r.healthy() {
 		t.Errorf("healthy is %t, and %d lines are in the log, want one: %s", r.healthy(), n, said.String())
 	}
 	if err := admin.ConfigSet(t.Context(), "maxmemory", "0").Err(); err != nil {
 		t.Fatal(err)
 	}
-	storetest.WaitFor(t, "the breaker to close", r.healthy)
+	storetest.Eventually(t, "the breaker to close", r.healthy)
 	if err := r.Store(t.Context(), id, []string{"h"}); err != nil {
 		t.Errorf("store in a server with room: %v", err)
 	}
@@ -293,7 +293,7 @@ func TestAnswersTooLate(t *testing.T) {
 		r.Lookup(t.Context(), make([]event.Identity, 1))
 	}
 	before := slow.commands.Load()
-	storetest.WaitFor(t, "a few probes", func() bool { return slow.commands.Load() > before+3 })
+	storetest.Eventually(t, "a few probes", func() bool { return slow.commands.Load() > before+3 })
 	if r.healthy() {
 		t.Error("healthy, with answers later than calls wait")
 	}
@@ -314,8 +314,8 @@ func TestDownAtTheStart(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 	s.start()
-	storetest.WaitFor(t, "the breaker to close", r.healthy)
-	storetest.WaitFor(t, "the log", func() bool { return strings.Contains(said.String(), "cache is back") })
+	storetest.Eventually(t, "the breaker to close", r.healthy)
+	storetest.Eventually(t, "the log", func() bool { return strings.Contains(said.String(), "cache is back") })
 	if n := strings.Count(said.String(), "\n"); n != 2 {
 		t.Errorf("%d lines in the log, want one for going and one for coming: %s", n, said.String())
 	}

@@ -11,7 +11,6 @@ import (
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
 
-	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/persistence"
 )
 
@@ -39,8 +38,6 @@ func (d *database) isClosed() bool {
 	}
 }
 
-var errClosed = errors.New("the store is closed")
-
 // inUse returns the file as it is open, or why it is not.
 func (d *database) inUse() (*files, error) {
 	if d.isClosed() {
@@ -54,9 +51,6 @@ func (d *database) inUse() (*files, error) {
 	}
 	return nil, down(fmt.Errorf("the store %s can't be opened: %w; it is tried again every few seconds", d.path, *d.unavail.Load()))
 }
-
-// down is an error of the whole store.
-func down(err error) error { return &event.Error{Code: event.DependencyDown, Op: "sqlite", Err: err} }
 
 // acquire waits for the main connection, whose work ends when ctx does. The caller has to
 // release it.
@@ -185,40 +179,4 @@ func transact(conn *sqlite.Conn, begin string, fn func() error) (err error) {
 		}
 		return sqlitex.Execute(conn, "COMMIT", nil)
 	})
-}
-
-// mapError maps an error of the driver or of ctx to an [event.Error]; one
-// that has a code keeps it.
-func mapError(ctx context.Context, op string, err error) error {
-	if err == nil {
-		return nil
-	}
-	if _, ok := errors.AsType[*event.Error](err); ok {
-		return err
-	}
-	return &event.Error{Code: errorCode(ctx, err), Op: "sqlite " + op, Err: err}
-}
-
-func errorCode(ctx context.Context, err error) event.Code {
-	if ctx.Err() != nil {
-		if errors.Is(ctx.Err(), context.Canceled) {
-			return event.Interrupted
-		}
-		return event.DependencyDown
-	}
-	if errors.Is(err, errClosed) || isFault(err) {
-		return event.DependencyDown
-	}
-	switch sqlite.ErrCode(err).ToPrimary() {
-	case sqlite.ResultFull, sqlite.ResultIOErr, sqlite.ResultCantOpen, sqlite.ResultReadOnly,
-		sqlite.ResultBusy, sqlite.ResultLocked, sqlite.ResultProtocol, sqlite.ResultNoMem,
-		sqlite.ResultPerm, sqlite.ResultAuth, sqlite.ResultCorrupt, sqlite.ResultNotADB, sqlite.ResultNoLFS,
-		sqlite.ResultConstraint, // a unique index or trigger that an operator has added to the file
-		sqlite.ResultInterrupt:  // by Close
-		return event.DependencyDown
-	case sqlite.ResultTooBig, sqlite.ResultMismatch:
-		return event.DomainInvalid
-	default:
-		return event.Internal
-	}
 }

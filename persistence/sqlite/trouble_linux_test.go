@@ -113,7 +113,7 @@ func TestFullDisk(t *testing.T) {
 				t.Error("a committed record is gone")
 			}
 			free()
-			storetest.WaitFor(t, "space to be noticed", func() bool { return s.Ping(t.Context()) == nil })
+			storetest.Eventually(t, "space to be noticed", func() bool { return s.Ping(t.Context()) == nil })
 			storetest.CommitAll(t, s.Ledger, change...)
 		})
 		t.Run("opened on "+kind, func(t *testing.T) {
@@ -127,7 +127,7 @@ func TestFullDisk(t *testing.T) {
 			_, err := s.Ledger.Commit(t.Context(), change)
 			wantDown(t, "commit", err, cause)
 			free()
-			storetest.WaitFor(t, "the store to be open", func() bool { return s.Ping(t.Context()) == nil })
+			storetest.Eventually(t, "the store to be open", func() bool { return s.Ping(t.Context()) == nil })
 			storetest.CommitAll(t, s.Ledger, change...)
 		})
 	}

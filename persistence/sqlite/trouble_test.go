@@ -78,7 +78,7 @@ func TestDamagedPageIsFound(t *testing.T) {
 	flip(t, c.Path, (rootPage(t, c.Path, "processed_events")-1)*4096, 16)
 	c.Reopen = true
 	s := openTest(t, c)
-	storetest.WaitFor(t, "the damage to be found", func() bool { return len(s.Problems()) > 0 })
+	storetest.Eventually(t, "the damage to be found", func() bool { return len(s.Problems()) > 0 })
 	wantProblem(t, "the check", s.Problems()[0], c.Path, "damaged", "processed_events", "backup", "-wal")
 	if err := s.Ping(t.Context()); err != nil {
 		t.Errorf("ping: %v", err)
@@ -157,11 +157,11 @@ func TestOpensWhatIsPutRight(t *testing.T) {
 			}
 			// The operator looks for the backup while nothing is there.
 			storetest.Must(0, os.RemoveAll(c.Path))
-			storetest.WaitFor(t, "the missing file to be noticed", func() bool {
+			storetest.Eventually(t, "the missing file to be noticed", func() bool {
 				return strings.Contains(s.Ping(t.Context()).Error(), "not there any more")
 			})
 			storetest.Must(0, os.Rename(good, c.Path))
-			storetest.WaitFor(t, "the store to be open", func() bool { return s.Ping(t.Context()) == nil })
+			storetest.Eventually(t, "the store to be open", func() bool { return s.Ping(t.Context()) == nil })
 			if _, ok := storetest.GetRecord(t, s.Ledger, event.Identity{Courier: "demo", Key: "fill-1"}); !ok {
 				t.Error("the file that was put in place is not used")
 			}

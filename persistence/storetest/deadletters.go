@@ -28,8 +28,8 @@ func contractLetterOnce(t *testing.T, s persistence.Store) {
 	}
 }
 
-// IDs returns the ids of letters.
-func IDs(ds []event.DeadLetter) []string {
+// letterIDs returns the ids of letters.
+func letterIDs(ds []event.DeadLetter) []string {
 	list := []string{}
 	for _, d := range ds {
 		list = append(list, d.ID)
@@ -65,7 +65,7 @@ func contractListing(t *testing.T, s persistence.Store) {
 		{event.DeadLetterFilter{After: "4", Courier: "a", Limit: 1}, []string{"3"}},
 		{event.DeadLetterFilter{After: "5"}, []string{}},
 	} {
-		if got := IDs(Must(s.DeadLetters.DeadLetters(t.Context(), test.filter))); !slices.Equal(got, test.want) {
+		if got := letterIDs(Must(s.DeadLetters.DeadLetters(t.Context(), test.filter))); !slices.Equal(got, test.want) {
 			t.Errorf("%+v: %v, want %v", test.filter, got, test.want)
 		}
 	}
@@ -89,7 +89,7 @@ func contractPages(t *testing.T, s persistence.Store) {
 	for _, limit := range []int{0, 61} {
 		var got []string
 		for f := (event.DeadLetterFilter{Limit: limit}); ; {
-			page := IDs(Must(s.DeadLetters.DeadLetters(t.Context(), f)))
+			page := letterIDs(Must(s.DeadLetters.DeadLetters(t.Context(), f)))
 			if len(page) > persistence.PageSize(f.Limit) {
 				t.Fatalf("a page of %d, asked for %d", len(page), persistence.PageSize(f.Limit))
 			}

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// WaitFor asks until fn reports true, and fails the test when it never does.
-func WaitFor(t testing.TB, what string, fn func() bool) {
+// Eventually asks until fn reports true, and fails the test when it never does.
+func Eventually(t testing.TB, what string, fn func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
