@@ -141,7 +141,7 @@ func (c *commands) dlqReplay() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay ID... | --all",
 		Short: "Requeue the events of dead letters",
-		Long: "Requeue the events of dead letters: they are processed again, as events of their own.\n\n" +
+		Long: "Requeue the events of dead letters, so that they are processed again.\n\n" +
 			"--all replays every letter that the filters select; without --status it omits those\nthat were replayed or closed before.",
 		Example: "  appliance dlq replay 42-9f86d081\n  appliance dlq replay --all --code DOMAIN_INVALID --dry-run",
 	}
