@@ -107,20 +107,20 @@ func (a *aligner) endOverruns(ctx context.Context) error {
 		}
 	}
 	for _, o := range found {
-		if err := a.goBack(ctx, o); err != nil {
+		if err := a.rewind(ctx, o); err != nil {
 			return fmt.Errorf("take consumer %s back to the end of its stream: %w", o.want.Durable, err)
 		}
 	}
 	return nil
 }
 
-// goBack has a consumer go on behind its ack floor, and when that is beyond the end
+// rewind has a consumer go on behind its ack floor, and when that is beyond the end
 // too, and so wrong, behind what is verified. What it had delivered and not settled
 // comes again, and the broker counts its deliveries from 1: the ledger has the attempts
 // before. Where the embedded server notices at its own start, it keeps the counts.
 //
 // A broker that can't do that with a consumer gets it made again.
-func (a *aligner) goBack(ctx context.Context, o overrun) error {
+func (a *aligner) rewind(ctx context.Context, o overrun) error {
 	from := o.info.AckFloor.Stream + 1
 	if o.info.AckFloor.Stream > o.last {
 		from = 1
@@ -132,7 +132,7 @@ func (a *aligner) goBack(ctx context.Context, o overrun) error {
 			from = min(verified, o.last) + 1
 		}
 	}
-	a.log.Warn("a consumer is beyond the end of its stream, it goes back", "consumer", o.want.Durable,
+	a.log.Warn("a consumer is beyond the end of its stream, it is rewound", "consumer", o.want.Durable,
 		"delivered", o.info.Delivered.Stream, "ack_floor", o.info.AckFloor.Stream, "last_sequence", o.last, "from_sequence", from)
 	if _, err := o.stream.ResetConsumerToSequence(ctx, o.want.Durable, from); err == nil {
 		return nil
@@ -145,7 +145,7 @@ func (a *aligner) goBack(ctx context.Context, o overrun) error {
 }
 
 // clampVerified takes the reconciler's position back when it is beyond the end of a
-// stream that has lost its end, so that what will stand there is verified again. What an
+// stream that has lost its end, so that what comes there is verified again. What an
 // embedded broker has when it starts was verified; where events may have come since the
 // loss, everything is verified again.
 func (a *aligner) clampVerified(ctx context.Context, starting bool) error {

@@ -1,5 +1,5 @@
 // Package jetstream is the queue: an embedded NATS JetStream server, or a
-// connection to an external one, behind the few words that the appliance needs.
+// connection to an external one, behind the few calls that the appliance needs.
 //
 // In come envelopes ([Broker.Publish]); each is stored on disk before its
 // receipt goes out. Out come deliveries ([Broker.Pull]) until a verdict settles
@@ -17,8 +17,8 @@
 //	upkeep       makes again what is missing on the broker
 //	supervisor   restarts the embedded server after an error
 //
-// It speaks [event] only; the appliance joins it to the intake and the worker.
-// Nothing outside this package and its rooms knows NATS.
+// Its types are those of package event; the appliance joins it to the intake and the
+// worker. No package but this one and those below it imports NATS.
 //
 // # On the broker
 //
@@ -378,7 +378,7 @@ func (b *Broker) Settle(d event.Delivery, v event.Verdict) error {
 // ([Broker.KeepAlive]), so that no more than half of ackWait passes without a signal.
 func KeepAliveEvery(ackWait time.Duration) time.Duration { return pull.KeepAliveEvery(ackWait) }
 
-// KeepAlive says to the broker that the deliveries are still being worked on, so
+// KeepAlive reports to the broker that the deliveries are still being worked on, so
 // that none of them is taken for a failed attempt. Call it for what is held as
 // often as [KeepAliveEvery] says. The error's code is DependencyDown.
 func (b *Broker) KeepAlive(held []event.Delivery) error {
@@ -396,13 +396,13 @@ func (b *Broker) PullAdvisories(ctx context.Context, limit int) ([]event.Advisor
 	return b.consumer.pullAdvisories(ctx, limit)
 }
 
-// SettleAdvisory says to the broker that a is handled for good, or, with done false,
+// SettleAdvisory reports to the broker that a is handled for good, or, with done false,
 // that it shall come again in a second. The error's code is DependencyDown.
 func (b *Broker) SettleAdvisory(a event.Advisory, done bool) error {
 	return b.consumer.settleAdvisory(a, done)
 }
 
-// KeepAdvisories says to the broker that the advisories are still being handled, so
+// KeepAdvisories reports to the broker that the advisories are still being handled, so
 // that it delivers them to no other process. Call it for what is held as often as
 // [KeepAdvisoriesEvery] says. The error's code is DependencyDown.
 func (b *Broker) KeepAdvisories(held []event.Advisory) error {
@@ -432,7 +432,7 @@ func (b *Broker) PullSettled(ctx context.Context, limit int) ([]event.Delivery, 
 	return b.runs.Read(ctx, verified+1, floor, max(limit, 1))
 }
 
-// Verified says that every event up to lastSeq has been found terminal or put
+// Verified records that every event up to lastSeq has been found terminal or put
 // back on the queue. It is stored on the broker, for all processes; a call
 // that gets lost, or a lower number that overtakes a higher one, only makes some
 // events be verified again. The error's code is DependencyDown.

@@ -49,7 +49,7 @@ var derived = []string{progressStream, advisoriesStream}
 // field has a hidden default of its own.
 type Config struct {
 	Mode string // ModeEmbedded or ModeExternal
-	Name string // what this process calls itself to the broker
+	Name string // of this process, for the broker's reports
 	// Consume says that this process also processes events: it pulls them and
 	// advisories, reconciles and purges history. Without it only [Broker.Publish],
 	// [Broker.Load] and [Broker.State] may be called.

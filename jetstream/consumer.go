@@ -97,7 +97,7 @@ func (c *consumer) stop(ctx context.Context) error {
 	return errors.Join(c.events.Stop(ctx), c.advisories.Stop(ctx))
 }
 
-// ackSubject is what the subject for answering a delivery says about it
+// ackSubject is what the subject for answering a delivery has about it
 // (nats-server, server/consumer.go, ackReplyInfo):
 //
 //	$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>

@@ -17,7 +17,7 @@ import (
 // progress knows how far the events are settled and verified.
 //
 //	verified sequence   a message on the broker, or derived where that is missing
-//	settled floor       the processors' ack floor, believed after a while, and below
+//	settled floor       the processors' ack floor, counted after a while, and below
 //	                    every event whose advisory waits
 type progress struct {
 	topo   *topology
@@ -167,14 +167,14 @@ func (p *progress) refreshFloor(ctx context.Context) error {
 	return nil
 }
 
-// delayedFloor follows a floor that may only be believed after a while.
+// delayedFloor follows a floor that counts once it has lasted.
 type delayedFloor struct {
 	delay time.Duration
 
-	mu       sync.Mutex
-	believed uint64
-	seen     uint64
-	seenAt   time.Time
+	mu      sync.Mutex
+	lasting uint64
+	seen    uint64
+	seenAt  time.Time
 }
 
 // settled takes the number as it is at now and returns the latest one that is at
@@ -186,11 +186,11 @@ func (f *delayedFloor) settled(number uint64, now time.Time) uint64 {
 		f.seen, f.seenAt = number, now
 	}
 	if now.Sub(f.seenAt) >= f.delay {
-		f.believed = f.seen
+		f.lasting = f.seen
 		f.seen, f.seenAt = number, now
 	}
-	f.believed = min(f.believed, number) // one that has been taken back has to be seen again
-	return f.believed
+	f.lasting = min(f.lasting, number) // one that has been taken back has to be seen again
+	return f.lasting
 }
 
 // scannedAdvisories bounds how many waiting advisories firstUnhandled reads.

@@ -364,7 +364,7 @@ func (p *publisher) drain(ctx context.Context) error {
 	return nil
 }
 
-// sendError maps what the client says about a message that it didn't send.
+// sendError maps the error of a message that was not sent.
 func sendError(err error) *event.Error {
 	switch {
 	case errors.Is(err, embedconn.ErrTooLarge), errors.Is(err, nats.ErrMaxPayload):

@@ -86,12 +86,12 @@ func verify(t *testing.T, b *Broker, seq uint64) {
 	if err := b.Verified(t.Context(), seq); err != nil {
 		t.Fatal(err)
 	}
-	// The floor is believed once it has lasted.
+	// The floor counts once it has lasted.
 	eventually(t, "settled floor", func() bool {
 		_, err := b.progress.settledFloor(t.Context())
 		b.progress.floors.mu.Lock()
 		defer b.progress.floors.mu.Unlock()
-		return err == nil && b.progress.floors.believed >= seq
+		return err == nil && b.progress.floors.lasting >= seq
 	})
 }
 

@@ -100,11 +100,11 @@ type observed struct {
 	well      time.Time      // when nothing was wrong
 	restarted time.Time      // when the server was, zero if never
 	remade    time.Time      // when a derived stream was, zero if never
-	fault     embedded.Fault // what the server said
+	fault     embedded.Fault // what the server reported
 }
 
 // serverFault returns why the embedded server must be restarted, nothing when it
-// needn't. What the server says of itself counts when it says so twice in a row,
+// needn't. What the server reports of itself counts when it does so twice in a row,
 // because some of it passes.
 func (s *supervisor) serverFault(last *observed) embedded.Fault {
 	if failed := s.flusher.Failed(); failed != nil {

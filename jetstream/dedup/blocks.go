@@ -31,7 +31,7 @@ const (
 )
 
 // readBlocks calls message for what the message files in dir hold of a stream from
-// sequence first on, in its order, or near it: a file says nothing of what was removed
+// sequence first on, in its order, or near it: a file does not show what was removed
 // since. What can't be read it leaves out with the rest of that file. The bytes of
 // headers are valid during the call only. Nothing may be written to the stream meanwhile.
 func readBlocks(dir, stream string, first uint64, message func(seq uint64, headers []byte, at time.Time)) error {

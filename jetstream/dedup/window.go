@@ -123,7 +123,7 @@ func (w *Window) Put(fingerprint, seq uint64, at time.Time) {
 	}
 }
 
-// Skip says that no id is stored at seq.
+// Skip records that no id is stored at seq.
 func (w *Window) Skip(seq uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -136,7 +136,7 @@ func (w *Window) Skip(seq uint64) {
 	}
 }
 
-// Stored says that the broker has stored up to last, and returns the highest
+// Stored records that the broker has stored up to last, and returns the highest
 // sequence that was known before.
 func (w *Window) Stored(last uint64) (before uint64) {
 	w.mu.Lock()

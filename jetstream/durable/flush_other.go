@@ -4,7 +4,7 @@ package durable
 
 import "errors"
 
-// flushFS returns a function that says that no call flushes a whole file system
+// flushFS returns a function that fails, because no call flushes a whole file system
 // and waits for it.
 func flushFS(string) (flush, closeFD func() error, err error) {
 	return func() error { return errors.ErrUnsupported }, func() error { return nil }, nil

@@ -15,7 +15,7 @@ import (
 // Flusher makes a store durable, and records when that has failed: the kernel
 // reports what it could not write once, to one caller, and treats it as written
 // from then on. So after a failure every flush fails until [Flusher.Repair],
-// for every caller, and a file beside the store says so to the process that opens it
+// for every caller, and a file beside the store records it for the process that opens it
 // next, if this process ends before. That file need not survive a power cut: what
 // could not be written is gone from memory then, too.
 //
@@ -137,8 +137,8 @@ func (f *Flusher) Failed() error {
 	return f.err
 }
 
-// Suspect says that a flush by another part, such as the server's own, may have
-// failed since good; the zero time says that nothing is known to be durable.
+// Suspect reports that a flush by another part, such as one of the server, may have
+// failed since good; the zero time means that nothing is known to be durable.
 func (f *Flusher) Suspect(good time.Time, err error) {
 	f.flushing.Lock()
 	defer f.flushing.Unlock()

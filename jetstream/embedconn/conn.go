@@ -48,7 +48,7 @@ type Conn struct {
 // Config is what a [Conn] works with. Every field is needed.
 type Config struct {
 	Dial          func() (net.Conn, error)
-	Name          string        // what it calls itself to the server
+	Name          string        // of the client, for the server's reports
 	Inbox         string        // answers come to "<inbox>.*"
 	SubjectPrefix string        // of every message
 	MaxPayload    int           // bytes of headers and body that the server takes
@@ -73,11 +73,11 @@ type Message struct {
 }
 
 const (
-	maxQueued   = 4 << 20 // with more bytes than that to write, publishes wait
-	keptBuffer  = 1 << 20 // a larger buffer is given up after its use
-	greetWithin = 2 * time.Second
-	retryEvery  = 20 * time.Millisecond
-	readBuffer  = 64 << 10
+	maxQueued      = 4 << 20 // with more bytes than that to write, publishes wait
+	keptBuffer     = 1 << 20 // a larger buffer is given up after its use
+	connectTimeout = 2 * time.Second
+	retryEvery     = 20 * time.Millisecond
+	readBuffer     = 64 << 10
 )
 
 var (
@@ -162,30 +162,30 @@ func (c *Conn) set(conn net.Conn) {
 	c.changed.Broadcast()
 }
 
-// connect opens a connection, introduces itself, and waits for the server's answer.
+// connect opens a connection, sends CONNECT, and waits for the server's answer.
 func (c *Conn) connect() (*frames, error) {
 	conn, err := c.cfg.Dial()
 	if err != nil {
 		return nil, err
 	}
 	in := &frames{conn: conn, buf: make([]byte, readBuffer)}
-	if err := c.greet(in); err != nil {
+	if err := c.handshake(in); err != nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("greet the embedded broker: %w", err)
+		return nil, fmt.Errorf("handshake with the embedded broker: %w", err)
 	}
 	return in, nil
 }
 
-func (c *Conn) greet(in *frames) error {
-	if err := in.conn.SetDeadline(time.Now().Add(greetWithin)); err != nil {
+func (c *Conn) handshake(in *frames) error {
+	if err := in.conn.SetDeadline(time.Now().Add(connectTimeout)); err != nil {
 		return err
 	}
 	if err := in.await("INFO"); err != nil {
 		return err
 	}
-	hello := fmt.Sprintf(`CONNECT {"verbose":false,"pedantic":false,"lang":"go","name":%q,"protocol":1,"headers":true,"no_responders":true}`, c.cfg.Name) +
+	request := fmt.Sprintf(`CONNECT {"verbose":false,"pedantic":false,"lang":"go","name":%q,"protocol":1,"headers":true,"no_responders":true}`, c.cfg.Name) +
 		"\r\nSUB " + c.cfg.Inbox + ".* 1\r\nPING\r\n"
-	if _, err := in.conn.Write([]byte(hello)); err != nil {
+	if _, err := in.conn.Write([]byte(request)); err != nil {
 		return err
 	}
 	if err := in.await("PONG"); err != nil {

@@ -80,7 +80,7 @@ func FuzzParseFrame(f *testing.F) {
 	})
 }
 
-// peer is the far end of a connection, as its test wants it to be.
+// peer is the far end of a connection, as its test needs it.
 type peer struct {
 	t    *testing.T
 	conn net.Conn
@@ -96,7 +96,7 @@ func quiet() Config {
 }
 
 // connTo returns a Conn whose connections end at the peers that come out of the
-// channel, greeted already.
+// channel, after the handshake.
 func connTo(t *testing.T, cfg Config) (*Conn, <-chan *peer) {
 	t.Helper()
 	peers := make(chan *peer, 1)

@@ -65,7 +65,7 @@ func ReadConsumerState(path string) (s ConsumerState, written time.Time, ok bool
 
 // decodeState decodes more strictly than the server does: every number has
 // to be possible, and nothing may follow. The server allocates as many entries
-// as the file says without looking whether it can hold them.
+// as the file has, without a check that its bytes can hold them.
 func decodeState(b []byte) (s ConsumerState, err error) {
 	if len(b) < 2 || b[0] != stateMagic || b[1] != stateVersion {
 		return s, errors.New("no magic of a consumer's state")

@@ -167,8 +167,8 @@ func (s *Server) InProcessConn() (net.Conn, error) {
 	return s.srv.InProcessConn()
 }
 
-// Fault is what the server says is wrong with it, such as a write error, after which
-// it never answers a publish again. Its zero value says that it is well.
+// Fault is what the server reports as wrong with it, such as a write error, after which
+// it never answers a publish again. Its zero value means that nothing is wrong.
 type Fault struct {
 	Problem string   // of the first part that has one
 	Streams []string // each that has one; none when it is the server itself
@@ -203,7 +203,7 @@ func lastingFault(srv *server.Server, except []string) (f Fault) {
 	return f
 }
 
-// faultOf asks a server, and leaves out what it says of the streams in except.
+// faultOf asks a server, and leaves out what it reports of the streams in except.
 func faultOf(srv *server.Server, except []string) (f Fault) {
 	h := srv.Healthz(&server.HealthzOptions{Details: true})
 	for _, e := range h.Errors {

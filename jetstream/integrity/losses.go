@@ -211,7 +211,7 @@ func (l *losses) known(birth int64, seq uint64) (last uint64, ok bool) {
 	return l.examined(birth).end(seq)
 }
 
-// notLost says that a stream has lost nothing at sequences which it has no event for:
+// notLost records that a stream has lost nothing at sequences which it has no event for:
 // none was ever acknowledged there.
 func (l *losses) notLost(birth int64, cause loss.Cause, unused ranges) error {
 	l.mu.Lock()
@@ -287,7 +287,7 @@ func (l *losses) unchecked() (found []loss.Missing) {
 	return found
 }
 
-// checked takes over what the ledger says of one of unchecked: these have their
+// checked takes over what the ledger has of one of unchecked: these have their
 // outcome, the others of it are lost.
 func (l *losses) checked(m loss.Missing, ended []uint64) (lost ranges, err error) {
 	l.mu.Lock()

@@ -79,7 +79,7 @@ func (s snapshot) unacknowledged() ranges {
 	return s.holes().without(ranges{{First: 0, Last: s.known.Highest}})
 }
 
-// unknownEnd returns what the broker says it dropped when nothing else is known of
+// unknownEnd returns what the broker reports as dropped when nothing else is known of
 // the end of the stream, as at the first start with this file. It may be a torn
 // record that was never acknowledged, too.
 func (s snapshot) unknownEnd(lost *natsjs.LostStreamData) []missing {

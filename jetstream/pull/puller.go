@@ -33,7 +33,7 @@ import (
 // in-progress signals: a pause of any length spends no attempt. It is checked
 // twice in that time, so the caller that takes a message has seven tenths of its wait
 // left at least. Once the buffer is more than half full no pull is open, and then the
-// broker neither redelivers nor sends advisories, which is what a paused worker wants.
+// broker neither redelivers nor sends advisories, as a paused worker needs it.
 // As soon as messages are taken the next pull opens and the broker catches up with both.
 //
 // # Accounting
@@ -71,7 +71,7 @@ type Config struct {
 	Stream, Consumer string
 	Limit            int           // messages, buffered or asked for
 	AckWait          time.Duration // of the consumer's first attempt
-	// Refused is called with the broker's words when it ends a request because of
+	// Refused is called with the broker's reason when it ends a request because of
 	// trouble, at each such end. It must not call the Puller.
 	Refused func(why string)
 }
@@ -250,7 +250,7 @@ func (p *Puller) onMsg(m *nats.Msg) {
 	signal(p.ready)
 }
 
-// onStatus handles what the broker says instead of a message; mu is held. Every
+// onStatus handles a status that the broker sends instead of a message; mu is held. Every
 // status but a heartbeat ends its request. After one that means trouble, which is
 // reported, the next request waits for the tick.
 func (p *Puller) onStatus(m *nats.Msg) {
