@@ -66,28 +66,18 @@ func (s *DeadLetters) DeadLetter(ctx context.Context, id string) (d event.DeadLe
 		if err != nil {
 			return err
 		}
-		d, err = oneLetter(doc)
+		d, err = row(&doc, (*letterDocument).letter)
 		return err
 	})
 	return d, err
 }
 
-func (s *DeadLetters) findLetter(ctx context.Context, id string) (doc letterDocument, err error) {
-	err = s.letters.server.retry(ctx, func(ctx context.Context) error {
-		return decode(s.letters.rows.FindOne(ctx, bson.D{{Key: "_id", Value: persistence.CleanText(id)}}), &doc)
-	})
+func (s *DeadLetters) findLetter(ctx context.Context, id string) (letterDocument, error) {
+	doc, err := findByID[letterDocument](ctx, s.letters, id)
 	if errors.Is(err, mongo.ErrNoDocuments) {
 		return doc, persistence.NoDeadLetter("mongodb dead_letter", id)
 	}
 	return doc, err
-}
-
-func oneLetter(doc letterDocument) (event.DeadLetter, error) {
-	list, err := rows([]letterDocument{doc}, (*letterDocument).letter)
-	if err != nil {
-		return event.DeadLetter{}, err
-	}
-	return list[0], nil
 }
 
 // Review implements [persistence.DeadLetters].
@@ -107,7 +97,7 @@ func (s *DeadLetters) Review(ctx context.Context, id string, status event.Review
 		if err != nil {
 			return err
 		}
-		d, err = oneLetter(doc)
+		d, err = row(&doc, (*letterDocument).letter)
 		return err
 	})
 	return d, err
@@ -115,24 +105,17 @@ func (s *DeadLetters) Review(ctx context.Context, id string, status event.Review
 
 // review changes a letter and returns it; a link only where none has its nonce.
 func (s *DeadLetters) review(ctx context.Context, id string, set bson.D, link *event.ReplayLink) (doc letterDocument, err error) {
-	which, change := bson.D{{Key: "_id", Value: persistence.CleanText(id)}}, bson.D{{Key: "$set", Value: set}}
+	which, update := bson.D{{Key: "_id", Value: persistence.CleanText(id)}}, bson.D{{Key: "$set", Value: set}}
 	if link != nil {
 		replay := newReplayDocument(*link)
-		doc, err = s.changeLetter(ctx,
+		doc, err = findAndUpdate[letterDocument](ctx, s.letters,
 			append(which, bson.E{Key: "$nor", Value: bson.A{bson.D{{Key: "replays.nonce", Value: replay.Nonce}}}}),
-			append(change, bson.E{Key: "$push", Value: bson.D{{Key: "replays", Value: replay}}}))
+			append(update, bson.E{Key: "$push", Value: bson.D{{Key: "replays", Value: replay}}}))
 		if !errors.Is(err, mongo.ErrNoDocuments) {
 			return doc, err
 		}
 	}
-	return s.changeLetter(ctx, which, change)
-}
-
-func (s *DeadLetters) changeLetter(ctx context.Context, which, change bson.D) (doc letterDocument, err error) {
-	err = s.letters.server.retry(ctx, func(ctx context.Context) error {
-		return decode(s.letters.rows.FindOneAndUpdate(ctx, which, change, options.FindOneAndUpdate().SetReturnDocument(options.After)), &doc)
-	})
-	return doc, err
+	return findAndUpdate[letterDocument](ctx, s.letters, which, update)
 }
 
 // DeadSequences implements [persistence.DeadLetters].

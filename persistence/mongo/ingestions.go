@@ -190,18 +190,11 @@ func (s *Ingestions) deleteUpTo(ctx context.Context, kind bson.D, id string) err
 var newestFirst = bson.D{{Key: "_id", Value: -1}}
 
 // Ingestions implements [persistence.Ingestions].
-func (s *Ingestions) Ingestions(ctx context.Context, f ingestion.Filter) (found []ingestion.Record, err error) {
-	err = s.records.server.do(ctx, "ingestions", func(ctx context.Context) error {
-		page := persistence.PageSize(f.Limit)
-		docs, err := find[ingestionDocument](ctx, s.records, ingestionFilter(f),
-			options.Find().SetSort(newestFirst).SetLimit(int64(page)), page)
-		if err != nil {
-			return err
-		}
-		found, err = rows(docs, (*ingestionDocument).record)
-		return err
-	})
-	return found, err
+func (s *Ingestions) Ingestions(ctx context.Context, f ingestion.Filter) ([]ingestion.Record, error) {
+	page := persistence.PageSize(f.Limit)
+	return list(ctx, s.records, query{
+		op: "ingestions", filter: ingestionFilter(f), order: newestFirst, most: page, page: page,
+	}, (*ingestionDocument).record)
 }
 
 // ingestionFilter is the filter f.
@@ -232,26 +225,14 @@ func (s *Ingestions) Ingestion(ctx context.Context, id string) (r ingestion.Reco
 }
 
 func (s *Ingestions) findIngestion(ctx context.Context, op, id string) (r ingestion.Record, err error) {
-	err = s.records.server.retry(ctx, func(ctx context.Context) error {
-		r, err = oneIngestion(s.records.rows.FindOne(ctx, bson.D{{Key: "_id", Value: persistence.CleanText(id)}}))
-		return err
-	})
+	doc, err := findByID[ingestionDocument](ctx, s.records, id)
 	if errors.Is(err, mongo.ErrNoDocuments) {
 		return r, persistence.NoIngestion(op, id)
 	}
-	return r, err
-}
-
-func oneIngestion(result *mongo.SingleResult) (ingestion.Record, error) {
-	docs := make([]ingestionDocument, 1)
-	if err := decode(result, &docs[0]); err != nil {
-		return ingestion.Record{}, err
-	}
-	list, err := rows(docs, (*ingestionDocument).record)
 	if err != nil {
-		return ingestion.Record{}, err
+		return r, err
 	}
-	return list[0], nil
+	return row(&doc, (*ingestionDocument).record)
 }
 
 // AcceptIngestion implements [persistence.Ingestions]. A record that can't be found
@@ -267,21 +248,15 @@ func (s *Ingestions) AcceptIngestion(ctx context.Context, id, key, keyID string,
 			set = append(set, bson.E{Key: name, Value: persistence.CleanText(value)})
 		}
 	}
+	unaccepted := bson.D{{Key: "_id", Value: persistence.CleanText(id)}, {Key: "takenAt", Value: bson.D{{Key: "$exists", Value: false}}}}
 	err = s.records.server.do(ctx, "accept_ingestion", func(ctx context.Context) error {
-		r, err = s.setAccepted(ctx, id, set)
-		if errors.Is(err, mongo.ErrNoDocuments) {
+		doc, err := findAndUpdate[ingestionDocument](ctx, s.records, unaccepted, bson.D{{Key: "$set", Value: set}})
+		switch {
+		case errors.Is(err, mongo.ErrNoDocuments):
 			r, err = s.findIngestion(ctx, op, id)
+		case err == nil:
+			r, err = row(&doc, (*ingestionDocument).record)
 		}
-		return err
-	})
-	return r, err
-}
-
-func (s *Ingestions) setAccepted(ctx context.Context, id string, set bson.D) (r ingestion.Record, err error) {
-	err = s.records.server.retry(ctx, func(ctx context.Context) error {
-		r, err = oneIngestion(s.records.rows.FindOneAndUpdate(ctx,
-			bson.D{{Key: "_id", Value: persistence.CleanText(id)}, {Key: "takenAt", Value: bson.D{{Key: "$exists", Value: false}}}},
-			bson.D{{Key: "$set", Value: set}}, options.FindOneAndUpdate().SetReturnDocument(options.After)))
 		return err
 	})
 	return r, err

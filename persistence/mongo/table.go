@@ -11,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/persistence"
 )
 
 // table is one collection of documents.
@@ -165,6 +166,7 @@ type query struct {
 	filter bson.D
 	order  bson.D // nil for any
 	most   int    // documents that are expected; for 0 there is no round trip
+	page   int    // documents at most, 0 for all
 }
 
 // list returns the rows of the documents that a query selects.
@@ -176,6 +178,9 @@ func list[D, R any](ctx context.Context, t *table, q query, convert func(*D, *ti
 		how := options.Find()
 		if q.order != nil {
 			how.SetSort(q.order)
+		}
+		if q.page > 0 {
+			how.SetLimit(int64(q.page))
 		}
 		docs, err := find[D](ctx, t, q.filter, how, q.most)
 		if err != nil {
@@ -191,12 +196,45 @@ func list[D, R any](ctx context.Context, t *table, q query, convert func(*D, *ti
 func rows[D, R any](documents []D, convert func(*D, *times) R) ([]R, error) {
 	list := make([]R, len(documents))
 	for i := range documents {
-		var t times
-		if list[i] = convert(&documents[i], &t); t.err != nil {
-			return nil, event.Errorf(event.Internal, "mongodb", "document %q holds what the appliance does not write: %w", t.document, t.err)
+		r, err := row(&documents[i], convert)
+		if err != nil {
+			return nil, err
 		}
+		list[i] = r
 	}
 	return list, nil
+}
+
+// row makes a row of a document.
+func row[D, R any](document *D, convert func(*D, *times) R) (R, error) {
+	var t times
+	r := convert(document, &t)
+	if t.err != nil {
+		var none R
+		return none, event.Errorf(event.Internal, "mongodb", "document %q holds what the appliance does not write: %w", t.document, t.err)
+	}
+	return r, nil
+}
+
+// readOne returns the document that ask asks for, or [mongo.ErrNoDocuments].
+func readOne[D any](ctx context.Context, t *table, ask func(context.Context) *mongo.SingleResult) (doc D, err error) {
+	err = t.server.retry(ctx, func(ctx context.Context) error { return decode(ask(ctx), &doc) })
+	return doc, err
+}
+
+// findByID returns the document of an id, or [mongo.ErrNoDocuments].
+func findByID[D any](ctx context.Context, t *table, id string) (D, error) {
+	return readOne[D](ctx, t, func(ctx context.Context) *mongo.SingleResult {
+		return t.rows.FindOne(ctx, bson.D{{Key: "_id", Value: persistence.CleanText(id)}})
+	})
+}
+
+// findAndUpdate updates the document that a filter selects and returns it as it then is, or
+// [mongo.ErrNoDocuments].
+func findAndUpdate[D any](ctx context.Context, t *table, filter, update bson.D) (D, error) {
+	return readOne[D](ctx, t, func(ctx context.Context) *mongo.SingleResult {
+		return t.rows.FindOneAndUpdate(ctx, filter, update, options.FindOneAndUpdate().SetReturnDocument(options.After))
+	})
 }
 
 // oneOf is the filter for documents with one of these ids.

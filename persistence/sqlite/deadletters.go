@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"zombiezen.com/go/sqlite"
-	"zombiezen.com/go/sqlite/sqlitex"
 
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/persistence"
@@ -67,12 +66,9 @@ func letterQuery(f event.DeadLetterFilter) string {
 }
 
 // deadAt returns when the event of a letter died, as it is stored.
-func deadAt(conn *sqlite.Conn, id string) (at string, err error) {
-	err = sqlitex.Execute(conn, "SELECT dead_at FROM dead_letter_events WHERE id = ?", &sqlitex.ExecOptions{
-		Args:       []any{id},
-		ResultFunc: func(stmt *sqlite.Stmt) error { at = stmt.ColumnText(0); return nil },
-	})
-	if err == nil && at == "" {
+func deadAt(conn *sqlite.Conn, id string) (string, error) {
+	at, exists, err := findByID(conn, "SELECT dead_at FROM dead_letter_events WHERE id = ?", id, (*columns).text)
+	if err == nil && !exists {
 		return "", persistence.NoDeadLetter("sqlite dead_letters", id)
 	}
 	return at, err
@@ -88,19 +84,11 @@ func (s *DeadLetters) DeadLetter(ctx context.Context, id string) (d event.DeadLe
 }
 
 func findLetter(conn *sqlite.Conn, id string) (event.DeadLetter, error) {
-	stmt, err := conn.Prepare("SELECT " + letterColumns + " FROM dead_letter_events WHERE id = ?")
-	if err != nil {
-		return event.DeadLetter{}, err
+	d, exists, err := findByID(conn, "SELECT "+letterColumns+" FROM dead_letter_events WHERE id = ?", id, readLetter)
+	if err == nil && !exists {
+		return d, persistence.NoDeadLetter("sqlite dead_letter", id)
 	}
-	stmt.BindText(1, id)
-	found, err := collect(nil, stmt, readLetter)
-	if err != nil {
-		return event.DeadLetter{}, err
-	}
-	if len(found) == 0 {
-		return event.DeadLetter{}, persistence.NoDeadLetter("sqlite dead_letter", id)
-	}
-	return found[0], nil
+	return d, err
 }
 
 // Review implements [persistence.DeadLetters].
@@ -137,19 +125,14 @@ func review(d *event.DeadLetter, status event.ReviewStatus, note string, link *e
 }
 
 func storeReview(conn *sqlite.Conn, d *event.DeadLetter) error {
-	stmt, err := conn.Prepare(`UPDATE dead_letter_events
-		SET (review_status, reviewed_at, note, replays) = (?, ?, ?, ?) WHERE id = ?`)
-	if err != nil {
-		return err
-	}
-	b := binder{stmt: stmt}
-	b.key(string(d.ReviewStatus))
-	b.time(d.ReviewedAt)
-	b.text(d.Note)
-	b.text(encodeReplays(d.Replays))
-	b.key(d.ID)
-	_, err = stmt.Step()
-	return err
+	return execute(conn, `UPDATE dead_letter_events
+		SET (review_status, reviewed_at, note, replays) = (?, ?, ?, ?) WHERE id = ?`, func(b *binder) {
+		b.key(string(d.ReviewStatus))
+		b.time(d.ReviewedAt)
+		b.text(d.Note)
+		b.text(encodeReplays(d.Replays))
+		b.key(d.ID)
+	})
 }
 
 // DeadSequences implements [persistence.DeadLetters].

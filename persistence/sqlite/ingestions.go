@@ -203,20 +203,11 @@ func (s *Ingestions) Ingestion(ctx context.Context, id string) (r ingestion.Reco
 }
 
 func findIngestion(conn *sqlite.Conn, op, id string) (ingestion.Record, error) {
-	stmt, err := conn.Prepare("SELECT " + ingestionColumns + " FROM ingestion_records WHERE id = ?")
-	if err != nil {
-		return ingestion.Record{}, err
+	r, exists, err := findByID(conn, "SELECT "+ingestionColumns+" FROM ingestion_records WHERE id = ?", id, readIngestion)
+	if err == nil && !exists {
+		return r, persistence.NoIngestion(op, id)
 	}
-	b := binder{stmt: stmt}
-	b.key(id)
-	found, err := collect(nil, stmt, readIngestion)
-	if err != nil {
-		return ingestion.Record{}, err
-	}
-	if len(found) == 0 {
-		return ingestion.Record{}, persistence.NoIngestion(op, id)
-	}
-	return found[0], nil
+	return r, err
 }
 
 // AcceptIngestion implements [persistence.Ingestions].
@@ -236,17 +227,12 @@ func (s *Ingestions) AcceptIngestion(ctx context.Context, id, key, keyID string,
 }
 
 func setAccepted(conn *sqlite.Conn, id, key, keyID string, at time.Time) error {
-	stmt, err := conn.Prepare("UPDATE ingestion_records SET (taken_at, taken_key, taken_by) = (?, ?, ?) WHERE id = ? AND taken_at IS NULL")
-	if err != nil {
-		return err
-	}
-	b := binder{stmt: stmt}
-	b.time(at)
-	b.text(key)
-	b.text(keyID)
-	b.key(id)
-	_, err = stmt.Step()
-	return err
+	return execute(conn, "UPDATE ingestion_records SET (taken_at, taken_key, taken_by) = (?, ?, ?) WHERE id = ? AND taken_at IS NULL", func(b *binder) {
+		b.time(at)
+		b.text(key)
+		b.text(keyID)
+		b.key(id)
+	})
 }
 
 // readIngestion reads the ingestionColumns.

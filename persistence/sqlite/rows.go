@@ -168,3 +168,29 @@ func collect[T any](found []T, stmt *sqlite.Stmt, read func(*columns) T) ([]T, e
 		found = append(found, row)
 	}
 }
+
+// findByID returns the row of an id, the query's only parameter, and whether there is one.
+func findByID[T any](conn *sqlite.Conn, query, id string, read func(*columns) T) (row T, exists bool, err error) {
+	stmt, err := conn.Prepare(query)
+	if err != nil {
+		return row, false, err
+	}
+	b := binder{stmt: stmt}
+	b.key(id)
+	found, err := collect(nil, stmt, read)
+	if err != nil || len(found) == 0 {
+		return row, false, err
+	}
+	return found[0], true, nil
+}
+
+// execute runs a statement that returns no rows, whose parameters bind binds.
+func execute(conn *sqlite.Conn, query string, bind func(*binder)) error {
+	stmt, err := conn.Prepare(query)
+	if err != nil {
+		return err
+	}
+	bind(&binder{stmt: stmt})
+	_, err = stmt.Step()
+	return err
+}
