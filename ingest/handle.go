@@ -21,7 +21,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	case intake && string(method) == fasthttp.MethodPost:
 		s.intake(c, name)
 	case intake:
-		s.greet(c, name)
+		s.handshake(c, name)
 	case string(path) != healthPath:
 		s.refusals.refuse(c, c.refuse(notFound, "events are sent to "+intakePath+"/{courier}"))
 	case string(method) == fasthttp.MethodGet || string(method) == fasthttp.MethodHead:

@@ -24,12 +24,12 @@ type Handshake struct {
 	CloudEvents bool
 }
 
-// greet answers a request to the intake that is no POST: a handshake of its
+// handshake answers a request to the intake that is no POST: a handshake of its
 // courier, or nothing that is expected here.
-func (s *Server) greet(c *call, name []byte) {
+func (s *Server) handshake(c *call, name []byte) {
 	c.table = s.couriers.active.Load()
 	c.courier = c.table.find(name)
-	answer := handshake(c)
+	answer := handshakeOf(c)
 	if answer == nil {
 		c.ctx.Response.Header.Set(fasthttp.HeaderAllow, "POST")
 		s.refusals.refuse(c, c.refuse(methodNotAllowed, "events are sent by POST"))
@@ -44,9 +44,9 @@ func (s *Server) greet(c *call, name []byte) {
 	s.metrics.count(c.courier, codeHandshake)
 }
 
-// handshake returns what answers the handshake that a request is, nil when it is
+// handshakeOf returns what answers the handshake that a request is, nil when it is
 // none that its courier makes.
-func handshake(c *call) step {
+func handshakeOf(c *call) step {
 	if c.courier == nil {
 		return nil
 	}

@@ -29,14 +29,14 @@ func (r *refuser) refuse(c *call, refusal *refusal) {
 	r.metrics.refused.Observe(r.now().Sub(c.started).Seconds())
 	r.metrics.bytes.Add(float64(len(c.env.Body)))
 	r.metrics.count(c.courier, refusal.code)
-	r.write(c, refusal)
-	r.answer(c, refusal)
+	r.logRefusal(c, refusal)
+	r.answerProblem(c, refusal)
 	if c.posted {
 		r.records.note(c, ingestion.Refused, refusal, refusal.status)
 	}
 }
 
-func (r *refuser) write(c *call, refusal *refusal) {
+func (r *refuser) logRefusal(c *call, refusal *refusal) {
 	log, courier := r.log, noCourier
 	if refusal.cause != nil {
 		log = r.failures
@@ -55,7 +55,7 @@ func (r *refuser) write(c *call, refusal *refusal) {
 	log.write("request refused", args...)
 }
 
-func (r *refuser) answer(c *call, refusal *refusal) {
+func (r *refuser) answerProblem(c *call, refusal *refusal) {
 	if refusal.retryAfter > 0 {
 		c.ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, strconv.Itoa(refusal.retryAfter))
 	} else if refusal.retryable() {

@@ -55,7 +55,8 @@ const (
 	// putTime bounds one call of the store.
 	putTime = 10 * time.Second
 	// putTries is how often records of single requests are written before they are
-	// given up and counted in aggregates, so that one that can't be stored does not stop the rest.
+	// given up and counted in aggregates, so that one that can't be stored does not stop
+	// the rest.
 	putTries = 3
 )
 
@@ -66,8 +67,8 @@ type Deps struct {
 	Unstored func()                        // counts a record that was not stored
 }
 
-// Writer passes to the store what happens, and no request waits for it. A nil
-// Writer records nothing. It is safe for concurrent use.
+// Writer passes to the store what happens, and no request waits for it. It is safe for
+// concurrent use.
 type Writer struct {
 	config     Config
 	deps       Deps
@@ -93,11 +94,8 @@ func NewWriter(c Config, d Deps) *Writer {
 	return &Writer{config: c, deps: d, end: make(chan struct{}), done: make(chan struct{})}
 }
 
-// Aggregate returns the aggregate of a key, nil when nothing is recorded.
+// Aggregate returns the aggregate of a key, which stays the same forever.
 func (w *Writer) Aggregate(key Key) *Aggregate {
-	if w == nil {
-		return nil
-	}
 	return w.aggregates.of(key)
 }
 
@@ -132,9 +130,6 @@ func (w *Writer) Put(one ingestion.Record, class Class) bool {
 // Start starts writing, unless Stop came first. When ctx is done, the store is no longer
 // waited for.
 func (w *Writer) Start(ctx context.Context) {
-	if w == nil {
-		return
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ended || w.begun {
@@ -146,9 +141,6 @@ func (w *Writer) Start(ctx context.Context) {
 
 // Stop has everything written that is there and waits for it, no longer than ctx.
 func (w *Writer) Stop(ctx context.Context) error {
-	if w == nil {
-		return nil
-	}
 	w.mu.Lock()
 	begun := w.begun
 	if !w.ended {
