@@ -27,7 +27,7 @@ type Advisories interface {
 // DeadLetterer turns the broker's advisories into dead letters: of events whose
 // deliveries ran out, whether each attempt failed or the workers died over them. Of each
 // it first reads what is known ([DeadLetterer.gather]), then decides (classify), then
-// acts ([DeadLetterer.act]).
+// acts ([DeadLetterer.carryOut]).
 type DeadLetterer struct {
 	Queue   Advisories
 	Handler *Handler // has the store; tries some events once more, see [DeadLetterer.retryIsolated]
@@ -102,8 +102,8 @@ func (m *DeadLetterer) conclude(ctx context.Context, a event.Advisory) error {
 	if err != nil {
 		return err
 	}
-	end := classify(f)
-	if end == retryOnce {
+	c := classify(f)
+	if c == retryOnce {
 		if done, err := m.retryIsolated(ctx, f.delivery, f.row); done || err != nil {
 			return err
 		}
@@ -111,9 +111,9 @@ func (m *DeadLetterer) conclude(ctx context.Context, a event.Advisory) error {
 			return err
 		}
 		f.retried = true
-		end = classify(f)
+		c = classify(f)
 	}
-	return m.act(ctx, f, end)
+	return m.carryOut(ctx, f, c)
 }
 
 // facts are all that is known of an event that the broker will not deliver again.
@@ -159,7 +159,7 @@ const (
 	confirmLetter                          // a worker gave it up: store the letter in case that worker could not
 	deadLetterForged                       // a letter without a ledger row, which a forgery must not touch
 	deadLetterUnreadable                   // a letter without a ledger row, which can't be updated
-	leave                                  // it has its outcome, or another copy of it will
+	nothingToDo                            // it has its outcome, or another copy of it will
 	retryOnce                              // its deliveries may have run out because of another event: see quarantine
 	deadLetterUnread                       // a letter and a row, without reading the event, which may have ended the process
 	deadLetterExhausted                    // a letter and a row
@@ -178,7 +178,7 @@ func classify(f facts) conclusion {
 	case f.unreadable != nil:
 		return deadLetterUnreadable
 	case ended(f.row, f.delivery):
-		return leave
+		return nothingToDo
 	case unanswered && begunExclusively(f.row, f.delivery):
 		return deadLetterUnread
 	case unanswered && !f.retried:
@@ -188,10 +188,10 @@ func classify(f facts) conclusion {
 	}
 }
 
-// act does what was concluded. A letter that exists stays as it is.
-func (m *DeadLetterer) act(ctx context.Context, f facts, c conclusion) error {
+// carryOut does what was concluded. A letter that exists stays as it is.
+func (m *DeadLetterer) carryOut(ctx context.Context, f facts, c conclusion) error {
 	switch c {
-	case leave:
+	case nothingToDo:
 		return nil
 	case reportGone:
 		m.Handler.Metrics.lostBodies.Inc()

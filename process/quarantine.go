@@ -21,10 +21,11 @@ import (
 //	the store asks for less          bisect, into batches that it takes      by none
 //	the handler panics               each event is handed in by itself       by one that panics by itself
 //	an event comes late, and the     suspects: it is handled exclusively,    as by any other failure, but
-//	attempt before it ended without  nothing beside it in this process,      the ledger knows of the
-//	a report                         after the others of its batch           attempt before it begins
-//	its deliveries are used up, and  retryIsolated: handled exclusively once one more than MaxAttempts, in
-//	none was begun exclusively        more, by the DeadLetterer               the ledger before it begins
+//	attempt before it ended without  nothing beside it in this process,      the ledger has the attempt
+//	a report                         after the others of its batch           before it begins
+//	its deliveries ran out, the last retryIsolated: it is handled            one more than MaxAttempts, in
+//	of them unanswered, and none was exclusively once more, by the           the ledger before it begins
+//	begun exclusively                DeadLetterer
 //
 // The last two are for an event that ends the process: it takes all memory there is,
 // or meets an error that Go can't recover from. Each such end spends an attempt of
@@ -48,7 +49,7 @@ func (q *quarantine) enter(exclusive bool) (leave func()) {
 }
 
 // suspectFrom is the attempt from which on an event is suspected. The first process
-// may have been killed from without, and so may the second.
+// may have been killed from outside, and so may the second.
 const suspectFrom = 3
 
 // manyFailures is how often in a row a batch has to fail while the store works before
