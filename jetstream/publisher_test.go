@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
 )
@@ -310,4 +311,37 @@ func TestStoppedDeadKeepsWhatWasAcknowledged(t *testing.T) {
 	l.end()
 	closeBroker(t, b)
 	l.checkLoadable(t, open(t, cfg))
+}
+
+// TestEmbeddedServerStopsUnderLoad stops the server under the publishers' feet,
+// several times.
+func TestEmbeddedServerStopsUnderLoad(t *testing.T) {
+	t.Parallel()
+	b := open(t, testConfig(t))
+	l := startLoad(t, b, 20)
+	for range 3 {
+		l.more(t, 300)
+		b.server.Stop()
+		eventually(t, "the loss is noticed", func() bool { return !b.Healthy() })
+		if err := b.server.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.more(t, 300)
+	l.end()
+	l.checkAllStored(t, b)
+}
+
+func TestPublishWithoutAStreamSaysSo(t *testing.T) {
+	onBackends(t, func(t *testing.T, cfg Config) {
+		b := open(t, cfg)
+		if err := b.conns.js.DeleteStream(t.Context(), eventsStream); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		_, err := b.Publish(t.Context(), envelope("k"))
+		if event.CodeOf(err) != event.IntakeUnavailable || !strings.Contains(err.Error(), "no stream takes it") || time.Since(start) > cfg.PublishTimeout/2 {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+	})
 }

@@ -93,27 +93,3 @@ func TestStoredHeadersDontPassForTheBrokers(t *testing.T) {
 		t.Errorf("Load = %+v, %v", d, err)
 	}
 }
-
-func TestSlotsTakeOnlyTheirOwnAnswers(t *testing.T) {
-	t.Parallel()
-	p := newSlots("_INBOX.x", 3)
-	<-p.free
-	s := p.take()
-	find := func(subject string) *slot { return p.find([]byte(subject)) }
-	if got := find(s.reply); got != s {
-		t.Errorf("find(%s) = %v", s.reply, got)
-	}
-	p.replace(s)
-	if got := find(s.reply); got != nil {
-		t.Errorf("the late answer to a replaced slot finds %+v", got)
-	}
-	next := p.all[s.index].Load()
-	if next == s || next.reply == s.reply || len(p.free) != 3 {
-		t.Errorf("%s is replaced by %s, %d free", s.reply, next.reply, len(p.free))
-	}
-	for _, subject := range []string{"", "_INBOX.x", "_INBOX.x.", "_INBOX.x.3-0", "_INBOX.x.-1-0", "_INBOX.x.0", "_INBOX.x.0-9", "_INBOX.x.zz-0"} {
-		if got := find(subject); got != nil {
-			t.Errorf("find(%q) = %+v", subject, got)
-		}
-	}
-}

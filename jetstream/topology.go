@@ -21,21 +21,28 @@ const (
 	advisoriesPulled = 256 // buffered or asked for
 )
 
-// eventsConfig holds the events: those to process, and the history behind them.
-func (c Config) eventsConfig() natsjs.StreamConfig {
+// fileStream returns what the streams have in common.
+func (c Config) fileStream(name, description string, maxBytes int64, subjects ...string) natsjs.StreamConfig {
 	return natsjs.StreamConfig{
-		Name:        eventsStream,
-		Description: "Couriers' events; retention follows the reconciler",
-		Subjects:    []string{subjectPrefix + "*"},
+		Name:        name,
+		Description: description,
+		Subjects:    subjects,
 		Retention:   natsjs.LimitsPolicy,
 		Discard:     natsjs.DiscardNew,
 		Storage:     natsjs.FileStorage,
-		MaxBytes:    c.MaxBytes,
-		Duplicates:  c.ownWindow(),
+		MaxBytes:    maxBytes,
+		Duplicates:  2 * time.Minute,
 		Replicas:    c.Replicas,
 		AllowDirect: true,
 		MaxMsgs:     -1, MaxConsumers: -1, MaxMsgSize: -1, MaxMsgsPerSubject: -1,
 	}
+}
+
+// eventsConfig holds the events: those to process, and the history behind them.
+func (c Config) eventsConfig() natsjs.StreamConfig {
+	s := c.fileStream(eventsStream, "Couriers' events; retention follows the reconciler", c.MaxBytes, subjectPrefix+"*")
+	s.Duplicates = c.ownWindow()
+	return s
 }
 
 // brokerWindow is for how long an embedded broker itself knows duplicates. Package dedup
@@ -54,39 +61,16 @@ func (c Config) ownWindow() time.Duration {
 // When it is full new ones are dropped rather than unhandled ones removed; long
 // before that an error is logged, and the reconciler finds what was dropped.
 func (c Config) advisoriesConfig() natsjs.StreamConfig {
-	return natsjs.StreamConfig{
-		Name:        advisoriesStream,
-		Description: "Notices about events that will not be delivered again",
-		Subjects: []string{
-			"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES." + eventsStream + "." + processors,
-			"$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED." + eventsStream + "." + processors,
-		},
-		Retention:   natsjs.LimitsPolicy,
-		Discard:     natsjs.DiscardNew,
-		Storage:     natsjs.FileStorage,
-		MaxBytes:    advisoriesMaxBytes,
-		Duplicates:  2 * time.Minute,
-		Replicas:    c.Replicas,
-		AllowDirect: true,
-		MaxMsgs:     -1, MaxConsumers: -1, MaxMsgSize: -1, MaxMsgsPerSubject: -1,
-	}
+	return c.fileStream(advisoriesStream, "Notices about events that will not be delivered again", advisoriesMaxBytes,
+		"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES."+eventsStream+"."+processors,
+		"$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED."+eventsStream+"."+processors)
 }
 
 // progressConfig keeps one message: how far the reconciler has come.
 func (c Config) progressConfig() natsjs.StreamConfig {
-	return natsjs.StreamConfig{
-		Name:        progressStream,
-		Description: "How far the events are reconciled",
-		Subjects:    []string{"progress.>"},
-		Retention:   natsjs.LimitsPolicy,
-		Discard:     natsjs.DiscardOld,
-		Storage:     natsjs.FileStorage,
-		MaxBytes:    progressMaxBytes,
-		Duplicates:  2 * time.Minute,
-		Replicas:    c.Replicas,
-		AllowDirect: true,
-		MaxMsgs:     -1, MaxConsumers: -1, MaxMsgSize: -1, MaxMsgsPerSubject: 1,
-	}
+	s := c.fileStream(progressStream, "How far the events are reconciled", progressMaxBytes, "progress.>")
+	s.Discard, s.MaxMsgsPerSubject = natsjs.DiscardOld, 1
+	return s
 }
 
 func (c Config) processorsConfig() natsjs.ConsumerConfig {

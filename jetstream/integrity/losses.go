@@ -138,19 +138,20 @@ func (l *losses) add(m missing, now time.Time) (id string, added ranges, err err
 	if len(added) == 0 && (m.bytes == 0 || l.knownBytes(m)) {
 		return "", nil, nil
 	}
-	before := l.clone()
-	if r := l.recordFor(m, now); r.Birth == m.birth {
-		r.add(added)
-	} else {
-		r.More += added.count() // sequences of another stream
-	}
-	r := l.list[len(l.list)-1]
-	r.Bytes += m.bytes
-	if err := l.store(); err != nil {
-		l.list = before
+	err = l.update(func() {
+		r := l.recordFor(m, now)
+		if r.Birth == m.birth {
+			r.add(added)
+		} else {
+			r.More += added.count() // sequences of another stream
+		}
+		r.Bytes += m.bytes
+		id = r.ID
+	})
+	if err != nil {
 		return "", nil, err
 	}
-	return r.ID, added, nil
+	return id, added, nil
 }
 
 // knownBytes reports whether the same bytes were reported before: the broker
@@ -219,14 +220,10 @@ func (l *losses) notLost(birth int64, cause loss.Cause, unused ranges) error {
 	if unused = unused.without(l.examined(birth)); len(unused) == 0 {
 		return nil
 	}
-	before := l.clone()
-	l.full()
-	l.list = append(l.list, &lossRecord{FoundAt: time.Now().UTC(), Cause: cause, Birth: birth, Examined: unused})
-	if err := l.store(); err != nil {
-		l.list = before
-		return err
-	}
-	return nil
+	return l.update(func() {
+		l.full()
+		l.list = append(l.list, &lossRecord{FoundAt: time.Now().UTC(), Cause: cause, Birth: birth, Examined: unused})
+	})
 }
 
 // reopen has a stream's sequences from first on be reported again when they are
@@ -263,10 +260,7 @@ func (l *losses) acknowledge(id, note string, now time.Time) (loss.Loss, error) 
 		return loss.Loss{}, event.Errorf(event.NotFound, "acknowledge loss", "no loss has the id %q: `appliance queue losses` lists them", id)
 	}
 	r := l.list[i]
-	before := *r
-	r.AcknowledgedAt, r.Note = now.UTC(), cmp.Or(note, r.Note)
-	if err := l.store(); err != nil {
-		*r = before
+	if err := l.update(func() { r.AcknowledgedAt, r.Note = now.UTC(), cmp.Or(note, r.Note) }); err != nil {
 		return loss.Loss{}, err
 	}
 	return r.loss(), nil
@@ -297,13 +291,13 @@ func (l *losses) checked(m loss.Missing, ended []uint64) (lost ranges, err error
 		return nil, nil // was too old to be kept
 	}
 	r := l.list[i]
-	before := *r
 	run := ranges{m.Sequence}
 	lost = run.without(run.without(r.Unchecked)).without(sequencesOf(ended))
-	r.Unchecked = r.Unchecked.without(run)
-	r.Lost = r.Lost.union(lost)
-	if err := l.store(); err != nil {
-		*r = before
+	err = l.update(func() {
+		r.Unchecked = r.Unchecked.without(run)
+		r.Lost = r.Lost.union(lost)
+	})
+	if err != nil {
 		return nil, err
 	}
 	return lost, nil
@@ -345,13 +339,19 @@ func (l *losses) problem() string {
 	return fmt.Sprintf("the queue has lost %s (loss %s): see `appliance queue losses`, and acknowledge when dealt with", what, strings.Join(shown, ", "))
 }
 
-func (l *losses) clone() []*lossRecord {
-	list := make([]*lossRecord, len(l.list))
+// update changes the list durably; after an error it is as before. mu is held.
+func (l *losses) update(change func()) error {
+	before := make([]*lossRecord, len(l.list))
 	for i, r := range l.list {
 		c := *r
-		list[i] = &c
+		before[i] = &c
 	}
-	return list
+	change()
+	if err := l.store(); err != nil {
+		l.list = before
+		return err
+	}
+	return nil
 }
 
 // store writes the list so that either the old or the new one is there whatever
