@@ -12,8 +12,9 @@
 // Rows of package event and its parts come in and go out. A [Store] is a set of
 // interfaces, one for each kind of rows; every implementation passes the suite of package
 // storetest. What the implementations share is here: the form of times and text, the
-// bounds of a row, [Retention], [IngestionLimit], the metrics. The main package opens
-// stores and caches; the other packages see them through interfaces of their own.
+// bounds of a row, [Retention], [IngestionLimit], the metrics. Package
+// appliance/app opens stores and caches; the other packages see them through interfaces
+// of their own.
 //
 // An implementation maps foreign errors once, to an [event.Error]:
 //

@@ -1,6 +1,6 @@
 // Package mongo is the store in a MongoDB, version 4.4 or later. [Open] takes its
-// settings; rows of package event come in and go out as documents. The main package opens
-// it, the other packages use it as [persistence.Store].
+// settings; rows of package event come in and go out as documents. Package
+// appliance/app opens it, the other packages use it as [persistence.Store].
 //
 //	collection            _id                      written by
 //	processed_events      courier:idempotencyKey   Ledger

@@ -1,6 +1,6 @@
 // Package redis is the cache in a Redis, which several workers share. [New] takes its
-// settings; identities come in and the hashes of their bodies go out. The main package
-// opens it, package process uses it.
+// settings; identities come in and the hashes of their bodies go out. Package
+// appliance/app opens it, package process uses it.
 //
 //	prefix courier ":" key  →  hash of the body, for the TTL
 package redis

@@ -1,6 +1,6 @@
 // Package sqlite is the embedded store: one file, no server. [Open] takes its settings;
-// rows of package event come in and go out. The main package opens it, the other packages
-// use it as [persistence.Store].
+// rows of package event come in and go out. Package appliance/app opens it, the other
+// packages use it as [persistence.Store].
 //
 //	store.db         the tables, see migrations
 //	store.db-wal     commits that are not yet in store.db, flushed each
