@@ -284,7 +284,7 @@ func TestEventThatKillsProcessesSparesItsNeighbours(t *testing.T) {
 	}
 	batchOf(t, dir, slices.Insert(slices.Clone(neighbours), 25, stuckOver), func(key string) string { return "shp-" + key })
 	c := killedUntilDeadLettered(t, dir, impatient...)
-	within(t, advisoryAgain, "those that stood by to be tried", func() bool {
+	within(t, advisoryAgain, "the other events to be tried", func() bool {
 		_, q := c.counts()
 		return q.LastSeq > 0 && q.Advisories == 0 && q.Unprocessed() == 0
 	})
