@@ -65,7 +65,7 @@ func TestObserveMode(t *testing.T) {
 		}
 	}
 	if !strings.Contains(f.log.String(), "observe mode") {
-		t.Errorf("the log does not tell: %s", f.log)
+		t.Errorf("the log does not have it: %s", f.log)
 	}
 	book := f.recorded(t)
 	if counts := book.counts(); counts["new accepted"] != 1 || counts["new observed INVALID_SIGNATURE mismatch"] != 1 || len(counts) != 5 {

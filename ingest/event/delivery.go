@@ -66,7 +66,7 @@ type Advisory struct {
 	Deliveries int    // how often it was delivered
 	Terminated bool   // by a Dead verdict; false when the deliveries ran out
 	Reason     string // of a termination
-	Unanswered     bool   // the last delivery was not answered
+	Unanswered bool   // the last delivery was not answered
 	AckTo      string // the queue's own handle for settling; opaque to others
 }
 

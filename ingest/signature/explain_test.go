@@ -167,7 +167,7 @@ func TestExplainHidesSecretsInTheRequest(t *testing.T) {
 	r.set("x-signature-algorithm", "hmac-sha256")
 	e := s.Explain(r, noon)
 	if got := rendered(e); strings.Contains(got, "s3cret") || !strings.Contains(got, `{\"password\":\"(hidden)\"}`) {
-		t.Errorf("tells\n%s", got)
+		t.Errorf("shows\n%s", got)
 	}
 	if len(e.Hints) != 1 || !strings.Contains(e.Hints[0], "static_header") {
 		t.Errorf("hints at %q", e.Hints)
@@ -175,7 +175,7 @@ func TestExplainHidesSecretsInTheRequest(t *testing.T) {
 	bare := compile(t, timed(Config{Scheme: "standard-webhooks", Secrets: []Secret{{ID: "k", Key: []byte("whsec_c2VjcmV0")}}}))
 	r = signed(t, bare, []byte(`{"key":"c2VjcmV0"}`), noon)
 	if got := rendered(bare.Explain(r, noon)); strings.Contains(got, "c2VjcmV0") || !strings.Contains(got, "(hidden)") {
-		t.Errorf("tells\n%s", got)
+		t.Errorf("shows\n%s", got)
 	}
 	for _, text := range []string{fmt.Sprint(s), fmt.Sprintf("%+v", s), fmt.Sprintf("%#v", s), fmt.Sprintf("%+v", c), fmt.Sprintf("%#v", c)} {
 		if strings.Contains(text, "s3cret") {
