@@ -90,8 +90,8 @@ type Ingestions struct {
 	limit   *persistence.IngestionLimit
 }
 
-// PutIngestions implements [persistence.Ingestions] in one round trip, and two more for each kind
-// of record that has to be cut back.
+// PutIngestions implements [persistence.Ingestions] in one round trip, and two more for each
+// kind of record that has to be trimmed.
 func (s *Ingestions) PutIngestions(ctx context.Context, records []ingestion.Record) error {
 	return s.records.server.do(ctx, "put_ingestions", func(ctx context.Context) error {
 		if len(records) == 0 {

@@ -7,13 +7,13 @@ import (
 	"runtime/debug"
 )
 
-// memoryFault is the error of a page of mapped memory that could not be had.
+// memoryFault is the error of a page of mapped memory that could not be read.
 //
 // SQLite maps the index of its log (-shm) into memory. When that file is cut, by a
 // copy over the running store for example, or its disk can't read it back, touching
-// the page ends the process with SIGBUS, unless Go is asked to panic instead. The
-// connection was in the middle of its work then, and holds its locks for good: the
-// store can't be used any more by this process, everything else can.
+// the page ends the process with SIGBUS, unless Go is set to panic instead. The
+// connection was in the middle of its work then, and keeps its locks: this process can't
+// use the store any more, but goes on without it.
 type memoryFault struct{ cause error }
 
 func (f *memoryFault) Error() string {
@@ -29,7 +29,7 @@ func isFault(err error) bool {
 }
 
 // guarded runs fn, which uses SQLite, and returns a [memoryFault] when it meets one.
-// Every other panic goes on.
+// Other panics are passed on.
 func guarded(fn func() error) (err error) {
 	before := debug.SetPanicOnFault(true)
 	defer debug.SetPanicOnFault(before)

@@ -88,7 +88,7 @@ func openMain(ctx context.Context, c Config) (*sqlite.Conn, error) {
 func prepareMain(conn *sqlite.Conn, c Config) error {
 	conn.SetBusyTimeout(c.BusyTimeout)
 	if _, err := number(conn, "PRAGMA user_version"); err != nil {
-		return err // no database at all: say so before anything is tried
+		return err // no database at all: report that before anything is tried
 	}
 	for _, pragma := range []string{
 		"journal_mode = WAL",

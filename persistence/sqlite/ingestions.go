@@ -91,9 +91,9 @@ func bindRequest(b *binder, r *ingestion.Request) int {
 }
 
 const (
-	// cutQuery deletes the oldest records of a kind as long as there are more than
+	// olderQuery deletes the oldest records of a kind as long as there are more than
 	// a number. The courier's entries in the index show which those are.
-	cutQuery = `DELETE FROM ingestion_records WHERE id IN (
+	olderQuery = `DELETE FROM ingestion_records WHERE id IN (
 		SELECT id FROM ingestion_records WHERE courier = ?1 AND single = ?2 AND id <= (
 			SELECT id FROM ingestion_records WHERE courier = ?1 AND single = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)
 		ORDER BY id LIMIT ?4) RETURNING outcome`
@@ -108,7 +108,7 @@ func (s *Ingestions) trim(ctx context.Context, kind persistence.IngestionKind) e
 	records, err := s.origins(ctx, kind, choice+1)
 	if err == nil && len(records) > choice {
 		records = records[:choice]
-		err = s.cutOlder(ctx, kind, choice)
+		err = s.deleteOlder(ctx, kind, choice)
 	}
 	if err != nil {
 		return err
@@ -118,17 +118,17 @@ func (s *Ingestions) trim(ctx context.Context, kind persistence.IngestionKind) e
 		if err != nil {
 			return err
 		}
-		if _, err := s.db.sweepOnce(ctx, "ingestion_records", dropQuery, func(b *binder) { b.text(string(list)) }); err != nil {
+		if _, err := s.db.deleteCounted(ctx, "ingestion_records", dropQuery, func(b *binder) { b.text(string(list)) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// cutOlder deletes all but the newest records of a kind.
-func (s *Ingestions) cutOlder(ctx context.Context, kind persistence.IngestionKind, newest int) error {
+// deleteOlder deletes all but the newest records of a kind.
+func (s *Ingestions) deleteOlder(ctx context.Context, kind persistence.IngestionKind, newest int) error {
 	for {
-		n, err := s.db.sweepOnce(ctx, "ingestion_records", cutQuery, func(b *binder) {
+		n, err := s.db.deleteCounted(ctx, "ingestion_records", olderQuery, func(b *binder) {
 			b.key(kind.Courier)
 			b.flag(kind.Single)
 			b.int(int64(newest))

@@ -19,8 +19,8 @@ const (
 	reopenLongest = 5 * time.Second
 )
 
-// opener opens the file of a database, again until that works where it is asked to,
-// and looks through it for damage.
+// opener opens the file of a database, if configured until that works, and checks it for
+// damage.
 type opener struct {
 	config  Config
 	db      *database
@@ -128,8 +128,8 @@ func (o *opener) close(f *files) error {
 	return errors.Join(err, err2)
 }
 
-// checkDamage looks through the file once, table by table, so that no reading holds
-// up a checkpoint for long. It finds pages and rows that don't fit together; a value
+// checkDamage checks the file once, table by table, so that no read transaction delays a
+// checkpoint for long. It finds pages and rows that don't fit together; a value
 // that was changed in place looks like any other.
 func (o *opener) checkDamage(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, checkTime)

@@ -313,7 +313,7 @@ func TestUsesIndexes(t *testing.T) {
 		letterQuery(event.DeadLetterFilter{Courier: "x"}),
 		letterQuery(event.DeadLetterFilter{Key: "x", Code: "x", Status: "x", Courier: "x"}),
 		"SELECT id FROM ingestion_records WHERE at < ? ORDER BY at LIMIT ?",
-		cutQuery,
+		olderQuery,
 	}
 	for _, f := range []ingestion.Filter{
 		{}, {After: "x"}, {Courier: "x"}, {Courier: "x", After: "x", Open: true}, {Code: "x", After: "x"}, {Open: true},

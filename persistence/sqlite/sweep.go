@@ -14,9 +14,9 @@ const (
 	// sweepChunk is how many rows a sweep deletes in one transaction, which takes some
 	// milliseconds; waiting commits run before the next.
 	sweepChunk = 500
-	// sweepWalk is how many shipments one sweep looks at. They have no index by
-	// age, which every event would have to move them in; so they are walked
-	// through, a bounded part each time.
+	// sweepWalk is how many shipments one sweep reads. They have no index by age, in
+	// which every event would have to move them; so each sweep reads the next part of
+	// the table.
 	sweepWalk = 50_000
 )
 
@@ -27,9 +27,8 @@ type sweeper struct {
 	next      atomic.Int64 // where the walk through the shipments goes on
 }
 
-// sweep deletes what is due by the retention. It deletes in transactions of their own, a chunk of
-// rows each, between which waiting commits run. The file does not
-// shrink, the space is used again.
+// sweep deletes the rows whose time is up, in transactions of a chunk of rows each, between
+// which waiting commits run. The file does not shrink, the space is used again.
 func (w *sweeper) sweep(ctx context.Context, now time.Time) (swept persistence.Swept, err error) {
 	keep := w.retention
 	if keep.LedgerTTL > 0 {
@@ -53,7 +52,7 @@ func (w *sweeper) sweepTable(ctx context.Context, table, id, status, column stri
 	query := "DELETE FROM " + table + " WHERE " + id + " IN (SELECT " + id + " FROM " + table +
 		" WHERE " + column + " < ? ORDER BY " + column + " LIMIT ?) RETURNING " + status
 	for {
-		n, err := w.db.sweepOnce(ctx, table, query, func(b *binder) {
+		n, err := w.db.deleteCounted(ctx, table, query, func(b *binder) {
 			b.key(persistence.TimeKey(limit))
 			b.int(sweepChunk)
 		})
@@ -65,7 +64,7 @@ func (w *sweeper) sweepTable(ctx context.Context, table, id, status, column stri
 }
 
 // sweepShipments deletes shipments untouched since limit among the next
-// sweepWalk places, from where the last sweep ended, round and round.
+// sweepWalk places, from where the last sweep ended, and from the first place again after the last.
 func (w *sweeper) sweepShipments(ctx context.Context, limit time.Time) error {
 	first, last, err := w.shipmentRange(ctx)
 	if err != nil {
@@ -73,7 +72,7 @@ func (w *sweeper) sweepShipments(ctx context.Context, limit time.Time) error {
 	}
 	from := max(w.next.Load(), first)
 	for end := from + sweepWalk; from < end && from <= last; from += sweepChunk {
-		_, err := w.db.sweepOnce(ctx, "active_shipments",
+		_, err := w.db.deleteCounted(ctx, "active_shipments",
 			"DELETE FROM active_shipments WHERE row_id >= ? AND row_id < ? AND updated_at < ? RETURNING ''",
 			func(b *binder) {
 				b.int(from)
@@ -107,9 +106,9 @@ func (w *sweeper) shipmentRange(ctx context.Context) (first, last int64, err err
 	return first, last, err
 }
 
-// sweepOnce runs a DELETE that returns the statuses of the rows it deleted, and
+// deleteCounted runs a DELETE that returns the statuses of the rows it deleted, and
 // counts them.
-func (d *database) sweepOnce(ctx context.Context, table, query string, bind func(*binder)) (n int64, err error) {
+func (d *database) deleteCounted(ctx context.Context, table, query string, bind func(*binder)) (n int64, err error) {
 	err = d.write(ctx, "sweep", func(conn *sqlite.Conn) error {
 		stmt, err := conn.Prepare(query)
 		if err != nil {
