@@ -67,7 +67,7 @@ func (f *Filler) Backfill(ctx context.Context) error {
 	}
 	start := time.Now()
 	f.Window.Reset(first - 1)
-	f.Window.Stored(last)
+	f.Window.stored(last)
 	fromFiles := 0
 	err = readBlocks(f.Dir, f.Stream, first, func(seq uint64, headers []byte, at time.Time) {
 		if _, gone := slices.BinarySearch(removed, seq); !gone && seq <= last {
@@ -112,7 +112,7 @@ func (f *Filler) round(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	before := f.Window.Stored(last)
+	before := f.Window.stored(last)
 	err = f.fillHoles(ctx, before)
 	f.Known(f.Window.Expire(time.Now()))
 	return err
@@ -132,7 +132,7 @@ func (f *Filler) fillHoles(ctx context.Context, upTo uint64) error {
 		next := from
 		for _, m := range messages {
 			for ; next < min(m.Sequence, to+1); next++ {
-				f.Window.Skip(next) // removed
+				f.Window.skip(next) // removed
 			}
 			if m.Sequence > to {
 				break
@@ -142,7 +142,7 @@ func (f *Filler) fillHoles(ctx context.Context, upTo uint64) error {
 		}
 		if len(messages) == 0 {
 			for ; next <= to; next++ {
-				f.Window.Skip(next)
+				f.Window.skip(next)
 			}
 		}
 	}
@@ -151,10 +151,10 @@ func (f *Filler) fillHoles(ctx context.Context, upTo uint64) error {
 // enter enters a message as it is stored.
 func (f *Filler) enter(m Message) {
 	if len(m.ID) == 0 {
-		f.Window.Skip(m.Sequence)
+		f.Window.skip(m.Sequence)
 		return
 	}
-	f.Window.Put(f.Window.FingerprintBytes(m.ID), m.Sequence, m.StoredAt)
+	f.Window.Put(f.Window.fingerprintBytes(m.ID), m.Sequence, m.StoredAt)
 }
 
 // headerOf returns the value of a header in a block of them, as the appliance writes

@@ -83,8 +83,8 @@ func (w *Window) Fingerprint(id string) uint64 {
 	return max(maphash.String(w.seed, id), minFingerprint)
 }
 
-// FingerprintBytes is Fingerprint for bytes, which it does not keep.
-func (w *Window) FingerprintBytes(id []byte) uint64 {
+// fingerprintBytes is Fingerprint for bytes, which it does not keep.
+func (w *Window) fingerprintBytes(id []byte) uint64 {
 	return max(maphash.Bytes(w.seed, id), minFingerprint)
 }
 
@@ -123,8 +123,8 @@ func (w *Window) Put(fingerprint, seq uint64, at time.Time) {
 	}
 }
 
-// Skip records that no id is stored at seq.
-func (w *Window) Skip(seq uint64) {
+// skip records that no id is stored at seq.
+func (w *Window) skip(seq uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if seq < w.first*chunkLen || seq > w.last {
@@ -136,9 +136,9 @@ func (w *Window) Skip(seq uint64) {
 	}
 }
 
-// Stored records that the broker has stored up to last, and returns the highest
+// stored records that the broker has stored up to last, and returns the highest
 // sequence that was known before.
-func (w *Window) Stored(last uint64) (before uint64) {
+func (w *Window) stored(last uint64) (before uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	before = w.last

@@ -49,13 +49,13 @@ func FuzzWindow(f *testing.F) {
 					put(minFingerprint+arg, seq)
 				}
 			case 5: // the store has more than was answered
-				if before := w.Stored(want.last + arg); before != want.last {
+				if before := w.stored(want.last + arg); before != want.last {
 					t.Fatalf("stored says %d was the last, want %d", before, want.last)
 				}
 				want.last += arg
 			case 6: // a hole turns out to be empty
 				if seq := want.last - min(arg, want.last-start); seq > start && want.bySeq[seq] == unknown {
-					w.Skip(seq)
+					w.skip(seq)
 					want.bySeq[seq] = noID
 				}
 			case 7: // time passes, holes are filled, the old is dropped
@@ -147,7 +147,7 @@ func TestWindowAllocatesByTheChunk(t *testing.T) {
 	n := testing.AllocsPerRun(chunkLen, func() {
 		seq++
 		binary.BigEndian.PutUint64(key[:], seq)
-		fingerprint := w.FingerprintBytes(key[:])
+		fingerprint := w.fingerprintBytes(key[:])
 		if _, ok := w.Find(fingerprint, now); ok {
 			t.Error("found before it is stored")
 		}
@@ -161,7 +161,7 @@ func TestWindowAllocatesByTheChunk(t *testing.T) {
 func TestFingerprintsOfStringsAndBytesAgree(t *testing.T) {
 	t.Parallel()
 	w := NewWindow(time.Minute, 0)
-	if w.Fingerprint("demo:k") != w.FingerprintBytes([]byte("demo:k")) {
+	if w.Fingerprint("demo:k") != w.fingerprintBytes([]byte("demo:k")) {
 		t.Error("an id that is read from the store is another than the one published")
 	}
 }
