@@ -134,12 +134,14 @@ func (c *client) Publish(p embedconn.Message) error {
 
 // dial opens one connection that reconnects forever. Its stop is registered.
 func (c *connections) dial(ctx context.Context, role string, more ...nats.Option) (*nats.Conn, error) {
-	var errs rateLimited
+	var warnings logLimiter
 	opts := []nats.Option{
 		nats.Name(c.cfg.Name + " " + role),
 		nats.MaxReconnects(-1),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			errs.warn(c.log, "connection to the broker", err.Error(), "role", role, "error", err)
+			if warnings.allow(err.Error()) {
+				c.log.Warn("connection to the broker", "role", role, "error", err)
+			}
 		}),
 		nats.ClosedHandler(func(conn *nats.Conn) { c.closedForGood(role, conn.LastError()) }),
 	}
@@ -262,26 +264,25 @@ func (c *closedConnection) Error() string {
 // repeatAfter is when a warning is worth repeating.
 const repeatAfter = time.Minute
 
-// rateLimited keeps a warning that comes again and again, such as that of a refused
+// logLimiter keeps a warning that comes again and again, such as that of a refused
 // connection, from filling the log. Its zero value is ready; it is safe for concurrent
 // use.
-type rateLimited struct {
+type logLimiter struct {
 	mu   sync.Mutex
 	last string
 	at   time.Time
 }
 
-// warn logs a warning unless the last one had the same key, less than repeatAfter ago.
-func (l *rateLimited) warn(log *slog.Logger, msg, key string, args ...any) {
+// allow reports whether to log a warning: its text is not that of the last one, or that
+// was repeatAfter ago.
+func (l *logLimiter) allow(text string) bool {
 	l.mu.Lock()
-	repeated := key == l.last && time.Since(l.at) < repeatAfter
-	if !repeated {
-		l.last, l.at = key, time.Now()
+	defer l.mu.Unlock()
+	if text == l.last && time.Since(l.at) < repeatAfter {
+		return false
 	}
-	l.mu.Unlock()
-	if !repeated {
-		log.Warn(msg, args...)
-	}
+	l.last, l.at = text, time.Now()
+	return true
 }
 
 // sleep waits for d, or for ctx and returns its cause.

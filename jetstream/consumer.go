@@ -32,11 +32,13 @@ type consumer struct {
 // newConsumer returns a consumer, which pulls while events and advisories run.
 func newConsumer(cfg Config, conn *nats.Conn, m *metrics, log *slog.Logger, givenUp func()) *consumer {
 	puller := func(stream, name string, limit int, ackWait time.Duration) *pull.Puller {
-		var refusals rateLimited
+		var warnings logLimiter
 		return pull.New(pull.Config{
 			Conn: conn, Stream: stream, Consumer: name, Limit: limit, AckWait: ackWait,
 			Refused: func(why string) {
-				refusals.warn(log, "the broker ended a pull, the next one follows", why, "consumer", name, "status", why)
+				if warnings.allow(why) {
+					log.Warn("the broker ended a pull, the next one follows", "consumer", name, "status", why)
+				}
 			},
 		})
 	}

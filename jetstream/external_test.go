@@ -6,7 +6,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -251,9 +250,7 @@ func TestClosedConnectionIsReported(t *testing.T) {
 func TestRepeatedWarningIsLoggedOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var n rateLimited
-		lines := 0
-		log := slog.New(slog.NewTextHandler(writerFunc(func(string) { lines++ }), nil))
+		var l logLimiter
 		for i, c := range []struct {
 			after time.Duration
 			text  string
@@ -263,10 +260,8 @@ func TestRepeatedWarningIsLoggedOnce(t *testing.T) {
 			{repeatAfter / 2, "expired", true},
 		} {
 			time.Sleep(c.after)
-			before := lines
-			n.warn(log, "refused", c.text)
-			if logged := lines > before; logged != c.want {
-				t.Errorf("%d: %q after %v is logged: %v", i, c.text, c.after, logged)
+			if got := l.allow(c.text); got != c.want {
+				t.Errorf("%d: %q after %v is logged: %v", i, c.text, c.after, got)
 			}
 		}
 	})

@@ -45,7 +45,7 @@ func (s *supervisor) run(ctx context.Context) {
 	defer tick.Stop()
 	seen := observed{well: time.Now()}
 	measured := time.Time{}
-	var failures rateLimited
+	var warnings logLimiter
 	for {
 		select {
 		case <-ctx.Done():
@@ -63,8 +63,8 @@ func (s *supervisor) run(ctx context.Context) {
 		if time.Since(measured) >= metricsEvery {
 			measured = time.Now()
 			_, _ = s.status.get(ctx) // for the metrics; what fails here is known to the admission
-			if err := s.updateRecord(ctx); err != nil && ctx.Err() == nil {
-				failures.warn(s.log, "what is known of the queue can't be brought up to date, trying again", err.Error(), "error", err)
+			if err := s.updateRecord(ctx); err != nil && ctx.Err() == nil && warnings.allow(err.Error()) {
+				s.log.Warn("what is known of the queue can't be brought up to date, trying again", "error", err)
 			}
 		}
 	}
