@@ -1,5 +1,5 @@
 # The appliance as one static binary in an otherwise empty image, run by an
-# ordinary user. What is built stands in ops/image.sh.
+# ordinary user. ops/image.sh says what is built.
 FROM golang:1.26-bookworm AS build
 WORKDIR /src
 COPY go.mod go.sum ./
