@@ -22,6 +22,8 @@ type ledger struct{ api *operators.Client }
 // ledgerTimeout is how long a load test waits for one answer.
 const ledgerTimeout = 10 * time.Second
 
+// NewLedger returns the ledger of the appliance whose admin API is at address, asked with
+// token over via.
 func NewLedger(address, token string, via http.RoundTripper) (proof.Ledger, error) {
 	api, err := operators.New(operators.Config{Address: address, Token: token, Timeout: ledgerTimeout, Transport: via})
 	if err != nil {

@@ -22,8 +22,10 @@ import (
 const (
 	// DefaultFile is read when --config is not given, if it is there.
 	DefaultFile = "appliance.toml"
-	EnvPrefix   = "APPLIANCE_"
-	EnvConfig   = EnvPrefix + "CONFIG" // the file, in place of --config
+	// EnvPrefix begins the environment variables that are settings.
+	EnvPrefix = "APPLIANCE_"
+	// EnvConfig is the environment variable that names the file, in place of --config.
+	EnvConfig = EnvPrefix + "CONFIG"
 )
 
 // Origins of a key; of one in a file it is the word and the file's name.

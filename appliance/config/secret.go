@@ -12,6 +12,7 @@ import (
 // secret itself, so it can be shown, logged and committed.
 type Secret string
 
+// IsSet reports whether there is a reference.
 func (s Secret) IsSet() bool { return s != "" }
 
 // String returns the reference; a text that is no reference is hidden, because it may
