@@ -46,29 +46,32 @@ type HeartbeatState struct {
 }
 
 // Read returns the current state.
-func (p *Heartbeat) Read() HeartbeatState {
-	h := HeartbeatState{Phase: phase(p.phase.Load()).String(), Events: p.events.Load(), Batches: p.batch.Load(), Held: p.held.Load()}
-	if at := p.at.Load(); at != 0 {
+func (b *Heartbeat) Read() HeartbeatState {
+	h := HeartbeatState{Phase: phase(b.phase.Load()).String(), Events: b.events.Load(), Batches: b.batch.Load(), Held: b.held.Load()}
+	if at := b.at.Load(); at != 0 {
 		h.At = time.Unix(0, at)
 	}
 	return h
 }
 
-func (p *Heartbeat) signal(now phase) { p.phase.Store(int32(now)); p.touch() }
+// signal says that the worker is alive, in this phase.
+func (b *Heartbeat) signal(now phase) {
+	b.phase.Store(int32(now))
+	b.at.Store(time.Now().UnixNano())
+}
 
-func (p *Heartbeat) touch() { p.at.Store(time.Now().UnixNano()) }
-
-func (p *Heartbeat) handled(n int) { p.events.Add(int64(n)); p.batch.Add(1); p.release() }
+// handled counts a batch of n deliveries.
+func (b *Heartbeat) handled(n int) { b.events.Add(int64(n)); b.batch.Add(1); b.release() }
 
 // hold says that nothing can be handled because of cause.
-func (p *Heartbeat) hold(cause error) {
+func (b *Heartbeat) hold(cause error) {
 	since := time.Now()
-	if before := p.held.Load(); before != nil {
+	if before := b.held.Load(); before != nil {
 		since = before.Since
 	}
-	p.held.Store(&Hold{Since: since, Cause: cause})
-	p.signal(phaseHolding)
+	b.held.Store(&Hold{Since: since, Cause: cause})
+	b.signal(phaseHolding)
 }
 
 // release says that events are handled again.
-func (p *Heartbeat) release() { p.held.Store(nil) }
+func (b *Heartbeat) release() { b.held.Store(nil) }
