@@ -25,7 +25,7 @@ type PresetInfo struct {
 	Fresh       bool     `json:"fresh"`            // an old request is refused when it comes again
 	Secret      string   `json:"secret,omitempty"` // what secrets has to hold; absent where it needs none
 	Setup       string   `json:"setup"`
-	Manners     string   `json:"manners"`
+	Expects     string   `json:"expects"`
 	Addresses   []string `json:"addresses,omitempty"`
 	CourierName string   `json:"courierName,omitempty"` // where the preset's name will not do
 	TOML        string   `json:"toml,omitempty"`        // of one alone: all its settings
@@ -48,7 +48,7 @@ func PresetInfos() ([]PresetInfo, error) {
 		infos = append(infos, PresetInfo{
 			Name: name, About: p.About, Docs: p.Docs, Scheme: couriers[name].Scheme, Unverified: p.Unverified,
 			Binding: binding.String(), BindsBody: binding.Body, Fresh: binding.Fresh, Secret: p.Secret, Setup: p.Setup,
-			Manners: p.Manners, Addresses: p.Addresses, CourierName: p.CourierName,
+			Expects: p.Expects, Addresses: p.Addresses, CourierName: p.CourierName,
 		})
 	}
 	return infos, nil
@@ -77,7 +77,7 @@ func (p *PresetInfo) Document() string {
 		courier = p.CourierName
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "# %s\n# Source: %s\n# Set up: %s\n# Expects: %s\n", p.About, p.Docs, p.Setup, p.Manners)
+	fmt.Fprintf(&b, "# %s\n# Source: %s\n# Set up: %s\n# Expects: %s\n", p.About, p.Docs, p.Setup, p.Expects)
 	if p.Unverified {
 		b.WriteString("# Not verified: it follows another party's description.\n")
 	}

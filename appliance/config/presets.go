@@ -26,7 +26,7 @@ type Preset struct {
 	Unverified  bool           `koanf:"unverified"`
 	Setup       string         `koanf:"setup"`
 	Secret      string         `koanf:"secret"`
-	Manners     string         `koanf:"manners"`
+	Expects     string         `koanf:"expects"`
 	Addresses   []string       `koanf:"addresses"`
 	CourierName string         `koanf:"courier_name"`
 	Courier     map[string]any `koanf:"courier"`

@@ -83,7 +83,7 @@ func TestPresetsAreComplete(t *testing.T) {
 			if !event.ValidCourier(name) || p.CourierName != "" && !event.ValidCourier(p.CourierName) {
 				t.Errorf("%q or %q can't name a courier", name, p.CourierName)
 			}
-			for key, text := range map[string]string{"about": p.About, "setup": p.Setup, "manners": p.Manners} {
+			for key, text := range map[string]string{"about": p.About, "setup": p.Setup, "expects": p.Expects} {
 				if text == "" || strings.ContainsAny(text, "\n|") {
 					t.Errorf("%s is %q, must be one line without a bar", key, text)
 				}
@@ -94,9 +94,9 @@ func TestPresetsAreComplete(t *testing.T) {
 			if needs := p.Courier.JWKS == ""; needs != (p.Secret != "") {
 				t.Errorf("secret is %q, and that it needs one is %v", p.Secret, needs)
 			}
-			wanted := map[bool]int{true: 200, false: 202}[regexp.MustCompile(`\b200\b`).MatchString(p.Manners)]
+			wanted := map[bool]int{true: 200, false: 202}[regexp.MustCompile(`\b200\b`).MatchString(p.Expects)]
 			if s := p.Courier.SuccessStatus; s != wanted {
-				t.Errorf("success_status is %d, and the sender expects %s", s, p.Manners)
+				t.Errorf("success_status is %d, and the sender expects %s", s, p.Expects)
 			}
 			for _, a := range p.Addresses {
 				_, errAddress := netip.ParseAddr(a)

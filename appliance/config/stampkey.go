@@ -65,7 +65,9 @@ func randomFile(path string) ([]byte, error) {
 	return value, nil
 }
 
-// writeNew makes the file at path by way of a temporary one beside it.
+// writeNew makes the file at path by way of a temporary one beside it, which no other
+// process can have open, and which does not stay when it fails: there is a secret in it.
+// The queue has a writer of its own for files that are replaced (jetstream/durable).
 func writeNew(path string, content []byte) error {
 	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // mode 0600
 	if err != nil {
