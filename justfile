@@ -5,7 +5,7 @@ run *args:
 # Run every test, with the race detector, and those that it leaves out without
 test *args:
     go test -race {{args}} ./...
-    .ci/unraced
+    .ci/allocations
 
 # Run the Go benchmarks; compare two runs with benchstat
 bench *args:
