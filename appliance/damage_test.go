@@ -116,9 +116,9 @@ func TestDamageIsNamedExactly(t *testing.T) {
 				}
 				d.do(t, filepath.Join(dir, "jetstream/jetstream/$G/streams/EVENTS"))
 				c := spawn(t, dir)
-				named := c.lossesAfterAll(len(keys))
-				c.postsOne(dir, "after-the-damage")
-				c.acknowledgesAll(len(named) > 0)
+				named := lossesAfterAll(c, len(keys))
+				postsOne(c, dir, "after-the-damage")
+				acknowledgesAll(c, len(named) > 0)
 				c.ends()
 				lost := withoutOutcome(t, dir, sequences)
 				if !slices.Equal(named, lost) {
@@ -192,7 +192,7 @@ func sequencesOf(t *testing.T, image string, keys []string) map[string]uint64 {
 		t.Fatal(err)
 	}
 	c := spawn(t, dir)
-	if named := c.lossesAfterAll(len(keys)); len(named) > 0 {
+	if named := lossesAfterAll(c, len(keys)); len(named) > 0 {
 		t.Errorf("an undamaged queue has lost %v", named)
 	}
 	c.ends()
@@ -229,7 +229,7 @@ func withoutOutcome(t *testing.T, dir string, sequences map[string]uint64) (lost
 }
 
 // losses asks what the queue has lost.
-func (c *child) losses() []loss.Loss {
+func lossesOf(c *child) []loss.Loss {
 	c.t.Helper()
 	var list struct {
 		Losses []loss.Loss `json:"losses"`
@@ -242,12 +242,12 @@ func (c *child) losses() []loss.Loss {
 
 // lossesAfterAll waits until each of n events has its outcome or is named as lost,
 // and returns those that are.
-func (c *child) lossesAfterAll(n int) (named []uint64) {
+func lossesAfterAll(c *child, n int) (named []uint64) {
 	c.t.Helper()
 	within(c.t, 2*time.Minute, "each event to be processed or named as lost", func() bool {
 		named = named[:0]
 		unchecked := uint64(0)
-		for _, l := range c.losses() {
+		for _, l := range lossesOf(c) {
 			unchecked += l.Unchecked
 			for _, r := range l.Sequences {
 				for seq := r.First; seq <= r.Last; seq++ {
@@ -263,7 +263,7 @@ func (c *child) lossesAfterAll(n int) (named []uint64) {
 }
 
 // postsOne posts an event and waits until it is processed.
-func (c *child) postsOne(dir, key string) {
+func postsOne(c *child, dir, key string) {
 	c.t.Helper()
 	got, err := post(c.public, demoScheme(c.t, dir), eventBody(key, "shp-after", "in_transit", time.Now()))
 	if err != nil || !got.Acknowledged || got.Duplicate {
@@ -274,7 +274,7 @@ func (c *child) postsOne(dir, key string) {
 
 // acknowledgesAll expects the health to be degraded by losses, or not to be, and to be
 // healthy once they are acknowledged.
-func (c *child) acknowledgesAll(lossy bool) {
+func acknowledgesAll(c *child, lossy bool) {
 	c.t.Helper()
 	status := func() string {
 		var health struct{ Status string }

@@ -105,7 +105,7 @@ func killedUntilDeadLettered(t *testing.T, dir string, environment ...string) *c
 	t.Helper()
 	for kills := 0; ; kills++ {
 		c := spawn(t, dir, append(environment, storeSticks+"="+stuckOver)...)
-		within(t, advisoryAgain, "a store that is stuck, or a dead letter", func() bool { return c.stuck() || len(c.letters()) > 0 })
+		within(t, advisoryAgain, "a store that is stuck, or a dead letter", func() bool { return c.stuck() || len(deadLettersOf(c)) > 0 })
 		if !c.stuck() {
 			t.Logf("dead after %d kills", kills)
 			return c
@@ -119,9 +119,9 @@ func killedUntilDeadLettered(t *testing.T, dir string, environment ...string) *c
 
 // ofPoison checks that there is one dead letter, of the poisonous event, none of
 // whose attempts was answered.
-func (c *child) ofPoison() event.DeadLetter {
+func ofPoison(c *child) event.DeadLetter {
 	c.t.Helper()
-	letters := c.letters()
+	letters := deadLettersOf(c)
 	if len(letters) != 1 || letters[0].Key != stuckOver || letters[0].Code != event.AttemptsExhausted || !strings.HasPrefix(letters[0].Message, "5 deliveries") {
 		c.t.Fatalf("dead letters are %s", asJSON(letters))
 	}
@@ -159,8 +159,8 @@ func (c *child) cli(args ...string) []byte {
 	return stdout.Bytes()
 }
 
-// letters returns all dead letters.
-func (c *child) letters() []event.DeadLetter {
+// deadLettersOf returns all dead letters.
+func deadLettersOf(c *child) []event.DeadLetter {
 	c.t.Helper()
 	var page struct {
 		DeadLetters []event.DeadLetter `json:"deadLetters"`
@@ -262,7 +262,7 @@ func TestEventThatNobodyAnswersIsADeadLetter(t *testing.T) {
 	dir := t.TempDir()
 	batchOf(t, dir, []string{stuckOver}, func(string) string { return "shp-poison" })
 	c := killedUntilDeadLettered(t, dir, impatient...)
-	letter := c.ofPoison()
+	letter := ofPoison(c)
 	c.killed()
 
 	c = spawn(t, dir, impatient...) // without the cause
@@ -289,5 +289,5 @@ func TestEventThatKillsProcessesSparesItsNeighbours(t *testing.T) {
 		return q.LastSeq > 0 && q.Advisories == 0 && q.Unprocessed() == 0
 	})
 	c.checksAll(neighbours)
-	c.ofPoison()
+	ofPoison(c)
 }

@@ -154,7 +154,7 @@ func (a *testApp) askHealth() (code int, report map[string]any, err error) {
 // watchHealth asks for the health again and again until the returned function is
 // called, which fails the test if any answer called the intake lost, or the cache
 // anything but what it is.
-func (a *testApp) watchHealth(redis string) (stop func()) {
+func watchHealth(a *testApp, redis string) (stop func()) {
 	a.t.Helper()
 	quit := make(chan struct{})
 	var asked int
@@ -210,7 +210,7 @@ func TestDatabaseOutageCostsTimeOnly(t *testing.T) {
 			eventually(t, "the database to be connected", func() bool { return a.health()["mongo"] == "connected" })
 			s := a.stream(name, db.rate())
 			eventually(t, "some events to be acknowledged", func() bool { return s.count() > 10 })
-			stopWatching := a.watchHealth(cache)
+			stopWatching := watchHealth(a, cache)
 			end := c.interrupt(t, db)
 			eventually(t, "the health to report it", func() bool {
 				h := a.health()
@@ -357,7 +357,7 @@ func TestRedisOutageCostsSpeedOnly(t *testing.T) {
 			a := startApp(t, cfg, g.wrap)
 			eventually(t, "the cache to be connected", func() bool { return a.health()["redis"] == "connected" })
 			with := a.drained(g, name+"-with", redisDrill)
-			once := a.processedOnce(name+"-once", 20)
+			once := processedOnce(a, name+"-once", 20)
 			s := a.stream(name, drillRate)
 			eventually(t, "some events to be acknowledged", func() bool { return s.count() > 100 })
 			end := interrupt(redis)
@@ -365,9 +365,9 @@ func TestRedisOutageCostsSpeedOnly(t *testing.T) {
 				h := a.health()
 				return h["status"] == "degraded" && h["redis"] == "disconnected"
 			})
-			a.postAgain(once)
+			postAgain(a, once)
 			acked := s.stop()
-			a.changedNothing(name+"-once", once)
+			changedNothing(a, name+"-once", once)
 			a.checksAll(acked)
 			without := 0
 			for try := 0; try < 3 && without < with/2; try++ { // the machine may be busy once, but not always
@@ -395,7 +395,7 @@ func (a *testApp) drained(g *gate, tag string, n int) int {
 		wg.Go(func() {
 			for i := w; i < n; i += 16 {
 				keys[i] = fmt.Sprintf("%s-%d", tag, i)
-				a.postUntilTaken(eventBody(keys[i], fmt.Sprintf("shp-%s-%d", tag, i%300), "in_transit", now))
+				a.postUntilAccepted(eventBody(keys[i], fmt.Sprintf("shp-%s-%d", tag, i%300), "in_transit", now))
 			}
 		})
 	}
@@ -408,13 +408,13 @@ func (a *testApp) drained(g *gate, tag string, n int) int {
 		some = append(some, keys[i])
 	}
 	a.checksAll(some)
-	return int(float64(n) / a.spanOf(some).Seconds())
+	return int(float64(n) / spanOf(a, some).Seconds())
 }
 
-// postUntilTaken posts an event as a courier does, again after a refusal that asks for
+// postUntilAccepted posts an event as a courier does, again after a refusal that asks for
 // it: on a machine that is too busy the intake refuses rather than let a sender wait. Any
 // goroutine may call it.
-func (a *testApp) postUntilTaken(body []byte) {
+func (a *testApp) postUntilAccepted(body []byte) {
 	for try := 0; ; try++ {
 		got, err := a.post(body)
 		if err == nil && got.Status == http.StatusAccepted {
@@ -429,7 +429,7 @@ func (a *testApp) postUntilTaken(body []byte) {
 }
 
 // spanOf returns the time between the ends of the first and the last of events.
-func (a *testApp) spanOf(keys []string) time.Duration {
+func spanOf(a *testApp, keys []string) time.Duration {
 	a.t.Helper()
 	var ends []time.Time
 	for _, key := range keys {
@@ -446,7 +446,7 @@ type posted struct {
 }
 
 // processedOnce posts n events of one shipment and waits until they are processed.
-func (a *testApp) processedOnce(shipment string, n int) map[string]posted {
+func processedOnce(a *testApp, shipment string, n int) map[string]posted {
 	a.t.Helper()
 	once := map[string]posted{}
 	for i := range n {
@@ -460,7 +460,7 @@ func (a *testApp) processedOnce(shipment string, n int) map[string]posted {
 
 // postAgain posts copies until the broker, which knows them for a while, takes one of
 // each for new.
-func (a *testApp) postAgain(once map[string]posted) {
+func postAgain(a *testApp, once map[string]posted) {
 	a.t.Helper()
 	for key, p := range once {
 		eventually(a.t, "the broker to take the copy of "+key, func() bool { return !a.accept(p.body).Duplicate })
@@ -469,7 +469,7 @@ func (a *testApp) postAgain(once map[string]posted) {
 
 // changedNothing waits until all copies are settled and checks that every event has
 // the one outcome that it had before.
-func (a *testApp) changedNothing(id string, once map[string]posted) {
+func changedNothing(a *testApp, id string, once map[string]posted) {
 	a.t.Helper()
 	now := time.Now()
 	eventually(a.t, "the copies to be settled", func() bool {
