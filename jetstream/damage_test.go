@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -151,6 +152,7 @@ func processedStore(t *testing.T) (cfg Config, streams string) {
 // settled is delivered, new events too, and all of them can be verified.
 func goesOn(t *testing.T, cfg Config, deps Deps, deliveredFrom uint64) {
 	t.Helper()
+	deps.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	b := openWith(t, cfg, deps)
 	if r := publish(t, b, envelope("3")); !r.Duplicate || r.Sequence != 3 {
 		t.Errorf("a copy of the third event: %+v", r)
