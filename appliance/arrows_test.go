@@ -106,7 +106,7 @@ var territory = map[string][]string{
 	"github.com/knadh/koanf":           {"appliance/config"},
 	"github.com/go-viper/mapstructure": {"appliance/config"},
 	"github.com/pelletier/go-toml":     {"appliance/config"},
-	"github.com/coreos/go-systemd":     {"appliance", "appliance/app"},
+	"github.com/coreos/go-systemd":     {"appliance"},
 	"github.com/spf13/cobra":           {"appliance", "ops/cli", "bench", "bench/load"},
 	"github.com/spf13/pflag":           {"bench/load"},
 	"github.com/prometheus":            {"appliance", "appliance/app", "ingest", "jetstream", "jetstream/integrity", "process", "persistence", "persistence/mongo", "persistence/redis", "persistence/sqlite", "ops/admin", "ops/admintest"},

@@ -62,9 +62,11 @@ func (c *cli) runServe(cmd *cobra.Command, signals <-chan os.Signal) error {
 		return err
 	}
 	c.welcome(running, &l)
-	app.Notify(log, daemon.SdNotifyReady)
+	notify(log, daemon.SdNotifyReady)
+	stopWatchdog := startWatchdog(log, running.Alive)
 	failure := wait(cmd.Context(), running, log, signals)
-	app.Notify(log, daemon.SdNotifyStopping)
+	stopWatchdog()
+	notify(log, daemon.SdNotifyStopping)
 	return errors.Join(failure, stopWithin(running, l.ShutdownTimeout, signals))
 }
 

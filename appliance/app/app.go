@@ -38,6 +38,7 @@ type App struct {
 	tls      bool
 	started  atomic.Bool
 	draining atomic.Bool
+	alive    func() bool // see Alive
 	failed   chan error // a part that ended by itself
 }
 
@@ -134,6 +135,7 @@ func Start(ctx context.Context, cfg config.Config, deps Deps) (_ *App, err error
 			DeadLetters: store.DeadLetters, Publisher: broker, Stamper: stamper, Log: deps.Log.With("package", "process"), Now: time.Now,
 		}
 	}
+	app.alive = health.alive
 	health.probe(ctx) // so that the first answer is not "starting"
 	app.life.Run("health probe", health.run)
 
@@ -188,7 +190,6 @@ func Start(ctx context.Context, cfg config.Config, deps Deps) (_ *App, err error
 		app.public, app.tls = publicListener.Addr(), cfg.Ingest.TLSCertFile != ""
 		app.serve("couriers' listener", func() error { return intake.Serve(publicListener) }, intake.Shutdown)
 	}
-	app.life.Run("watchdog", func(ctx context.Context) error { return watchdog(ctx, deps.Log, health.alive) })
 	couriers.warnObserved()
 	app.started.Store(true)
 	return app, nil
@@ -236,6 +237,10 @@ func (a *App) Observed() []string { return a.couriers.observed() }
 // Reload replaces the couriers by those of the configuration as [Deps.Reread] returns it
 // now. A wrong one changes nothing.
 func (a *App) Reload() (ops.ReloadReport, error) { return a.couriers.reload() }
+
+// Alive reports whether the health goes on to be probed; when it does not, the process
+// hangs and has to be started again.
+func (a *App) Alive() bool { return a.alive() }
 
 // Failed reports a part that ended by itself: the caller has to stop the appliance.
 func (a *App) Failed() <-chan error { return a.failed }
