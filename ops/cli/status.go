@@ -153,10 +153,26 @@ func (c *commands) health() *cobra.Command {
 func healthLine(h ops.Health) string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(h.Parts)) {
-		parts = append(parts, name+" "+h.Parts[name])
+		parts = append(parts, partName(name, h.Parts[name]))
 	}
 	if len(parts) == 0 {
 		return h.Status
 	}
 	return h.Status + ": " + strings.Join(parts, ", ")
+}
+
+// partName names a part as people do. The document of the health calls the store "mongo"
+// and the cache "redis" whatever they are, because clients know these members.
+func partName(part, state string) string {
+	switch {
+	case part == "mongo" && state == "embedded":
+		return "store sqlite"
+	case part == "redis" && state == "embedded":
+		return "cache memory"
+	case part == "mongo":
+		return "store mongodb " + state
+	case part == "redis":
+		return "cache redis " + state
+	}
+	return part + " " + state
 }
