@@ -39,7 +39,7 @@ type App struct {
 	started  atomic.Bool
 	draining atomic.Bool
 	alive    func() bool // see Alive
-	failed   chan error // a part that ended by itself
+	failed   chan error  // a part that ended by itself
 }
 
 // Deps is what an appliance needs from its process.
