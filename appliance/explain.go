@@ -80,7 +80,7 @@ func explainCommand() *cobra.Command {
 			"FILE is the request as it went over the wire (a request line, headers, an empty\n" +
 			"line, the body), or what `appliance rejections show ID --json` printed. It is\n" +
 			"judged by the time at which it came, or by --at. Limits on addresses and on rates are\n" +
-			"not looked at.",
+			"not checked.",
 		Example: "  appliance rejections show ID --json | appliance couriers test acme -\n" +
 			"  appliance couriers test acme request.txt --at 2026-02-26T12:00:00Z",
 		Args: cobra.ExactArgs(2),

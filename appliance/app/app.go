@@ -3,8 +3,8 @@
 //
 // In comes a [config.Config] that has been checked; out come two listeners, the
 // couriers' and the operators'. Commands call it, and tests: several appliances may run
-// in one process. It changes nothing that belongs to the process: no signals, no
-// settings of the Go runtime.
+// in one process. What belongs to the process is left to its main: signals, the service
+// manager, the Go runtime.
 package app
 
 import (
