@@ -36,56 +36,66 @@ type refusedCourier struct {
 	code              string    // the most frequent one, of all time
 }
 
-// update takes the figures as they are now. One caller at a time.
+// update counts what the intake has answered until now. One caller at a time.
 func (w *refusedCouriers) update() {
-	families, err := w.figures.Gather()
+	all, err := answersOf(w.figures)
 	if err != nil {
 		return // what could not be counted now is counted next time
 	}
-	type figures struct{ accepted, refused, most float64 }
-	now := map[string]*figures{}
-	codes := map[string]string{}
-	for _, family := range families {
-		if family.GetName() != requestsMetric {
-			continue
-		}
-		for _, metric := range family.GetMetric() {
-			var courier, code string
-			for _, label := range metric.GetLabel() {
-				switch label.GetName() {
-				case "courier":
-					courier = label.GetValue()
-				case "code":
-					code = label.GetValue()
-				}
-			}
-			f := now[courier]
-			if f == nil {
-				f = &figures{}
-				now[courier] = f
-			}
-			n := metric.GetCounter().GetValue()
-			switch code {
-			case "ACCEPTED", "DUPLICATE", "CONFLICT":
-				f.accepted += n
-			case "HANDSHAKE", string(event.RateLimited), string(event.IntakeUnavailable), string(event.Internal):
-				// says nothing of the courier
-			default:
-				f.refused += n
-				if n > f.most {
-					f.most, codes[courier] = n, code
-				}
-			}
-		}
-	}
-	for courier, f := range now {
+	for courier, f := range all {
 		c := w.of[courier]
 		if c == nil {
 			c = &refusedCourier{}
 			w.of[courier] = c
 		}
 		c.count(f.accepted, f.refused, w.now())
-		c.code = codes[courier]
+		c.code = f.code
+	}
+}
+
+// answered is how many requests of a courier the intake has answered.
+type answered struct {
+	accepted, refused float64
+	most              float64 // of refused, with code
+	code              string
+}
+
+// answersOf reads them by courier from the intake's metrics.
+func answersOf(figures prometheus.Gatherer) (map[string]*answered, error) {
+	families, err := figures.Gather()
+	all := map[string]*answered{}
+	for _, family := range families {
+		if family.GetName() != requestsMetric {
+			continue
+		}
+		for _, metric := range family.GetMetric() {
+			labels := map[string]string{}
+			for _, label := range metric.GetLabel() {
+				labels[label.GetName()] = label.GetValue()
+			}
+			f := all[labels["courier"]]
+			if f == nil {
+				f = &answered{}
+				all[labels["courier"]] = f
+			}
+			f.add(labels["code"], metric.GetCounter().GetValue())
+		}
+	}
+	return all, err
+}
+
+// add adds n requests that were answered with code.
+func (f *answered) add(code string, n float64) {
+	switch code {
+	case "ACCEPTED", "DUPLICATE", "CONFLICT":
+		f.accepted += n
+	case "HANDSHAKE", string(event.RateLimited), string(event.IntakeUnavailable), string(event.Internal):
+		// no sign of wrong settings
+	default:
+		f.refused += n
+		if n > f.most {
+			f.most, f.code = n, code
+		}
 	}
 }
 
