@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -112,8 +113,7 @@ func judge(cmd *cobra.Command, courier, file, at string) (v verdict, err error) 
 		return v, err
 	}
 	cfg := l.WithDemo()
-	settings, ok := cfg.Couriers[courier]
-	if !ok {
+	if _, ok := cfg.Couriers[courier]; !ok {
 		return v, usage{fmt.Errorf("there is no courier %q: there are %s", courier, strings.Join(cfg.CourierNames(), ", "))}
 	}
 	r, when, err := openCapture(file, cmd.InOrStdin())
@@ -123,43 +123,57 @@ func judge(cmd *cobra.Command, courier, file, at string) (v verdict, err error) 
 	if when, err = judgedAt(at, when); err != nil {
 		return v, err
 	}
-	var source *jwks.Source
-	scheme, unverifiable := cfg.Scheme(courier, func(address string) (_ *jwks.Source, err error) {
-		source, err = jwks.At(address)
-		return source, err
-	})
+	scheme, unverifiable := schemeOf(cmd.Context(), cfg, courier)
 	decoder, unreadable := cfg.Decoder(courier)
 	if err := errors.Join(unverifiable, unreadable); err != nil {
 		return v, err
 	}
-	if source != nil {
-		if err := source.Refresh(cmd.Context()); err != nil {
-			return v, err
-		}
-	}
 	captured := &ingest.Captured{Request: r}
-	v = verdict{Courier: courier, At: when.UTC(), Signature: scheme.Explain(captured, when)}
-	var e event.Event
-	var unread event.Faults // by the worker
-	if v.Faults = decoder.Decode(payload.Input{Body: r.Body, Headers: captured, Received: when}, &e, nil); len(v.Faults) == 0 {
-		v.Event = viewOf(e)
-		unread = decoder.DecodeQueued(&event.Envelope{EventID: e.ID, Key: e.Key, Body: r.Body, ReceivedAt: when}, &e, nil)
+	v = verdict{Courier: courier, At: when.UTC(), Signature: scheme.Explain(captured, when), Notes: notes(r)}
+	v.read(decoder, captured, when)
+	v.decide(captured, cfg, cfg.Couriers[courier])
+	return v, nil
+}
+
+// schemeOf compiles a courier's scheme, with its public keys loaded if it has any.
+func schemeOf(ctx context.Context, cfg config.Config, courier string) (*signature.Scheme, error) {
+	var source *jwks.Source
+	scheme, err := cfg.Scheme(courier, func(address string) (_ *jwks.Source, err error) {
+		source, err = jwks.At(address)
+		return source, err
+	})
+	if err == nil && source != nil {
+		err = source.Refresh(ctx)
 	}
-	observed := settings.Mode == config.ModeObserve
-	v.Refusals = refusals(captured, cmp.Or(settings.MaxBodyBytes, l.Ingest.MaxBodyBytes), observed)
-	good := v.Event != nil && v.Signature.Accepted
-	v.Accepted = len(v.Refusals) == 0 && (good || observed)
-	v.Notes = notes(r)
-	for _, f := range unread {
+	return scheme, err
+}
+
+// read reads the payload as the intake does, and then as the worker does.
+func (v *verdict) read(decoder *payload.Decoder, r *ingest.Captured, when time.Time) {
+	var e event.Event
+	v.Faults = decoder.Decode(payload.Input{Body: r.Request.Body, Headers: r, Received: when}, &e, nil)
+	if len(v.Faults) > 0 {
+		return
+	}
+	v.Event = viewOf(e)
+	queued := &event.Envelope{EventID: e.ID, Key: e.Key, Body: r.Request.Body, ReceivedAt: when}
+	for _, f := range decoder.DecodeQueued(queued, &e, nil) {
 		v.Notes = append(v.Notes, "it becomes a dead letter: "+f.Path+" "+f.Message)
 	}
+}
+
+// decide says whether the request is accepted.
+func (v *verdict) decide(r *ingest.Captured, cfg config.Config, courier config.Courier) {
+	observed := courier.Mode == config.ModeObserve
+	v.Refusals = refusals(r, cmp.Or(courier.MaxBodyBytes, cfg.Ingest.MaxBodyBytes), observed)
+	good := v.Event != nil && v.Signature.Accepted
+	v.Accepted = len(v.Refusals) == 0 && (good || observed)
 	if observed {
 		v.Notes = append(v.Notes, "the courier is in observe mode: its requests are accepted without a valid signature")
 	}
 	if v.Accepted && !good {
 		v.Notes = append(v.Notes, "in enforce mode it would be refused")
 	}
-	return v, nil
 }
 
 // refusals returns why the intake refuses a request before it verifies it.
