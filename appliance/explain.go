@@ -238,24 +238,24 @@ func printVerdict(out io.Writer, v verdict) error {
 	table.Row(" ", "judged at", v.At.Format(time.RFC3339))
 	table.Row(" ", "covers", v.Signature.Binding.String())
 	for _, text := range v.Refusals {
-		table.Row(markOf(false), "request", text)
+		table.Row(checkMark(false), "request", text)
 	}
 	for _, s := range v.Signature.Steps {
-		table.Row(markOf(s.OK), s.Name, s.Detail)
+		table.Row(checkMark(s.OK), s.Name, s.Detail)
 	}
 	verdict := "verified with key " + v.Signature.KeyID
 	if !v.Signature.Accepted {
 		verdict = v.Signature.Reason + ": " + v.Signature.Detail
 	}
-	table.Row(markOf(v.Signature.Accepted), "signature", verdict)
+	table.Row(checkMark(v.Signature.Accepted), "signature", verdict)
 	for _, h := range v.Signature.Hints {
 		table.Row("!", "hint", h)
 	}
 	for _, f := range v.Faults {
-		table.Row(markOf(false), "payload", f.Path+" "+f.Message)
+		table.Row(checkMark(false), "payload", f.Path+" "+f.Message)
 	}
 	if e := v.Event; e != nil {
-		table.Row(markOf(true), "event", fmt.Sprintf("%s, key %s, %s", e.EventID, e.Key, e.Type))
+		table.Row(checkMark(true), "event", fmt.Sprintf("%s, key %s, %s", e.EventID, e.Key, e.Type))
 		table.Row(" ", "shipment", e.ShipmentID)
 		table.Row(" ", "state", fmt.Sprintf("%s (%q) at %s", orNone(string(e.State)), e.Status, e.OccurredAt.Format(time.RFC3339Nano)))
 		for _, m := range e.Checkpoints {
@@ -268,7 +268,7 @@ func printVerdict(out io.Writer, v verdict) error {
 	return table.Flush()
 }
 
-func markOf(ok bool) string {
+func checkMark(ok bool) string {
 	if ok {
 		return "+"
 	}

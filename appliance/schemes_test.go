@@ -67,11 +67,11 @@ func TestSignForEverySender(t *testing.T) {
 
 			stdout, _, _ = c.run(t, append(args, "--curl")...)
 			for _, shell := range shells(t) {
-				p.take()
+				p.received()
 				if out, err := exec.CommandContext(t.Context(), shell, "-c", stdout).CombinedOutput(); err != nil || !strings.Contains(string(out), `"acknowledged":true`) {
 					t.Errorf("%s: %v: %s\n%s", shell, err, out, stdout)
 				}
-				if taken := p.take(); len(taken) == 1 && shown.Query == "" && body == s.body && string(taken[0].body) != s.body {
+				if taken := p.received(); len(taken) == 1 && shown.Query == "" && body == s.body && string(taken[0].body) != s.body {
 					t.Errorf("%s: %q arrives as %q", shell, s.body, taken[0].body)
 				}
 			}
@@ -87,21 +87,21 @@ func TestSendForEverySender(t *testing.T) {
 			p := newVerifier(t, s.verifying(t))
 			c := &courierCLI{url: p.URL, config: &s.config}
 			args := append([]string{"send"}, s.arguments(t)...)
-			if stdout, stderr, code := c.run(t, append(args, inFile(t, s.body))...); code != 0 || len(p.take()) != 1 {
+			if stdout, stderr, code := c.run(t, append(args, inFile(t, s.body))...); code != 0 || len(p.received()) != 1 {
 				t.Errorf("exit %d: %s%s", code, stdout, stderr)
 			}
-			if stdout, stderr, code := c.run(t, append(args, "--url", p.URL+"/a%20hook/./x?y=1", inFile(t, s.body))...); code != 0 || !strings.HasPrefix(p.take()[0].RequestURI, "/a%20hook/./x?y=1") {
+			if stdout, stderr, code := c.run(t, append(args, "--url", p.URL+"/a%20hook/./x?y=1", inFile(t, s.body))...); code != 0 || !strings.HasPrefix(p.received()[0].RequestURI, "/a%20hook/./x?y=1") {
 				t.Errorf("exit %d: %s%s", code, stdout, stderr)
 			}
 			stdout, stderr, code := c.run(t, append(args, "--count", "3")...)
-			if taken := len(p.take()); s.noEvents == "" && (code != 0 || taken != 3) || s.noEvents != "" && (code != 1 || taken > 0 || !strings.Contains(stderr, s.noEvents)) {
+			if taken := len(p.received()); s.noEvents == "" && (code != 0 || taken != 3) || s.noEvents != "" && (code != 1 || taken > 0 || !strings.Contains(stderr, s.noEvents)) {
 				t.Errorf("events are made up: exit %d, %d taken: %s%s", code, taken, stdout, stderr)
 			}
 			c.mapped = true
-			if stdout, stderr, code := c.run(t, args...); code != 2 || len(p.take()) > 0 || !strings.Contains(stderr, "courier demo reads its own payload: give a FILE") {
+			if stdout, stderr, code := c.run(t, args...); code != 2 || len(p.received()) > 0 || !strings.Contains(stderr, "courier demo reads its own payload: give a FILE") {
 				t.Errorf("its own payload is made up: exit %d: %s%s", code, stdout, stderr)
 			}
-			if stdout, stderr, code := c.run(t, append(args, inFile(t, s.body))...); code != 0 || len(p.take()) != 1 {
+			if stdout, stderr, code := c.run(t, append(args, inFile(t, s.body))...); code != 0 || len(p.received()) != 1 {
 				t.Errorf("its own payload: exit %d: %s%s", code, stdout, stderr)
 			}
 		})
@@ -124,7 +124,7 @@ func TestLoadForEverySender(t *testing.T) {
 					"--invalid", "30%", "--p95", "0", "--within", "30s"}, s.arguments(t)...)
 				stdout, stderr, code := c.run(t, args...)
 				if s.noEvents != "" {
-					if code != 1 || !strings.Contains(stderr, s.noEvents) || len(d.take()) > 0 {
+					if code != 1 || !strings.Contains(stderr, s.noEvents) || len(d.received()) > 0 {
 						t.Errorf("%s: exit %d: %s", client, code, stderr)
 					}
 					continue
@@ -133,10 +133,10 @@ func TestLoadForEverySender(t *testing.T) {
 					t.Errorf("%s: exit %d: %s%s", client, code, stdout, stderr)
 				}
 			}
-			d.take()
+			d.received()
 			c.mapped = true
 			for _, command := range []string{"bench --target " + d.URL + " --check none", "bench targets"} {
-				if _, stderr, code := c.run(t, strings.Fields(command)...); code != 2 || !strings.Contains(stderr, "reads its own payload") || len(d.take()) > 0 {
+				if _, stderr, code := c.run(t, strings.Fields(command)...); code != 2 || !strings.Contains(stderr, "reads its own payload") || len(d.received()) > 0 {
 					t.Errorf("%s: exit %d: %s", command, code, stderr)
 				}
 			}
@@ -177,7 +177,7 @@ func TestTargetsForEverySender(t *testing.T) {
 				}
 				resp.Body.Close()
 			}
-			if taken := len(p.take()); taken != 3 || code != 0 {
+			if taken := len(p.received()); taken != 3 || code != 0 {
 				t.Errorf("exit %d, %d of 3 targets are taken: %s", code, taken, stderr)
 			}
 		})

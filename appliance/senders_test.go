@@ -125,7 +125,7 @@ func TestEverySenderFromHTTPToShipment(t *testing.T) {
 				continue
 			}
 			want := known[c.Want.ShipmentID]
-			want.learn(c.Want, now)
+			want.expect(c.Want, now)
 			known[c.Want.ShipmentID] = want
 			a.leadsTo(name, c, sent.RawBody, want)
 		}
@@ -206,10 +206,10 @@ type wantedShipment struct {
 	at            time.Time
 }
 
-// learn takes in a case that was sent at now. The fixtures keep to the plain rules: what
+// expect takes in a case that was sent at now. The fixtures keep to the plain rules: what
 // is newer counts, by rank at the same instant, and after the end of a journey an unknown status says
 // nothing.
-func (s *wantedShipment) learn(e sendertest.WantedEvent, now time.Time) {
+func (s *wantedShipment) expect(e sendertest.WantedEvent, now time.Time) {
 	if s.state == "" {
 		s.state = shipment.Unknown
 	}

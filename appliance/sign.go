@@ -94,17 +94,17 @@ func (c *courierCommands) readBody(args []string) ([]byte, error) {
 }
 
 // printHeaders prints the headers, and says what else the signature needs.
-func printHeaders(out, note io.Writer, r *bench.Request) error {
+func printHeaders(out, errOut io.Writer, r *bench.Request) error {
 	for _, h := range r.Headers {
 		if _, err := fmt.Fprintf(out, "%s: %s\n", h.Name, h.Value); err != nil {
 			return err
 		}
 	}
 	if r.Query != "" {
-		_, _ = fmt.Fprintf(note, "The address's query is part of the signature: post to %s\n", r.URL)
+		_, _ = fmt.Fprintf(errOut, "The address's query is part of the signature: post to %s\n", r.URL)
 	}
 	if r.Rewritten {
-		_, _ = fmt.Fprintln(note, "The body is part of the signature: send the one that --curl or --json prints.")
+		_, _ = fmt.Fprintln(errOut, "The body is part of the signature: send the one that --curl or --json prints.")
 	}
 	return nil
 }

@@ -273,8 +273,8 @@ func (p *verifier) fault(r *http.Request, body []byte) string {
 	return ""
 }
 
-// take returns what was taken since it was last called.
-func (p *verifier) take() []*arrived {
+// received returns what was taken since it was last called.
+func (p *verifier) received() []*arrived {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	taken := p.taken
