@@ -12,7 +12,7 @@ import (
 	"github.com/fincart/courier-gateway/appliance/config/sendertest"
 )
 
-// presetsCommand runs `couriers presets` and returns what it prints.
+// runPresets runs `couriers presets` and returns what it prints.
 func runPresets(t *testing.T, wantCode int, args ...string) string {
 	t.Helper()
 	var out, errOut bytes.Buffer

@@ -275,7 +275,7 @@ type answered struct {
 	body []byte
 }
 
-// problemDocument is a problem document, and the members of a 202.
+// document is a problem document, and the members of a 202.
 type document struct {
 	Type, Title    string
 	Status         int

@@ -193,7 +193,7 @@ func (c Config) Validate() error {
 
 // backOff returns the broker's acknowledgement waits, attempt by attempt: each
 // longer than AckWait by what the policy's delay has grown since the first. See
-// settle.go for why.
+// [consumer.settle] for why.
 func (c Config) backOff() []time.Duration {
 	waits := make([]time.Duration, len(c.Delays))
 	for i, d := range c.Delays {

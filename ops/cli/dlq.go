@@ -104,7 +104,7 @@ func (p *printer) letter(d event.DeadLetter) error {
 	return p.message(d)
 }
 
-// printMessage shows headers and body as they were on the queue.
+// message prints headers and body as they were on the queue.
 func (p *printer) message(d event.DeadLetter) error {
 	t := terminal.NewTable(p.out)
 	t.Gap()

@@ -112,7 +112,7 @@ func bodySize(r *ingestion.Request) string {
 	return fmt.Sprintf("%s, of which %s were kept", terminal.Size(int64(r.BodyBytes)), terminal.Size(int64(len(r.Body))))
 }
 
-// printRequest shows a request as it was sent, less what is secret in it.
+// request prints a request as it was sent, less what is secret in it.
 func (p *printer) request(r *ingestion.Request) error {
 	line := r.Method + " " + r.Path
 	if r.Query != "" {

@@ -120,9 +120,6 @@ func (r *Cache) Ping(ctx context.Context) error {
 	return r.do(ctx, "ping", func(ctx context.Context) error { return r.client.Ping(ctx).Err() })
 }
 
-// healthy reports whether the breaker is closed.
-func (r *Cache) healthy() bool { return !r.open.Load() }
-
 // Close implements [persistence.Cache].
 func (r *Cache) Close() error {
 	r.open.Store(true)

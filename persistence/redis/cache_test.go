@@ -82,6 +82,9 @@ func testConfig(addr string) Config {
 	}
 }
 
+// healthy reports whether the breaker is closed.
+func (r *Cache) healthy() bool { return !r.open.Load() }
+
 func openTest(t testing.TB, c Config) *Cache {
 	t.Helper()
 	r, err := New(t.Context(), c)
