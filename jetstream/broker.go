@@ -432,10 +432,10 @@ func (b *Broker) PullSettled(ctx context.Context, limit int) ([]event.Delivery, 
 	return b.runs.Read(ctx, verified+1, floor, max(limit, 1))
 }
 
-// Verified records that every event up to lastSeq has been found terminal or put
-// back on the queue. It is stored on the broker, for all processes; a call
-// that gets lost, or a lower number that overtakes a higher one, only makes some
-// events be verified again. The error's code is DependencyDown.
+// Verified records that every event up to lastSeq has been found terminal or
+// was requeued. It is stored on the broker, for all processes; a call that gets lost,
+// or a lower number that overtakes a higher one, only makes some events be verified
+// again. The error's code is DependencyDown.
 func (b *Broker) Verified(ctx context.Context, lastSeq uint64) error {
 	if lastSeq <= b.progress.verified.Load() {
 		return nil

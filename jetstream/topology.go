@@ -127,7 +127,7 @@ func birthOf(s natsjs.Stream) int64 { return s.CachedInfo().Created.UnixNano() }
 
 // ensure makes what is missing and checks what exists. Of an embedded
 // broker it changes what can be changed without harm; of an external one it
-// changes nothing. The error lists every difference that stands.
+// changes nothing. The error lists every difference that stays.
 func (t *topology) ensure(ctx context.Context) (err error) {
 	found := &streams{}
 	if found.events, err = t.ensureStream(ctx, t.cfg.eventsConfig()); err != nil {

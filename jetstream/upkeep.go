@@ -83,14 +83,14 @@ func (u *upkeep) check(ctx context.Context) (problems []string, err error) {
 	}
 	_, shape := u.topo.fitStream(ctx, found.events, u.cfg.eventsConfig())
 	for _, err := range []error{shape, u.topo.ensureConsuming(ctx, found)} {
-		if problems, err = stands(problems, err); err != nil {
+		if problems, err = addRefused(problems, err); err != nil {
 			return nil, err
 		}
 	}
 	now := u.topo.now()
 	for _, c := range []natsjs.Consumer{now.processors, now.deadLetters} {
 		problem, err := u.paused(ctx, c)
-		if problems, err = stands(problems, err); err != nil {
+		if problems, err = addRefused(problems, err); err != nil {
 			return nil, err
 		}
 		if problem != "" {
@@ -106,9 +106,9 @@ func (u *upkeep) check(ctx context.Context) (problems []string, err error) {
 	return nil, u.aligner.clampVerified(ctx, false)
 }
 
-// stands adds what the broker has refused, or can't be changed, to the problems.
+// addRefused adds what the broker has refused, or can't be changed, to the problems.
 // Another error says only that the broker can't be asked, and is returned.
-func stands(problems []string, err error) ([]string, error) {
+func addRefused(problems []string, err error) ([]string, error) {
 	if _, refused := errors.AsType[*natsjs.APIError](err); err == nil || !refused && !errors.Is(err, errShape) {
 		return problems, err
 	}

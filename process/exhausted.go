@@ -41,39 +41,39 @@ const advisoryBatch = 64
 
 // Run dead-letters events until ctx ends. An advisory is settled only after its dead
 // letter is stored; while the store is down they wait on the broker.
-func (m *DeadLetterer) Run(ctx context.Context) error {
+func (l *DeadLetterer) Run(ctx context.Context) error {
 	pause := newPause()
 	for ctx.Err() == nil {
-		batch, err := m.Queue.PullAdvisories(ctx, advisoryBatch)
+		batch, err := l.Queue.PullAdvisories(ctx, advisoryBatch)
 		if errors.Is(err, event.ErrStopped) {
 			return nil
 		}
 		if err != nil {
 			if ctx.Err() == nil {
-				m.Handler.Log.Warn("can't read the broker's advisories, trying again", "error", err)
+				l.Handler.Log.Warn("can't read the broker's advisories, trying again", "error", err)
 				pause.wait(ctx)
 			}
 			continue
 		}
-		m.work(ctx, batch, pause)
+		l.work(ctx, batch, pause)
 	}
 	return nil
 }
 
 // work settles one batch. The advisories that wait are kept alive: a process that got
 // one as well would take the attempt that is under way here for one that was the end.
-func (m *DeadLetterer) work(ctx context.Context, batch []event.Advisory, pause *pause) {
+func (l *DeadLetterer) work(ctx context.Context, batch []event.Advisory, pause *pause) {
 	var held atomic.Pointer[[]event.Advisory]
 	held.Store(&batch)
-	stop := repeatEvery(m.KeepAlive, func() {
-		if err := m.Queue.KeepAdvisories(*held.Load()); err != nil {
-			m.Handler.Log.Warn("can't keep advisories alive, they may come again", "error", err)
+	stop := repeatEvery(l.KeepAlive, func() {
+		if err := l.Queue.KeepAdvisories(*held.Load()); err != nil {
+			l.Handler.Log.Warn("can't keep advisories alive, they may come again", "error", err)
 		}
 	})
 	defer stop()
 	for i, a := range batch {
 		rest := batch[i+1:]
-		done := m.settle(ctx, a)
+		done := l.settle(ctx, a)
 		held.Store(&rest)
 		if done {
 			pause.reset()
@@ -84,36 +84,36 @@ func (m *DeadLetterer) work(ctx context.Context, batch []event.Advisory, pause *
 }
 
 // settle handles one advisory and reports whether it is done with.
-func (m *DeadLetterer) settle(ctx context.Context, a event.Advisory) bool {
-	err := m.conclude(ctx, a)
+func (l *DeadLetterer) settle(ctx context.Context, a event.Advisory) bool {
+	err := l.conclude(ctx, a)
 	if err != nil {
-		m.Handler.Log.Warn("can't dead-letter an event yet", "sequence", a.Sequence, "error", err)
+		l.Handler.Log.Warn("can't dead-letter an event yet", "sequence", a.Sequence, "error", err)
 	}
-	if serr := m.Queue.SettleAdvisory(a, err == nil); serr != nil {
-		m.Handler.Log.Warn("can't settle an advisory, it will come again", "sequence", a.Sequence, "error", serr)
+	if serr := l.Queue.SettleAdvisory(a, err == nil); serr != nil {
+		l.Handler.Log.Warn("can't settle an advisory, it will come again", "sequence", a.Sequence, "error", serr)
 	}
 	return err == nil
 }
 
 // conclude brings the event of an advisory to its end. An error means that nothing is
 // decided yet.
-func (m *DeadLetterer) conclude(ctx context.Context, a event.Advisory) error {
-	f, err := m.gather(ctx, a)
+func (l *DeadLetterer) conclude(ctx context.Context, a event.Advisory) error {
+	f, err := l.gather(ctx, a)
 	if err != nil {
 		return err
 	}
 	c := classify(f)
 	if c == retryOnce {
-		if done, err := m.retryIsolated(ctx, f.delivery, f.row); done || err != nil {
+		if done, err := l.retryIsolated(ctx, f.delivery, f.row); done || err != nil {
 			return err
 		}
-		if f.row, err = m.record(ctx, f.delivery); err != nil {
+		if f.row, err = l.record(ctx, f.delivery); err != nil {
 			return err
 		}
 		f.retried = true
 		c = classify(f)
 	}
-	return m.carryOut(ctx, f, c)
+	return l.carryOut(ctx, f, c)
 }
 
 // facts are all that is known of an event that the broker will not deliver again.
@@ -129,9 +129,9 @@ type facts struct {
 
 // gather reads what is known, and no more than classify needs: the ledger only for a
 // genuine event whose deliveries ran out.
-func (m *DeadLetterer) gather(ctx context.Context, a event.Advisory) (f facts, err error) {
+func (l *DeadLetterer) gather(ctx context.Context, a event.Advisory) (f facts, err error) {
 	f.advisory = a
-	f.delivery, err = m.Queue.Load(ctx, a.Sequence)
+	f.delivery, err = l.Queue.Load(ctx, a.Sequence)
 	if event.CodeOf(err) == event.NotFound {
 		f.gone = true
 		return f, nil
@@ -140,11 +140,11 @@ func (m *DeadLetterer) gather(ctx context.Context, a event.Advisory) (f facts, e
 		return f, err
 	}
 	f.delivery.Attempt = a.Deliveries
-	f.genuine = f.delivery.Fault == nil && m.Handler.Stamper.Verify(&f.delivery.Envelope)
+	f.genuine = f.delivery.Fault == nil && l.Handler.Stamper.Verify(&f.delivery.Envelope)
 	if a.Terminated || !f.genuine {
 		return f, nil
 	}
-	f.row, err = m.record(ctx, f.delivery)
+	f.row, err = l.record(ctx, f.delivery)
 	if event.CodeOf(err) == event.Internal {
 		f.unreadable, err = err, nil
 	}
@@ -189,38 +189,38 @@ func classify(f facts) conclusion {
 }
 
 // carryOut does what was concluded. A letter that exists stays as it is.
-func (m *DeadLetterer) carryOut(ctx context.Context, f facts, c conclusion) error {
+func (l *DeadLetterer) carryOut(ctx context.Context, f facts, c conclusion) error {
 	switch c {
 	case nothingToDo:
 		return nil
 	case reportGone:
-		m.Handler.Metrics.lostBodies.Inc()
-		m.Handler.Log.Error("an exhausted event is no longer in the stream, its dead letter can't be made", "sequence", f.advisory.Sequence)
+		l.Handler.Metrics.lostBodies.Inc()
+		l.Handler.Log.Error("an exhausted event is no longer in the stream, its dead letter can't be made", "sequence", f.advisory.Sequence)
 		return nil
 	case confirmLetter:
-		return m.storeLetter(ctx, f.delivery, event.Code(f.advisory.Reason), "given up by a worker")
+		return l.storeLetter(ctx, f.delivery, event.Code(f.advisory.Reason), "given up by a worker")
 	case deadLetterForged:
-		return m.storeLetter(ctx, f.delivery, event.Forged, "no valid stamp, and its deliveries ran out")
+		return l.storeLetter(ctx, f.delivery, event.Forged, "no valid stamp, and its deliveries ran out")
 	case deadLetterUnreadable:
-		return m.storeLetter(ctx, f.delivery, event.AttemptsExhausted, "its ledger row can't be read: "+reason(f.unreadable))
+		return l.storeLetter(ctx, f.delivery, event.AttemptsExhausted, "its ledger row can't be read: "+reason(f.unreadable))
 	default:
-		return m.deadLetter(ctx, f.delivery, f.row, c == deadLetterUnread)
+		return l.deadLetter(ctx, f.delivery, f.row, c == deadLetterUnread)
 	}
 }
 
 // storeLetter stores a dead letter without touching the ledger.
-func (m *DeadLetterer) storeLetter(ctx context.Context, d event.Delivery, code event.Code, message string) error {
-	letter := newDeadLetter(&d, code, message, m.Handler.Now())
-	return commitOne(ctx, m.Handler.Store, event.Change{DeadLetters: []event.DeadLetter{letter}})
+func (l *DeadLetterer) storeLetter(ctx context.Context, d event.Delivery, code event.Code, message string) error {
+	letter := newDeadLetter(&d, code, message, l.Handler.Now())
+	return commitOne(ctx, l.Handler.Store, event.Change{DeadLetters: []event.DeadLetter{letter}})
 }
 
 // deadLetter stores the letter of an event whose deliveries ran out, and its row r. With
 // unread the event itself is not read.
-func (m *DeadLetterer) deadLetter(ctx context.Context, d event.Delivery, r event.Record, unread bool) error {
-	now := m.Handler.Now()
+func (l *DeadLetterer) deadLetter(ctx context.Context, d event.Delivery, r event.Record, unread bool) error {
+	now := l.Handler.Now()
 	e := event.Event{Type: r.EventType, OccurredAt: r.OccurredAt, ShipmentID: r.ShipmentID}
 	if e.Type == "" && !unread {
-		e = m.read(&d)
+		e = l.read(&d)
 	}
 	r.EventID, r.EventType, r.OccurredAt, r.ShipmentID = d.EventID, e.Type, e.OccurredAt, e.ShipmentID
 	r.Attempts = closeLost(r.Attempts, d.Attempt, r.Sequence != d.Sequence, now)
@@ -230,31 +230,31 @@ func (m *DeadLetterer) deadLetter(ctx context.Context, d event.Delivery, r event
 	letter := newDeadLetter(&d, event.AttemptsExhausted, message, now)
 	letter.ShipmentID, letter.Attempts = e.ShipmentID, r.Attempts
 	change := event.Change{Records: []event.Record{r}, DeadLetters: []event.DeadLetter{letter}}
-	if err := commitOne(ctx, m.Handler.Store, change); err != nil {
+	if err := commitOne(ctx, l.Handler.Store, change); err != nil {
 		return err
 	}
-	countDeadLetter(m.Handler.Metrics, m.Handler.Log, &d, event.AttemptsExhausted, message)
+	countDeadLetter(l.Handler.Metrics, l.Handler.Log, &d, event.AttemptsExhausted, message)
 	return nil
 }
 
 // read returns of a body, faulty or not, what can be read. A reader that panics is
 // what may have used the deliveries up; its event is dead-lettered all the same, without
 // what its body would say.
-func (m *DeadLetterer) read(d *event.Delivery) (e event.Event) {
+func (l *DeadLetterer) read(d *event.Delivery) (e event.Event) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			m.Handler.Log.Error("the body of an exhausted event can't be read, its reader panicked",
+			l.Handler.Log.Error("the body of an exhausted event can't be read, its reader panicked",
 				"sequence", d.Sequence, "cause", cause, "stack", string(debug.Stack()))
 			e = event.Event{}
 		}
 	}()
-	_ = m.Handler.Read(&d.Envelope, &e, nil) // with faults e has what could be read
+	_ = l.Handler.Read(&d.Envelope, &e, nil) // with faults e has what could be read
 	return e
 }
 
 // record returns the delivery's ledger row, a new one when there is none.
-func (m *DeadLetterer) record(ctx context.Context, d event.Delivery) (event.Record, error) {
-	rows, err := m.Handler.Store.Records(ctx, []event.Identity{d.Identity()})
+func (l *DeadLetterer) record(ctx context.Context, d event.Delivery) (event.Record, error) {
+	rows, err := l.Handler.Store.Records(ctx, []event.Identity{d.Identity()})
 	if err != nil {
 		return event.Record{}, err
 	}

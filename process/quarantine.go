@@ -228,21 +228,21 @@ func begunExclusively(r event.Record, d event.Delivery) bool {
 // reports whether it has its outcome. The attempt is in the ledger before anything of the
 // event is looked at, so that there is no second one should the process end over it.
 // While the store can't be used it waits.
-func (m *DeadLetterer) retryIsolated(ctx context.Context, d event.Delivery, r event.Record) (done bool, err error) {
+func (l *DeadLetterer) retryIsolated(ctx context.Context, d event.Delivery, r event.Record) (done bool, err error) {
 	d.Attempt++
 	j := &job{
 		Delivery: d, hash: event.BodyHash(d.Body), record: r,
 		event: event.Event{Type: r.EventType, OccurredAt: r.OccurredAt, ShipmentID: r.ShipmentID},
 	}
-	startAttempt(j, m.Handler.Now())
-	if err := commitOne(ctx, m.Handler.Store, event.Change{Records: []event.Record{j.record}}); err != nil {
+	startAttempt(j, l.Handler.Now())
+	if err := commitOne(ctx, l.Handler.Store, event.Change{Records: []event.Record{j.record}}); err != nil {
 		return false, err
 	}
 	hard := context.WithoutCancel(ctx) // what has begun is brought to its end
 	failures := 0
 	for pause := newPause(); ; pause.wait(ctx) {
-		verdicts, err := m.Handler.handleRecovering(hard, []event.Delivery{d}, true)
-		if failures++; !m.Handler.mayBeAtFault(hard, err) {
+		verdicts, err := l.Handler.handleRecovering(hard, []event.Delivery{d}, true)
+		if failures++; !l.Handler.mayBeAtFault(hard, err) {
 			failures = 0
 		}
 		switch {

@@ -13,7 +13,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 )
 
-// NewID returns an id for a record. Later records have greater names; the random part
+// NewID returns an id for a record. Later records have greater ids; the random part
 // distinguishes those of one millisecond.
 func NewID(at time.Time) string {
 	return fmt.Sprintf("%012x-%016x", max(at.UnixMilli(), 0), rand.Uint64())

@@ -64,8 +64,8 @@ func (r *Receipts) reused() (run reusedRun, ok bool) {
 	return run, run.first != 0
 }
 
-// putBack has the run returned again.
-func (r *Receipts) putBack(run reusedRun) {
+// restore has the run returned again.
+func (r *Receipts) restore(run reusedRun) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.join(run)

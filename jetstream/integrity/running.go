@@ -88,7 +88,7 @@ func (c *Checker) checkReused(ctx context.Context, s snapshot) (cut bool, err er
 	if r, ok := c.receipts.reused(); ok {
 		confirmed, err := c.confirmReuse(ctx, r)
 		if err != nil {
-			c.receipts.putBack(r) // examined again with the next comparison
+			c.receipts.restore(r) // examined again with the next comparison
 			return false, err
 		}
 		if confirmed {

@@ -73,11 +73,11 @@ func (a *api) accept(w http.ResponseWriter, r *http.Request) error {
 	if refusal := ops.CheckAcceptable(&record); refusal != nil {
 		return refusal
 	}
-	taken, err := a.deps.Intake.AcceptRefused(r.Context(), record, body.Vouch)
+	acceptance, err := a.deps.Intake.AcceptRefused(r.Context(), record, body.Vouch)
 	if err != nil {
 		return acceptProblem(r, err)
 	}
-	return answer(w, a.mark(r, record.ID, taken))
+	return answer(w, a.mark(r, record.ID, acceptance))
 }
 
 // acceptProblem makes a refusal of what the intake says about the request that was
@@ -93,15 +93,15 @@ func acceptProblem(r *http.Request, err error) *ops.Problem {
 
 // mark marks the record of a request that is on the queue now, also when the caller
 // has hung up or the time of the request is over.
-func (a *api) mark(r *http.Request, id string, taken ingestion.Acceptance) ops.Accepted {
+func (a *api) mark(r *http.Request, id string, acceptance ingestion.Acceptance) ops.Accepted {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), a.timeout)
 	defer cancel()
 	traceID := traceIDFrom(ctx)
-	log := a.deps.Log.With(slog.String("ingestion", id), slog.String("event_id", taken.EventID), slog.String("courier", taken.Courier),
-		slog.String("key_id", taken.KeyID), slog.String("trace_id", traceID))
+	log := a.deps.Log.With(slog.String("ingestion", id), slog.String("event_id", acceptance.EventID), slog.String("courier", acceptance.Courier),
+		slog.String("key_id", acceptance.KeyID), slog.String("trace_id", traceID))
 	log.Info("refused request accepted by an operator")
-	accepted := ops.Accepted{Acceptance: taken}
-	if _, err := a.deps.Ingestions.AcceptIngestion(ctx, id, taken.Key, taken.KeyID, time.Now()); err != nil {
+	accepted := ops.Accepted{Acceptance: acceptance}
+	if _, err := a.deps.Ingestions.AcceptIngestion(ctx, id, acceptance.Key, acceptance.KeyID, time.Now()); err != nil {
 		log.Warn("record of an accepted request could not be marked", slog.Any("error", err))
 		accepted.NotMarked = problemOf(err, traceID).Detail
 	}

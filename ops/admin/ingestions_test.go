@@ -27,16 +27,16 @@ func TestRejectionsAndIngestions(t *testing.T) {
 	t.Parallel()
 	address := admintest.Start(t, admin.DefaultConfig(), admintest.Sample().Deps())
 	for query, want := range map[string][]string{
-		"rejections":                                                   {admintest.RefusedID, admintest.ObservedID, admintest.LaterAcceptedID, admintest.CutID, admintest.RedactedID, admintest.SumID},
-		"rejections?outcome=all":                                       {admintest.RefusedID, admintest.ObservedID, admintest.LaterAcceptedID, admintest.CutID, admintest.RedactedID, admintest.SumID},
+		"rejections":                                                   {admintest.RefusedID, admintest.ObservedID, admintest.LaterAcceptedID, admintest.CutID, admintest.RedactedID, admintest.AggregateID},
+		"rejections?outcome=all":                                       {admintest.RefusedID, admintest.ObservedID, admintest.LaterAcceptedID, admintest.CutID, admintest.RedactedID, admintest.AggregateID},
 		"rejections?outcome=observed":                                  {admintest.ObservedID},
 		"rejections?outcome=refused&courier=demo":                      {admintest.RefusedID, admintest.LaterAcceptedID, admintest.CutID, admintest.RedactedID},
 		"rejections?open=true&code=INVALID_SIGNATURE":                  {admintest.RefusedID, admintest.ObservedID},
 		"rejections?open=false&code=INVALID_SIGNATURE":                 {admintest.RefusedID, admintest.ObservedID, admintest.LaterAcceptedID},
-		"rejections?outcome=observed,refused&after=" + admintest.CutID: {admintest.RedactedID, admintest.SumID},
+		"rejections?outcome=observed,refused&after=" + admintest.CutID: {admintest.RedactedID, admintest.AggregateID},
 		"ingestions?outcome=accepted":                                  {admintest.AcceptedID},
 		"ingestions?outcome=accepted,observed":                         {admintest.ObservedID, admintest.AcceptedID},
-		"ingestions":                                                   {admintest.RefusedID, admintest.ObservedID, admintest.LaterAcceptedID, admintest.CutID, admintest.RedactedID, admintest.SumID, admintest.AcceptedID},
+		"ingestions":                                                   {admintest.RefusedID, admintest.ObservedID, admintest.LaterAcceptedID, admintest.CutID, admintest.RedactedID, admintest.AggregateID, admintest.AcceptedID},
 	} {
 		if got := ids(read[ops.IngestionPage](t, address, "/api/v1/"+query)); !slices.Equal(got, want) {
 			t.Errorf("%s: %v, want %v", query, got, want)
@@ -59,7 +59,7 @@ func TestRejectionPages(t *testing.T) {
 		t.Fatalf("first page %v, next %q", ids(first), first.Next)
 	}
 	second := read[ops.IngestionPage](t, address, "/api/v1/rejections?limit=2&after="+first.Next)
-	if !slices.Equal(ids(second), []string{admintest.RedactedID, admintest.SumID}) || second.Next != "" {
+	if !slices.Equal(ids(second), []string{admintest.RedactedID, admintest.AggregateID}) || second.Next != "" {
 		t.Errorf("second page %v, next %q: it is exactly full and the last", ids(second), second.Next)
 	}
 	want := ingestion.Filter{Outcomes: ops.Rejections, Limit: 5}
@@ -72,7 +72,7 @@ func TestRejectionPages(t *testing.T) {
 	}
 	page := read[ops.IngestionPage](t, address, "/api/v1/rejections")
 	for _, r := range page.Records {
-		if r.Single() != (r.ID != admintest.SumID) || r.Single() && r.Request.Cut != (r.ID == admintest.CutID) {
+		if r.Single() != (r.ID != admintest.AggregateID) || r.Single() && r.Request.Cut != (r.ID == admintest.CutID) {
 			t.Errorf("row %+v", r)
 		}
 	}
@@ -137,7 +137,7 @@ func TestAcceptRefuses(t *testing.T) {
 	}{
 		admintest.LaterAcceptedID: {409, ops.AlreadyAccepted, "demo:req_c"},
 		admintest.ObservedID:      {409, ops.AlreadyAccepted, "accepted when it came"},
-		admintest.SumID:           {422, event.Incomplete, "an aggregate"},
+		admintest.AggregateID:     {422, event.Incomplete, "an aggregate"},
 		admintest.AcceptedID:      {422, event.Incomplete, "an aggregate"},
 		admintest.CutID:           {422, event.Incomplete, "of 4194304 bytes were kept"},
 		"nothing":                 {404, event.NotFound, `"nothing"`},
@@ -164,7 +164,7 @@ func TestAcceptPassesTheIntakesRefusalOn(t *testing.T) {
 		event.BadRequest: 422, ops.AlreadyAccepted: 409, event.IntakeUnavailable: 503, event.DependencyDown: 503, event.Timeout: 504, event.Internal: 500,
 	} {
 		m := admintest.Sample()
-		m.Intake.Refusals[admintest.RefusedID] = event.Errorf(code, "take", "why")
+		m.Intake.Refusals[admintest.RefusedID] = event.Errorf(code, "accept", "why")
 		address := admintest.Start(t, admin.DefaultConfig(), m.Deps())
 		accepting(admintest.RefusedID, "").refused(t, address, status, code)
 		if !m.Intake.Record(admintest.RefusedID).AcceptedAt.IsZero() {

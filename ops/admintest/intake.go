@@ -20,7 +20,7 @@ var (
 	LaterAcceptedID = RecordID(Noon.Add(-3*time.Minute), 3)
 	CutID           = RecordID(Noon.Add(-4*time.Minute), 4)
 	RedactedID      = RecordID(Noon.Add(-5*time.Minute), 5)
-	SumID           = RecordID(Noon.Add(-time.Hour), 6)
+	AggregateID     = RecordID(Noon.Add(-time.Hour), 6)
 	AcceptedID      = RecordID(Noon.Add(-time.Hour), 5)
 )
 
@@ -102,18 +102,18 @@ func (m *Intake) Accepted() []string {
 func (m *Intake) AcceptRefused(_ context.Context, r ingestion.Record, vouch bool) (ingestion.Acceptance, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	taken := ingestion.Acceptance{
+	accepted := ingestion.Acceptance{
 		Identity: event.Identity{Courier: r.Courier, Key: r.Courier + ":" + r.TraceID}, EventID: r.TraceID, Sequence: uint64(100 + len(m.accepted)),
 		Duplicate: r.Code == event.InvalidPayload, KeyID: "4f2a",
 	}
 	prefix := ""
 	if vouch {
-		taken.KeyID, prefix = ingestion.KeyIDOperator, "vouched "
+		accepted.KeyID, prefix = ingestion.KeyIDOperator, "vouched "
 	} else if err := m.Refusals[r.ID]; err != nil {
 		return ingestion.Acceptance{}, err
 	}
 	m.accepted = append(m.accepted, prefix+r.ID)
-	return taken, nil
+	return accepted, nil
 }
 
 func (m *Intake) reload(context.Context) (ops.ReloadReport, error) {
@@ -139,8 +139,8 @@ func sampleIntake() *Intake {
 	refused := single(RefusedID, time.Minute, ingestion.Refused, "req_a")
 	observed := single(ObservedID, 2*time.Minute, ingestion.Observed, "req_b")
 	observed.Status = 202
-	taken := single(LaterAcceptedID, 3*time.Minute, ingestion.Refused, "req_c")
-	taken.AcceptedAt, taken.AcceptedBy, taken.AcceptedKey = Noon.Add(-time.Second), ingestion.KeyIDOperator, "demo:req_c\x1b[31m"
+	accepted := single(LaterAcceptedID, 3*time.Minute, ingestion.Refused, "req_c")
+	accepted.AcceptedAt, accepted.AcceptedBy, accepted.AcceptedKey = Noon.Add(-time.Second), ingestion.KeyIDOperator, "demo:req_c\x1b[31m"
 	cut := single(CutID, 4*time.Minute, ingestion.Refused, "req_d")
 	cut.Code, cut.Reason, cut.Detail, cut.Status, cut.Bytes, cut.Request.BodyBytes = event.PayloadTooLarge, "", "the body is too large", 413, 4<<20, 4<<20
 	redacted := single(RedactedID, 5*time.Minute, ingestion.Refused, "req_e")
@@ -148,14 +148,14 @@ func sampleIntake() *Intake {
 	redacted.Request.Headers[1].Value, redacted.Request.Redacted = "[redacted]", true
 	return &Intake{
 		Records: []ingestion.Record{
-			refused, observed, taken, cut, redacted,
+			refused, observed, accepted, cut, redacted,
 			{
-				ID: SumID, Outcome: ingestion.Refused, Count: 480, Bytes: 96 << 10, At: Noon.Add(-time.Hour), Until: Noon.Add(-59 * time.Minute),
+				ID: AggregateID, Outcome: ingestion.Refused, Count: 480, Bytes: 96 << 10, At: Noon.Add(-time.Hour), Until: Noon.Add(-59 * time.Minute),
 				Code: event.UnknownCourier,
 			},
 			{ID: AcceptedID, Courier: "demo", Outcome: ingestion.Accepted, Count: 1200, Bytes: 400 << 10, At: Noon.Add(-time.Hour), Until: Noon.Add(-59 * time.Minute)},
 		},
-		Refusals: map[string]error{RedactedID: event.Errorf(event.InvalidSignature, "take", "no secret verifies it")},
+		Refusals: map[string]error{RedactedID: event.Errorf(event.InvalidSignature, "accept", "no secret verifies it")},
 		Couriers: Couriers(),
 		Report:   ops.ReloadReport{Couriers: 4, Changed: []string{"ingest.listen", "log.level"}},
 	}

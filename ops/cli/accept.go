@@ -84,12 +84,12 @@ func acceptance(vouch bool) action {
 		accept.caveat = " without verifying them"
 	}
 	accept.do = func(ctx context.Context, api *client.Client, id string) (ActionResult, error) {
-		taken, err := api.Accept(ctx, id, vouch)
+		accepted, err := api.Accept(ctx, id, vouch)
 		result := ActionResult{
-			ID: id, Courier: taken.Courier, Key: taken.Key, Sequence: taken.Sequence, Duplicate: taken.Duplicate, Conflict: taken.Conflict, KeyID: taken.KeyID,
+			ID: id, Courier: accepted.Courier, Key: accepted.Key, Sequence: accepted.Sequence, Duplicate: accepted.Duplicate, Conflict: accepted.Conflict, KeyID: accepted.KeyID,
 		}
-		if taken.NotMarked != "" {
-			result.Warning = "its event is on the queue, but its record could not be marked as accepted: " + taken.NotMarked
+		if accepted.NotMarked != "" {
+			result.Warning = "its event is on the queue, but its record could not be marked as accepted: " + accepted.NotMarked
 		}
 		return result, withHint(err, event.InvalidSignature, "correct the courier's settings, or add --vouch if you know who sent it")
 	}

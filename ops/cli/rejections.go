@@ -28,7 +28,7 @@ func (c *commands) rejectionsList() *cobra.Command {
 		Use:   "list",
 		Short: "List requests that were refused, newest first",
 		Long: "List requests that were refused, and those that were accepted only because their\n" +
-			"courier is in observe mode; newest first. Requests beyond the bounds on records are\nsummed up, those have no request to show.",
+			"courier is in observe mode; newest first. Requests beyond the bounds on records are\naggregated, those have no request to show.",
 		Example: "  appliance rejections list --courier demo --open\n  appliance rejections list --code INVALID_SIGNATURE --all-pages --json",
 	}
 	var flags originFlags

@@ -164,19 +164,19 @@ func TestClientOfTheIntake(t *testing.T) {
 		}
 		all = append(all, ids(page)...)
 	}
-	if want := []string{admintest.RefusedID, admintest.ObservedID, admintest.LaterAcceptedID, admintest.CutID, admintest.RedactedID, admintest.SumID}; !slices.Equal(all, want) {
+	if want := []string{admintest.RefusedID, admintest.ObservedID, admintest.LaterAcceptedID, admintest.CutID, admintest.RedactedID, admintest.AggregateID}; !slices.Equal(all, want) {
 		t.Errorf("all pages have %v, want %v", all, want)
 	}
 	record, err := c.Rejection(t.Context(), admintest.RefusedID)
 	if err != nil || !reflect.DeepEqual(record, m.Intake.Record(admintest.RefusedID)) {
 		t.Errorf("%+v, %v", record, err)
 	}
-	taken, err := c.Accept(t.Context(), admintest.RedactedID, true)
-	if err != nil || taken.KeyID != ingestion.KeyIDOperator || taken.Key != m.Intake.Record(admintest.RedactedID).AcceptedKey {
-		t.Errorf("%+v, %v", taken, err)
+	accepted, err := c.Accept(t.Context(), admintest.RedactedID, true)
+	if err != nil || accepted.KeyID != ingestion.KeyIDOperator || accepted.Key != m.Intake.Record(admintest.RedactedID).AcceptedKey {
+		t.Errorf("%+v, %v", accepted, err)
 	}
 	_, err = c.Accept(t.Context(), admintest.RedactedID, true)
-	if p, ok := errors.AsType[*ops.Problem](err); !ok || p.Code != ops.AlreadyAccepted || p.Key != taken.Key {
+	if p, ok := errors.AsType[*ops.Problem](err); !ok || p.Code != ops.AlreadyAccepted || p.Key != accepted.Key {
 		t.Errorf("again: %v", err)
 	}
 	couriers, err := c.Couriers(t.Context())

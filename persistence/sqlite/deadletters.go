@@ -65,7 +65,7 @@ func letterQuery(f event.DeadLetterFilter) string {
 	return query + " ORDER BY dead_at DESC, id DESC LIMIT ?"
 }
 
-// deadAt returns when the event of a letter died, as it is stored.
+// deadAt returns when a letter was made, as it is stored.
 func deadAt(conn *sqlite.Conn, id string) (string, error) {
 	at, exists, err := findByID(conn, "SELECT dead_at FROM dead_letter_events WHERE id = ?", id, (*columns).text)
 	if err == nil && !exists {
