@@ -5,7 +5,7 @@
 // What comes in are the rows and codes of ingest/event; what goes out are their
 // documents. This package holds no logic of either side: ops/admin is the server,
 // ops/client asks it over HTTP, ops/cli has the operators' commands, and
-// ops/terminal prints for people. They and package appliance may import this one.
+// ops/terminal prints for people. They and appliance/app may import this one.
 //
 //	ops/cli ──▶ ops/client ──HTTP──▶ ops/admin ──▶ stores, queue, intake
 //	   │             └──────▶ ops ◀──────┘         (interfaces of ops/admin)

@@ -17,7 +17,7 @@ import (
 
 // pinger is a part whose reachability the health reports.
 type pinger interface {
-	Name() string // embedded, or the name of the server behind it
+	Name() string // sqlite, mongodb, memory or redis
 	Ping(ctx context.Context) error
 }
 

@@ -7,8 +7,8 @@
 //	    Ledger ───┘
 //
 // In come the events by number (a [bench.Generator] makes their keys), out goes a
-// [Proof]. Package load calls it; the [Ledger] is joined to the client of the admin API
-// in package appliance.
+// [Proof]. Package load calls it; appliance/app makes the [Ledger] of the client of the
+// admin API.
 package proof
 
 import (

@@ -54,10 +54,10 @@ type Listener struct {
 	drained    sync.Once     // the listener is closed and no connection open
 }
 
-// New returns a listener that accepts at most max connections, and of each address (IPv6:
-// each /64) at most maxPerAddress; 0 is no limit for one address. For every connection
-// beyond them it calls refuse, which may write an answer within a short deadline; tls
-// says that the peer expects TLS. The connection is closed after it.
+// New returns a listener that accepts at most maxConns connections, and of each address
+// (IPv6: each /64) at most maxPerAddress; 0 is no limit for one address. For every
+// connection beyond them it calls refuse, which may write an answer within a short
+// deadline; its bool says that the peer expects TLS. The connection is closed after it.
 func New(maxConns, maxPerAddress int, refuse func(net.Conn, bool, Reason)) *Listener {
 	return &Listener{
 		max: maxConns, maxPerAddress: maxPerAddress, refuse: refuse,

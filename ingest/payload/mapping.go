@@ -4,7 +4,7 @@
 // or every fault of the body. The canonical body is read by [DecodeCanonical]; what
 // another sender posts is read by its [Mapping], which [NewDecoder] compiles once
 // for all requests. The intake decodes a request by [Decoder.Decode]; the worker
-// decodes the same body from the queue by [Decoder.DecodeQueued], which package main
+// decodes the same body from the queue by [Decoder.DecodeQueued], which appliance/app
 // hands to it as a function.
 //
 // It knows no HTTP server and no queue, and does no I/O.

@@ -36,7 +36,7 @@ type previous struct {
 	lastTime time.Time
 }
 
-// Config is what a [Checker] works with. Every field is needed.
+// Config is what a [Checker] and a [Runs] work with. Every field is needed.
 type Config struct {
 	Embedded bool // the broker is this process's alone
 	Consume  bool // this process also processes events

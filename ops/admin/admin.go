@@ -7,8 +7,9 @@
 // (routes.go), whose function is in the file of what it is about; a refusal is
 // written in one place (problem.go).
 //
-// Package appliance makes and serves it; no other package imports this one. What it
-// needs of the stores, the queue and the intake are the interfaces of this file.
+// Package appliance/app makes and serves it, appliance/config asks it for [Loopback].
+// What it needs of the stores, the queue and the intake are the interfaces of this
+// file; ops/admintest implements them for tests.
 package admin
 
 import (

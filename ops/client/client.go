@@ -3,7 +3,8 @@
 // In come an address, a token, and the keys, ids and filters of what is asked for.
 // Out come the documents of package ops, and errors: an [ops.Problem] where the
 // appliance refused, an [UnreachableError] where it could not be asked. Errors may
-// quote what a courier wrote and are not escaped. The commands of ops/cli call it.
+// quote what a courier wrote and are not escaped. The commands of ops/cli call it, and
+// appliance/app for the load test.
 package client
 
 import (

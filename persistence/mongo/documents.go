@@ -10,7 +10,8 @@ import (
 	"github.com/fincart/courier-gateway/persistence"
 )
 
-// Documents have the names of the operators' API. version is the row's Version;
+// Documents have the names of the operators' API, except that a record of a request
+// keeps takenAt, takenKey and takenBy for who accepted it. version is the row's Version;
 // commit is the id of the commit that wrote the row last, by which that commit
 // recognises its own rows (see [Ledger.Commit]). expiresFrom is a date because TTL
 // indexes need one; rows without it stay.
