@@ -349,7 +349,7 @@ func TestTheSameKeyWithAnotherBodyIsAVisibleConflict(t *testing.T) {
 	})
 	var s shipment.Shipment
 	if !a.get("/api/v1/shipments/shp-twin", &s) || s.State != shipment.InTransit || len(s.History) != 1 {
-		t.Errorf("shipment is %+v, want the first body's state", s)
+		t.Errorf("shipment is %s, want the first body's state", asJSON(s))
 	}
 }
 
