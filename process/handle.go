@@ -127,12 +127,7 @@ func (h *Handler) runRound(ctx context.Context, jobs []*job, idle int) error {
 	h.rounds.Lock()
 	defer h.rounds.Unlock()
 	if idle > 1 { // exclusive here, and it has lost all the same
-		timer := time.NewTimer(rand.N(time.Duration(idle) * contention))
-		defer timer.Stop()
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		}
+		sleep(ctx, rand.N(time.Duration(idle)*contention))
 	}
 	return h.round(ctx, jobs)
 }

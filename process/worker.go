@@ -123,15 +123,8 @@ func (w *Worker) next(began, now time.Time, full bool) time.Time {
 
 // gather waits until the next batch is due.
 func (w *Worker) gather(ctx context.Context) {
-	wait := time.Until(w.due)
-	if wait <= 0 {
-		return
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
+	if wait := time.Until(w.due); wait > 0 {
+		sleep(ctx, wait)
 	}
 }
 
@@ -271,9 +264,14 @@ func (p *pause) reset() { p.next = shortestPause }
 
 // wait blocks for the pause or until ctx ends, and doubles the next one.
 func (p *pause) wait(ctx context.Context) {
-	timer := time.NewTimer(p.next)
-	defer timer.Stop()
+	sleep(ctx, p.next)
 	p.next = min(2*p.next, longestPause)
+}
+
+// sleep blocks for d or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 	case <-timer.C:

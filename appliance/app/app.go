@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -193,6 +194,16 @@ func Start(ctx context.Context, cfg config.Config, deps Deps) (_ *App, err error
 	couriers.warnObserved()
 	app.started.Store(true)
 	return app, nil
+}
+
+// buildInfo is a metric that is always 1; its labels are the versions.
+func buildInfo(version string) prometheus.Collector {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "courier_gateway_build_info", Help: "Always 1; the labels say what is running.",
+		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()},
+	})
+	g.Set(1)
+	return g
 }
 
 // newAdmin returns the operators' server with its token read.

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"context"
 	"log/slog"
 	"strconv"
 	"time"
@@ -138,24 +137,4 @@ func (c *consumers) workerStatus() ops.WorkerStatus {
 func (c *consumers) reconcilerStatus() ops.ReconcilerStatus {
 	verified, checked, requeued, waiting := c.reconciler.Counts()
 	return ops.ReconcilerStatus{Verified: verified, Checked: checked, Requeued: requeued, Waiting: waiting}
-}
-
-// sweep removes from a store what has expired, every so often, until ctx ends.
-func sweep(ctx context.Context, store persistence.Database, every time.Duration, log *slog.Logger) error {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		swept, err := store.Sweep(ctx, time.Now())
-		switch {
-		case err != nil && ctx.Err() == nil:
-			log.Warn("can't remove what has expired, trying again", "error", err)
-		case swept != persistence.Swept{}:
-			log.Info("removed what has expired", "events", swept.Records, "dead_letters", swept.DeadLetters, "ingestions", swept.Ingestions)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"runtime"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -33,6 +33,26 @@ func openStore(
 		return sweep(ctx, store.Database, cfg.Persistence.SweepEvery, log)
 	})
 	return store, nil
+}
+
+// sweep removes from a store what has expired, every so often, until ctx ends.
+func sweep(ctx context.Context, store persistence.Database, every time.Duration, log *slog.Logger) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		swept, err := store.Sweep(ctx, time.Now())
+		switch {
+		case err != nil && ctx.Err() == nil:
+			log.Warn("can't remove what has expired, trying again", "error", err)
+		case swept != persistence.Swept{}:
+			log.Info("removed what has expired", "events", swept.Records, "dead_letters", swept.DeadLetters, "ingestions", swept.Ingestions)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
 }
 
 func makeStore(ctx context.Context, cfg config.Config, log *slog.Logger, registry prometheus.Registerer) (persistence.Store, error) {
@@ -100,14 +120,4 @@ func makeCache(ctx context.Context, p config.PersistenceConfig, log *slog.Logger
 	c.URL, c.Prefix, c.TTL, c.MaxConns, c.OperationTimeout = string(address), p.RedisPrefix, p.RedisTTL, p.RedisPool, p.RedisTimeout
 	c.Log, c.Registerer = log, registry
 	return redis.New(ctx, c)
-}
-
-// buildInfo is a metric that is always 1; its labels are the versions.
-func buildInfo(version string) prometheus.Collector {
-	g := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "courier_gateway_build_info", Help: "Always 1; the labels say what is running.",
-		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()},
-	})
-	g.Set(1)
-	return g
 }
