@@ -347,9 +347,10 @@ func (b *attacked) repeat(ctx context.Context, perSecond int, request func(int) 
 	reader.Wait()
 }
 
-// records has junk come for a courier, many at once and then at 30 a second, and a few requests beside it that
-// could be accepted later: signed with a secret that is not configured yet, and with a
-// body that does not fit. Each of those has a record of its own.
+// records has junk come for a courier, many at once and then at 30 a second, and a few
+// requests beside it that could be accepted later: signed with a secret that is not
+// configured yet, and with a body that does not fit. Each of those has a record of its
+// own.
 func (b *attacked) records(t *testing.T) {
 	ctx, quit := context.WithCancel(t.Context())
 	var stranger sync.WaitGroup

@@ -206,9 +206,9 @@ type wantedShipment struct {
 	at            time.Time
 }
 
-// expect takes in a case that was sent at now. The fixtures keep to the plain rules: what
-// is newer counts, by rank at the same instant, and after the end of a journey an unknown status says
-// nothing.
+// expect takes in a case that was sent at now. The fixtures keep to the plain rules:
+// what is newer counts, by rank at the same instant, and after the end of a journey an
+// unknown status says nothing.
 func (s *wantedShipment) expect(e sendertest.WantedEvent, now time.Time) {
 	if s.state == "" {
 		s.state = shipment.Unknown

@@ -36,7 +36,8 @@ type database struct {
 	genuine bool
 	secured *tls.Config // of the proxy, nil for none
 
-	// fault, when it is set, is asked before each command by its name, and its answer is the server's unless it is 0: the number of an error.
+	// fault, when it is set, is asked before each command by its name, and its answer
+	// is the server's unless it is 0: the number of an error.
 	fault  atomic.Pointer[func(command string) int32]
 	faults atomic.Int64 // how often it was not 0
 

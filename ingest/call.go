@@ -115,9 +115,9 @@ func (c *call) Query() []byte { return c.ctx.URI().QueryString() }
 
 // from returns who has sent a request: the peer of its connection or, when that
 // is a trusted proxy, the last one in X-Forwarded-For that is none. What a sender
-// writes into that header itself is in front of what the proxies add, so it
-// can't use the address of another. Without such an address, or when one of those behind it
-// can't be read, it is the peer.
+// writes into that header itself is in front of what the proxies add, so it can't use
+// the address of another. Without such an address, or when one of those behind it can't
+// be read, it is the peer.
 func (c *call) from() netip.Addr {
 	if c.address.IsValid() {
 		return c.address

@@ -35,11 +35,11 @@ type IngestionOrigin struct {
 	Refusal string // kind of refusal: its code and reason
 }
 
-// Surplus returns which of a kind's records, given the newest first, are to be deleted so
-// that as many as are kept are left, the least needed first. Each network has an equal share of the
-// places, and in it each kind of refusal; what one does not need goes to the others. So a
-// flood's own records are deleted before those of the courier whose name it uses. Within a
-// share the newest are kept.
+// Surplus returns which of a kind's records, given the newest first, are to be deleted
+// so that as many as are kept are left, the least needed first. Each network has an
+// equal share of the places, and in it each kind of refusal; what one does not need
+// goes to the others. So a flood's own records are deleted before those of the courier
+// whose name it uses. Within a share the newest are kept.
 func (l *IngestionLimit) Surplus(records []IngestionOrigin) []string {
 	type group struct {
 		network netip.Prefix

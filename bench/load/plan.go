@@ -36,8 +36,9 @@ func (k kind) valid() bool { return k <= duplicate }
 const repeatWithin = 1000
 
 // plan says of each request, by its number from 0, what it is. It is a function of the
-// generator's seed: nothing has to be remembered to know later what was sent. Request n carries event n, unless it repeats another or two events of a
-// shipment have changed places.
+// generator's seed: nothing has to be remembered to know later what was sent. Request n
+// carries event n, unless it repeats another or two events of a shipment have changed
+// places.
 type plan struct {
 	events *bench.Generator
 	mix    Mix

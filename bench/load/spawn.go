@@ -26,9 +26,9 @@ const SecretVariable = "BENCH_COURIER_SECRET"
 // Ready is the line of JSON that `bench serve` prints on standard output when it
 // serves. It is the only line there.
 type Ready struct {
-	URL     string `json:"url"`     // of the couriers' listener
-	Admin   string `json:"admin"`   // URL of the operators' listener
-	DataDir string `json:"dataDir"` //
+	URL     string `json:"url"`   // of the couriers' listener
+	Admin   string `json:"admin"` // URL of the operators' listener
+	DataDir string `json:"dataDir"`
 	PID     int    `json:"pid"`
 }
 

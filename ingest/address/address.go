@@ -15,9 +15,9 @@ import (
 	"unsafe"
 )
 
-// Forwarded returns the right-most address that is not trusted; false when there is none,
-// or one behind it can't be read. Several lines of
-// a header are one list (RFC 9110, section 5.3), whose empty items don't count.
+// Forwarded returns the right-most address that is not trusted; false when there is
+// none, or one behind it can't be read. Several lines of a header are one list (RFC
+// 9110, section 5.3), whose empty items don't count.
 func Forwarded(lines [][]byte, trusted []netip.Prefix) (sender netip.Addr, ok bool) {
 	for _, line := range slices.Backward(lines) {
 		for len(line) > 0 {

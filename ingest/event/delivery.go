@@ -79,15 +79,15 @@ type QueueState struct {
 	Messages    uint64    `json:"messages"`          // stored, history included
 	Bytes       uint64    `json:"bytes"`             // stored, history included
 	MaxBytes    int64     `json:"maxBytes"`          // limit of the stream, -1 for none
-	FirstSeq    uint64    `json:"firstSequence"`     //
-	LastSeq     uint64    `json:"lastSequence"`      //
-	AckFloor    uint64    `json:"ackFloor"`          // every sequence up to here is settled
-	Verified    uint64    `json:"verified"`          // every sequence up to here is reconciled
-	Pending     uint64    `json:"pending"`           // waiting for a first delivery
-	InFlight    int       `json:"inFlight"`          // delivered and not settled yet
-	Redelivered int       `json:"redelivered"`       // of those, delivered more than once
-	Advisories  uint64    `json:"advisories"`        // waiting to become dead letters
-	DiskFree    int64     `json:"diskFreeBytes"`     // on the store's file system, -1 when unknown
+	FirstSeq    uint64    `json:"firstSequence"`
+	LastSeq     uint64    `json:"lastSequence"`
+	AckFloor    uint64    `json:"ackFloor"`      // every sequence up to here is settled
+	Verified    uint64    `json:"verified"`      // every sequence up to here is reconciled
+	Pending     uint64    `json:"pending"`       // waiting for a first delivery
+	InFlight    int       `json:"inFlight"`      // delivered and not settled yet
+	Redelivered int       `json:"redelivered"`   // of those, delivered more than once
+	Advisories  uint64    `json:"advisories"`    // waiting to become dead letters
+	DiskFree    int64     `json:"diskFreeBytes"` // on the store's file system, -1 when unknown
 	At          time.Time `json:"at"`
 
 	// Problems is what is wrong while events are accepted all the same, one line each.

@@ -1,8 +1,9 @@
 // Package event is the vocabulary of the appliance: the courier's [Event], the
-// [Envelope] in which it travels, the [Delivery] that a worker is handed, the
-// [Verdict] on it, the rows that are kept about it ([Record], [DeadLetter]), the closed list of reasons ([Code]), and the [Faults] of bodies and
-// settings. Parts of the vocabulary have packages of their own: shipment, stamp,
-// ingestion (what is recorded of requests), loss (what the queue no longer holds).
+// [Envelope] in which it travels, the [Delivery] that a worker is handed, the [Verdict]
+// on it, the rows that are kept about it ([Record], [DeadLetter]), the closed list of
+// reasons ([Code]), and the [Faults] of bodies and settings. Parts of the vocabulary
+// have packages of their own: shipment, stamp, ingestion (what is recorded of
+// requests), loss (what the queue no longer holds).
 //
 // Nothing comes in but values, and values go out: the package does no I/O, starts
 // nothing and imports package shipment and the standard library only. Every package may

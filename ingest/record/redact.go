@@ -18,8 +18,8 @@ const (
 )
 
 // secretWords are in the names of headers and parameters that show a credential. They
-// never get into a record, but for those that a courier is verified
-// by: the secret of a sender whose settings are still wrong is known by its name only.
+// never get into a record, but for those that a courier is verified by: the secret of a
+// sender whose settings are still wrong is known by its name only.
 var secretWords = []string{"authorization", "cookie", "credential", "token", "secret", "passw", "api-key", "api_key", "apikey"}
 
 // showsSecret reports whether a name, in lower case, is that of a credential.

@@ -22,9 +22,9 @@
 //	                   same with svix-: v1 by HMAC, v1a by ed25519
 //	                   signed                 id + "." + timestamp + "." + body
 //
-// The intake verifies with it, commands and the load generator
-// sign with it. Verifying does no I/O and reads no clock. The public keys of a
-// JWKS are kept by a [jwks.Source], which is kept fresh outside of this package.
+// The intake verifies with it, commands and the load generator sign with it. Verifying
+// does no I/O and reads no clock. The public keys of a JWKS are kept by a
+// [jwks.Source], which is kept fresh outside of this package.
 package signature
 
 import (
@@ -61,8 +61,9 @@ type Scheme struct {
 	tooOld, tooNew, mismatch               *Failure
 }
 
-// New compiles a scheme. Its error is an [event.Faults], which lists every
-// fault of the config, by its keys, as in "secrets[1].id". It keeps nothing of the config's memory but Keys and PrivateKey.
+// New compiles a scheme. Its error is an [event.Faults], which lists every fault of the
+// config, by its keys, as in "secrets[1].id". It keeps nothing of the config's memory
+// but Keys and PrivateKey.
 func New(c Config) (*Scheme, error) {
 	f := familyOf(c.Scheme)
 	if f == nil {

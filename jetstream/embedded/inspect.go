@@ -167,7 +167,8 @@ var (
 )
 
 // CheckDefinition compares the definition in dir with its checksum, which is keyed by
-// the name of what it defines: a stream, or "<stream>/<consumer>". The server itself checks streams' only.
+// the name of what it defines: a stream, or "<stream>/<consumer>". The server itself
+// checks streams' only.
 func CheckDefinition(dir, name string) error {
 	path := filepath.Join(dir, server.JetStreamMetaFile)
 	content, err := os.ReadFile(path)

@@ -23,7 +23,8 @@ type Config struct {
 	// BusyTimeout is how long to wait for another program that has locked the
 	// file, such as a shell that was left open in a transaction.
 	BusyTimeout time.Duration
-	// Reopen tries to open a file again until that works, instead of failing [Open], and checks the file for damage after each opening.
+	// Reopen tries to open a file again until that works, instead of failing [Open],
+	// and checks the file for damage after each opening.
 	Reopen     bool
 	Retention  persistence.Retention
 	Log        *slog.Logger          // may be nil

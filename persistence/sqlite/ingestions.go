@@ -23,7 +23,8 @@ type Ingestions struct {
 	limit *persistence.IngestionLimit
 }
 
-// PutIngestions implements [persistence.Ingestions]. The records are one transaction, one flush.
+// PutIngestions implements [persistence.Ingestions]. The records are one transaction,
+// one flush.
 func (s *Ingestions) PutIngestions(ctx context.Context, records []ingestion.Record) error {
 	return s.limit.Apply(records, func() error {
 		return s.db.write(ctx, "put_ingestions", func(conn *sqlite.Conn) error {

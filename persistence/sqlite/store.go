@@ -138,7 +138,8 @@ func (s *Store) Sweep(ctx context.Context, now time.Time) (persistence.Swept, er
 	return s.sweeper.sweep(ctx, now)
 }
 
-// Close waits for the call under way, writes the log into the file and closes it. Further calls fail with DependencyDown.
+// Close waits for the call under way, writes the log into the file and closes it.
+// Further calls fail with DependencyDown.
 func (s *Store) Close() (err error) {
 	s.once.Do(func() {
 		close(s.db.closed)

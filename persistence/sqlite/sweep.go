@@ -63,8 +63,9 @@ func (w *sweeper) sweepTable(ctx context.Context, table, id, status, column stri
 	}
 }
 
-// sweepShipments deletes shipments untouched since limit among the next
-// sweepWalk places, from where the last sweep ended, and from the first place again after the last.
+// sweepShipments deletes shipments untouched since limit among the next sweepWalk
+// places, from where the last sweep ended, and from the first place again after the
+// last.
 func (w *sweeper) sweepShipments(ctx context.Context, limit time.Time) error {
 	first, last, err := w.shipmentRange(ctx)
 	if err != nil {

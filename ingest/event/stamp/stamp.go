@@ -25,8 +25,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
-// Stamper signs envelopes at intake and verifies them at the worker, so that
-// access to the broker is not enough to add an event that no courier sent. It is safe for concurrent use.
+// Stamper signs envelopes and verifies them. It is safe for concurrent use.
 type Stamper struct {
 	// keys in order of preference: the first signs, all of them verify.
 	keys []*sync.Pool // of *stamping

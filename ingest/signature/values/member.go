@@ -75,9 +75,9 @@ func Inside(raw []byte) (text []byte, ok bool) {
 	return raw[1 : len(raw)-1], true
 }
 
-// AppendText appends what the inside of a JSON string means; not ok unless all
-// of it is ASCII. Without an escape text is raw
-// itself; out is always dst with what was appended.
+// AppendText appends what the inside of a JSON string means; not ok unless all of it is
+// ASCII. Without an escape text is raw itself; out is always dst with what was
+// appended.
 func AppendText(dst, raw []byte) (out, text []byte, ok bool) {
 	if bytes.IndexByte(raw, '\\') < 0 {
 		return dst, raw, true
