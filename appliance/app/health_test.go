@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/process"
 )
 
 // part is one that answers after some time, or with the end of the asker's patience.
@@ -115,4 +117,152 @@ func TestProblemsOfTheQueueDegrade(t *testing.T) {
 	if err := json.Unmarshal(body, &r); err != nil || code != http.StatusOK || r.Status != "degraded" || !slices.Equal(r.Problems, []string{"one", "another"}) {
 		t.Errorf("%d %s, %v", code, body, err)
 	}
+}
+
+// watched is a health whose parts all work, for tests that break one.
+func watched() (*health, *watchedParts) {
+	p := &watchedParts{queue: event.QueueState{Mode: "embedded", Healthy: true, MaxBytes: 1000, DiskFree: -1}}
+	return &health{
+		queue: p, store: p, letters: p, held: func() *process.Hold { return p.hold }, couriers: func() []string { return nil },
+		outcomes: func() []string { return p.outcomes }, slow: func() []string { p.slowLooks++; return nil },
+		limits: healthLimits{deadLetters: 100, diskReserve: 1000}, draining: new(atomic.Bool),
+	}, p
+}
+
+type watchedParts struct {
+	queue     event.QueueState
+	hold      *process.Hold
+	pending   int64
+	problems  []string
+	outcomes  []string
+	slowLooks int
+	uncounted error
+}
+
+func (p *watchedParts) State(context.Context) (event.QueueState, error) { return p.queue, nil }
+
+func (p *watchedParts) Name() string { return "embedded" }
+
+func (p *watchedParts) Ping(context.Context) error { return nil }
+
+func (p *watchedParts) Problems() []string { return p.problems }
+
+func (p *watchedParts) Counts(context.Context) (event.StoreCounts, error) {
+	return event.StoreCounts{DeadLetters: map[event.ReviewStatus]int64{event.ReviewPending: p.pending, event.ReviewClosed: 1 << 20}}, p.uncounted
+}
+
+// report probes and returns the report for operators, which is 200 in all these cases.
+func (h *health) report(t *testing.T) (r HealthReport) {
+	t.Helper()
+	h.probe(t.Context())
+	code, body := h.answer(true)
+	if err := json.Unmarshal(body, &r); err != nil {
+		t.Fatal(err)
+	}
+	if code != http.StatusOK {
+		t.Errorf("status %d: %s", code, body)
+	}
+	return r
+}
+
+// wantHealth fails the test unless the report has this status and, where it is
+// degraded, one problem with all of these words.
+func wantHealth(t *testing.T, what string, r HealthReport, status string, words ...string) {
+	t.Helper()
+	if r.Status != status || (len(words) > 0) != (len(r.Problems) == 1) {
+		t.Errorf("%s: %s, %q", what, r.Status, r.Problems)
+		return
+	}
+	for _, word := range words {
+		if !strings.Contains(r.Problems[0], word) {
+			t.Errorf("%s: %q says nothing of %q", what, r.Problems[0], word)
+		}
+	}
+}
+
+func TestHealthOfWorkersThatHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, p := watched()
+		p.hold = &process.Hold{Since: time.Now(), Cause: errors.New("write /data: read-only file system")}
+		wantHealth(t, "at once", h.report(t), "healthy")
+		time.Sleep(stalled + time.Second)
+		wantHealth(t, "after a while", h.report(t), "degraded", "workers", "2000-01-01T00:00:00Z", "read-only file system")
+		p.hold = nil
+		wantHealth(t, "when it is over", h.report(t), "healthy")
+	})
+}
+
+func TestHealthOfWhatTheStoreSays(t *testing.T) {
+	h, p := watched()
+	p.problems = []string{"store.db is damaged"}
+	wantHealth(t, "damage", h.report(t), "degraded", "damaged")
+	p.problems, p.outcomes = nil, []string{"store.db is older"}
+	wantHealth(t, "an older store", h.report(t), "degraded", "older")
+}
+
+func TestHealthOfDeadLetters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, p := watched()
+		p.pending = 99
+		wantHealth(t, "few", h.report(t), "healthy")
+		p.pending = 100
+		wantHealth(t, "many, not looked at yet", h.report(t), "healthy")
+		time.Sleep(slowEvery)
+		wantHealth(t, "many", h.report(t), "degraded", "100 dead letters", "process.dead_letter_alarm", "dlq replay")
+		p.pending, p.uncounted = 0, errors.New("no answer")
+		time.Sleep(slowEvery)
+		wantHealth(t, "many, and the store can't be asked", h.report(t), "degraded", "100 dead letters")
+		p.uncounted = nil
+		time.Sleep(slowEvery)
+		wantHealth(t, "none any more", h.report(t), "healthy")
+		if p.slowLooks != 4 {
+			t.Errorf("%d looks at what costs more in %v", p.slowLooks, 3*slowEvery)
+		}
+		p.pending, h.limits.deadLetters = 1<<40, 0
+		time.Sleep(slowEvery)
+		wantHealth(t, "no alarm asked for", h.report(t), "healthy")
+	})
+}
+
+func TestHealthOfTheQueue(t *testing.T) {
+	for what, test := range map[string]struct {
+		change func(*event.QueueState)
+		words  []string // none for healthy
+	}{
+		"nearly full":                {func(s *event.QueueState) { s.Bytes = 901 }, []string{"901 of 1000", "jetstream.max_bytes"}},
+		"full of history":            {func(s *event.QueueState) { s.Bytes = 900 }, nil},
+		"no limit":                   {func(s *event.QueueState) { s.Bytes, s.MaxBytes = 1<<40, -1 }, nil},
+		"disk nearly at reserve":     {func(s *event.QueueState) { s.DiskFree = 1249 }, []string{"1249 bytes free", "jetstream.disk_reserve_bytes"}},
+		"disk above the reserve":     {func(s *event.QueueState) { s.DiskFree = 1250 }, nil},
+		"a disk elsewhere":           {func(s *event.QueueState) { s.DiskFree = -1 }, nil},
+		"what the queue itself says": {func(s *event.QueueState) { s.Problems = []string{"events were lost"} }, []string{"events were lost"}},
+		"more settled than checked":  {func(s *event.QueueState) { s.AckFloor = 5 }, nil},
+	} {
+		h, p := watched()
+		test.change(&p.queue)
+		status := "healthy"
+		if len(test.words) > 0 {
+			status = "degraded"
+		}
+		wantHealth(t, what, h.report(t), status, test.words...)
+	}
+}
+
+func TestHealthOfAReconcilerThatStandsStill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, p := watched()
+		p.queue.AckFloor, p.queue.Verified = 10, 5
+		wantHealth(t, "at first", h.report(t), "healthy")
+		for range 3 {
+			time.Sleep(unverifiedFor)
+			p.queue.AckFloor, p.queue.Verified = p.queue.AckFloor+1, p.queue.Verified+1
+			wantHealth(t, "slow but moving", h.report(t), "healthy")
+		}
+		time.Sleep(unverifiedFor + time.Second)
+		wantHealth(t, "standing", h.report(t), "degraded", "reconciler", "sequence 8", "13 are settled")
+		p.queue.Verified = p.queue.AckFloor
+		wantHealth(t, "moving again", h.report(t), "healthy")
+		time.Sleep(2 * unverifiedFor)
+		wantHealth(t, "nothing to verify", h.report(t), "healthy")
+	})
 }
