@@ -9,7 +9,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// framed is what is handed on of bytes that come in pieces, with where each request ends
+// framed is what is passed on of bytes that come in pieces, with where each request ends
 // in it, if they come byte by byte.
 type framed struct {
 	out   []byte
@@ -39,7 +39,7 @@ func pieces(raw []byte, sizes []byte) (r framed) {
 }
 
 // FuzzFraming passes anything through a framing, in pieces of any sizes: it depends on
-// nothing but the bytes, and what it hands on is read by fasthttp as the same requests.
+// nothing but the bytes, and what it passes on is read by fasthttp as the same requests.
 func FuzzFraming(f *testing.F) {
 	for _, raw := range []string{
 		"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.0\r\n\r\n",
@@ -62,16 +62,16 @@ func FuzzFraming(f *testing.F) {
 			t.Fatalf("byte by byte it says %v, in pieces %v", one.fault, split.fault)
 		}
 		if one.fault == nil && !bytes.Equal(one.out, split.out) {
-			t.Fatalf("byte by byte it hands on %q, in pieces %q", one.out, split.out)
+			t.Fatalf("byte by byte it passes on %q, in pieces %q", one.out, split.out)
 		}
 		if len(one.out) > len(raw)+1 {
-			t.Fatalf("of %q it hands on %q", raw, one.out)
+			t.Fatalf("of %q it passes on %q", raw, one.out)
 		}
 		checkReading(t, one)
 	})
 }
 
-// checkReading reads what a framing handed on, byte by byte, as the server does: each
+// checkReading reads what a framing passed on, byte by byte, as the server does: each
 // request ends where the framing says.
 func checkReading(t *testing.T, r framed) {
 	t.Helper()
@@ -87,7 +87,7 @@ func checkReading(t *testing.T, r framed) {
 			t.Fatalf("of %q request %d ends at %d for fasthttp, at %v for the framing", r.out, i, at, r.ends)
 		}
 		for name := range q.Header.Trailers() {
-			t.Fatalf("a trailer %q is handed on of %q", name, r.out)
+			t.Fatalf("a trailer %q is passed on of %q", name, r.out)
 		}
 	}
 }

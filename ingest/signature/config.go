@@ -69,8 +69,8 @@ type Config struct {
 	// Secrets are all live, each in its time, so that they can be rotated. At
 	// least one; none where the keys come from a JWKS.
 	Secrets []Secret `koanf:"-"`
-	// Keys are the public keys of rsa, and of jwt with RS256. Whoever makes the
-	// source keeps it fresh.
+	// Keys are the public keys of rsa, and of jwt with RS256. The caller
+	// keeps the source fresh.
 	Keys *jwks.Source `koanf:"-"`
 	// PrivateKey signs for rsa, ed25519, RS256 and standard-webhooks v1a. It is
 	// for tests and tools: verifying needs none.

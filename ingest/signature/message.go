@@ -135,8 +135,8 @@ func (in *input) hashed() []byte {
 	return in.sum
 }
 
-// Binding is how much of a request a scheme's signature covers. Whoever sees one
-// request can send another with all the rest changed.
+// Binding is how much of a request a scheme's signature covers. A stranger who
+// sees one request can send another with all the rest changed.
 type Binding struct {
 	Body    bool     `json:"body"`              // every byte of the body
 	Members []string `json:"members,omitempty"` // where not: these members of it

@@ -177,8 +177,8 @@ func (s *sender) verifier(t testing.TB, ids ...string) Config {
 	return c
 }
 
-// signer compiles the settings of one who signs by one key. Whoever is not
-// "new" has the second RSA key.
+// signer compiles the settings of a sender who signs by one key. All but "new" have the
+// second RSA key.
 func (s *sender) signer(t testing.TB, id string) *Scheme {
 	c := s.verifier(t, id)
 	switch {

@@ -201,7 +201,7 @@ func (c *Checker) confirmBehind(ctx context.Context) (s snapshot, err error) {
 
 // snapshot asks the broker for the stream, with or without the deleted sequences.
 func (c *Checker) snapshot(ctx context.Context, details bool) (s snapshot, err error) {
-	s.known, s.details, s.alone = c.record.position.get(), details, c.cfg.Embedded
+	s.known, s.details, s.embedded = c.record.position.get(), details, c.cfg.Embedded
 	var opts []natsjs.StreamInfoOpt
 	if details {
 		opts = append(opts, natsjs.WithDeletedDetails(true))
@@ -214,8 +214,8 @@ func (c *Checker) snapshot(ctx context.Context, details bool) (s snapshot, err e
 }
 
 // verifiedBeside returns the highest sequence that is known as verified. Where the
-// broker of this process alone has no position, the one that is recorded apart counts:
-// the stream's first sequence, which is used otherwise, may be where a loss ends.
+// embedded broker has no position, the one in the record counts: the stream's first
+// sequence, which is used otherwise, may be where a loss ends.
 func (c *Checker) verifiedBeside(ctx context.Context, s snapshot) (verified uint64, noPosition bool, err error) {
 	verified, known, err := c.cfg.Verified(ctx)
 	if !c.cfg.Consume {

@@ -15,7 +15,7 @@ type snapshot struct {
 	verified uint64   // read after, so that what was purged meanwhile is below it
 	info     *natsjs.StreamInfo
 	details  bool   // the info has the deleted sequences
-	alone    bool   // nothing else publishes to it, so that known has all that was acknowledged
+	embedded bool   // nothing else publishes to it, so that known has all that was acknowledged
 	end      ranges // that the stream counts at its end and can't read
 	// noPosition is set when the broker has no position of the reconciler.
 	noPosition bool
@@ -73,7 +73,7 @@ func (s snapshot) holes() ranges {
 // unacknowledged returns the holes at which nothing was ever acknowledged. An embedded
 // broker counts a sequence for an event before it fails to write it, as on a full disk.
 func (s snapshot) unacknowledged() ranges {
-	if !s.alone || s.known.Birth != s.birth() {
+	if !s.embedded || s.known.Birth != s.birth() {
 		return nil
 	}
 	return s.holes().without(ranges{{First: 0, Last: s.known.Highest}})
