@@ -14,14 +14,13 @@ import (
 	"os"
 )
 
-// UsageError is an error in how a command was called: nothing was tried.
-type UsageError struct{ Err error }
+// usage is an error in how a command was called: nothing was tried.
+type usage struct{ error }
 
-func (e *UsageError) Error() string { return e.Err.Error() }
-func (e *UsageError) Unwrap() error { return e.Err }
+func (u usage) Unwrap() error { return u.error }
 
 // ExitCode returns the code that the process should exit with.
-func (*UsageError) ExitCode() int { return 2 }
+func (usage) ExitCode() int { return 2 }
 
 // Open opens a file, or standard input for "-".
 func Open(name string, stdin io.Reader) (io.ReadCloser, error) {
@@ -35,7 +34,6 @@ func Open(name string, stdin io.Reader) (io.ReadCloser, error) {
 	return f, nil
 }
 
-// UsageErrorf returns a [UsageError] with this text.
-func UsageErrorf(format string, args ...any) error {
-	return &UsageError{fmt.Errorf(format, args...)}
-}
+// UsageErrorf returns the error of a command that was called wrongly, with this text.
+// Nothing was tried; its method ExitCode returns 2.
+func UsageErrorf(format string, args ...any) error { return usage{fmt.Errorf(format, args...)} }

@@ -219,7 +219,7 @@ func (f *benchFlags) complete(cmd *cobra.Command) error {
 		l.duration = 0
 	}
 	if f.strict {
-		f.limits = f.limits.Strict()
+		f.limits = f.limits.strict()
 	}
 	seed, err := parseSeed(f.seed)
 	f.spawn.faults.Seed, f.seed = seed, strconv.FormatUint(seed, 10)

@@ -19,21 +19,21 @@ type Thresholds struct {
 	Recovered    bench.Share   // of events with a transient failure, at least
 }
 
-// DefaultThresholds are the success criteria. They are meant for a load that the
+// defaultThresholds are the success criteria. They are meant for a load that the
 // machine can carry.
-var DefaultThresholds = Thresholds{
+var defaultThresholds = Thresholds{
 	Within: 2 * time.Second, Acknowledged: 0.99, P95: 150 * time.Millisecond, Recovered: 0.95,
 }
 
-// Strict returns the thresholds that the appliance sets itself on top of t.
-func (t Thresholds) Strict() Thresholds {
+// strict returns the thresholds that the appliance sets itself on top of t.
+func (t Thresholds) strict() Thresholds {
 	t.P99, t.Recovered = 10*time.Millisecond, 1
 	return t
 }
 
 // add adds the flags that set other thresholds of speed.
 func (t *Thresholds) add(cmd *cobra.Command) {
-	*t = DefaultThresholds
+	*t = defaultThresholds
 	cmd.Flags().DurationVar(&t.Within, "within", t.Within, "an acknowledgement is late after that")
 	cmd.Flags().Var(&t.Acknowledged, "acknowledged", "share of valid events that has to be acknowledged in time")
 	cmd.Flags().DurationVar(&t.P95, "p95", t.P95, "longest that 95 % of the acknowledgements may take, 0 for any")

@@ -12,7 +12,7 @@ import (
 
 // recorded returns a recorder with so many acknowledgements that took this long.
 func recorded(took time.Duration, n int, more ...hit) *recorder {
-	r := newRecorder("http://127.0.0.1:1", DefaultThresholds.Within)
+	r := newRecorder("http://127.0.0.1:1", defaultThresholds.Within)
 	r.begin(noon)
 	for i := range n {
 		r.add(hit{n: uint64(i), event: uint64(i), at: time.Duration(i) * time.Millisecond, took: took, status: 202, out: 100, in: 10})
@@ -42,23 +42,23 @@ func repeated(h hit, n int) (all []hit) {
 
 func TestThresholdsOfSpeed(t *testing.T) {
 	t.Parallel()
-	strict := DefaultThresholds.Strict()
+	strict := defaultThresholds.strict()
 	for name, c := range map[string]struct {
 		limits Thresholds
 		rec    *recorder
 		missed int
 	}{
 		"fast":                      {strict, recorded(time.Millisecond, 1000), 0},
-		"as slow as may be":         {DefaultThresholds, recorded(149*time.Millisecond, 1000), 0},
-		"too slow":                  {DefaultThresholds, recorded(151*time.Millisecond, 1000), 1},
+		"as slow as may be":         {defaultThresholds, recorded(149*time.Millisecond, 1000), 0},
+		"too slow":                  {defaultThresholds, recorded(151*time.Millisecond, 1000), 1},
 		"too slow for ourselves":    {strict, recorded(11*time.Millisecond, 1000), 1},
 		"far too slow":              {strict, recorded(3*time.Second, 1000), 3},
-		"1 % refused":               {DefaultThresholds, recorded(time.Millisecond, 990, repeated(hit{status: 503}, 10)...), 0},
-		"2 % refused":               {DefaultThresholds, recorded(time.Millisecond, 980, repeated(hit{status: 503}, 20)...), 1},
-		"2 % without an answer":     {DefaultThresholds, recorded(time.Millisecond, 980, repeated(hit{err: errTimeout}, 20)...), 1},
-		"2 % about other events":    {DefaultThresholds, recorded(time.Millisecond, 980, repeated(hit{status: 202, err: errWrongEvent}, 20)...), 1},
-		"2 % too late":              {DefaultThresholds, recorded(time.Millisecond, 980, repeated(hit{status: 202, took: 2100 * time.Millisecond}, 20)...), 1},
-		"invalid ones don't matter": {DefaultThresholds, recorded(time.Millisecond, 1000, repeated(hit{kind: tampered, status: 401, took: 5 * time.Second}, 500)...), 0},
+		"1 % refused":               {defaultThresholds, recorded(time.Millisecond, 990, repeated(hit{status: 503}, 10)...), 0},
+		"2 % refused":               {defaultThresholds, recorded(time.Millisecond, 980, repeated(hit{status: 503}, 20)...), 1},
+		"2 % without an answer":     {defaultThresholds, recorded(time.Millisecond, 980, repeated(hit{err: errTimeout}, 20)...), 1},
+		"2 % about other events":    {defaultThresholds, recorded(time.Millisecond, 980, repeated(hit{status: 202, err: errWrongEvent}, 20)...), 1},
+		"2 % too late":              {defaultThresholds, recorded(time.Millisecond, 980, repeated(hit{status: 202, took: 2100 * time.Millisecond}, 20)...), 1},
+		"invalid ones don't matter": {defaultThresholds, recorded(time.Millisecond, 1000, repeated(hit{kind: tampered, status: 401, took: 5 * time.Second}, 500)...), 0},
 		"p95 does not matter":       {Thresholds{Within: 2 * time.Second, Acknowledged: 0.99}, recorded(time.Second, 1000), 0},
 	} {
 		var got criteria
@@ -94,7 +94,7 @@ func TestThresholdOfRefusals(t *testing.T) {
 func TestThresholdsOfTheLedger(t *testing.T) {
 	t.Parallel()
 	good := proof.Proof{Exact: true, Acknowledged: 1000, LookedUp: 10, Transient: 100, Recovered: 100, Shipments: 5, Ledger: map[event.Status]int64{event.Processed: 1000}}
-	strict := DefaultThresholds.Strict()
+	strict := defaultThresholds.strict()
 	for name, c := range map[string]struct {
 		change func(*proof.Proof)
 		limits Thresholds
@@ -102,15 +102,15 @@ func TestThresholdsOfTheLedger(t *testing.T) {
 	}{
 		"good":                           {func(*proof.Proof) {}, strict, ""},
 		"nothing injected":               {func(p *proof.Proof) { p.Transient, p.Recovered = 0, 0 }, strict, ""},
-		"one not terminal":               {func(p *proof.Proof) { p.NotTerminal = 1 }, DefaultThresholds, "SC-002"},
-		"one twice":                      {func(p *proof.Proof) { p.Twice = 1 }, DefaultThresholds, "SC-003"},
-		"95 % recovered":                 {func(p *proof.Proof) { p.Recovered = 95 }, DefaultThresholds, ""},
-		"94 % recovered":                 {func(p *proof.Proof) { p.Recovered = 94 }, DefaultThresholds, "SC-004"},
+		"one not terminal":               {func(p *proof.Proof) { p.NotTerminal = 1 }, defaultThresholds, "SC-002"},
+		"one twice":                      {func(p *proof.Proof) { p.Twice = 1 }, defaultThresholds, "SC-003"},
+		"95 % recovered":                 {func(p *proof.Proof) { p.Recovered = 95 }, defaultThresholds, ""},
+		"94 % recovered":                 {func(p *proof.Proof) { p.Recovered = 94 }, defaultThresholds, "SC-004"},
 		"99 % recovered, strictly":       {func(p *proof.Proof) { p.Recovered = 99 }, strict, "SC-004"},
-		"one died without a fault":       {func(p *proof.Proof) { p.Unexplained = 1 }, DefaultThresholds, "faults"},
-		"one shipment in disorder":       {func(p *proof.Proof) { p.Disordered = 1 }, DefaultThresholds, "order"},
-		"a foreign appliance, no ledger": {func(p *proof.Proof) { p.Ledger, p.Unexplained = nil, 1 }, DefaultThresholds, ""},
-		"a sample, with one too much":    {func(p *proof.Proof) { p.Exact, p.Twice = false, 2 }, DefaultThresholds, "SC-003"},
+		"one died without a fault":       {func(p *proof.Proof) { p.Unexplained = 1 }, defaultThresholds, "faults"},
+		"one shipment in disorder":       {func(p *proof.Proof) { p.Disordered = 1 }, defaultThresholds, "order"},
+		"a foreign appliance, no ledger": {func(p *proof.Proof) { p.Ledger, p.Unexplained = nil, 1 }, defaultThresholds, ""},
+		"a sample, with one too much":    {func(p *proof.Proof) { p.Exact, p.Twice = false, 2 }, defaultThresholds, "SC-003"},
 	} {
 		changed := good
 		c.change(&changed)
@@ -127,7 +127,7 @@ func TestThresholdsOfTheLedger(t *testing.T) {
 func TestThresholdsOfFaultsThatDoNothing(t *testing.T) {
 	t.Parallel()
 	var got criteria
-	got.ledger(DefaultThresholds, &proof.Proof{Exact: true, Acknowledged: 60, LookedUp: 60, Transient: 12, Unexplained: 12, Ledger: map[event.Status]int64{event.Processed: 60}})
+	got.ledger(defaultThresholds, &proof.Proof{Exact: true, Acknowledged: 60, LookedUp: 60, Transient: 12, Unexplained: 12, Ledger: map[event.Status]int64{event.Processed: 60}})
 	if missed := missedIDs(got); !slices.Equal(missed, []string{"SC-004", "faults"}) {
 		t.Errorf("missed are %v: %+v", missed, got)
 	}
@@ -135,11 +135,11 @@ func TestThresholdsOfFaultsThatDoNothing(t *testing.T) {
 
 func TestVerdictExitsWith3(t *testing.T) {
 	t.Parallel()
-	report := newReport(recorded(time.Millisecond, 10), DefaultThresholds, RunInfo{})
+	report := newReport(recorded(time.Millisecond, 10), defaultThresholds, RunInfo{})
 	if err := report.verdict(); err != nil || !report.Passed {
 		t.Errorf("%v, passed: %v", err, report.Passed)
 	}
-	report.prove(&proof.Proof{Acknowledged: 10, LookedUp: 10, Exact: true, NotTerminal: 1}, DefaultThresholds)
+	report.prove(&proof.Proof{Acknowledged: 10, LookedUp: 10, Exact: true, NotTerminal: 1}, defaultThresholds)
 	var missed *missedError
 	if err := report.verdict(); !errors.As(err, &missed) || missed.ExitCode() != 3 || report.Passed {
 		t.Errorf("%v, passed: %v", err, report.Passed)

@@ -203,6 +203,6 @@ func newTestLoad(t testing.TB, url string, cfg loadConfig, m Mix) *load {
 	events := generator(t, func(c *bench.GeneratorConfig) { c.Source = "demo"; c.Interleave = 20 })
 	return &load{
 		cfg: cfg, plan: &plan{events: events, mix: m}, signer: newSigner(t, to.url, "gateway"),
-		past: time.Hour, to: to, rec: newRecorder(to.url, DefaultThresholds.Within),
+		past: time.Hour, to: to, rec: newRecorder(to.url, defaultThresholds.Within),
 	}
 }

@@ -25,7 +25,7 @@ func sampleReport() *Report {
 		hit{n: 3001, kind: tampered, at: time.Second, took: time.Millisecond, status: 401},
 		hit{n: 3002, kind: stale, at: time.Second, took: time.Millisecond, status: 202},
 	)
-	report := newReport(r, DefaultThresholds, RunInfo{
+	report := newReport(r, defaultThresholds, RunInfo{
 		Title: "Load test of a new appliance", Command: "appliance bench --events=2000 --seed=7", StartedAt: noon,
 		Load: "closed loop, 100 connections, 2,000 events", Client: "lean", Mix: "10% duplicates, 5% invalid, 0% out of order",
 		Faults: "5% transient, 1% permanent", Sync: "group", Seed: "7", Machine: "linux/amd64, 2 CPUs",
@@ -36,7 +36,7 @@ func sampleReport() *Report {
 		Permanent: 20, Shipments: 300, Disordered: 1, DrainSeconds: 3.25,
 		Ledger:   map[event.Status]int64{event.Processed: 1979, event.DeadLettered: 20, event.Failed: 1},
 		Findings: []string{"event demo:evt_1 was acknowledged and is failed", "shipment shp_1 </script><b> is \"x\""},
-	}, DefaultThresholds)
+	}, defaultThresholds)
 	return report
 }
 

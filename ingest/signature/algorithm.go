@@ -27,8 +27,8 @@ const (
 	RS256      Algorithm = "RS256"
 )
 
-// Algorithms lists those of the gateway schemes, the preferred first.
-var Algorithms = []Algorithm{HMACSHA256, HMACSHA512}
+// gatewayAlgorithms are those of the gateway schemes, the preferred first.
+var gatewayAlgorithms = []Algorithm{HMACSHA256, HMACSHA512}
 
 // hash returns the hash that a uses.
 func (a Algorithm) hash() crypto.Hash {

@@ -59,7 +59,7 @@ func settings(more ...string) []string { return append(slices.Clone(tolerances),
 var families = []family{
 	{
 		name: "gateway", keys: macKeys, before: signedSteps,
-		algorithms: Algorithms, settings: settings("algorithms"),
+		algorithms: gatewayAlgorithms, settings: settings("algorithms"),
 		fixed: &Config{
 			AlgorithmHeader: "x-signature-algorithm",
 			Signature:       Place{Names: []string{"x-signature"}},
@@ -69,7 +69,7 @@ var families = []family{
 	},
 	{
 		name: "gateway-body", keys: macKeys, before: signedSteps,
-		algorithms: Algorithms, settings: settings("algorithms"),
+		algorithms: gatewayAlgorithms, settings: settings("algorithms"),
 		fixed: &Config{
 			AlgorithmHeader: "x-signature-algorithm",
 			Signature:       Place{Names: []string{"x-signature"}},

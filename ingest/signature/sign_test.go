@@ -110,7 +110,7 @@ func TestAlgorithmsOf(t *testing.T) {
 		}
 	}
 	AlgorithmsOf("gateway")[0] = "changed"
-	if Algorithms[0] != HMACSHA256 {
+	if gatewayAlgorithms[0] != HMACSHA256 {
 		t.Error("a caller has changed the list")
 	}
 }

@@ -17,21 +17,21 @@ import (
 // refusedRequest is the kind of thing that rejections accept acts on.
 var refusedRequest = kind{
 	one: "refused request", many: "refused requests",
-	lookUp: func(ctx context.Context, api *client.Client, id string) (ActionResult, error) {
+	lookUp: func(ctx context.Context, api *client.Client, id string) (actionResult, error) {
 		record, err := api.Rejection(ctx, id)
 		if err != nil {
-			return ActionResult{}, err
+			return actionResult{}, err
 		}
 		if refusal := ops.CheckAcceptable(&record); refusal != nil {
-			return ActionResult{}, refusal
+			return actionResult{}, refusal
 		}
 		return refusedResult(&record), nil
 	},
 	head: []string{"ID", "ERROR", "COURIER", "DETAIL"},
-	cells: func(r ActionResult) []string {
+	cells: func(r actionResult) []string {
 		return []string{r.ID, string(r.Code), r.Courier, terminal.Clip(r.Detail, maxShownMessage)}
 	},
-	detail: func(r ActionResult) string {
+	detail: func(r actionResult) string {
 		detail := fmt.Sprintf("as event %s, sequence %d", r.Key, r.Sequence)
 		if r.Conflict {
 			return fmt.Sprintf("as event %s, which was on the queue already with another body: that one counts", r.Key)
@@ -43,8 +43,8 @@ var refusedRequest = kind{
 	},
 }
 
-func refusedResult(r *ingestion.Record) ActionResult {
-	return ActionResult{ID: r.ID, Courier: r.Courier, Code: r.Code, Detail: r.Detail, known: true}
+func refusedResult(r *ingestion.Record) actionResult {
+	return actionResult{ID: r.ID, Courier: r.Courier, Code: r.Code, Detail: r.Detail, known: true}
 }
 
 func (c *commands) rejectionsAccept() *cobra.Command {
@@ -71,7 +71,7 @@ func (c *commands) rejectionsAccept() *cobra.Command {
 		if *vouch && selection.all && flags.courier == "" {
 			return usageError("--vouch with --all would accept requests of any sender: add --courier")
 		}
-		return c.act(cmd, api, acceptance(*vouch), act, ids, func(ctx context.Context) ([]ActionResult, error) {
+		return c.act(cmd, api, acceptance(*vouch), act, ids, func(ctx context.Context) ([]actionResult, error) {
 			return openRejections(ctx, api, ingestion.Filter{Courier: flags.courier, Code: flags.errorCode()}, selection.limit, c.print.say)
 		})
 	})
@@ -83,9 +83,9 @@ func acceptance(vouch bool) action {
 	if vouch {
 		accept.caveat = " without verifying them"
 	}
-	accept.do = func(ctx context.Context, api *client.Client, id string) (ActionResult, error) {
+	accept.do = func(ctx context.Context, api *client.Client, id string) (actionResult, error) {
 		accepted, err := api.Accept(ctx, id, vouch)
-		result := ActionResult{
+		result := actionResult{
 			ID: id, Courier: accepted.Courier, Key: accepted.Key, Sequence: accepted.Sequence, Duplicate: accepted.Duplicate, Conflict: accepted.Conflict, KeyID: accepted.KeyID,
 		}
 		if accepted.NotMarked != "" {
@@ -99,16 +99,16 @@ func acceptance(vouch bool) action {
 // openRejections returns what can be accepted of the refused requests that filter
 // selects, at most limit of the newest, in the order in which they came. It says
 // how many it had to omit.
-func openRejections(ctx context.Context, api *client.Client, filter ingestion.Filter, limit int, say func(string, ...any)) ([]ActionResult, error) {
+func openRejections(ctx context.Context, api *client.Client, filter ingestion.Filter, limit int, say func(string, ...any)) ([]actionResult, error) {
 	filter.Outcomes, filter.Open, filter.Limit = []ingestion.Outcome{ingestion.Refused}, true, ops.MaxPage
 	leftOut := int64(0)
-	picked, err := collect(api.RejectionPages(ctx, filter), limit, func(r ops.IngestionRow) (ActionResult, bool) {
+	picked, err := collect(api.RejectionPages(ctx, filter), limit, func(r ops.IngestionRow) (actionResult, bool) {
 		if !r.AcceptedAt.IsZero() {
-			return ActionResult{}, false
+			return actionResult{}, false
 		}
 		if !r.Single() || r.Request.Cut {
 			leftOut += r.Count
-			return ActionResult{}, false
+			return actionResult{}, false
 		}
 		return refusedResult(&r.Record), true
 	})

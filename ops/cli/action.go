@@ -27,7 +27,7 @@ type action struct {
 	verb, past string // "replay", "replayed"
 	caveat     string // under which condition, or at which risk; begins with a space, may be empty
 	// do does it and returns what there is to say about the thing.
-	do func(ctx context.Context, api *client.Client, id string) (ActionResult, error)
+	do func(ctx context.Context, api *client.Client, id string) (actionResult, error)
 }
 
 // kind is what actions are done to.
@@ -35,23 +35,23 @@ type kind struct {
 	one, many string // "dead letter", "dead letters"
 	// lookUp returns what there is to say about one, and changes nothing. An error
 	// says why nothing can be done to it.
-	lookUp func(ctx context.Context, api *client.Client, id string) (ActionResult, error)
+	lookUp func(ctx context.Context, api *client.Client, id string) (actionResult, error)
 	head   []string // of the table of a dry run
-	cells  func(ActionResult) []string
-	detail func(ActionResult) string // printed after the word past; may return nothing
+	cells  func(actionResult) []string
+	detail func(actionResult) string // printed after the word past; may return nothing
 }
 
-// ActionReport is what an action came to, as --json prints it.
-type ActionReport struct {
+// actionReport is what an action came to, as --json prints it.
+type actionReport struct {
 	Action  string          `json:"action"`
 	DryRun  bool            `json:"dryRun"` // nothing was done, done says what would be
-	Done    []ActionResult  `json:"done"`
-	Failed  []ActionFailure `json:"failed"`
+	Done    []actionResult  `json:"done"`
+	Failed  []actionFailure `json:"failed"`
 	Untried int             `json:"untried"` // left when it had to stop early
 }
 
-// ActionResult is a dead letter or a refused request that an action was done to.
-type ActionResult struct {
+// actionResult is a dead letter or a refused request that an action was done to.
+type actionResult struct {
 	ID        string             `json:"id"`
 	Courier   string             `json:"courier,omitempty"`
 	Key       string             `json:"idempotencyKey,omitempty"`
@@ -68,8 +68,8 @@ type ActionResult struct {
 	known bool // it was looked at already
 }
 
-// ActionFailure is one that an action failed on.
-type ActionFailure struct {
+// actionFailure is one that an action failed on.
+type actionFailure struct {
 	ID    string     `json:"id"`
 	Code  event.Code `json:"errorCode"`
 	Error string     `json:"error"`
@@ -119,11 +119,11 @@ func (f *selectionFlags) check(cmd *cobra.Command, ids []string) error {
 }
 
 // named returns the things that ids name, each once.
-func named(ids []string) []ActionResult {
-	var things []ActionResult
+func named(ids []string) []actionResult {
+	var things []actionResult
 	for i, id := range ids {
 		if !slices.Contains(ids[:i], id) {
-			things = append(things, ActionResult{ID: id})
+			things = append(things, actionResult{ID: id})
 		}
 	}
 	return things
@@ -131,7 +131,7 @@ func named(ids []string) []ActionResult {
 
 // collect returns what pick takes of every page, limit being the most of all of
 // them, 0 for no limit.
-func collect[P ops.Page[R], R any](all iter.Seq2[P, error], limit int, pick func(R) (ActionResult, bool)) (picked []ActionResult, err error) {
+func collect[P ops.Page[R], R any](all iter.Seq2[P, error], limit int, pick func(R) (actionResult, bool)) (picked []actionResult, err error) {
 	for page, err := range all {
 		if err != nil {
 			return nil, err
@@ -160,7 +160,7 @@ type run struct {
 // act does an action to the things that ids name, or else to all that are selected,
 // after asking, and reports.
 func (c *commands) act(cmd *cobra.Command, api *client.Client, act action, flags actFlags, ids []string,
-	all func(context.Context) ([]ActionResult, error),
+	all func(context.Context) ([]actionResult, error),
 ) error {
 	things := named(ids)
 	if len(ids) == 0 {
@@ -189,14 +189,14 @@ func (c *commands) act(cmd *cobra.Command, api *client.Client, act action, flags
 // perform does the action to one thing after the other; in a dry run it looks up the
 // things that are known by their ids only. A single failure does not stop it; an
 // appliance that no longer answers does, and so does ctx.
-func (r *run) perform(ctx context.Context, things []ActionResult) ActionReport {
-	report := ActionReport{Action: r.verb, DryRun: r.flags.dryRun, Done: []ActionResult{}, Failed: []ActionFailure{}}
+func (r *run) perform(ctx context.Context, things []actionResult) actionReport {
+	report := actionReport{Action: r.verb, DryRun: r.flags.dryRun, Done: []actionResult{}, Failed: []actionFailure{}}
 	do, past := r.do, r.past
-	var known []ActionResult
+	var known []actionResult
 	if r.flags.dryRun {
 		do, past = r.lookUp, "looked up"
-		known = slices.DeleteFunc(slices.Clone(things), func(thing ActionResult) bool { return !thing.known })
-		things = slices.DeleteFunc(slices.Clone(things), func(thing ActionResult) bool { return thing.known })
+		known = slices.DeleteFunc(slices.Clone(things), func(thing actionResult) bool { return !thing.known })
+		things = slices.DeleteFunc(slices.Clone(things), func(thing actionResult) bool { return thing.known })
 	}
 	progress := terminal.NewProgress(terminal.ProgressConfig{Out: r.c.Err, Terminal: r.c.ErrTerminal, Verb: past, Total: len(things), Now: r.c.Now})
 	defer progress.Clear()
@@ -222,21 +222,21 @@ func (r *run) perform(ctx context.Context, things []ActionResult) ActionReport {
 }
 
 // merge adds what was known of a thing before to what an action returned.
-func merge(before, after ActionResult) ActionResult {
+func merge(before, after actionResult) actionResult {
 	after.Courier, after.Key = cmp.Or(after.Courier, before.Courier), cmp.Or(after.Key, before.Key)
 	after.Code, after.Detail = cmp.Or(after.Code, before.Code), cmp.Or(after.Detail, before.Detail)
 	return after
 }
 
-func failureOf(id string, err error) ActionFailure {
-	f := ActionFailure{ID: id, Code: event.CodeOf(err), Error: err.Error()}
+func failureOf(id string, err error) actionFailure {
+	f := actionFailure{ID: id, Code: event.CodeOf(err), Error: err.Error()}
 	if p, ok := errors.AsType[*ops.Problem](err); ok {
 		f.Code = p.Code
 	}
 	return f
 }
 
-func (r *run) print(report ActionReport) error {
+func (r *run) print(report actionReport) error {
 	if r.flags.asJSON {
 		return terminal.PrintJSON(r.c.Out, report)
 	}
@@ -255,7 +255,7 @@ func (r *run) print(report ActionReport) error {
 	return err
 }
 
-func (r *run) printPreview(report ActionReport) error {
+func (r *run) printPreview(report actionReport) error {
 	if len(report.Done) > 0 {
 		t := terminal.NewTable(r.c.Out)
 		t.Row(r.head...)
@@ -270,7 +270,7 @@ func (r *run) printPreview(report ActionReport) error {
 	return err
 }
 
-func shortfall(r ActionReport) string {
+func shortfall(r actionReport) string {
 	s := ""
 	if n := len(r.Failed); n > 0 {
 		s += fmt.Sprintf(", %d failed", n)

@@ -46,10 +46,10 @@ type Deps struct {
 	Couriers []*cobra.Command
 }
 
-// Commands returns the operators' commands. Their errors carry an exit code
-// where it is not [ExitFailed]; they are returned, not printed, and safe to print
-// on a terminal. What the flag parser and the commands' Args complain about is a
-// wrong usage too, for the root command to say.
+// Commands returns the operators' commands. An error is returned, not printed, and safe
+// to print on a terminal; where it means that nothing was tried, its method ExitCode
+// returns 2. What the flag parser and the commands' Args complain about is a wrong usage
+// too, for the root command to say.
 func Commands(deps Deps) []*cobra.Command {
 	c := &commands{Deps: deps, print: &printer{
 		out: deps.Out, err: deps.Err, clock: terminal.Clock{Now: deps.Now, Zone: deps.Zone}, canTest: len(deps.Couriers) > 0,
@@ -150,28 +150,15 @@ func (c *commands) confirm(question string, yes bool) error {
 	}
 }
 
-// Exit codes of the commands; 0 is done.
-const (
-	ExitFailed = 1 // it was tried and failed: any error without a code
-	ExitUsage  = 2 // it was called wrongly, nothing was tried
-)
+// usage is an error in how a command was called: nothing was tried.
+type usage struct{ error }
 
-// ExitError is an error with the code that the process should exit with.
-type ExitError struct {
-	Code int
-	Err  error
-}
+func (u usage) Unwrap() error { return u.error }
 
-func (e *ExitError) Error() string { return e.Err.Error() }
-func (e *ExitError) Unwrap() error { return e.Err }
+// ExitCode returns the code that the process should exit with.
+func (usage) ExitCode() int { return 2 }
 
-// ExitCode returns the code; the caller of the commands asks for it by this
-// method.
-func (e *ExitError) ExitCode() int { return e.Code }
-
-func usageError(format string, args ...any) error {
-	return &ExitError{Code: ExitUsage, Err: fmt.Errorf(format, args...)}
-}
+func usageError(format string, args ...any) error { return usage{fmt.Errorf(format, args...)} }
 
 // escapedError is an error whose text is safe to print on a terminal.
 type escapedError struct{ error }

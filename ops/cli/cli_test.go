@@ -281,7 +281,7 @@ func TestReplayGoesOnPastFailures(t *testing.T) {
 	}
 
 	stdout, _, code = caller{address: address}.run(t, "dlq", "replay", "--yes", "--json", "2-abcd", "3-abcd")
-	var report ActionReport
+	var report actionReport
 	if err := json.Unmarshal([]byte(stdout), &report); err != nil || code != 1 {
 		t.Fatalf("exit %d, %v: %s", code, err, stdout)
 	}

@@ -121,15 +121,15 @@ func (p *printer) message(d event.DeadLetter) error {
 // deadLetter is the kind of thing that the dlq commands act on.
 var deadLetter = kind{
 	one: "dead letter", many: "dead letters",
-	lookUp: func(ctx context.Context, api *client.Client, id string) (ActionResult, error) {
+	lookUp: func(ctx context.Context, api *client.Client, id string) (actionResult, error) {
 		letter, err := api.DeadLetter(ctx, id)
 		return resultOf(letter), err
 	},
 	head: []string{"ID", "STATUS", "ERROR", "COURIER", "KEY"},
-	cells: func(d ActionResult) []string {
+	cells: func(d actionResult) []string {
 		return []string{d.ID, string(d.Status), string(d.Code), d.Courier, d.Key}
 	},
-	detail: func(d ActionResult) string {
+	detail: func(d actionResult) string {
 		if d.Sequence == 0 {
 			return ""
 		}
@@ -157,15 +157,15 @@ func (c *commands) dlqReplay() *cobra.Command {
 			return err
 		}
 		replay := action{kind: deadLetter, verb: "replay", past: "replayed", do: replayOne}
-		return c.act(cmd, api, replay, act, ids, func(ctx context.Context) ([]ActionResult, error) {
+		return c.act(cmd, api, replay, act, ids, func(ctx context.Context) ([]actionResult, error) {
 			return openLetters(ctx, api, filter, selection.limit)
 		})
 	})
 }
 
-func replayOne(ctx context.Context, api *client.Client, id string) (ActionResult, error) {
+func replayOne(ctx context.Context, api *client.Client, id string) (actionResult, error) {
 	link, err := api.Replay(ctx, id)
-	return ActionResult{ID: id, Nonce: link.Nonce, Sequence: link.Sequence}, err
+	return actionResult{ID: id, Nonce: link.Nonce, Sequence: link.Sequence}, err
 }
 
 func (c *commands) dlqClose() *cobra.Command {
@@ -187,7 +187,7 @@ func (c *commands) dlqReview() *cobra.Command {
 func reviewCommand(c *commands, cmd *cobra.Command, flags *actFlags, status event.ReviewStatus, act action) *cobra.Command {
 	note := cmd.Flags().String("note", "", "why, in your words")
 	cmd.Args = cobra.MinimumNArgs(1)
-	act.do = func(ctx context.Context, api *client.Client, id string) (ActionResult, error) {
+	act.do = func(ctx context.Context, api *client.Client, id string) (actionResult, error) {
 		letter, err := api.Review(ctx, id, status, *note)
 		return resultOf(letter), err
 	}
@@ -198,14 +198,14 @@ func reviewCommand(c *commands, cmd *cobra.Command, flags *actFlags, status even
 
 // openLetters returns every letter that filter selects, at most limit. Without a
 // status it takes the open ones.
-func openLetters(ctx context.Context, api *client.Client, filter event.DeadLetterFilter, limit int) ([]ActionResult, error) {
+func openLetters(ctx context.Context, api *client.Client, filter event.DeadLetterFilter, limit int) ([]actionResult, error) {
 	filter.Limit = ops.MaxPage
-	return collect(api.DeadLetterPages(ctx, filter), limit, func(d ops.DeadLetterRow) (ActionResult, bool) {
+	return collect(api.DeadLetterPages(ctx, filter), limit, func(d ops.DeadLetterRow) (actionResult, bool) {
 		open := d.ReviewStatus == event.ReviewPending || d.ReviewStatus == event.ReviewReviewed
 		return resultOf(d.DeadLetter), open || filter.Status != ""
 	})
 }
 
-func resultOf(d event.DeadLetter) ActionResult {
-	return ActionResult{ID: d.ID, Courier: d.Courier, Key: d.Key, Code: d.Code, Status: d.ReviewStatus, known: true}
+func resultOf(d event.DeadLetter) actionResult {
+	return actionResult{ID: d.ID, Courier: d.Courier, Key: d.Key, Code: d.Code, Status: d.ReviewStatus, known: true}
 }

@@ -81,29 +81,29 @@ func lossSequences(l loss.Loss) string {
 // lossKind is the kind of thing that acknowledge-loss acts on.
 var lossKind = kind{
 	one: "loss", many: "losses",
-	lookUp: func(ctx context.Context, api *client.Client, id string) (ActionResult, error) {
+	lookUp: func(ctx context.Context, api *client.Client, id string) (actionResult, error) {
 		list, err := api.Losses(ctx)
 		if err != nil {
-			return ActionResult{}, err
+			return actionResult{}, err
 		}
 		for _, l := range list.Losses {
 			if l.ID == id {
 				return lossResult(l), nil
 			}
 		}
-		return ActionResult{}, ops.Refuse(event.NotFound, "the queue has no loss %q: `appliance queue losses` lists them", id)
+		return actionResult{}, ops.Refuse(event.NotFound, "the queue has no loss %q: `appliance queue losses` lists them", id)
 	},
 	head:   []string{"ID", "LOST"},
-	cells:  func(d ActionResult) []string { return []string{d.ID, d.Detail} },
-	detail: func(d ActionResult) string { return "(" + d.Detail + ")" },
+	cells:  func(d actionResult) []string { return []string{d.ID, d.Detail} },
+	detail: func(d actionResult) string { return "(" + d.Detail + ")" },
 }
 
-func lossResult(l loss.Loss) ActionResult {
+func lossResult(l loss.Loss) actionResult {
 	detail := lossCount(l)
 	if l.Events > 0 {
 		detail = fmt.Sprintf("%d events: %s", l.Events, lossSequences(l))
 	}
-	return ActionResult{ID: l.ID, Detail: detail, known: true}
+	return actionResult{ID: l.ID, Detail: detail, known: true}
 }
 
 func (c *commands) queueAcknowledge() *cobra.Command {
@@ -126,18 +126,18 @@ func (c *commands) queueAcknowledge() *cobra.Command {
 	}
 	return c.run(cmd, func(cmd *cobra.Command, api *client.Client, ids []string) error {
 		act := action{kind: lossKind, verb: "acknowledge", past: "acknowledged"}
-		act.do = func(ctx context.Context, api *client.Client, id string) (ActionResult, error) {
+		act.do = func(ctx context.Context, api *client.Client, id string) (actionResult, error) {
 			loss, err := api.AcknowledgeLoss(ctx, id, *note)
 			return lossResult(loss), err
 		}
-		return c.act(cmd, api, act, flags, ids, func(ctx context.Context) ([]ActionResult, error) {
+		return c.act(cmd, api, act, flags, ids, func(ctx context.Context) ([]actionResult, error) {
 			return openLosses(ctx, api)
 		})
 	})
 }
 
 // openLosses returns every loss that is not acknowledged.
-func openLosses(ctx context.Context, api *client.Client) (open []ActionResult, err error) {
+func openLosses(ctx context.Context, api *client.Client) (open []actionResult, err error) {
 	list, err := api.Losses(ctx)
 	for _, l := range list.Losses {
 		if l.AcknowledgedAt.IsZero() {

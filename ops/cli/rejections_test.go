@@ -26,11 +26,11 @@ func TestAcceptByID(t *testing.T) {
 	}
 
 	stdout, _, code = c.run(t, "rejections", "accept", "--yes", "--vouch", "--json", admintest.RedactedID, admintest.LaterAcceptedID)
-	var report ActionReport
+	var report actionReport
 	if err := json.Unmarshal([]byte(stdout), &report); err != nil || code != 1 {
 		t.Fatalf("exit %d, %v: %s", code, err, stdout)
 	}
-	want := ActionResult{ID: admintest.RedactedID, Courier: "demo", Key: "demo:req_e", Sequence: 101, Duplicate: true, KeyID: ingestion.KeyIDOperator}
+	want := actionResult{ID: admintest.RedactedID, Courier: "demo", Key: "demo:req_e", Sequence: 101, Duplicate: true, KeyID: ingestion.KeyIDOperator}
 	if len(report.Done) != 1 || report.Done[0] != want || len(report.Failed) != 1 || report.Failed[0].Code != ops.AlreadyAccepted {
 		t.Errorf("report %+v", report)
 	}
@@ -121,7 +121,7 @@ func TestCouriersCommandsJoinTheGroup(t *testing.T) {
 			t.Errorf("exit %d: %s%s", code, stdout, stderr)
 		}
 	}
-	if _, stderr, code := (caller{}).run(t, "couriers", "none"); code != ExitUsage || !strings.Contains(stderr, "it has list, reload, test, presets") {
+	if _, stderr, code := (caller{}).run(t, "couriers", "none"); code != 2 || !strings.Contains(stderr, "it has list, reload, test, presets") {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 	for _, cmd := range Commands(Deps{}) {
