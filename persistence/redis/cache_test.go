@@ -25,9 +25,10 @@ import (
 
 // redisServer is a redis-server process of a test's own.
 type redisServer struct {
-	t    testing.TB
-	addr string
-	cmd  *exec.Cmd
+	t      testing.TB
+	addr   string
+	cmd    *exec.Cmd
+	exited chan struct{} // closed when the process has ended
 }
 
 // startRedis starts one on a free port. Without the program the test is skipped,
@@ -40,31 +41,59 @@ func startRedis(t testing.TB) *redisServer {
 		}
 		t.Skip("redis-server is not installed")
 	}
-	l := storetest.Must(net.Listen("tcp", "127.0.0.1:0"))
-	s := &redisServer{t: t, addr: l.Addr().String()}
-	l.Close()
-	s.start()
-	t.Cleanup(s.kill)
-	return s
+	for range 5 {
+		l := storetest.Must(net.Listen("tcp", "127.0.0.1:0"))
+		s := &redisServer{t: t, addr: l.Addr().String()}
+		l.Close()
+		if s.run() {
+			t.Cleanup(s.kill)
+			return s
+		}
+	}
+	t.Fatal("redis-server ends as soon as it is started")
+	return nil
 }
 
-// start runs the server and waits until it answers.
+// start runs the server and fails the test unless it answers.
 func (s *redisServer) start() {
+	s.t.Helper()
+	if !s.run() {
+		s.t.Fatal("redis-server has ended")
+	}
+}
+
+// run runs the server and waits until it answers; false when it has ended, as when
+// another program was quicker to take the port.
+func (s *redisServer) run() bool {
 	s.t.Helper()
 	_, port, _ := net.SplitHostPort(s.addr)
 	s.cmd = exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.t.TempDir())
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
+	s.exited = make(chan struct{})
+	go func(cmd *exec.Cmd, exited chan struct{}) {
+		cmd.Wait()
+		close(exited)
+	}(s.cmd, s.exited)
 	client := redis.NewClient(&redis.Options{Addr: s.addr, MaxRetries: -1})
 	defer client.Close()
-	storetest.Eventually(s.t, "redis-server to answer", func() bool { return client.Ping(s.t.Context()).Err() == nil })
+	ended := false
+	storetest.Eventually(s.t, "redis-server to answer", func() bool {
+		select {
+		case <-s.exited:
+			ended = true
+		default:
+		}
+		return ended || client.Ping(s.t.Context()).Err() == nil
+	})
+	return !ended
 }
 
 // kill ends the server, stopped or not.
 func (s *redisServer) kill() {
 	s.cmd.Process.Kill()
-	s.cmd.Wait()
+	<-s.exited
 }
 
 func (s *redisServer) signal(signal syscall.Signal) {
