@@ -2,12 +2,12 @@
 // of events, the shipments, the dead letters and the records of requests are kept in,
 // and the cache of processed identities in front of the ledger.
 //
-//	process ──▶ Cache         persistence.MemoryCache, persistence/redis
-//	        ──▶ Ledger      ┐
-//	        ──▶ DeadLetters │
-//	ingest  ──▶ Ingestions  ├ persistence/sqlite, persistence/mongo
-//	process ──▶ Marks       │ (Marks: sqlite only)
-//	ops     ──▶ all of them ┘
+//	process        ──▶ Cache         persistence.MemoryCache, persistence/redis
+//	process, ops   ──▶ Ledger      ┐
+//	               ──▶ DeadLetters │
+//	ingest, ops    ──▶ Ingestions  ├ persistence/sqlite, persistence/mongo
+//	appliance, ops ──▶ Database    │
+//	appliance      ──▶ Marks       ┘ (Marks: sqlite only)
 //
 // Rows of package event and its parts come in and go out. A [Store] is a set of
 // interfaces, one for each kind of rows; every implementation passes the suite of package

@@ -6,7 +6,8 @@
 //
 // Config is plain data, passed by value. Its methods translate it for the packages that
 // it configures (adapters.go) and read secrets where they are needed, never before.
-// Unknown keys are faults, and all faults are reported at once, by their keys.
+// Unknown keys are faults, and all faults are reported at once, by their keys. Packages
+// appliance and appliance/app call it, and no other.
 package config
 
 import (
