@@ -15,5 +15,5 @@
 // connection broke, a [Filler] finds such sequences in the stream and reads their
 // ids, within two rounds, long before the broker drops them. So at any time one of
 // the two knows an id, and neither has to keep a million of them at the broker's
-// price.
+// price. The broker of package jetstream makes both, its publisher asks the window.
 package dedup

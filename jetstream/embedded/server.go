@@ -6,7 +6,7 @@
 //
 // The server has no network port; connections reach it through [Server.InProcessConn],
 // which always leads to the current one: after a restart the clients' own reconnecting
-// does the rest. The supervisor of the queue starts and stops it.
+// does the rest. The broker of the queue starts and stops it, its supervisor restarts it.
 package embedded
 
 import (
