@@ -18,6 +18,19 @@ import (
 	"github.com/fincart/courier-gateway/jetstream/embedded"
 )
 
+// loadTimeout bounds one read whose caller gave no bound.
+const loadTimeout = 5 * time.Second
+
+// maxHeaders is the number of headers on a message: the envelope's and the id.
+const maxHeaders = 10
+
+// transport carries publishes to the broker.
+type transport interface {
+	// Publish sends m, to be answered at m.Reply. It keeps no reference to it. After
+	// an error nothing is sent.
+	Publish(m embedconn.Message) error
+}
+
 // connections are those to the broker: one to publish to an external broker, one for
 // administration and reading, and one to consume if this process does. They are
 // separate because a connection's writes queue behind each other.

@@ -35,13 +35,6 @@ type publisher struct {
 	stored     []*slot       // stored, not passed on yet; of the goroutine that reads answers
 }
 
-// transport carries publishes to the broker.
-type transport interface {
-	// Publish sends m, to be answered at m.Reply. It keeps no reference to it. After
-	// an error nothing is sent.
-	Publish(m embedconn.Message) error
-}
-
 // publisherDeps is what a publisher needs from its broker.
 type publisherDeps struct {
 	admission *admission

@@ -34,9 +34,6 @@ type slot struct {
 	timer       *time.Timer // of the publish; nil until the first
 }
 
-// maxHeaders is the number of headers on a message: the envelope's and the id.
-const maxHeaders = 10
-
 func newSlot(index int, reply string) *slot {
 	return &slot{index: index, reply: reply, done: make(chan struct{}, 1)}
 }

@@ -16,12 +16,8 @@ import (
 	"github.com/fincart/courier-gateway/jetstream/integrity"
 )
 
-const (
-	// loadTimeout bounds one read whose caller gave no bound.
-	loadTimeout = 5 * time.Second
-	// batchBytes bounds what one readFrom brings into memory, but for one message.
-	batchBytes = 8 << 20
-)
+// batchBytes bounds what one readFrom brings into memory, but for one message.
+const batchBytes = 8 << 20
 
 // msgIDHeader has the id by which the broker recognises copies.
 const msgIDHeader = nats.MsgIdHdr
