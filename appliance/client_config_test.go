@@ -53,8 +53,8 @@ func TestClientsSurviveABrokenFile(t *testing.T) {
 	}
 }
 
-// TestClientsAreToldOfABrokenFile: what can't be used is named, with the file.
-func TestClientsAreToldOfABrokenFile(t *testing.T) {
+// TestClientsReportABrokenFile: what can't be used is named, with the file.
+func TestClientsReportABrokenFile(t *testing.T) {
 	t.Parallel()
 	a := startApp(t, quick(t), nil)
 	for what, test := range map[string]struct{ content, want string }{

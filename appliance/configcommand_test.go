@@ -46,7 +46,7 @@ func TestAddressesAreShownWithoutCredentials(t *testing.T) {
 	}
 }
 
-func TestConfigCheckTellsMissingSecrets(t *testing.T) {
+func TestConfigCheckReportsMissingSecrets(t *testing.T) {
 	path := configFile(t, "[couriers.a]\nsecrets = [\"env:NO_SUCH_VARIABLE\"]\n[couriers.b]\nsecrets = [\"file:/no/such/file\"]\n[ingest]\ndefault_courier = \"a\"\n")
 	var out, errOut bytes.Buffer
 	if code := run(t.Context(), []string{"config", "check", "--config", path}, nil, &out, &errOut); code != 1 {

@@ -255,9 +255,9 @@ func deliveriesWritten(t *testing.T, dir string) bool {
 // impatient makes an event without an answer come again soon.
 var impatient = []string{"APPLIANCE_JETSTREAM__ACK_WAIT=1s", "APPLIANCE_PROCESS__RETRY_BASE=20ms"}
 
-// TestEventThatNobodyAnswersIsADeadLetter kills process after process over an event:
+// TestEventWithoutAnAnswerIsADeadLetter kills process after process over an event:
 // no attempt is ever answered, so it is the broker's own advisory that ends it.
-func TestEventThatNobodyAnswersIsADeadLetter(t *testing.T) {
+func TestEventWithoutAnAnswerIsADeadLetter(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	batchOf(t, dir, []string{stuckOver}, func(string) string { return "shp-poison" })

@@ -14,9 +14,9 @@ import (
 	"github.com/fincart/courier-gateway/appliance/config/sendertest"
 )
 
-// TestServiceManagerIsTold listens as systemd does: for readiness, for signs of
+// TestServiceManagerIsNotified listens as systemd does: for readiness, for signs of
 // life as often as the watchdog wants them, and for the stop.
-func TestServiceManagerIsTold(t *testing.T) {
+func TestServiceManagerIsNotified(t *testing.T) {
 	address := &net.UnixAddr{Name: filepath.Join(t.TempDir(), "notify"), Net: "unixgram"}
 	manager, err := net.ListenUnixgram("unixgram", address)
 	if err != nil {

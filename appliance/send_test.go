@@ -385,7 +385,7 @@ func TestSendDoesNotFollowAndIsSafeForTerminals(t *testing.T) {
 	}
 }
 
-func TestSendTrustsWhomItIsTold(t *testing.T) {
+func TestSendTrustsTheGivenCertificates(t *testing.T) {
 	t.Parallel()
 	in := newIntake(t, "gateway", "a secret")
 	server := httptest.NewUnstartedServer(in)

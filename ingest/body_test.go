@@ -180,9 +180,9 @@ func TestShortBodiesOfRefusedRequests(t *testing.T) {
 	}
 }
 
-// TestSlowBodiesKeepNobodyOut: a request that is not all there is none of those that
+// TestSlowBodiesShutNoSenderOut: a request that is not all there is none of those that
 // its courier may have in work.
-func TestSlowBodiesKeepNobodyOut(t *testing.T) {
+func TestSlowBodiesShutNoSenderOut(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
 	f.set(t, Courier{Name: "narrow", Scheme: f.plain, MaxConcurrent: 1})

@@ -60,9 +60,9 @@ func TestHealthShowsWhatTheStoreAdvises(t *testing.T) {
 	})
 }
 
-// TestAPartThatHangsIsTheOnlyOneToBlame: however long one part takes, the report says
+// TestAPartThatHangsIsTheOnlyOneReported: however long one part takes, the report says
 // of the others what is true, and the answer stays 200 as long as the queue works.
-func TestAPartThatHangsIsTheOnlyOneToBlame(t *testing.T) {
+func TestAPartThatHangsIsTheOnlyOneReported(t *testing.T) {
 	const quick, slow = time.Millisecond, probeTimeout * 3 / 4
 	for name, c := range map[string]struct {
 		store, cache, queue  time.Duration
