@@ -159,7 +159,7 @@ func TestWipedServerIsNoticedAtStart(t *testing.T) {
 // starts again that knows better.
 func TestRolledBackServerIsNoticedAtStart(t *testing.T) {
 	t.Parallel()
-	for name, refilled := range map[string]int{"cut 11-20": 0, "reused 11-20": 30} {
+	for name, refilled := range map[string]int{"cut 11-20": 0, "cut 16-20; reused 11-15": 5, "reused 11-20": 30} {
 		server := startServer(t, nil)
 		cfg := externalConfig(t, server)
 		b := open(t, cfg)
@@ -185,8 +185,16 @@ func TestRolledBackServerIsNoticedAtStart(t *testing.T) {
 }
 
 // TestRolledBackServerIsNoticedWhileRunning rolls a server back under a process that
-// goes on publishing, and under one that only consumes.
+// goes on publishing, and under one that only consumes; what they publish reaches beyond
+// what was there, or not as far.
 func TestRolledBackServerIsNoticedWhileRunning(t *testing.T) {
+	t.Parallel()
+	for _, more := range []int{4, 20} {
+		t.Run(fmt.Sprint(more, " more"), func(t *testing.T) { rolledBackWhileRunning(t, more) })
+	}
+}
+
+func rolledBackWhileRunning(t *testing.T, more int) {
 	t.Parallel()
 	server := startServer(t, nil)
 	cfg := externalConfig(t, server)
@@ -202,7 +210,7 @@ func TestRolledBackServerIsNoticedWhileRunning(t *testing.T) {
 	positionReaches(t, l, 20)
 	server.rolledBack(t, backup)
 	eventually(t, "the server to be back", func() bool { _, err := b.Publish(t.Context(), envelope("new")); return err == nil })
-	publishKeys(t, b, "new", 20)
+	publishKeys(t, b, "new", more)
 	eventually(t, "the losses to be named", func() bool { return len(b.Losses()) > 0 && len(l.Losses()) > 0 })
 	for who, b := range map[string]*Broker{"the one that publishes": b, "the one that consumes": l} {
 		var all []loss.Range

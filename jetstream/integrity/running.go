@@ -45,12 +45,14 @@ func (c *Checker) compare(ctx context.Context) error {
 	if s.details {
 		c.previous.deleted = s.info.State.NumDeleted
 	}
-	if !cut {
-		if cut, err = c.checkReused(ctx, s); err != nil {
+	// A stream that was cut may have grown again since, if not as far as it was.
+	reused := false
+	if !s.recreated() {
+		if reused, err = c.checkReused(ctx, s); err != nil {
 			return err
 		}
 	}
-	if cut {
+	if cut || reused {
 		c.receipts.reset(s.info.State.LastSeq)
 		_, err := c.begin(ctx)
 		return err
@@ -142,19 +144,22 @@ func readOne(ctx context.Context, r Reader, seq uint64) (Message, error) {
 }
 
 // replacedSince returns the first sequence at which the stream has another event
-// than it had, 0 when it has none: the known event at the anchor is another one now.
-// What was stored since has a later time than everything that was there.
+// than it had, 0 when it has none: the known event at the anchor is another one now, or
+// the stream ends before it. What was stored since has a later time than everything that
+// was there.
 func (c *Checker) replacedSince(ctx context.Context, s snapshot) (first uint64, err error) {
 	known := s.known
-	if known.Birth != s.birth() || known.Anchor == 0 || known.Anchor > s.info.State.LastSeq {
+	if known.Birth != s.birth() || known.Anchor == 0 {
 		return 0, nil
 	}
-	at, err := storedAt(ctx, c.cfg.Reader, known.Anchor)
-	if event.CodeOf(err) == event.NotFound {
-		return 0, nil // purged as history, or a hole
-	}
-	if err != nil || at <= known.AnchorAt {
-		return 0, err
+	if known.Anchor <= s.info.State.LastSeq {
+		at, err := storedAt(ctx, c.cfg.Reader, known.Anchor)
+		if event.CodeOf(err) == event.NotFound {
+			return 0, nil // purged as history, or a hole
+		}
+		if err != nil || at <= known.AnchorAt {
+			return 0, err
+		}
 	}
 	first, ok, err := c.cfg.Reader.FirstSince(ctx, time.Unix(0, known.AnchorAt+1))
 	if err != nil || !ok || first > known.Anchor {

@@ -23,16 +23,19 @@ type snapshot struct {
 
 func (s snapshot) birth() int64 { return s.info.Created.UnixNano() }
 
+// recreated reports whether the stream is another one than the known one.
+func (s snapshot) recreated() bool { return s.known.Birth != 0 && s.known.Birth != s.birth() }
+
 // behind reports whether the stream has less than what was acknowledged.
 func (s snapshot) behind() bool {
-	return s.known.Birth != 0 && (s.known.Birth != s.birth() || s.info.State.LastSeq < s.known.Highest)
+	return s.recreated() || s.known.Birth != 0 && s.info.State.LastSeq < s.known.Highest
 }
 
 // missing returns what the stream should have and doesn't.
 func (s snapshot) missing() (found []missing) {
 	state, known := s.info.State, s.known
 	since, until := endedAfter(known), unixTime(known.At)
-	if known.Birth != 0 && known.Birth != s.birth() {
+	if s.recreated() {
 		return []missing{{
 			cause: loss.Recreated, birth: known.Birth, endedAfter: since, receivedBefore: until,
 			sequences: rangesOf(loss.Range{First: known.Verified + 1, Last: known.Highest}),
