@@ -290,7 +290,8 @@ func (c *Checker) begin(ctx context.Context) (last uint64, err error) {
 		}
 		p.Anchor, p.AnchorAt = anchorOf(s.info)
 	})
-	c.previous.deleted = s.info.State.NumDeleted
+	// What an earlier comparison saw may have been of the stream before it was cut.
+	c.previous = previous{deleted: s.info.State.NumDeleted}
 	c.record.losses.reopen(s.birth(), last+1)
 	return last, c.record.Sync()
 }
