@@ -91,8 +91,7 @@ func (b *besieged) endures(memory, disk int64) (under latency) {
 	if grown := after.inUse - before.inUse; grown > memory {
 		b.t.Errorf("%d MiB more are in use", grown>>20)
 	}
-	const garbage = 60 << 20
-	if more := after.resident - before.inUse; more > memory+garbage {
+	if more := after.resident - before.inUse; more > memory+garbageBytes*5/4 { // the collector is late at times
 		b.t.Errorf("%d MiB are resident, when %d were in use", after.resident>>20, before.inUse>>20)
 	}
 	if grown := after.disk - before.disk - b.grown; grown > disk || after.log > 68<<20 {

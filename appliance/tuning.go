@@ -7,21 +7,28 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fincart/courier-gateway/appliance/config"
 )
 
 // tuneRuntime tunes the Go runtime for an appliance with this queue, until stop is
-// called: one thread more, so that a group flush keeps no processor idle, and the return
-// of memory to the system after a load. The runtime belongs to the process, so main does
-// it, and no package below. What each part is worth, and why the garbage collector is left
-// as it is, is in docs/decisions/0018-go-runtime.md.
+// called. The runtime belongs to the process, so main does it, and no package below. What
+// each part is worth is in docs/decisions/0018-go-runtime.md.
+//
+//	part               does                                          off by
+//	processors + 1     a group flush keeps no processor idle         GOMAXPROCS
+//	gcTuner            collects after a fixed amount of garbage      GOGC
+//	memoryReleaser     returns memory to the system after a load     -
 func tuneRuntime(queue config.JetStreamConfig) (stop func()) {
 	addProcessor(queue)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { newMemoryReleaser().run(ctx) })
+	if os.Getenv("GOGC") == "" {
+		running.Go(func() { newGCTuner().run(ctx) })
+	}
 	return func() {
 		cancel()
 		running.Wait()
@@ -45,6 +52,93 @@ func addProcessor(queue config.JetStreamConfig) {
 	if os.Getenv("GOMAXPROCS") == "" && queue.Mode == config.ModeEmbedded && queue.Sync == config.SyncGroup {
 		runtime.GOMAXPROCS(processors + 1)
 	}
+}
+
+// gcTuner bounds the garbage on the heap.
+//
+// By default the Go runtime collects when the heap has doubled, so that every byte of a
+// backlog costs two. The tuner lets it collect after a fixed amount of garbage, however
+// much is in use. That makes no more collections: what is in use is a few times the
+// allowance at most, and what grows with a backlog, ids and the broker's block caches,
+// holds no pointers and is not scanned.
+//
+// The runtime has a percentage only, so after each collection it is set to what the
+// allowance is of what is in use.
+type gcTuner struct {
+	allowance uint64        // bytes of garbage
+	inUse     func() uint64 // bytes after the last collection
+	set       func(percent int)
+	percent   int // as last set
+}
+
+const (
+	garbageBytes = 48 << 20 // docs/decisions/0018-go-runtime.md compares it with percentages
+	mostPercent  = 1000     // of a heap that holds next to nothing
+	leastPercent = 10
+)
+
+// newGCTuner returns one for this process.
+func newGCTuner() *gcTuner {
+	samples := []metrics.Sample{
+		{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"},
+	}
+	return &gcTuner{
+		allowance: garbageBytes, percent: 100,
+		set: func(percent int) { debug.SetGCPercent(percent) },
+		inUse: func() (sum uint64) {
+			metrics.Read(samples)
+			for _, s := range samples {
+				sum += s.Value.Uint64()
+			}
+			return sum
+		},
+	}
+}
+
+// run adjusts the percentage after each collection until ctx ends.
+func (g *gcTuner) run(ctx context.Context) {
+	collected := make(chan struct{}, 1)
+	stop := afterEachCollection(func() {
+		select {
+		case collected <- struct{}{}:
+		default:
+		}
+	})
+	defer stop()
+	for {
+		g.adjust()
+		select {
+		case <-ctx.Done():
+			return
+		case <-collected:
+		}
+	}
+}
+
+// adjust sets the percentage that makes the allowance, unless it is about that:
+// setting it stops the world for a moment.
+func (g *gcTuner) adjust() {
+	want := min(max(int(100*g.allowance/max(g.inUse(), 1)), leastPercent), mostPercent)
+	if off := want - g.percent; 10*max(off, -off) > g.percent {
+		g.set(want)
+		g.percent = want
+	}
+}
+
+// afterEachCollection calls f soon after each garbage collection, from a goroutine of
+// the runtime, until stop is called: f must not block. It makes an unreachable object and
+// gets called when the runtime has collected that, and makes the next one.
+func afterEachCollection(f func()) (stop func()) {
+	var stopped atomic.Bool
+	var next func(struct{})
+	next = func(struct{}) {
+		if !stopped.Load() {
+			f()
+			runtime.AddCleanup(new(*int), next, struct{}{})
+		}
+	}
+	runtime.AddCleanup(new(*int), next, struct{}{}) // a pointer: an object without one may be in one block with others that live
+	return func() { stopped.Store(true) }
 }
 
 // memoryReleaser returns memory to the system after a load.
