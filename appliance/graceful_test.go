@@ -106,16 +106,11 @@ func (l *stopLog) stop(c *child, load *traffic) {
 		return
 	}
 	load.stop()
-	refused := 0
-	for _, failure := range load.broken {
-		if strings.Contains(failure, "connection refused") {
-			refused++
-		}
-	}
-	unanswered := len(load.broken) - refused
-	l.t.Logf("| %s | %d | %d | %d | %d | %d ms |", l.role, inFlight, len(load.acked)-len(load.ackedBefore(at)), refused, unanswered, took.Milliseconds())
-	if unanswered > 0 {
-		l.t.Errorf("%d requests had no answer, such as %s", unanswered, load.broken[slices.IndexFunc(load.broken, func(s string) bool { return !strings.Contains(s, "connection refused") })])
+	unanswered := slices.DeleteFunc(slices.Clone(load.broken), func(s string) bool { return strings.Contains(s, "connection refused") })
+	l.t.Logf("| %s | %d | %d | %d | %d | %d ms |", l.role, inFlight, len(load.acked)-len(load.ackedBefore(at)),
+		len(load.broken)-len(unanswered), len(unanswered), took.Milliseconds())
+	if len(unanswered) > 0 {
+		l.t.Errorf("%d requests had no answer, such as %s", len(unanswered), unanswered[0])
 	}
 }
 
