@@ -53,8 +53,5 @@ while [ "$round" -le "${ROUNDS:-7}" ]; do
     echo "$old $new" | awk '{ printf "%.0f %.0f %.3f  %d %d  %d %d\n", $1, $4, $4 / $1, $2, $5, $3, $6 }' | tee -a "$dir/rounds"
     round=$((round + 1))
 done
-for column in 1 2 3 4 5 6 7; do
-    awk -v c="$column" '{ print $c }' "$dir/rounds" | sort -n | awk '{ v[NR] = $1 } END { printf "%s ", v[int((NR + 1) / 2)] }'
-done
-echo "medians"
+medians 1 2 3 4 5 6 7
 awk '{ print $3 }' "$dir/rounds" | sort -n | awk '{ v[NR] = $1 } END { printf "range of the ratio: %.3f to %.3f\n", v[1], v[NR] }'

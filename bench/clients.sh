@@ -45,7 +45,4 @@ while [ "$round" -le "${ROUNDS:-7}" ]; do
     echo "$first $result" | awk '{ printf "%.0f %.0f %.3f  %.0f %.0f %.3f\n", $1, $3, $3 / $1, $2, $4, $4 / $2 }' | tee -a "$dir/rounds"
     round=$((round + 1))
 done
-for column in 1 2 3 4 5 6; do
-    awk -v c="$column" '{ print $c }' "$dir/rounds" | sort -n | awk '{ v[NR] = $1 } END { printf "%s ", v[int((NR + 1) / 2)] }'
-done
-echo "medians"
+medians 1 2 3 4 5 6

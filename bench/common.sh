@@ -70,3 +70,11 @@ start_appliance() {
 on_it() {
     "$appliance" bench --config "$dir/courier.toml" --target "$url" --admin "$admin" "$@"
 }
+
+# medians COLUMN...: prints the medians of these columns of $dir/rounds.
+medians() {
+    for column in "$@"; do
+        awk -v c="$column" '{ print $c }' "$dir/rounds" | sort -n | awk '{ v[NR] = $1 } END { printf "%s ", v[int((NR + 1) / 2)] }'
+    done
+    echo "medians"
+}
