@@ -74,7 +74,7 @@ func TestPresetsAreSpeltOut(t *testing.T) {
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%s makes\n%+v, what is shown of it\n%+v", name, want, got)
 		}
-		for _, part := range append([]string{p.About, p.Docs, p.Setup, p.Expects, p.Secret}, p.Addresses...) {
+		for _, part := range append([]string{p.About, p.Docs, p.Setup, p.Expects, p.Secret, p.Verified.Signature.String(), p.Verified.States.String()}, p.Addresses...) {
 			if !strings.Contains(text, part) {
 				t.Errorf("%s is shown without %q", name, part)
 			}

@@ -26,6 +26,7 @@ type PresetInfo struct {
 	Secret      string   `json:"secret,omitempty"` // what secrets has to hold; absent where it needs none
 	Setup       string   `json:"setup"`
 	Expects     string   `json:"expects"`
+	Verified    Verified `json:"verified"`
 	Addresses   []string `json:"addresses,omitempty"`
 	CourierName string   `json:"courierName,omitempty"` // where the preset's name will not do
 	TOML        string   `json:"toml,omitempty"`        // of one alone: all its settings
@@ -48,7 +49,7 @@ func PresetInfos() ([]PresetInfo, error) {
 		infos = append(infos, PresetInfo{
 			Name: name, About: p.About, Docs: p.Docs, Scheme: couriers[name].Scheme, Unverified: p.Unverified,
 			Binding: binding.String(), BindsBody: binding.Body, Fresh: binding.Fresh, Secret: p.Secret, Setup: p.Setup,
-			Expects: p.Expects, Addresses: p.Addresses, CourierName: p.CourierName,
+			Expects: p.Expects, Verified: p.Verified, Addresses: p.Addresses, CourierName: p.CourierName,
 		})
 	}
 	return infos, nil
@@ -78,6 +79,7 @@ func (p *PresetInfo) Document() string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s\n# Source: %s\n# Set up: %s\n# Expects: %s\n", p.About, p.Docs, p.Setup, p.Expects)
+	fmt.Fprintf(&b, "# Signature, held against: %s\n# States, held against: %s\n", p.Verified.Signature, p.Verified.States)
 	if p.Unverified {
 		b.WriteString("# Not verified: it follows another party's description.\n")
 	}

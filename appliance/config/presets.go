@@ -27,10 +27,26 @@ type Preset struct {
 	Setup       string         `koanf:"setup"`
 	Secret      string         `koanf:"secret"`
 	Expects     string         `koanf:"expects"`
+	Verified    Verified       `koanf:"verified"`
 	Addresses   []string       `koanf:"addresses"`
 	CourierName string         `koanf:"courier_name"`
 	Courier     map[string]any `koanf:"courier"`
 }
+
+// Verified says what a preset was held against.
+type Verified struct {
+	Signature Verification `koanf:"signature" json:"signature"`
+	States    Verification `koanf:"states" json:"states"` // the payload, and what its statuses mean
+}
+
+// Verification is what one part of a preset was held against, and the day on which it was.
+type Verification struct {
+	Against string `koanf:"against" json:"against"`
+	On      string `koanf:"on" json:"on"` // such as 2026-11-30
+}
+
+// String is a line for people.
+func (v Verification) String() string { return v.Against + " (" + v.On + ")" }
 
 // Presets returns every preset by name. The map is shared: it must not be changed.
 func Presets() (map[string]Preset, error) { return readPresets() }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fincart/courier-gateway/appliance/config/sendertest"
 	"github.com/fincart/courier-gateway/ingest/event"
@@ -83,9 +84,17 @@ func TestPresetsAreComplete(t *testing.T) {
 			if !event.ValidCourier(name) || p.CourierName != "" && !event.ValidCourier(p.CourierName) {
 				t.Errorf("%q or %q can't name a courier", name, p.CourierName)
 			}
-			for key, text := range map[string]string{"about": p.About, "setup": p.Setup, "expects": p.Expects} {
+			for key, text := range map[string]string{
+				"about": p.About, "setup": p.Setup, "expects": p.Expects,
+				"verified.signature.against": p.Verified.Signature.Against, "verified.states.against": p.Verified.States.Against,
+			} {
 				if text == "" || strings.ContainsAny(text, "\n|") {
 					t.Errorf("%s is %q, must be one line without a bar", key, text)
+				}
+			}
+			for key, day := range map[string]string{"verified.signature.on": p.Verified.Signature.On, "verified.states.on": p.Verified.States.On} {
+				if _, err := time.Parse(time.DateOnly, day); err != nil {
+					t.Errorf("%s has to be a day: %v", key, err)
 				}
 			}
 			if !strings.HasPrefix(p.Docs, "https://") {
