@@ -38,10 +38,14 @@ const MaxDepth = 64
 // maxLenientDepth is the bound of encoding/json.
 const maxLenientDepth = 10000
 
-// Scanner walks over one JSON text. It is as strict as the standard and in three
-// points stricter, so that no two readers of an accepted text can disagree on it:
-// the text is valid UTF-8, no escape is half a surrogate pair, and nothing nests
-// deeper than [MaxDepth]. A lenient one is as encoding/json in these points.
+// Scanner walks over one JSON text. It is as strict as the grammar of RFC 8259 and in
+// two points stricter, as the RFC allows: the text is valid UTF-8 (section 8.1), and
+// nothing nests deeper than [MaxDepth] (section 9). A lenient one is as encoding/json in
+// these points. A byte order mark in front of the text is ignored (section 8.1).
+//
+// An escape that is half a surrogate pair is in the grammar, but readers disagree on what
+// it means (section 8.2), and RFC 8785 refuses it. It is passed over; [Scanner.Text] and
+// [HalfPair] report it to who wants to know what a string means.
 //
 // Its methods consume what they name and never look past it. The first fault
 // sticks: it moves the Scanner to the end of the text, where every loop ends.
@@ -58,7 +62,9 @@ type Scanner struct {
 
 // NewScanner returns a Scanner at the start of text, which must not change while
 // it or what it has handed out is used.
-func NewScanner(text []byte) Scanner { return Scanner{text: text, maxDepth: MaxDepth} }
+func NewScanner(text []byte) Scanner {
+	return Scanner{text: text, pos: markBytes(text), maxDepth: MaxDepth}
+}
 
 // NewStringScanner is [NewScanner] for a string.
 func NewStringScanner(text string) Scanner {
@@ -67,9 +73,20 @@ func NewStringScanner(text string) Scanner {
 
 // NewLenientScanner is [NewScanner] for a text that is checked by other rules
 // elsewhere. The Scanner accepts what encoding/json accepts: also strings that
-// are not valid UTF-8, half surrogate pairs, and nesting to 10000 levels.
+// are not valid UTF-8, and nesting to 10000 levels.
 func NewLenientScanner(text []byte) Scanner {
-	return Scanner{text: text, maxDepth: maxLenientDepth, lenient: true}
+	return Scanner{text: text, pos: markBytes(text), maxDepth: maxLenientDepth, lenient: true}
+}
+
+// byteOrderMark is U+FEFF in UTF-8.
+const byteOrderMark = "\xef\xbb\xbf"
+
+// markBytes returns the length of the byte order mark in front of a text.
+func markBytes(text []byte) int {
+	if len(text) >= len(byteOrderMark) && string(text[:len(byteOrderMark)]) == byteOrderMark {
+		return len(byteOrderMark)
+	}
+	return 0
 }
 
 // Fail records a fault unless there is one already; want completes "expected …".
@@ -136,7 +153,7 @@ func (s *Scanner) End() {
 // whole.
 func (s *Scanner) Enter(end byte) bool {
 	if s.depth == s.maxDepth {
-		s.Fail("no more than " + strconv.Itoa(s.maxDepth) + " levels of nesting")
+		s.Fail("no more than " + strconv.Itoa(s.maxDepth) + " levels of nesting (a bound that RFC 8259, section 9, allows)")
 		return false
 	}
 	s.depth++
@@ -173,11 +190,7 @@ func (s *Scanner) leave(end byte) bool {
 // Key consumes a member's name, the colon and the space around it. The name
 // shares memory with the text unless it has escapes.
 func (s *Scanner) Key() string {
-	raw, escaped := s.rawKey()
-	if escaped {
-		return Unescape(raw)
-	}
-	return unsafe.String(unsafe.SliceData(raw), len(raw))
+	return meaning(s.rawKey())
 }
 
 func (s *Scanner) rawKey() (raw []byte, escaped bool) {

@@ -10,13 +10,40 @@ import (
 )
 
 // Text consumes a string and returns what it means, which shares memory with the
-// text unless an escape had to be resolved.
-func (s *Scanner) Text() string {
+// text unless an escape had to be resolved; whole is false when it has half a surrogate
+// pair, which is U+FFFD in the text.
+func (s *Scanner) Text() (text string, whole bool) {
 	raw, escaped := s.Quoted()
+	return meaning(raw, escaped), !escaped || !HalfPair(raw)
+}
+
+func meaning(raw []byte, escaped bool) string {
 	if escaped {
 		return Unescape(raw)
 	}
 	return unsafe.String(unsafe.SliceData(raw), len(raw))
+}
+
+// HalfPair reports whether the inside of a string that a [Scanner] has consumed has
+// an escape that is half a surrogate pair.
+func HalfPair(raw []byte) bool {
+	for {
+		at := bytes.IndexByte(raw, '\\')
+		if at < 0 {
+			return false
+		}
+		if raw = raw[at+1:]; raw[0] != 'u' {
+			raw = raw[1:]
+			continue
+		}
+		r, _ := hex4(raw[1:])
+		if raw = raw[5:]; utf16.IsSurrogate(r) {
+			if pair(r, raw) == utf8.RuneError {
+				return true
+			}
+			raw = raw[6:]
+		}
+	}
 }
 
 // Quoted consumes a string and returns what is between its quotes, and
@@ -42,7 +69,7 @@ func (s *Scanner) Quoted() (raw []byte, escaped bool) {
 			if r, size := utf8.DecodeRune(s.text[s.pos:]); r != utf8.RuneError || size > 1 || s.lenient {
 				s.pos += size
 			} else {
-				s.Fail("valid UTF-8")
+				s.Fail("valid UTF-8 (RFC 8259, section 8.1)")
 			}
 		}
 	}
@@ -67,7 +94,7 @@ func plain(b []byte) int {
 	return n
 }
 
-// escape consumes one escape sequence, both halves of a surrogate pair at once.
+// escape consumes one escape sequence, of a surrogate pair one half.
 func (s *Scanner) escape() {
 	if s.pos+1 >= len(s.text) {
 		s.pos = len(s.text)
@@ -77,17 +104,11 @@ func (s *Scanner) escape() {
 	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
 		s.pos += 2
 	case 'u':
-		r, ok := hex4(s.text[s.pos+2:])
-		switch {
-		case !ok:
+		if _, ok := hex4(s.text[s.pos+2:]); !ok {
 			s.Fail("four hex digits in the escape")
-		case !utf16.IsSurrogate(r) || s.lenient:
-			s.pos += 6
-		case pair(r, s.text[s.pos+6:]) != utf8.RuneError:
-			s.pos += 12
-		default:
-			s.Fail("both halves of a surrogate pair")
+			return
 		}
+		s.pos += 6
 	default:
 		s.Fail("a known escape")
 	}

@@ -184,7 +184,7 @@ func (c *canonical) first(m member) bool {
 	if c.seen&m != 0 {
 		if c.doubled&m == 0 {
 			c.doubled |= m
-			c.fault(m, "appears more than once")
+			c.fault(m, doubled)
 		}
 		return false
 	}
@@ -209,8 +209,11 @@ func (c *canonical) text(m member, to *string) {
 		c.Skip()
 		return
 	}
-	*to = c.Text()
-	if msg := textFault(m, *to); msg != "" {
+	text, whole := c.Text()
+	*to = text
+	if !whole {
+		c.fault(m, "must not hold "+halfPair)
+	} else if msg := textFault(m, text); msg != "" {
 		c.fault(m, msg)
 	}
 }
@@ -220,7 +223,8 @@ func (c *canonical) time(m member, to *time.Time) {
 		c.Skip()
 		return
 	}
-	at, ok := parseTime(c.Text())
+	text, _ := c.Text() // half a surrogate pair is in no time
+	at, ok := parseTime(text)
 	switch {
 	case !ok:
 		c.fault(m, "must be an RFC 3339 time such as 2026-02-26T12:00:00Z")
@@ -259,6 +263,12 @@ func textFault(m member, text string) string {
 		return ""
 	}
 }
+
+// doubled says what is wrong with a member that is there twice.
+const doubled = "appears more than once, and readers disagree on which counts (RFC 8259, section 4)"
+
+// halfPair names the one thing that JSON allows and no text may hold that an event is made of.
+const halfPair = "half a surrogate pair, on whose meaning readers disagree (RFC 8259, section 8.2)"
 
 func hasControl(text string) bool {
 	for i := range len(text) {

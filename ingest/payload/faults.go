@@ -46,7 +46,11 @@ func (r *reporter) at(n *node, message string) {
 // wrongKind adds a fault at n, whose value is of a type that is not wanted.
 func (r *reporter) wrongKind(v *values, n *node, wanted string) {
 	c := v.kinds[n.id]
-	if c == escaped {
+	switch c {
+	case halved:
+		r.at(n, "must not hold "+halfPair)
+		return
+	case escaped:
 		c = '"'
 	}
 	r.at(n, "must be "+wanted+", is "+jsontext.Kind(c))

@@ -32,8 +32,11 @@ type values struct {
 // span is a value's place in the body, without the quotes of a string.
 type span struct{ start, end int }
 
-// escaped is the kind of a string that holds escapes.
-const escaped = '\\'
+// The kinds of strings that hold escapes: one is half a surrogate pair, or none is.
+const (
+	halved  = 'u'
+	escaped = '\\'
+)
 
 // run decodes the body.
 func (m *decoding) run() event.Faults {
@@ -56,7 +59,7 @@ func (m *decoding) run() event.Faults {
 // value consumes the value of n and records it.
 func (m *decoding) value(n *node) {
 	if m.values.kinds[n.id] != 0 {
-		m.faults.at(n, "appears more than once")
+		m.faults.at(n, doubled)
 		m.Skip()
 		return
 	}
@@ -70,7 +73,10 @@ func (m *decoding) value(n *node) {
 	case c == '"' && n.wanted:
 		raw, escapes := m.Quoted()
 		m.values.spans[n.id] = span{m.Pos() - 1 - len(raw), m.Pos() - 1}
-		if escapes {
+		switch {
+		case escapes && jsontext.HalfPair(raw):
+			m.values.kinds[n.id] = halved
+		case escapes:
 			m.values.kinds[n.id] = escaped
 		}
 	default:

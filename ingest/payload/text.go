@@ -105,7 +105,7 @@ func (v *values) scalar(t *template, n *node) (string, found) {
 	switch v.kinds[n.id] {
 	case 0, 'n':
 		return "", absent
-	case '{', '[':
+	case '{', '[', halved:
 		return "", wrong
 	case 't', 'f':
 		if !t.scalar {

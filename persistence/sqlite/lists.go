@@ -229,7 +229,7 @@ func decodeRow[T any](s *jsontext.Scanner, row *T, set func(row *T, name, value 
 		var value string
 		switch c := s.Peek(); {
 		case c == '"':
-			value = s.Text()
+			value, _ = s.Text()
 		case c == '-' || c-'0' <= 9:
 			value = string(s.Value())
 		default:
