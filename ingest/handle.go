@@ -23,6 +23,10 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	case intake:
 		s.handshake(c, name)
 	case string(path) != healthPath:
+		c.table, c.posted = s.couriers.active.Load(), string(method) == fasthttp.MethodPost
+		if c.posted { // by a sender whose address is mistyped, as a rule: the record shows it
+			s.bodies.readForRecord(c)
+		}
 		s.refusals.refuse(c, c.refuse(notFound, "events are sent to "+intakePath+"/{courier}"))
 	case string(method) == fasthttp.MethodGet || string(method) == fasthttp.MethodHead:
 		status, report := s.deps.Health()
@@ -34,16 +38,14 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 }
 
 // courierIn returns the courier that a path of the intake names, "" for the
-// default one.
+// default one. A slash at the end does not matter.
 func courierIn(path []byte) (name []byte, ok bool) {
 	rest, ok := bytes.CutPrefix(path, []byte(intakePath))
-	if !ok || len(rest) == 0 {
-		return nil, ok
-	}
-	if rest[0] != '/' || len(rest) == 1 || bytes.IndexByte(rest[1:], '/') >= 0 {
+	if !ok || len(rest) > 0 && rest[0] != '/' {
 		return nil, false
 	}
-	return rest[1:], true
+	name = bytes.TrimSuffix(bytes.TrimPrefix(rest, []byte("/")), []byte("/"))
+	return name, len(name) > 0 && bytes.IndexByte(name, '/') < 0 || len(rest) <= 1
 }
 
 // intake answers a posted event, and counts and records it.

@@ -159,7 +159,7 @@ func (s *Server) checkSignature(c *call) *refusal {
 
 // noCourier says why no courier was found.
 func (c *call) noCourier() string {
-	if len(c.Path()) == len(intakePath) {
+	if len(c.Path()) <= len(intakePath)+1 {
 		return "the path names no courier, and there is no default one: post to " + intakePath + "/{courier}"
 	}
 	return "there is no courier of this name"

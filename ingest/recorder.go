@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -86,7 +87,7 @@ func (r *recorder) recordSingle(c *call, key record.Key, shares *record.Shares, 
 		if r.put(ingestion.Record{
 			ID: record.NewID(c.started), Courier: key.Courier, Outcome: key.Outcome, Count: 1,
 			Bytes: int64(request.BodyBytes), At: c.started.UTC(), Until: c.started.UTC(),
-			Code: refusal.code, Reason: refusal.reason, Detail: refusal.fullDetail(),
+			Code: refusal.code, Reason: refusal.reason, Detail: aboutPath(key.Courier, request) + refusal.fullDetail(),
 			Status: status, Address: c.from().String(), TraceID: traceID, Request: request,
 		}, class) {
 			return true
@@ -94,6 +95,19 @@ func (r *recorder) recordSingle(c *call, key record.Key, shares *record.Shares, 
 	}
 	r.dropped.WithLabelValues(droppedFull).Inc()
 	return false
+}
+
+// aboutPath begins the detail of a request that reached no courier of ours: where it was sent.
+func aboutPath(courier string, r *ingestion.Request) string {
+	const most = 200
+	switch {
+	case courier != "":
+		return ""
+	case len(r.Path) > most:
+		return strings.ToValidUTF8(r.Path[:most], "") + "...: "
+	default:
+		return r.Path + ": "
+	}
 }
 
 // class returns what is known of the sender of a refused request.

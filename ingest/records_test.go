@@ -18,6 +18,7 @@ import (
 
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/event/ingestion"
+	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
 // book is a Recorder that keeps what it is given.
@@ -301,7 +302,7 @@ func TestWhatIsRecorded(t *testing.T) {
 	want := map[string]int64{
 		"demo accepted": 1, "demo duplicate": 1, "demo refused INVALID_SIGNATURE malformed": 1, "demo refused UNSUPPORTED_MEDIA_TYPE": 1,
 		"demo refused INVALID_PAYLOAD": 1, "demo refused INTERNAL": 1, "small refused PAYLOAD_TOO_LARGE": 1, "refused UNKNOWN_COURIER": 1,
-		"demo refused INTAKE_UNAVAILABLE": 1, "refused BAD_REQUEST": 1, "refused RATE_LIMITED": 1,
+		"demo refused INTAKE_UNAVAILABLE": 1, "refused BAD_REQUEST": 1, "refused RATE_LIMITED": 1, "refused NOT_FOUND": 1,
 	}
 	if got := book.counts(); !maps.Equal(got, want) {
 		t.Errorf("recorded are\n%v, want\n%v", got, want)
@@ -314,7 +315,7 @@ func TestWhatIsRecorded(t *testing.T) {
 		}
 	}
 	slices.Sort(codes)
-	if got := strings.Join(codes, " "); got != "INVALID_PAYLOAD INVALID_SIGNATURE PAYLOAD_TOO_LARGE UNKNOWN_COURIER UNSUPPORTED_MEDIA_TYPE" {
+	if got := strings.Join(codes, " "); got != "INVALID_PAYLOAD INVALID_SIGNATURE NOT_FOUND PAYLOAD_TOO_LARGE UNKNOWN_COURIER UNSUPPORTED_MEDIA_TYPE" {
 		t.Errorf("singly recorded are %s", got)
 	}
 }
@@ -371,5 +372,49 @@ func BenchmarkRefusedAndRecorded(b *testing.B) {
 		ctx.Response.Reset()
 		f.handle(&ctx)
 		f.caught.take()
+	}
+}
+
+// TestSlashAtTheEnd: an address with a slash at its end is the same one.
+func TestSlashAtTheEnd(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil)
+	for i, tc := range []struct {
+		scheme *signature.Scheme
+		path   string
+		status int
+	}{
+		{f.plain, "/v1/events/courier/plain/", 200}, {f.demo, "/v1/events/courier/demo/", 202}, {f.demo, "/v1/events/courier/", 202}, {f.demo, "/v1/events/courier/demo/?x=/", 202},
+	} {
+		if a := send(t, f.request(tc.scheme, tc.path, bodyWithKey(fmt.Sprint("k", i)))); a.StatusCode != tc.status {
+			t.Errorf("%s: got %d %s", tc.path, a.StatusCode, a.body)
+		}
+	}
+}
+
+// TestMistypedAddressIsRecorded: what is posted to no address of the intake has a record
+// that says where it was sent, with no secret in it; other requests have none.
+func TestMistypedAddressIsRecorded(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil)
+	paths := []string{"/v1/event/courier/demo", "/events/courier/demo", "/v1/events/courier/demo//", "/v1/events/couriers/demo", "/", "/V1/events/courier/demo", "/v1/events/courier/unknown"}
+	for _, path := range paths {
+		if a := send(t, f.request(f.demo, path, goodBody)); a.StatusCode != 404 {
+			t.Errorf("%s: got %d %s", path, a.StatusCode, a.body)
+		}
+		f.ask(t, "GET", path)
+	}
+	send(t, f.request(f.demo, "/hooks/demo-secret/"+strings.Repeat("x", 300), goodBody))
+	records := f.caught.all()
+	if len(records) != len(paths)+1 {
+		t.Fatalf("%d records, want %d: %+v", len(records), len(paths)+1, records)
+	}
+	for i, path := range paths {
+		if r := records[i]; !strings.HasPrefix(r.Detail, path+": ") || r.Request.Path != path || string(r.Request.Body) != goodBody || r.Courier != "" || r.Status != 404 {
+			t.Errorf("%s has the record %+v", path, r)
+		}
+	}
+	if last := records[len(paths)].Detail; strings.Contains(last, "demo-secret") || !strings.Contains(last, "xxx...: events are sent to") {
+		t.Errorf("a long address with a secret is recorded as %q", last)
 	}
 }
