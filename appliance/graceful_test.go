@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"syscall"
@@ -38,6 +39,35 @@ func TestGracefulStopsUnderLoad(t *testing.T) {
 	c.checksAll(acked)
 	log.attempts(c, acked)
 	c.ends()
+}
+
+// TestDrainDelayKeepsTheListenerOpen: after SIGTERM the readiness is 503 and events are
+// accepted still, until a second signal.
+func TestDrainDelayKeepsTheListenerOpen(t *testing.T) {
+	dir := t.TempDir()
+	c := spawn(t, dir, "APPLIANCE_INGEST__DRAIN_DELAY=1m")
+	load := startLoad(c, demoScheme(t, dir), "drained", 5*time.Millisecond)
+	eventually(t, "events to be acknowledged", func() bool { return load.count.Load() > 20 })
+	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the readiness to be 503", func() bool {
+		answer, err := http.Get(c.admin + "/readyz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		return answer.StatusCode == http.StatusServiceUnavailable
+	})
+	before := load.count.Load()
+	eventually(t, "events to be acknowledged while it is not ready", func() bool { return load.count.Load() > before+50 })
+	load.stop()
+	if len(load.broken) > 0 {
+		t.Errorf("%d requests failed, such as %s", len(load.broken), load.broken[0])
+	}
+	if err := c.signalled(syscall.SIGTERM); err != nil {
+		t.Errorf("the service ended with %v\n%s", err, c.log)
+	}
 }
 
 // TestGracefulStopsOfEachRole does the same with separate services: first to the one that

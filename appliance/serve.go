@@ -29,7 +29,8 @@ func (c *cli) serve() *cobra.Command {
 		Long: "Receive couriers' events, queue them on disk and apply them to shipments.\n\n" +
 			"Without any configuration it keeps everything in ./data, makes a courier\n" +
 			"called demo, and prints a curl line to try it with.\n\n" +
-			"SIGTERM stops it cleanly, a second one at once; SIGHUP reads the couriers again.",
+			"SIGTERM stops it cleanly, a second one at once (during ingest.drain_delay, the second\n" +
+			"one ends that and a third one stops at once); SIGHUP reads the couriers again.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			signals := make(chan os.Signal, 4)
@@ -65,6 +66,9 @@ func (c *cli) runServe(cmd *cobra.Command, signals <-chan os.Signal) error {
 	notify(log, daemon.SdNotifyReady)
 	stopWatchdog := startWatchdog(log, running.Alive)
 	failure := wait(cmd.Context(), running, log, signals)
+	if failure == nil && running.Public() != nil {
+		failure = drain(cmd.Context(), running, l.Ingest.DrainDelay, log, signals)
+	}
 	stopWatchdog()
 	notify(log, daemon.SdNotifyStopping)
 	return errors.Join(failure, stopWithin(running, l.ShutdownTimeout, signals))
@@ -108,6 +112,34 @@ func wait(ctx context.Context, running *app.App, log *slog.Logger, signals <-cha
 			reload(running, log)
 		case err := <-running.Failed():
 			return err
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// drain keeps everything open for a while after the readiness has turned 503, so that a
+// load balancer has time to notice. Another signal ends it; so does the failure of a part,
+// which it returns.
+func drain(ctx context.Context, running *app.App, delay time.Duration, log *slog.Logger, signals <-chan os.Signal) error {
+	if delay <= 0 {
+		return nil
+	}
+	running.Drain()
+	log.Info("not ready any more, the couriers' listener stays open for a while (ingest.drain_delay)", "delay", delay)
+	over := time.NewTimer(delay)
+	defer over.Stop()
+	for {
+		select {
+		case s := <-signals:
+			if s != syscall.SIGHUP {
+				log.Info("the couriers' listener closes now", "signal", s.String())
+				return nil
+			}
+		case err := <-running.Failed():
+			return err
+		case <-over.C:
+			return nil
 		case <-ctx.Done():
 			return nil
 		}

@@ -58,6 +58,8 @@ func (s *Server) readBody(c *call) *refusal {
 	switch {
 	case errors.Is(err, body.ErrNoMemory):
 		return c.refuse(unavailable, "too many long bodies are on their way; send the event again")
+	case err != nil && s.draining.Load():
+		return s.checkRunning(c)
 	case err != nil:
 		return s.chargeRefused(c, c.refuse(s.config.unreadable(err)))
 	case !c.body.Whole && c.courier != nil:
@@ -122,7 +124,10 @@ func (s *Server) handleBroken(ctx *fasthttp.RequestCtx, err error) {
 	c := s.begin(ctx)
 	defer s.end(c)
 	connlimit.Linger(ctx.Conn())
-	refusal := c.refuse(s.config.unreadable(err))
+	refusal := s.checkRunning(c)
+	if refusal == nil {
+		refusal = c.refuse(s.config.unreadable(err))
+	}
 	s.refusals.refuse(c, refusal)
 	s.records.count(record.Key{Outcome: ingestion.Refused, Code: refusal.code}, c.started)
 }

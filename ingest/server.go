@@ -45,6 +45,8 @@ const (
 	// drainGrace is how long open connections may take to bring one more request,
 	// which is refused until later, before they are closed.
 	drainGrace = 250 * time.Millisecond
+	// bodyGrace is how long, after that, the rest of a request may take to come.
+	bodyGrace = time.Second
 	// lastAnswers is how long requests whose publishing was cancelled may take to
 	// say so before their connections are closed.
 	lastAnswers = 100 * time.Millisecond
@@ -216,6 +218,7 @@ func newHTTP(s *Server) *fasthttp.Server {
 		MaxRequestBodySize:           c.MaxBodyBytes,
 		StreamRequestBody:            true, // see package body
 		ExpectHandler:                s.expect,
+		ConnState:                    countAnswered,
 		ReadTimeout:                  c.ReadTimeout,
 		WriteTimeout:                 c.WriteTimeout,
 		IdleTimeout:                  c.IdleTimeout,
@@ -226,6 +229,21 @@ func newHTTP(s *Server) *fasthttp.Server {
 		NoDefaultContentType:         true,
 		SecureErrorLogMessage:        true,
 	}
+}
+
+// countAnswered counts the requests of a connection that are answered.
+func countAnswered(c net.Conn, state fasthttp.ConnState) {
+	if in := connlimit.Of(c); in != nil && state == fasthttp.StateIdle {
+		in.Answered()
+	}
+}
+
+// progressOf has the requests of a connection counted as they are read.
+func progressOf(c net.Conn) framing.Progress {
+	if in := connlimit.Of(c); in != nil {
+		return in
+	}
+	return nil
 }
 
 // Listen opens the configured address. Its port may be 0.
@@ -249,22 +267,27 @@ func (s *Server) Serve(ln net.Listener) error {
 	if s.tls != nil {
 		conns = tls.NewListener(s.conns, s.tls)
 	}
-	if err := s.http.Serve(framing.Listener{Listener: conns}); err != nil {
+	if err := s.http.Serve(framing.Listener{Listener: conns, Progress: progressOf}); err != nil {
 		return fmt.Errorf("serve couriers: %w", err)
 	}
 	return nil
 }
 
 // Shutdown stops accepting, lets every request in flight be answered, closes the
-// connections and records what was seen. Requests that still come on open ones are
-// answered 503. When ctx ends first, what is in flight is cut off: publishing is
+// connections and records what was seen. Requests that still come on open ones within a
+// moment are answered 503; then connections without a request are closed, those with half a
+// header among them, and a body that is not all there a second later is refused. When ctx ends first, what is in flight is cut off: publishing is
 // cancelled with the cause of ctx, such requests are answered 503, and a moment later
 // every connection is closed.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
 	_ = s.conns.Close() // a second Shutdown finds it closed
 	s.conns.Wait(ctx, drainGrace)
+	s.conns.CloseIdle()
+	answered := make(chan struct{})
+	go s.conns.InterruptBodies(bodyGrace, answered)
 	err := s.http.ShutdownWithContext(ctx)
+	close(answered)
 	if err == nil || errors.Is(err, net.ErrClosed) {
 		if err = s.records.stop(ctx); err != nil {
 			s.hardStop(context.Cause(ctx))

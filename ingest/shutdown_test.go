@@ -125,6 +125,47 @@ func TestShutdownClosesIdleConnections(t *testing.T) {
 	}
 }
 
+// TestShutdownDoesNotWaitForWhatIsNoRequest stops the server while connections are open on
+// which nothing has come, half a header, and half a body.
+func TestShutdownDoesNotWaitForWhatIsNoRequest(t *testing.T) {
+	t.Parallel()
+	const head = "POST /v1/events/courier HTTP/1.1\r\nHost: x\r\n"
+	for name, c := range map[string]struct {
+		sent   string
+		within time.Duration
+		answer int // 0 for none
+	}{
+		"nothing":              {"", time.Second, 0},
+		"half a request line":  {"POST /v1/ev", time.Second, 0},
+		"half a header":        {head + "content-type: appl", time.Second, 0},
+		"headers without body": {head + "content-length: 100\r\n\r\n", 3 * time.Second, 503},
+		"half a body":          {head + "content-length: 100\r\n\r\n{\"event", 3 * time.Second, 503},
+		"half a long body":     {head + "content-length: 100000\r\n\r\n" + strings.Repeat(" ", 50_000), 3 * time.Second, 503},
+		"half a chunk":         {head + "transfer-encoding: chunked\r\n\r\n10\r\n{", 3 * time.Second, 503},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := start(t, nil)
+			conn := f.dial(t)
+			conn.send(t, c.sent)
+			waitFor(t, "the connection", func() bool { return f.conns.Count() == 1 })
+			began := time.Now()
+			if err := f.Shutdown(t.Context()); err != nil {
+				t.Errorf("Shutdown: %v", err)
+			}
+			if took := time.Since(began); took > c.within {
+				t.Errorf("the stop took %v, want at most %v", took, c.within)
+			}
+			if c.answer != 0 {
+				if a := conn.answer(t); a.StatusCode != c.answer {
+					t.Errorf("answered %d, want %d", a.StatusCode, c.answer)
+				}
+			}
+			conn.expectClosed(t)
+		})
+	}
+}
+
 func TestShutdownIsBounded(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
@@ -153,9 +194,9 @@ func TestShutdownCutsOffWhoNeverEnds(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
 	c := f.dial(t)
-	c.send(t, "POST /v1/events/courier HTTP/1.1\r\n") // and nothing more
+	c.send(t, "POST /v1/events/courier HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n") // and nothing more
 	waitFor(t, "the connection", func() bool { return f.conns.Count() == 1 })
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	if err := f.Shutdown(ctx); err == nil || !strings.Contains(err.Error(), "1 connections") {
 		t.Errorf("got %v, want one connection closed", err)

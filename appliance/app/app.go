@@ -230,9 +230,12 @@ func (a *App) serve(name string, serve func() error, shutdown func(context.Conte
 	a.life.OnStop(name, shutdown)
 }
 
+// Drain turns the readiness 503; everything goes on as before.
+func (a *App) Drain() { a.draining.Store(true) }
+
 // Stop drains and stops every part, within the bound that ctx sets.
 func (a *App) Stop(ctx context.Context) error {
-	a.draining.Store(true)
+	a.Drain()
 	return a.life.Stop(ctx)
 }
 

@@ -50,6 +50,7 @@ type IngestConfig struct {
 	MaxConns       int           `koanf:"max_connections"`
 	MaxConnsPerIP  int           `koanf:"max_connections_per_address"`
 	RetryAfter     time.Duration `koanf:"retry_after"`
+	DrainDelay     time.Duration `koanf:"drain_delay"`
 	TLSCertFile    string        `koanf:"tls_cert_file"`
 	TLSKeyFile     string        `koanf:"tls_key_file"`
 	PublicURL      string        `koanf:"public_url"`

@@ -45,6 +45,9 @@ func (c Config) SizesFit(limit string) error {
 	return f.err()
 }
 
+// longestDrainDelay is longer than any load balancer takes to notice.
+const longestDrainDelay = 5 * time.Minute
+
 func (c IngestConfig) validate(f *faults, couriers map[string]Courier) {
 	f.check(listens(c.Listen), "ingest.listen", "%q is not HOST:PORT", c.Listen)
 	f.check(c.MaxBodyBytes >= 1024 && int64(c.MaxBodyBytes) <= 14*mebi, "ingest.max_body_bytes", "%d is not between 1024 and %d, which every store can keep as a dead letter", c.MaxBodyBytes, 14*mebi)
@@ -56,6 +59,7 @@ func (c IngestConfig) validate(f *faults, couriers map[string]Courier) {
 	f.check(c.MaxConns > 0, "ingest.max_connections", "%d is not more than 0", c.MaxConns)
 	f.check(c.MaxConnsPerIP > 0, "ingest.max_connections_per_address", "%d is not more than 0", c.MaxConnsPerIP)
 	f.check(c.RetryAfter >= time.Second, "ingest.retry_after", "%s is less than 1s", c.RetryAfter)
+	f.check(c.DrainDelay >= 0 && c.DrainDelay <= longestDrainDelay, "ingest.drain_delay", "%s is not between 0s and %s", c.DrainDelay, longestDrainDelay)
 	f.check((c.TLSCertFile == "") == (c.TLSKeyFile == ""), "ingest.tls_cert_file", "and ingest.tls_key_file go together: set both or none")
 	parseNetworks(f, "ingest.trusted_proxies", c.TrustedProxies)
 	f.check(c.RecordBodyBytes >= 1 && int64(c.RecordBodyBytes) <= mebi, "ingest.record_body_bytes", "%d is not between 1 and %d", c.RecordBodyBytes, mebi)

@@ -1,8 +1,8 @@
 // Package connlimit bounds how many connections are open, in all and from one address. In
 // come the connections of a [net.Listener], out come those that may be served; the rest is
 // refused and closed. It also knows each open connection by its [Conn], which remembers
-// the deadline of its request, can be interrupted, and may linger when it is closed. The
-// intake calls it.
+// the deadline of its request and how far its requests have come, can be interrupted, and
+// may linger when it is closed. The intake calls it.
 package connlimit
 
 import (
@@ -176,16 +176,52 @@ func (l *Listener) Wait(ctx context.Context, limit time.Duration) {
 
 // CloseAll closes every connection and returns how many there were.
 func (l *Listener) CloseAll() int {
-	l.mu.Lock()
-	conns := make([]*Conn, 0, len(l.open))
-	for c := range l.open {
-		conns = append(conns, c)
-	}
-	l.mu.Unlock()
+	conns := l.those(func(*Conn) bool { return true })
 	for _, c := range conns {
 		_ = c.Close()
 	}
 	return len(conns)
+}
+
+// CloseIdle closes every connection on which no request is under way: none whose headers
+// are all there waits for its answer.
+func (l *Listener) CloseIdle() {
+	for _, c := range l.those(func(c *Conn) bool { return c.heads.Load() <= c.answers.Load() }) {
+		_ = c.Close()
+	}
+}
+
+// interruptEvery is between two looks for bodies that take too long.
+const interruptEvery = 100 * time.Millisecond
+
+// InterruptBodies interrupts, from grace on and until done, every connection on which the
+// rest of a request is awaited.
+func (l *Listener) InterruptBodies(grace time.Duration, done <-chan struct{}) {
+	wait := time.NewTimer(grace)
+	defer wait.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-wait.C:
+			for _, c := range l.those(func(c *Conn) bool { return c.heads.Load() > c.requests.Load() }) {
+				c.Interrupt()
+			}
+			wait.Reset(interruptEvery)
+		}
+	}
+}
+
+// those returns the open connections for which is reports true.
+func (l *Listener) those(is func(*Conn) bool) (found []*Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.open {
+		if is(c) {
+			found = append(found, c)
+		}
+	}
+	return found
 }
 
 // Count returns how many connections are open.
@@ -203,7 +239,19 @@ type Conn struct {
 	lingers      atomic.Bool // see Linger
 	closed       atomic.Bool
 	readDeadline atomic.Int64 // see ReadDeadline
+
+	// How many requests have come on it: with their headers, whole, and answered.
+	heads, requests, answers atomic.Int64
 }
+
+// HeadRead counts a request whose headers are all there.
+func (c *Conn) HeadRead() { c.heads.Add(1) }
+
+// RequestRead counts a request that is all there.
+func (c *Conn) RequestRead() { c.requests.Add(1) }
+
+// Answered counts a request that is answered.
+func (c *Conn) Answered() { c.answers.Add(1) }
 
 // SetReadDeadline sets the deadline by which a request has to be there.
 func (c *Conn) SetReadDeadline(t time.Time) error {

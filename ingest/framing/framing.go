@@ -83,6 +83,14 @@ type framing struct {
 	left    int64 // of the body, or of a chunk
 	digits  int   // of a chunk's size
 	extras  int   // see maxChunkExtras
+
+	progress Progress // nil for none
+}
+
+// Progress is told how far the requests of a connection have been read.
+type Progress interface {
+	HeadRead()    // the headers of another request are all there
+	RequestRead() // so is the rest of it
 }
 
 // pass looks at the next bytes of the connection and returns how many of them are to be
@@ -140,7 +148,13 @@ func (f *framing) step(b []byte) (n int, keep bool) {
 }
 
 // next begins another request.
-func (f *framing) next() { *f = framing{} }
+func (f *framing) next() {
+	progress := f.progress
+	*f = framing{progress: progress}
+	if progress != nil {
+		progress.RequestRead()
+	}
+}
 
 // lineBegins looks at the first byte of a line, and reports whether the line is empty.
 func (f *framing) lineBegins(c byte) (empty bool) {
@@ -302,6 +316,9 @@ func (f *framing) endStep(c byte) {
 	case atEmptyLF:
 		f.state = atRequestLine
 	case atHeadLF:
+		if f.progress != nil {
+			f.progress.HeadRead()
+		}
 		switch {
 		case f.chunked:
 			f.state = atChunkSize

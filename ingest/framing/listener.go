@@ -6,7 +6,12 @@ import (
 )
 
 // Listener checks the framing of all that comes on its connections.
-type Listener struct{ net.Listener }
+type Listener struct {
+	net.Listener
+	// Progress returns what is told how far the requests of a connection have been read.
+	// Nil for nothing.
+	Progress func(net.Conn) Progress
+}
 
 // Accept returns the next connection.
 func (l Listener) Accept() (net.Conn, error) {
@@ -14,10 +19,14 @@ func (l Listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t, ok := c.(*tls.Conn); ok {
-		return &tlsConn{Conn: t}, nil
+	var f framing
+	if l.Progress != nil {
+		f.progress = l.Progress(c)
 	}
-	return &conn{Conn: c}, nil
+	if t, ok := c.(*tls.Conn); ok {
+		return &tlsConn{Conn: t, framing: f}, nil
+	}
+	return &conn{Conn: c, framing: f}, nil
 }
 
 // conn is a connection whose framing is checked.
