@@ -106,6 +106,8 @@ var territory = map[string][]string{
 	"github.com/knadh/koanf":           {"appliance/config"},
 	"github.com/go-viper/mapstructure": {"appliance/config"},
 	"github.com/pelletier/go-toml":     {"appliance/config"},
+	"github.com/agnivade/levenshtein":  {"appliance/config"},
+	"github.com/rivo/uniseg":           {"ops/terminal"},
 	"github.com/coreos/go-systemd":     {"appliance"},
 	"github.com/spf13/cobra":           {"appliance", "ops/cli", "bench", "bench/load"},
 	"github.com/spf13/pflag":           {"bench/load"},

@@ -1,11 +1,12 @@
 package main
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ops/terminal"
 )
 
@@ -57,18 +58,8 @@ func configCheck() *cobra.Command {
 			}
 			asJSON, _ := cmd.Flags().GetBool("json")
 			if asJSON {
-				report := struct {
-					OK    bool   `json:"ok"`
-					File  string `json:"file,omitempty"`
-					Error string `json:"error,omitempty"`
-				}{err == nil, l.File, ""}
-				if err != nil {
-					report.Error = err.Error()
-				}
-				if jerr := json.NewEncoder(cmd.OutOrStdout()).Encode(report); jerr != nil {
-					return jerr
-				}
-				return err
+				report := checkReport{OK: err == nil, File: l.File, Faults: faultsOf(err)}
+				return errors.Join(err, terminal.PrintJSON(cmd.OutOrStdout(), report))
 			}
 			if err == nil {
 				fmt.Fprintln(cmd.OutOrStdout(), "The configuration is good.")
@@ -78,4 +69,23 @@ func configCheck() *cobra.Command {
 	}
 	cmd.Flags().Bool("json", false, "print JSON")
 	return cmd
+}
+
+// checkReport is what config check prints with --json.
+type checkReport struct {
+	OK     bool           `json:"ok"`
+	File   string         `json:"file,omitempty"`
+	Faults []config.Fault `json:"faults"`
+}
+
+// faultsOf returns what is wrong with a configuration: one fault about the file as a whole
+// when it could not be read.
+func faultsOf(err error) []config.Fault {
+	if faults, ok := errors.AsType[config.Faults](err); ok {
+		return faults
+	}
+	if err != nil {
+		return []config.Fault{{Path: "$", Message: err.Error()}}
+	}
+	return []config.Fault{}
 }

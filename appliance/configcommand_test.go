@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"strings"
 	"testing"
@@ -55,6 +56,29 @@ func TestConfigCheckReportsMissingSecrets(t *testing.T) {
 	for _, key := range []string{"couriers.a.secrets[0]: ", "couriers.b.secrets[0]: "} {
 		if !strings.Contains(errOut.String(), key) {
 			t.Errorf("the error does not name %q:\n%s", key, errOut.String())
+		}
+	}
+}
+
+func TestConfigCheckAsJSON(t *testing.T) {
+	check := func(document string) (code int, report string) {
+		path := configFile(t, document)
+		var out, errOut bytes.Buffer
+		code = run(t.Context(), []string{"config", "check", "--json", "--config", path}, nil, &out, &errOut)
+		var compact bytes.Buffer
+		if err := json.Compact(&compact, out.Bytes()); err != nil {
+			t.Fatalf("%v: %s", err, out.String())
+		}
+		return code, strings.ReplaceAll(compact.String(), path, "F")
+	}
+	for document, want := range map[string]string{
+		"":                              `{"ok":true,"file":"F","faults":[]}`,
+		"role = 1\n[log]\nleve = \"x\"": `{"ok":false,"file":"F","faults":[{"path":"role","message":"\"1\" is none of all, ingest, process","file":"F","line":1,"column":1},{"path":"log.leve","message":"there is no such key; did you mean \"level\"?","file":"F","line":3,"column":1}]}`,
+		"role = all":                    `{"ok":false,"faults":[{"path":"$","message":"a text needs quotes around it","file":"F","line":1,"column":8}]}`,
+	} {
+		code, got := check(document)
+		if got != want || (code == 0) != (document == "") {
+			t.Errorf("%q: exit %d, got\n%s, want\n%s", document, code, got, want)
 		}
 	}
 }

@@ -24,7 +24,7 @@ func (l Loaded) Check() error {
 			f.add("jetstream", "%v", err)
 		}
 	}
-	return f.err()
+	return l.err(f)
 }
 
 // Invalid returns everything that is wrong with the values, unread secrets and files
@@ -39,9 +39,9 @@ func (l Loaded) Invalid() event.Faults {
 // error; without keys, of all.
 func (l Loaded) Err(keys ...string) error {
 	if len(keys) == 0 {
-		return l.faults.err()
+		return l.err(l.faults)
 	}
-	return l.faults.of(keys...).err()
+	return l.err(l.faults.of(keys...))
 }
 
 // checkSecrets reads every secret, but for those that the first start makes.

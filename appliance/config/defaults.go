@@ -1,6 +1,7 @@
 package config
 
 import (
+	"math"
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest"
@@ -77,4 +78,46 @@ func persistenceDefaults() PersistenceConfig {
 		MongoDatabase: m.Database, MongoPool: m.MaxConns, MongoTimeout: m.OperationTimeout,
 		RedisPrefix: r.Prefix, RedisPool: r.MaxConns, RedisTimeout: r.OperationTimeout, RedisTTL: r.TTL,
 	}
+}
+
+// maxWait is the most that an event may wait for its next attempt.
+const maxWait = 24 * time.Hour
+
+// follow moves defaults to where a setting that was made allows them, so that nobody has
+// to set the one key because of the other.
+func (l *Loaded) follow() {
+	q, p := &l.JetStream, &l.Process
+	followed(l, "jetstream.history_high_water_bytes", &q.HighWaterBytes, min(q.HighWaterBytes, max(1, q.MaxBytes/4)), "jetstream.max_bytes")
+	followed(l, "jetstream.history_low_water_bytes", &q.LowWaterBytes, min(q.LowWaterBytes, max(1, q.HighWaterBytes/2)), "jetstream.history_high_water_bytes")
+	followed(l, "jetstream.history_max_age", &q.HistoryMaxAge, max(q.HistoryMaxAge, q.DuplicateWindow), "jetstream.duplicate_window")
+	followed(l, "jetstream.max_ack_pending", &q.MaxAckPending, max(q.MaxAckPending, p.Workers*p.BatchSize), "process.workers and process.batch_size")
+	followed(l, "process.batch_size", &p.BatchSize, min(p.BatchSize, max(1, q.MaxAckPending/max(1, p.Workers))), "jetstream.max_ack_pending")
+	followed(l, "process.retry_multiplier", &p.RetryMultiplier, min(p.RetryMultiplier, p.steepest()), "process.max_attempts")
+	most := l.Ingest.MaxBodyBytes
+	for _, courier := range l.Couriers {
+		most = max(most, courier.MaxBodyBytes)
+	}
+	followed(l, "ingest.max_body_bytes", &l.Ingest.MaxBodyBytes, most, "max_body_bytes of a courier")
+}
+
+// followed gives a setting that was not made a value, and says of which other one it is.
+func followed[T comparable](l *Loaded, key string, setting *T, value T, other string) {
+	if _, made := l.Origins[key]; !made && value != *setting {
+		*setting, l.Origins[key] = value, "follows "+other
+	}
+}
+
+// lastWait is how long an event waits for its last attempt.
+func (c ProcessConfig) lastWait() float64 {
+	return c.RetryBase.Seconds() * math.Pow(c.RetryMultiplier, float64(c.MaxAttempts-2))
+}
+
+// steepest returns the largest multiplier, in hundredths, that keeps waits within
+// [maxWait]; 1 when none does.
+func (c ProcessConfig) steepest() float64 {
+	most := math.Pow(maxWait.Seconds()/c.RetryBase.Seconds(), 1/float64(c.MaxAttempts-2))
+	if c.MaxAttempts <= 2 || c.RetryBase <= 0 {
+		return c.RetryMultiplier
+	}
+	return max(1, math.Floor(100*most)/100)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"reflect"
 	"regexp"
@@ -38,8 +39,10 @@ const (
 type Loaded struct {
 	Config
 	File    string            // the file that was read, "" for none
-	faults  faults            // keys that don't exist, values that don't fit
 	Origins map[string]string // by key; a key that is missing has its default
+
+	faults faults    // keys that don't exist, values that don't fit
+	places positions // of what is in the file
 }
 
 // layer is one source of settings.
@@ -50,14 +53,14 @@ type layer struct {
 
 // Load reads the configuration: flags over environment over file over defaults.
 // flags holds the keys that were set on the command line. Keys that do not exist
-// and values of the wrong type become faults; [Loaded.Check] adds
-// what else is wrong.
+// and values of the wrong type become faults; [Loaded.Check] adds what else is wrong.
+// The error is [Faults] when the file is no TOML.
 func Load(path string, flags map[string]any) (Loaded, error) {
-	layers, path, err := layersOf(path, flags)
+	layers, document, path, err := layersOf(path, flags)
 	if err != nil {
 		return Loaded{}, err
 	}
-	l := Loaded{File: path, Origins: map[string]string{}}
+	l := Loaded{File: path, Origins: map[string]string{}, places: positionsOf(document)}
 	f := &l.faults
 	k := koanf.New(".")
 	if err := k.Load(structs.Provider(Defaults(), "koanf"), nil); err != nil {
@@ -70,7 +73,7 @@ func Load(path string, flags map[string]any) (Loaded, error) {
 		}
 		for _, key := range source.Keys() {
 			l.Origins[key] = layer.name
-			f.check(exists(source.KeyMap()[key]), key, "there is no such key (set by %s)", layer.name)
+			f.unknown(source.KeyMap()[key])
 		}
 		if err := k.Merge(source); err != nil {
 			return Loaded{}, fmt.Errorf("read %s: %w", layer.name, err)
@@ -80,14 +83,16 @@ func Load(path string, flags map[string]any) (Loaded, error) {
 		return Loaded{}, err
 	}
 	l.decode(k, f)
+	l.follow()
 	for name, c := range l.Couriers {
 		l.Couriers[name] = c.WithDefaults()
 	}
 	return l, nil
 }
 
-// layersOf returns the layers above the defaults, lowest first.
-func layersOf(path string, flags map[string]any) ([]layer, string, error) {
+// layersOf returns the layers above the defaults, lowest first, with the file's text and
+// name.
+func layersOf(path string, flags map[string]any) (layers []layer, document []byte, used string, err error) {
 	asked := path != ""
 	if !asked {
 		path, asked = os.LookupEnv(EnvConfig)
@@ -95,15 +100,20 @@ func layersOf(path string, flags map[string]any) ([]layer, string, error) {
 	if !asked {
 		path = DefaultFile
 	}
-	var layers []layer
-	fileValues, err := readFile(path)
+	document, err = file.Provider(path).ReadBytes()
 	switch {
 	case err == nil:
-		layers = append(layers, layer{"file " + path, fileValues})
+		values, err := toml.Parser().Unmarshal(document)
+		if err != nil {
+			fault := syntaxFault(document, err)
+			fault.File = path
+			return nil, nil, "", Faults{fault}
+		}
+		layers = append(layers, layer{"file " + path, values})
 	case errors.Is(err, fs.ErrNotExist) && !asked:
 		path = ""
 	default:
-		return nil, "", fmt.Errorf("read the configuration file %s: %w", path, err)
+		return nil, nil, "", fmt.Errorf("read the configuration file %s: %w", path, err)
 	}
 	environment := env.Provider(".", env.Opt{Prefix: EnvPrefix, TransformFunc: func(name, value string) (string, any) {
 		if name == EnvConfig {
@@ -113,9 +123,9 @@ func layersOf(path string, flags map[string]any) ([]layer, string, error) {
 	}})
 	values, err := environment.Read()
 	if err != nil {
-		return nil, "", fmt.Errorf("read the environment: %w", err)
+		return nil, nil, "", fmt.Errorf("read the environment: %w", err)
 	}
-	return append(layers, layer{OriginEnvironment, values}, layer{OriginFlag, flags}), path, nil
+	return append(layers, layer{OriginEnvironment, values}, layer{OriginFlag, flags}), document, path, nil
 }
 
 // envKey turns APPLIANCE_JETSTREAM__MAX_BYTES into jetstream.max_bytes.
@@ -124,48 +134,39 @@ func envKey(name string) string {
 	return strings.ReplaceAll(key, "__", ".")
 }
 
-func readFile(path string) (map[string]any, error) {
-	raw, err := file.Provider(path).ReadBytes()
-	if err != nil {
-		return nil, err
-	}
-	return toml.Parser().Unmarshal(raw)
+// variable is the inverse of envKey.
+func variable(key string) string {
+	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(key, ".", "__"))
 }
 
-// decode fills the typed configuration and adds every value that does not fit.
+// decode fills the typed configuration and adds every value that does not fit, which then
+// has its default.
 func (l *Loaded) decode(k *koanf.Koanf, f *faults) {
-	err := k.UnmarshalWithConf("", &l.Config, koanf.UnmarshalConf{Tag: "koanf", DecoderConfig: &mapstructure.DecoderConfig{
+	wrong := flatten(unmarshal(k, &l.Config))
+	if len(wrong) == 0 {
+		return
+	}
+	rest := k.Copy()
+	for _, one := range wrong {
+		key, message := describe(k, one)
+		f.add(key, "%s", message)
+		key, _, _ = strings.Cut(key, "[")
+		rest.Delete(key)
+	}
+	right := koanf.New(".")
+	if right.Load(structs.Provider(Defaults(), "koanf"), nil) == nil && right.Merge(rest) == nil {
+		l.Config = Config{}
+		_ = unmarshal(right, &l.Config) // what is wrong is known
+	}
+}
+
+func unmarshal(k *koanf.Koanf, to *Config) error {
+	return k.UnmarshalWithConf("", to, koanf.UnmarshalConf{Tag: "koanf", DecoderConfig: &mapstructure.DecoderConfig{
 		WeaklyTypedInput: true,
 		DecodeHook: mapstructure.ComposeDecodeHookFunc(
-			splitList, decodeSecret, mapstructure.StringToTimeDurationHookFunc(),
+			splitList, decodeSecret, exactNumbers, mapstructure.StringToTimeDurationHookFunc(),
 		),
 	}})
-	for _, fault := range flatten(err) {
-		key, message := l.describe(fault)
-		f.add(key, "%s", message)
-	}
-}
-
-// exists reports whether a key, in its parts, stands for a field of [Config]. What a
-// map has may have dots in its name, such as the claims of a token.
-func exists(key []string) bool {
-	at := reflect.TypeFor[Config]()
-	for _, part := range key {
-		switch at.Kind() {
-		case reflect.Map:
-			at = at.Elem()
-		case reflect.Struct:
-			fields := reflect.VisibleFields(at)
-			i := slices.IndexFunc(fields, func(f reflect.StructField) bool { return keyOf(f) == part })
-			if i < 0 {
-				return false
-			}
-			at = fields[i].Type
-		default:
-			return false
-		}
-	}
-	return true
 }
 
 // keyOf returns the key that a field has in the configuration, "" for none.
@@ -193,23 +194,37 @@ func splitList(from, to reflect.Type, value any) (any, error) {
 	return list, nil
 }
 
-// describe returns the key that a decoding error is about, and what is wrong.
-func (l *Loaded) describe(err error) (key, message string) {
-	if e, ok := errors.AsType[*mapstructure.DecodeError](err); ok {
-		key = dotted(e.Name())
-		return key, e.Unwrap().Error() + l.from(key)
+// err returns faults as one error, each with the place where it was made; nil for none.
+func (l *Loaded) err(f faults) error { return f.located(l.locate) }
+
+// locate adds to a fault where its key was set.
+func (l *Loaded) locate(f *Fault) {
+	setBy := func(related func(key string) bool) string {
+		for _, key := range slices.Sorted(maps.Keys(l.Origins)) {
+			switch origin := l.Origins[key]; {
+			case !related(key):
+			case origin == OriginEnvironment:
+				return "set by " + variable(key)
+			case origin == OriginFlag:
+				return "set by a flag"
+			}
+		}
+		return ""
 	}
-	return "configuration", err.Error()
+	if f.setBy = setBy(func(key string) bool { return within(f.Path, key) }); f.setBy != "" {
+		return
+	}
+	if at := l.places.find(f.Path); at.line > 0 {
+		f.File, f.Line, f.Column = l.File, at.line, at.column
+		return
+	}
+	f.setBy = setBy(func(key string) bool { return within(key, f.Path) })
 }
 
-// from says where a key was set, for error messages.
-func (l *Loaded) from(key string) string {
-	for k, origin := range l.Origins {
-		if k == key || strings.HasPrefix(k, key+".") {
-			return " (set by " + origin + ")"
-		}
-	}
-	return ""
+// within reports whether a path is that of a key, or of something in it.
+func within(path, key string) bool {
+	rest, ok := strings.CutPrefix(path, key)
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
 // Origin returns where a key's value comes from.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/knadh/koanf/parsers/toml/v2"
@@ -81,7 +80,7 @@ func (l *Loaded) expand(k *koanf.Koanf) error {
 		}
 		p, known := all[name]
 		if !known {
-			l.faults.add(key+".preset", "%q is none of %s", name, strings.Join(slices.Sorted(maps.Keys(all)), ", "))
+			l.faults.add(key+".preset", "there is no preset %q%s (`appliance couriers presets` lists all)", name, DidYouMean(name, slices.Collect(maps.Keys(all))))
 			continue
 		}
 		if err := l.underlay(k, key, name, p.Courier); err != nil {

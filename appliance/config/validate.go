@@ -2,9 +2,10 @@ package config
 
 import (
 	"fmt"
-	"math"
+	"maps"
 	"net"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/fincart/courier-gateway/ops/admin"
@@ -34,7 +35,7 @@ func (c Config) validate(f *faults) {
 func (c Config) checkSizes(f *faults, limit string) {
 	for _, name := range c.CourierNames() {
 		most := c.Couriers[name].MaxBodyBytes
-		f.check(most <= c.Ingest.MaxBodyBytes, "couriers."+name+".max_body_bytes", "%d is more than %s", most, limit)
+		f.check(most <= c.Ingest.MaxBodyBytes, "couriers."+name+".max_body_bytes", "%d is more than the %d of %s", most, c.Ingest.MaxBodyBytes, limit)
 	}
 }
 
@@ -66,7 +67,7 @@ func (c IngestConfig) validate(f *faults, couriers map[string]Courier) {
 	f.check(c.RecordPerSecond > 0 && c.RecordPerSecond <= 1000, "ingest.record_per_second", "%g is not more than 0 and at most 1000", c.RecordPerSecond)
 	if c.DefaultCourier != "" {
 		_, known := couriers[c.DefaultCourier]
-		f.check(known, "ingest.default_courier", "there is no [couriers.%s]", c.DefaultCourier)
+		f.check(known, "ingest.default_courier", "there is no [couriers.%s]%s", c.DefaultCourier, DidYouMean(c.DefaultCourier, slices.Collect(maps.Keys(couriers))))
 	}
 }
 
@@ -85,9 +86,9 @@ func (c JetStreamConfig) validate(f *faults, role string) {
 	f.check(c.MaxBytes >= 16*mebi, "jetstream.max_bytes", "%d is less than %d", c.MaxBytes, 16*mebi)
 	f.check(c.MaxMemoryBytes >= mebi, "jetstream.max_memory_bytes", "%d is less than %d", c.MaxMemoryBytes, mebi)
 	f.check(c.DiskReserveBytes >= 0, "jetstream.disk_reserve_bytes", "%d is negative", c.DiskReserveBytes)
-	f.check(c.HighWaterBytes > 0 && c.HighWaterBytes <= c.MaxBytes, "jetstream.history_high_water_bytes", "%d is not between 1 and jetstream.max_bytes", c.HighWaterBytes)
-	f.check(c.LowWaterBytes > 0 && c.LowWaterBytes <= c.HighWaterBytes, "jetstream.history_low_water_bytes", "%d is not between 1 and jetstream.history_high_water_bytes", c.LowWaterBytes)
-	f.check(c.HistoryMaxAge >= c.DuplicateWindow, "jetstream.history_max_age", "%s is less than jetstream.duplicate_window", c.HistoryMaxAge)
+	f.check(c.HighWaterBytes > 0 && c.HighWaterBytes <= c.MaxBytes, "jetstream.history_high_water_bytes", "%d is not between 1 and jetstream.max_bytes, which is %d", c.HighWaterBytes, c.MaxBytes)
+	f.check(c.LowWaterBytes > 0 && c.LowWaterBytes <= c.HighWaterBytes, "jetstream.history_low_water_bytes", "%d is not between 1 and jetstream.history_high_water_bytes, which is %d", c.LowWaterBytes, c.HighWaterBytes)
+	f.check(c.HistoryMaxAge >= c.DuplicateWindow, "jetstream.history_max_age", "%s is less than jetstream.duplicate_window, which is %s", c.HistoryMaxAge, c.DuplicateWindow)
 	f.check(c.DuplicateWindow >= 100*time.Millisecond, "jetstream.duplicate_window", "%s is less than 100ms", c.DuplicateWindow)
 	f.positive("jetstream.publish_timeout", c.PublishTimeout)
 	f.check(c.MaxInFlight > 0, "jetstream.max_in_flight", "%d is not more than 0", c.MaxInFlight)
@@ -109,12 +110,11 @@ func (c JetStreamConfig) validateExternal(f *faults) {
 func (c ProcessConfig) validate(f *faults, queue JetStreamConfig) {
 	f.check(c.Workers > 0 && c.Workers <= 64, "process.workers", "%d is not between 1 and 64", c.Workers)
 	f.check(c.BatchSize > 0 && c.BatchSize <= 1000, "process.batch_size", "%d is not between 1 and 1000", c.BatchSize)
-	f.check(c.Workers*c.BatchSize <= queue.MaxAckPending, "process.batch_size", "times process.workers is more than jetstream.max_ack_pending, so that workers would wait for each other")
+	f.check(c.Workers*c.BatchSize <= queue.MaxAckPending, "process.batch_size", "%d times process.workers, which is %d, is more than jetstream.max_ack_pending, which is %d: workers would wait for each other", c.BatchSize, c.Workers, queue.MaxAckPending)
 	f.check(c.MaxAttempts >= 2 && c.MaxAttempts <= 20, "process.max_attempts", "%d is not between 2 and 20", c.MaxAttempts)
 	f.positive("process.retry_base", c.RetryBase)
 	f.check(c.RetryMultiplier >= 1 && c.RetryMultiplier <= 10, "process.retry_multiplier", "%g is not between 1 and 10", c.RetryMultiplier)
-	longest := c.RetryBase.Seconds() * math.Pow(c.RetryMultiplier, float64(c.MaxAttempts-2))
-	f.check(longest <= (24*time.Hour).Seconds(), "process.retry_multiplier", "%g makes the last wait longer than 24h", c.RetryMultiplier)
+	f.check(c.lastWait() <= maxWait.Seconds(), "process.retry_multiplier", "%g, with process.max_attempts %d and process.retry_base %s, makes the last wait longer than %s", c.RetryMultiplier, c.MaxAttempts, c.RetryBase, maxWait)
 	f.check(c.RetryJitter >= 0 && c.RetryJitter <= 1, "process.retry_jitter", "%g is not between 0 and 1", c.RetryJitter)
 	f.positive("process.reconcile_every", c.ReconcileEvery)
 	f.check(c.ReconcileGrace >= 0, "process.reconcile_grace", "%s is negative", c.ReconcileGrace)
