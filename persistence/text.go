@@ -6,10 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// Times are kept as text in one fixed form, RFC 3339 in UTC with nine decimals:
-// exact, readable for people who open the store, in the order of time when
-// sorted as text, and the same in every store. (MongoDB's own dates end at the
-// millisecond; an integer of nanoseconds ends in the year 2262, which a
+// Where a store has no dates, times are kept as text in one fixed form, RFC 3339 in UTC
+// with nine decimals: exact, readable for people who open the store, and in the order of
+// time when sorted as text. (An integer of nanoseconds ends in the year 2262, which a
 // courier's clock may pass.)
 //
 //	2026-02-26T12:00:01.000000042Z
@@ -21,13 +20,20 @@ var (
 	lastTime  = time.Date(9999, 12, 31, 23, 59, 59, 999_999_999, time.UTC)
 )
 
-// AppendTime appends the text of t, moved into the range that has one.
-func AppendTime(b []byte, t time.Time) []byte {
-	if t = t.UTC(); t.Before(firstTime) {
-		t = firstTime
-	} else if t.After(lastTime) {
-		t = lastTime
+// InRange returns t in UTC, moved into the years 0 to 9999, which every store can keep.
+func InRange(t time.Time) time.Time {
+	switch t = t.UTC(); {
+	case t.Before(firstTime):
+		return firstTime
+	case t.After(lastTime):
+		return lastTime
 	}
+	return t
+}
+
+// AppendTime appends the text of t, moved into range.
+func AppendTime(b []byte, t time.Time) []byte {
+	t = InRange(t)
 	year, month, day := t.Date()
 	hour, minute, second := t.Clock()
 	b = append(appendDigits(b, year, 4), '-')

@@ -27,7 +27,7 @@ func (s *DeadLetters) DeadLetters(ctx context.Context, f event.DeadLetterFilter)
 			}
 			filter = append(filter, listedAfter(after)...)
 		}
-		newest := options.Find().SetSort(bson.D{{Key: "deadAt", Value: -1}, {Key: "_id", Value: -1}}).SetLimit(int64(persistence.PageSize(f.Limit)))
+		newest := options.Find().SetSort(newestLetters).SetLimit(int64(persistence.PageSize(f.Limit)))
 		docs, err := find[letterDocument](ctx, s.letters, filter, newest, persistence.PageSize(f.Limit))
 		if err != nil {
 			return err
@@ -51,11 +51,17 @@ func letterFilter(f event.DeadLetterFilter) bson.D {
 	return filter
 }
 
-// listedAfter is the filter for the letters that a listing has after d.
+// newestLetters is the order of a listing.
+var newestLetters = descending("deadAt", "deadAtNanos", "_id")
+
+// listedAfter is the filter for the letters that a listing has after d. The first condition
+// follows from the others: by it the scan of an index begins where the page before ended.
 func listedAfter(d letterDocument) bson.D {
-	return bson.D{{Key: "$or", Value: bson.A{
+	before := func(more bson.E) bson.D { return bson.D{{Key: "deadAt", Value: d.DeadAt}, more} }
+	return bson.D{{Key: "deadAt", Value: bson.D{{Key: "$lte", Value: d.DeadAt}}}, {Key: "$or", Value: bson.A{
 		bson.D{{Key: "deadAt", Value: bson.D{{Key: "$lt", Value: d.DeadAt}}}},
-		bson.D{{Key: "deadAt", Value: d.DeadAt}, {Key: "_id", Value: bson.D{{Key: "$lt", Value: d.ID}}}},
+		before(bson.E{Key: "deadAtNanos", Value: bson.D{{Key: "$lt", Value: d.DeadNanos}}}),
+		append(before(bson.E{Key: "deadAtNanos", Value: d.DeadNanos}), bson.E{Key: "_id", Value: bson.D{{Key: "$lt", Value: d.ID}}}),
 	}}}
 }
 
@@ -85,7 +91,8 @@ func (s *DeadLetters) Review(ctx context.Context, id string, status event.Review
 	if err := persistence.CheckReview("mongodb review", status); err != nil {
 		return d, err
 	}
-	set := bson.D{{Key: "reviewStatus", Value: string(status)}, {Key: "reviewedAt", Value: persistence.TimeText(time.Now())}}
+	now := time.Now()
+	set := bson.D{{Key: "reviewStatus", Value: string(status)}, {Key: "reviewedAt", Value: dateOf(now)}, {Key: "reviewedAtNanos", Value: nanosOf(now)}}
 	if note != "" {
 		set = append(set, bson.E{Key: "note", Value: persistence.CleanText(note)})
 	}

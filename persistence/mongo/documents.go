@@ -1,8 +1,6 @@
 package mongo
 
 import (
-	"time"
-
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/fincart/courier-gateway/ingest/event"
@@ -13,64 +11,72 @@ import (
 // Documents have the names of the operators' API, except that a record of a request
 // keeps takenAt, takenKey and takenBy for who accepted it. version is the row's Version;
 // commit is the id of the commit that wrote the row last, by which that commit
-// recognises its own rows (see [Ledger.Commit]). expiresFrom is a date because TTL
-// indexes need one; rows without it stay.
+// recognises its own rows (see [Ledger.Commit]). What expires does so by a TTL index on one
+// of its dates; rows without that date stay.
 
 type recordDocument struct {
-	ID          string            `bson:"_id"` // courier:idempotencyKey
-	Courier     string            `bson:"courier"`
-	Key         string            `bson:"idempotencyKey"`
-	Version     int64             `bson:"version"`
-	Commit      bson.ObjectID     `bson:"commit"`
-	Status      string            `bson:"status"`
-	EventID     string            `bson:"eventId,omitempty"`
-	EventType   string            `bson:"eventType,omitempty"`
-	OccurredAt  string            `bson:"occurredAt,omitempty"`
-	ShipmentID  string            `bson:"shipmentId,omitempty"`
-	TraceID     string            `bson:"traceId,omitempty"`
-	ReceivedAt  string            `bson:"receivedAt,omitempty"`
-	Sequence    int64             `bson:"sequence"`
-	BodyHash    string            `bson:"bodyHash,omitempty"`
-	Attempts    []attemptDocument `bson:"attempts,omitempty"`
-	Conflicts   int               `bson:"conflicts,omitempty"`
-	Replay      string            `bson:"replay,omitempty"`
-	Code        string            `bson:"errorCode,omitempty"`
-	Message     string            `bson:"message,omitempty"`
-	UpdatedAt   string            `bson:"updatedAt,omitempty"`
-	EndedAt     string            `bson:"endedAt,omitempty"`
-	ExpiresFrom *bson.DateTime    `bson:"expiresFrom,omitempty"` // endedAt
+	ID            string            `bson:"_id"` // courier:idempotencyKey
+	Courier       string            `bson:"courier"`
+	Key           string            `bson:"idempotencyKey"`
+	Version       int64             `bson:"version"`
+	Commit        bson.ObjectID     `bson:"commit"`
+	Status        string            `bson:"status"`
+	EventID       string            `bson:"eventId,omitempty"`
+	EventType     string            `bson:"eventType,omitempty"`
+	OccurredAt    date              `bson:"occurredAt,omitempty"`
+	OccurredNanos int32             `bson:"occurredAtNanos,omitempty"`
+	ShipmentID    string            `bson:"shipmentId,omitempty"`
+	TraceID       string            `bson:"traceId,omitempty"`
+	ReceivedAt    date              `bson:"receivedAt,omitempty"`
+	ReceivedNanos int32             `bson:"receivedAtNanos,omitempty"`
+	Sequence      int64             `bson:"sequence"`
+	BodyHash      string            `bson:"bodyHash,omitempty"`
+	Attempts      []attemptDocument `bson:"attempts,omitempty"`
+	Conflicts     int               `bson:"conflicts,omitempty"`
+	Replay        string            `bson:"replay,omitempty"`
+	Code          string            `bson:"errorCode,omitempty"`
+	Message       string            `bson:"message,omitempty"`
+	UpdatedAt     date              `bson:"updatedAt,omitempty"`
+	UpdatedNanos  int32             `bson:"updatedAtNanos,omitempty"`
+	EndedAt       date              `bson:"endedAt,omitempty"`
+	EndedNanos    int32             `bson:"endedAtNanos,omitempty"`
 }
 
 type attemptDocument struct {
-	Number    int    `bson:"number"`
-	StartedAt string `bson:"startedAt,omitempty"`
-	EndedAt   string `bson:"endedAt,omitempty"`
-	Outcome   string `bson:"outcome,omitempty"`
-	Code      string `bson:"errorCode,omitempty"`
-	Message   string `bson:"message,omitempty"`
+	Number       int    `bson:"number"`
+	StartedAt    date   `bson:"startedAt,omitempty"`
+	StartedNanos int32  `bson:"startedAtNanos,omitempty"`
+	EndedAt      date   `bson:"endedAt,omitempty"`
+	EndedNanos   int32  `bson:"endedAtNanos,omitempty"`
+	Outcome      string `bson:"outcome,omitempty"`
+	Code         string `bson:"errorCode,omitempty"`
+	Message      string `bson:"message,omitempty"`
 }
 
 type shipmentDocument struct {
-	ID          string               `bson:"_id"` // courier:shipmentId
-	Courier     string               `bson:"courier"`
-	ShipmentID  string               `bson:"shipmentId"`
-	Version     int64                `bson:"version"`
-	Commit      bson.ObjectID        `bson:"commit"`
-	OrderID     string               `bson:"orderId,omitempty"`
-	State       string               `bson:"state"`
-	RawStatus   string               `bson:"rawStatus,omitempty"`
-	EventTime   string               `bson:"eventTime,omitempty"`
-	LastEvent   string               `bson:"lastEvent,omitempty"`
-	Leg         int                  `bson:"leg"`
-	History     []checkpointDocument `bson:"history,omitempty"`
-	Dropped     int                  `bson:"historyDropped,omitempty"`
-	CreatedAt   string               `bson:"createdAt,omitempty"`
-	UpdatedAt   string               `bson:"updatedAt,omitempty"`
-	ExpiresFrom *bson.DateTime       `bson:"expiresFrom,omitempty"` // updatedAt
+	ID           string               `bson:"_id"` // courier:shipmentId
+	Courier      string               `bson:"courier"`
+	ShipmentID   string               `bson:"shipmentId"`
+	Version      int64                `bson:"version"`
+	Commit       bson.ObjectID        `bson:"commit"`
+	OrderID      string               `bson:"orderId,omitempty"`
+	State        string               `bson:"state"`
+	RawStatus    string               `bson:"rawStatus,omitempty"`
+	EventTime    date                 `bson:"eventTime,omitempty"`
+	EventNanos   int32                `bson:"eventTimeNanos,omitempty"`
+	LastEvent    string               `bson:"lastEvent,omitempty"`
+	Leg          int                  `bson:"leg"`
+	History      []checkpointDocument `bson:"history,omitempty"`
+	Dropped      int                  `bson:"historyDropped,omitempty"`
+	CreatedAt    date                 `bson:"createdAt,omitempty"`
+	CreatedNanos int32                `bson:"createdAtNanos,omitempty"`
+	UpdatedAt    date                 `bson:"updatedAt,omitempty"`
+	UpdatedNanos int32                `bson:"updatedAtNanos,omitempty"`
 }
 
 type checkpointDocument struct {
-	At      string `bson:"occurredAt,omitempty"`
+	At      date   `bson:"occurredAt,omitempty"`
+	AtNanos int32  `bson:"occurredAtNanos,omitempty"`
 	State   string `bson:"state"`
 	Status  string `bson:"rawStatus,omitempty"`
 	Key     string `bson:"idempotencyKey"`
@@ -79,26 +85,28 @@ type checkpointDocument struct {
 }
 
 type letterDocument struct {
-	ID           string            `bson:"_id"`
-	Courier      string            `bson:"courier,omitempty"`
-	Key          string            `bson:"idempotencyKey,omitempty"`
-	Sequence     int64             `bson:"sequence"`
-	EventID      string            `bson:"eventId,omitempty"`
-	ShipmentID   string            `bson:"shipmentId,omitempty"`
-	TraceID      string            `bson:"traceId,omitempty"`
-	ReceivedAt   string            `bson:"receivedAt,omitempty"`
-	DeadAt       string            `bson:"deadAt"`
-	Code         string            `bson:"errorCode,omitempty"`
-	Message      string            `bson:"message,omitempty"`
-	Attempts     []attemptDocument `bson:"attempts,omitempty"`
-	Headers      []headerDocument  `bson:"headers,omitempty"`
-	Body         []byte            `bson:"body"`
-	ReviewStatus string            `bson:"reviewStatus"`
-	ReviewedAt   string            `bson:"reviewedAt,omitempty"`
-	Note         string            `bson:"note,omitempty"`
-	Replays      []replayDocument  `bson:"replays,omitempty"`
-	ReplayOf     string            `bson:"replayOf,omitempty"`
-	ExpiresFrom  bson.DateTime     `bson:"expiresFrom"` // deadAt
+	ID            string            `bson:"_id"`
+	Courier       string            `bson:"courier,omitempty"`
+	Key           string            `bson:"idempotencyKey,omitempty"`
+	Sequence      int64             `bson:"sequence"`
+	EventID       string            `bson:"eventId,omitempty"`
+	ShipmentID    string            `bson:"shipmentId,omitempty"`
+	TraceID       string            `bson:"traceId,omitempty"`
+	ReceivedAt    date              `bson:"receivedAt,omitempty"`
+	ReceivedNanos int32             `bson:"receivedAtNanos,omitempty"`
+	DeadAt        bson.DateTime     `bson:"deadAt"`
+	DeadNanos     int32             `bson:"deadAtNanos"` // 0 too: letters are sorted by it
+	Code          string            `bson:"errorCode,omitempty"`
+	Message       string            `bson:"message,omitempty"`
+	Attempts      []attemptDocument `bson:"attempts,omitempty"`
+	Headers       []headerDocument  `bson:"headers,omitempty"`
+	Body          []byte            `bson:"body"`
+	ReviewStatus  string            `bson:"reviewStatus"`
+	ReviewedAt    date              `bson:"reviewedAt,omitempty"`
+	ReviewedNanos int32             `bson:"reviewedAtNanos,omitempty"`
+	Note          string            `bson:"note,omitempty"`
+	Replays       []replayDocument  `bson:"replays,omitempty"`
+	ReplayOf      string            `bson:"replayOf,omitempty"`
 }
 
 // headerDocument is a header of a dead letter or a captured request, in a list
@@ -111,36 +119,28 @@ type headerDocument struct {
 type replayDocument struct {
 	Nonce    string `bson:"nonce"`
 	Sequence int64  `bson:"sequence"`
-	At       string `bson:"at,omitempty"`
-}
-
-// expiry returns the date from which a row's time to live counts, nil for never.
-func expiry(t time.Time) *bson.DateTime {
-	if t.IsZero() {
-		return nil
-	}
-	date := bson.NewDateTimeFromTime(t)
-	return &date
+	At       date   `bson:"at,omitempty"`
+	AtNanos  int32  `bson:"atNanos,omitempty"`
 }
 
 func newRecordDocument(r *event.Record, commit bson.ObjectID) recordDocument {
 	return recordDocument{
 		ID: persistence.CleanText(r.String()), Courier: persistence.CleanText(r.Courier), Key: persistence.CleanText(r.Key), Version: r.Version + 1, Commit: commit,
 		Status: persistence.CleanText(string(r.Status)), EventID: persistence.CleanText(r.EventID), EventType: persistence.CleanText(r.EventType),
-		OccurredAt: persistence.TimeText(r.OccurredAt), ShipmentID: persistence.CleanText(r.ShipmentID), TraceID: persistence.CleanText(r.TraceID),
-		ReceivedAt: persistence.TimeText(r.ReceivedAt), Sequence: int64(r.Sequence), BodyHash: persistence.CleanText(r.BodyHash),
+		OccurredAt: dateOf(r.OccurredAt), OccurredNanos: nanosOf(r.OccurredAt), ShipmentID: persistence.CleanText(r.ShipmentID), TraceID: persistence.CleanText(r.TraceID),
+		ReceivedAt: dateOf(r.ReceivedAt), ReceivedNanos: nanosOf(r.ReceivedAt), Sequence: int64(r.Sequence), BodyHash: persistence.CleanText(r.BodyHash),
 		Attempts: mapList(r.Attempts, newAttemptDocument), Conflicts: r.Conflicts,
 		Replay: persistence.CleanText(r.Replay), Code: persistence.CleanText(string(r.Code)), Message: persistence.CleanText(r.Message),
-		UpdatedAt: persistence.TimeText(r.UpdatedAt), EndedAt: persistence.TimeText(r.EndedAt), ExpiresFrom: expiry(r.EndedAt),
+		UpdatedAt: dateOf(r.UpdatedAt), UpdatedNanos: nanosOf(r.UpdatedAt), EndedAt: dateOf(r.EndedAt), EndedNanos: nanosOf(r.EndedAt),
 	}
 }
 
 // inProcess returns the document as it is while its commit is under way: the event is
 // being processed, its last attempt is open.
 func (d recordDocument) inProcess() recordDocument {
-	d.Status, d.Code, d.Message, d.EndedAt, d.ExpiresFrom = string(event.Processing), "", "", "", nil
+	d.Status, d.Code, d.Message, d.EndedAt, d.EndedNanos = string(event.Processing), "", "", nil, 0
 	if last := len(d.Attempts) - 1; last >= 0 {
-		open := attemptDocument{Number: d.Attempts[last].Number, StartedAt: d.Attempts[last].StartedAt}
+		open := attemptDocument{Number: d.Attempts[last].Number, StartedAt: d.Attempts[last].StartedAt, StartedNanos: d.Attempts[last].StartedNanos}
 		d.Attempts = append(d.Attempts[:last:last], open)
 	}
 	return d
@@ -150,17 +150,17 @@ func (d *recordDocument) record(t *times) event.Record {
 	t.document = d.ID
 	return event.Record{
 		Identity: event.Identity{Courier: d.Courier, Key: d.Key}, Status: event.Status(d.Status), EventID: d.EventID,
-		EventType: d.EventType, OccurredAt: t.parse(d.OccurredAt), ShipmentID: d.ShipmentID, TraceID: d.TraceID,
-		ReceivedAt: t.parse(d.ReceivedAt), Sequence: uint64(d.Sequence), BodyHash: d.BodyHash,
+		EventType: d.EventType, OccurredAt: t.at(d.OccurredAt, d.OccurredNanos), ShipmentID: d.ShipmentID, TraceID: d.TraceID,
+		ReceivedAt: t.at(d.ReceivedAt, d.ReceivedNanos), Sequence: uint64(d.Sequence), BodyHash: d.BodyHash,
 		Attempts:  mapList(d.Attempts, t.attempt),
 		Conflicts: d.Conflicts, Replay: d.Replay, Code: event.Code(d.Code), Message: d.Message,
-		UpdatedAt: t.parse(d.UpdatedAt), EndedAt: t.parse(d.EndedAt), Version: d.Version,
+		UpdatedAt: t.at(d.UpdatedAt, d.UpdatedNanos), EndedAt: t.at(d.EndedAt, d.EndedNanos), Version: d.Version,
 	}
 }
 
 func newAttemptDocument(a event.Attempt) attemptDocument {
 	return attemptDocument{
-		Number: a.Number, StartedAt: persistence.TimeText(a.StartedAt), EndedAt: persistence.TimeText(a.EndedAt),
+		Number: a.Number, StartedAt: dateOf(a.StartedAt), StartedNanos: nanosOf(a.StartedAt), EndedAt: dateOf(a.EndedAt), EndedNanos: nanosOf(a.EndedAt),
 		Outcome: persistence.CleanText(string(a.Outcome)), Code: persistence.CleanText(string(a.Code)), Message: persistence.CleanText(a.Message),
 	}
 }
@@ -169,15 +169,15 @@ func newShipmentDocument(s *shipment.Shipment, commit bson.ObjectID) shipmentDoc
 	return shipmentDocument{
 		ID: persistence.CleanText(s.String()), Courier: persistence.CleanText(s.Courier), ShipmentID: persistence.CleanText(s.ID), Version: s.Version + 1,
 		Commit: commit, OrderID: persistence.CleanText(s.OrderID), State: persistence.CleanText(string(s.State)), RawStatus: persistence.CleanText(s.RawStatus),
-		EventTime: persistence.TimeText(s.EventTime), LastEvent: persistence.CleanText(s.LastEvent), Leg: s.Leg,
+		EventTime: dateOf(s.EventTime), EventNanos: nanosOf(s.EventTime), LastEvent: persistence.CleanText(s.LastEvent), Leg: s.Leg,
 		History: mapList(s.History, newCheckpointDocument), Dropped: s.Dropped,
-		CreatedAt: persistence.TimeText(s.CreatedAt), UpdatedAt: persistence.TimeText(s.UpdatedAt), ExpiresFrom: expiry(s.UpdatedAt),
+		CreatedAt: dateOf(s.CreatedAt), CreatedNanos: nanosOf(s.CreatedAt), UpdatedAt: dateOf(s.UpdatedAt), UpdatedNanos: nanosOf(s.UpdatedAt),
 	}
 }
 
 func newCheckpointDocument(c shipment.Checkpoint) checkpointDocument {
 	return checkpointDocument{
-		At: persistence.TimeText(c.At), State: persistence.CleanText(string(c.State)), Status: persistence.CleanText(c.Status), Key: persistence.CleanText(c.Key),
+		At: dateOf(c.At), AtNanos: nanosOf(c.At), State: persistence.CleanText(string(c.State)), Status: persistence.CleanText(c.Status), Key: persistence.CleanText(c.Key),
 		EventID: persistence.CleanText(c.EventID), Type: persistence.CleanText(c.Type),
 	}
 }
@@ -186,9 +186,9 @@ func (d *shipmentDocument) shipment(t *times) shipment.Shipment {
 	t.document = d.ID
 	return shipment.Shipment{
 		Ref: shipment.Ref{Courier: d.Courier, ID: d.ShipmentID}, OrderID: d.OrderID, State: shipment.State(d.State),
-		RawStatus: d.RawStatus, EventTime: t.parse(d.EventTime), LastEvent: d.LastEvent, Leg: d.Leg,
+		RawStatus: d.RawStatus, EventTime: t.at(d.EventTime, d.EventNanos), LastEvent: d.LastEvent, Leg: d.Leg,
 		History: mapList(d.History, t.checkpoint), Dropped: d.Dropped,
-		CreatedAt: t.parse(d.CreatedAt), UpdatedAt: t.parse(d.UpdatedAt), Version: d.Version,
+		CreatedAt: t.at(d.CreatedAt, d.CreatedNanos), UpdatedAt: t.at(d.UpdatedAt, d.UpdatedNanos), Version: d.Version,
 	}
 }
 
@@ -196,11 +196,10 @@ func newLetterDocument(d *event.DeadLetter) letterDocument {
 	doc := letterDocument{
 		ID: persistence.CleanText(d.ID), Courier: persistence.CleanText(d.Courier), Key: persistence.CleanText(d.Key), Sequence: int64(d.Sequence),
 		EventID: persistence.CleanText(d.EventID), ShipmentID: persistence.CleanText(d.ShipmentID), TraceID: persistence.CleanText(d.TraceID),
-		ReceivedAt: persistence.TimeText(d.ReceivedAt), DeadAt: persistence.TimeKey(d.DeadAt), Code: persistence.CleanText(string(d.Code)),
+		ReceivedAt: dateOf(d.ReceivedAt), ReceivedNanos: nanosOf(d.ReceivedAt), DeadAt: dateKey(d.DeadAt), DeadNanos: nanosOf(d.DeadAt), Code: persistence.CleanText(string(d.Code)),
 		Message: persistence.CleanText(d.Message), Attempts: mapList(d.Attempts, newAttemptDocument), Body: d.Body,
-		ReviewStatus: string(persistence.ReviewStatus(d)), ReviewedAt: persistence.TimeText(d.ReviewedAt), Note: persistence.CleanText(d.Note),
+		ReviewStatus: string(persistence.ReviewStatus(d)), ReviewedAt: dateOf(d.ReviewedAt), ReviewedNanos: nanosOf(d.ReviewedAt), Note: persistence.CleanText(d.Note),
 		Replays: mapList(d.Replays, newReplayDocument), ReplayOf: persistence.CleanText(d.ReplayOf),
-		ExpiresFrom: bson.NewDateTimeFromTime(d.DeadAt),
 	}
 	for name, value := range d.Headers {
 		doc.Headers = append(doc.Headers, headerDocument{persistence.CleanText(name), persistence.CleanText(value)})
@@ -209,17 +208,17 @@ func newLetterDocument(d *event.DeadLetter) letterDocument {
 }
 
 func newReplayDocument(l event.ReplayLink) replayDocument {
-	return replayDocument{Nonce: persistence.CleanText(l.Nonce), Sequence: int64(l.Sequence), At: persistence.TimeText(l.At)}
+	return replayDocument{Nonce: persistence.CleanText(l.Nonce), Sequence: int64(l.Sequence), At: dateOf(l.At), AtNanos: nanosOf(l.At)}
 }
 
 func (d *letterDocument) letter(t *times) event.DeadLetter {
 	t.document = d.ID
 	letter := event.DeadLetter{
 		ID: d.ID, Identity: event.Identity{Courier: d.Courier, Key: d.Key}, Sequence: uint64(d.Sequence), EventID: d.EventID,
-		ShipmentID: d.ShipmentID, TraceID: d.TraceID, ReceivedAt: t.parse(d.ReceivedAt), DeadAt: t.parse(d.DeadAt),
+		ShipmentID: d.ShipmentID, TraceID: d.TraceID, ReceivedAt: t.at(d.ReceivedAt, d.ReceivedNanos), DeadAt: t.at(&d.DeadAt, d.DeadNanos),
 		Code: event.Code(d.Code), Message: d.Message, Attempts: mapList(d.Attempts, t.attempt),
 		Headers: make(map[string]string, len(d.Headers)), Body: append([]byte{}, d.Body...),
-		ReviewStatus: event.ReviewStatus(d.ReviewStatus), ReviewedAt: t.parse(d.ReviewedAt), Note: d.Note, ReplayOf: d.ReplayOf,
+		ReviewStatus: event.ReviewStatus(d.ReviewStatus), ReviewedAt: t.at(d.ReviewedAt, d.ReviewedNanos), Note: d.Note, ReplayOf: d.ReplayOf,
 	}
 	for _, h := range d.Headers {
 		letter.Headers[h.Name] = h.Value
@@ -228,37 +227,6 @@ func (d *letterDocument) letter(t *times) event.DeadLetter {
 		letter.Replays = mapList(d.Replays, t.replay)
 	}
 	return letter
-}
-
-// times parses the times of a document and keeps the first error.
-type times struct {
-	document string // its id
-	err      error
-}
-
-func (t *times) parse(s string) time.Time {
-	at, err := persistence.ParseTime(s)
-	if err != nil && t.err == nil {
-		t.err = err
-	}
-	return at
-}
-
-func (t *times) attempt(d attemptDocument) event.Attempt {
-	return event.Attempt{
-		Number: d.Number, StartedAt: t.parse(d.StartedAt), EndedAt: t.parse(d.EndedAt),
-		Outcome: event.Outcome(d.Outcome), Code: event.Code(d.Code), Message: d.Message,
-	}
-}
-
-func (t *times) checkpoint(d checkpointDocument) shipment.Checkpoint {
-	return shipment.Checkpoint{
-		At: t.parse(d.At), State: shipment.State(d.State), Status: d.Status, Key: d.Key, EventID: d.EventID, Type: d.Type,
-	}
-}
-
-func (t *times) replay(d replayDocument) event.ReplayLink {
-	return event.ReplayLink{Nonce: d.Nonce, Sequence: uint64(d.Sequence), At: t.parse(d.At)}
 }
 
 // mapList returns what convert makes of each; never nil.

@@ -17,8 +17,8 @@ import (
 
 // sweep is a collection whose rows the store deletes itself.
 type sweep struct {
-	in  *table
-	ttl time.Duration
+	in *table
+	by index // the TTL index that there should be
 }
 
 // Sweep implements [persistence.Database]. It deletes only where no TTL index does.
@@ -49,7 +49,7 @@ func (s *Store) Sweep(ctx context.Context, now time.Time) (persistence.Swept, er
 
 // expire deletes the rows of a collection whose time is up, and counts them.
 func (s sweep) expire(ctx context.Context, now time.Time) (n int64, err error) {
-	due := bson.E{Key: "expiresFrom", Value: bson.D{{Key: "$lte", Value: bson.NewDateTimeFromTime(now.Add(-s.ttl))}}}
+	due := bson.E{Key: s.by.key[0].Key, Value: bson.D{{Key: "$lte", Value: dateKey(now.Add(-s.by.ttl))}}}
 	for {
 		ids, err := s.in.idsWhere(ctx, bson.D{due}, options.Find())
 		if err != nil || len(ids) == 0 {

@@ -20,8 +20,8 @@ import (
 // says what to do, and goes over to the TTL index when that can be had.
 func TestOperatorsIndex(t *testing.T) {
 	t.Parallel()
-	own := bson.M{"v": 2, "name": "mine", "key": bson.D{{Key: "expiresFrom", Value: 1}}}
-	partial := bson.M{"v": 2, "name": "mine", "key": bson.D{{Key: "expiresFrom", Value: 1}}, "partialFilterExpression": bson.M{"courier": "demo"}}
+	own := bson.M{"v": 2, "name": "mine", "key": bson.D{{Key: "deadAt", Value: 1}}}
+	partial := bson.M{"v": 2, "name": "mine", "key": bson.D{{Key: "deadAt", Value: 1}}, "partialFilterExpression": bson.M{"courier": "demo"}}
 	refuse := func(code int) func(name string, c bson.M) bson.M {
 		return func(name string, c bson.M) bson.M {
 			if name == "collMod" || name == "createIndexes" && strings.Contains(fmt.Sprint(c["indexes"]), "expireAfterSeconds") {
@@ -51,7 +51,7 @@ func TestOperatorsIndex(t *testing.T) {
 				switch {
 				case name == "listIndexes" && c[name] == "dead_letter_events" && !gone.Load():
 					return cursorAnswer(test.existing)
-				case name == "find" && c[name] == "dead_letter_events" && strings.Contains(fmt.Sprint(c["filter"]), "expiresFrom"):
+				case name == "find" && c[name] == "dead_letter_events" && strings.Contains(fmt.Sprint(c["filter"]), "deadAt"):
 					return cursorAnswer(bson.M{"_id": "2"}, bson.M{"_id": "1"})
 				case test.answer != nil && !gone.Load() && (c[name] == "dead_letter_events"):
 					return test.answer(name, c)
@@ -91,7 +91,7 @@ func TestOperatorsIndex(t *testing.T) {
 				t.Errorf("swept was %+v", swept)
 			}
 			deletes := s.named("delete")
-			if len(deletes) != 1 || !slices.Equal(bulkIDs(deletes[0]), []string{"1", "2"}) || !strings.Contains(fmt.Sprint(deletes[0]["deletes"]), "expiresFrom") {
+			if len(deletes) != 1 || !slices.Equal(bulkIDs(deletes[0]), []string{"1", "2"}) || !strings.Contains(fmt.Sprint(deletes[0]["deletes"]), "deadAt") {
 				t.Errorf("deleted %v", deletes)
 			}
 			gone.Store(true)
@@ -112,7 +112,7 @@ func TestSweepsInPieces(t *testing.T) {
 	s := &scriptedMongo{}
 	s.answer = func(name string, c bson.M) bson.M {
 		switch {
-		case name == "find" && strings.Contains(fmt.Sprint(c["filter"]), "expiresFrom"):
+		case name == "find" && strings.Contains(fmt.Sprint(c["filter"]), "$lte"):
 			n := min(len(left), int(c["limit"].(int64)))
 			piece := left[:n]
 			left = left[n:]
@@ -161,7 +161,7 @@ func TestRetention(t *testing.T) {
 func TestExpiry(t *testing.T) {
 	t.Parallel()
 	ttl := func(seconds int) bson.M {
-		return bson.M{"v": 2, "name": "old_name", "key": bson.D{{Key: "expiresFrom", Value: 1}}, "expireAfterSeconds": seconds}
+		return bson.M{"v": 2, "name": "old_name", "key": bson.D{{Key: "endedAt", Value: 1}}, "expireAfterSeconds": seconds}
 	}
 	other := bson.M{"v": 2, "name": "by_key", "key": bson.D{{Key: "idempotencyKey", Value: 1}}}
 	untouched := func(s *scriptedMongo) string {
@@ -178,7 +178,7 @@ func TestExpiry(t *testing.T) {
 	}
 	made := func(s *scriptedMongo) string {
 		for _, c := range s.named("createIndexes") {
-			if text := fmt.Sprint(c["indexes"]); c["createIndexes"] == "processed_events" && strings.Contains(text, "3600") && strings.Contains(text, "expiresFrom") {
+			if text := fmt.Sprint(c["indexes"]); c["createIndexes"] == "processed_events" && strings.Contains(text, "3600") && strings.Contains(text, "endedAt") {
 				return ""
 			}
 		}

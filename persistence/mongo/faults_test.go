@@ -48,7 +48,7 @@ func TestBulksAreInOrder(t *testing.T) {
 		switch {
 		case name == "find" && strings.Contains(text, "flooded"):
 			return cursorAnswer(manyRecords(300)...)
-		case name == "find" && strings.Contains(text, "expiresFrom"):
+		case name == "find" && strings.Contains(text, "$lte"):
 			return cursorAnswer(expired...)
 		case name == "createIndexes" && strings.Contains(fmt.Sprint(c["indexes"]), "expireAfterSeconds"):
 			return bson.M{"ok": 0, "code": 85, "errmsg": "another index is there"}
@@ -241,7 +241,7 @@ func TestDroppedConnections(t *testing.T) {
 			return dropped
 		}
 		if name == "findAndModify" {
-			return bson.M{"ok": 1, "value": bson.M{"_id": "1", "deadAt": persistence.TimeText(storetest.Noon), "at": persistence.TimeText(storetest.Noon)}, "lastErrorObject": bson.M{"n": 1, "updatedExisting": true}}
+			return bson.M{"ok": 1, "value": bson.M{"_id": "1", "deadAt": dateKey(storetest.Noon), "at": dateKey(storetest.Noon)}, "lastErrorObject": bson.M{"n": 1, "updatedExisting": true}}
 		}
 		return nil
 	}

@@ -38,8 +38,8 @@ func keys(order int32, fields []string) (key bson.D) {
 	return key
 }
 
-func expiryIndex(ttl time.Duration) index {
-	return index{name: "expiry", key: ascending("expiresFrom"), expires: true, ttl: ttl}
+func expiryIndex(date string, ttl time.Duration) index {
+	return index{name: "expiry", key: ascending(date), expires: true, ttl: ttl}
 }
 
 // indexes makes the indexes of the collections and sets how long their rows are kept.
@@ -67,25 +67,25 @@ func (x *indexes) ensureIndexes(ctx context.Context) error {
 		{Events, x.records, []index{
 			{name: "by_key", key: ascending("idempotencyKey")},
 			{name: "by_status", key: ascending("status")},
-			expiryIndex(keep.LedgerTTL),
+			expiryIndex("endedAt", keep.LedgerTTL),
 		}},
 		{Events, x.shipments, []index{
 			{name: "by_id", key: ascending("shipmentId")},
-			expiryIndex(keep.ShipmentTTL),
+			expiryIndex("updatedAt", keep.ShipmentTTL),
 		}},
 		{Events, x.letters, []index{
-			{name: "by_time", key: descending("deadAt", "_id")},
-			{name: "by_review", key: append(ascending("reviewStatus"), descending("deadAt", "_id")...)},
-			{name: "by_courier", key: append(ascending("courier"), descending("deadAt", "_id")...)},
+			{name: "by_time", key: newestLetters},
+			{name: "by_review", key: append(ascending("reviewStatus"), newestLetters...)},
+			{name: "by_courier", key: append(ascending("courier"), newestLetters...)},
 			{name: "by_key", key: ascending("idempotencyKey")},
 			{name: "by_sequence", key: ascending("sequence")},
-			expiryIndex(keep.DeadLetterTTL),
+			expiryIndex("deadAt", keep.DeadLetterTTL),
 		}},
 		{IngestionRecords, x.ingestions, []index{
 			{name: "by_courier", key: append(ascending("courier"), descending("_id", "single")...)},
 			{name: "by_outcome", key: append(ascending("outcome"), descending("_id")...)},
 			{name: "by_code", key: append(ascending("errorCode"), descending("_id")...)},
-			expiryIndex(keep.IngestionTTL),
+			expiryIndex("at", keep.IngestionTTL),
 		}},
 	} {
 		if x.writes&c.of == 0 {
@@ -248,8 +248,8 @@ func (t *table) listIndexes(ctx context.Context) (list []existingIndex, err erro
 }
 
 // servedBy returns the existing index that serves as w, under whatever name, nil when
-// there is none. A TTL index serves as any other does, because the appliance keeps no
-// dates but those that expire; of an operator's own without a TTL one can be made.
+// there is none. A TTL index serves as any other does, because the appliance has no
+// index on a date alone but for what expires; of an operator's own without a TTL one can be made.
 func (w index) servedBy(existing []existingIndex) (found *existingIndex) {
 	for i := range existing {
 		x := &existing[i]

@@ -30,7 +30,7 @@ func (p *problems) sweeps() []sweep {
 // be made.
 func (p *problems) reportSwept(in *table, w index, cause error) {
 	p.mu.Lock()
-	p.swept = append(slices.DeleteFunc(p.swept, func(s sweep) bool { return s.in == in }), sweep{in, w.ttl})
+	p.swept = append(slices.DeleteFunc(p.swept, func(s sweep) bool { return s.in == in }), sweep{in, w})
 	p.mu.Unlock()
 	p.report(in, w, fmt.Errorf("rows are not expired by a TTL index but deleted by the appliance, which costs more: drop the index on %s that is in its place (dropIndex): %w",
 		keyText(w.key), cause))

@@ -16,25 +16,27 @@ import (
 )
 
 type ingestionDocument struct {
-	ID          string           `bson:"_id"`
-	Courier     string           `bson:"courier"` // "" when the request named none
-	Single      bool             `bson:"single"`  // it has a request
-	Outcome     string           `bson:"outcome"`
-	Count       int64            `bson:"count"`
-	Bytes       int64            `bson:"bytes"`
-	At          string           `bson:"at"`
-	Until       string           `bson:"until,omitempty"`
-	Code        string           `bson:"errorCode,omitempty"`
-	Reason      string           `bson:"reason,omitempty"`
-	Detail      string           `bson:"detail,omitempty"`
-	Status      int              `bson:"status,omitempty"`
-	Address     string           `bson:"address,omitempty"`
-	TraceID     string           `bson:"traceId,omitempty"`
-	AcceptedAt  string           `bson:"takenAt,omitempty"`
-	AcceptedKey string           `bson:"takenKey,omitempty"`
-	AcceptedBy  string           `bson:"takenBy,omitempty"`
-	Request     *requestDocument `bson:"request,omitempty"`
-	ExpiresFrom bson.DateTime    `bson:"expiresFrom"` // at
+	ID            string           `bson:"_id"`
+	Courier       string           `bson:"courier"` // "" when the request named none
+	Single        bool             `bson:"single"`  // it has a request
+	Outcome       string           `bson:"outcome"`
+	Count         int64            `bson:"count"`
+	Bytes         int64            `bson:"bytes"`
+	At            bson.DateTime    `bson:"at"`
+	AtNanos       int32            `bson:"atNanos,omitempty"`
+	Until         date             `bson:"until,omitempty"`
+	UntilNanos    int32            `bson:"untilNanos,omitempty"`
+	Code          string           `bson:"errorCode,omitempty"`
+	Reason        string           `bson:"reason,omitempty"`
+	Detail        string           `bson:"detail,omitempty"`
+	Status        int              `bson:"status,omitempty"`
+	Address       string           `bson:"address,omitempty"`
+	TraceID       string           `bson:"traceId,omitempty"`
+	AcceptedAt    date             `bson:"takenAt,omitempty"`
+	AcceptedNanos int32            `bson:"takenAtNanos,omitempty"`
+	AcceptedKey   string           `bson:"takenKey,omitempty"`
+	AcceptedBy    string           `bson:"takenBy,omitempty"`
+	Request       *requestDocument `bson:"request,omitempty"`
 }
 
 type requestDocument struct {
@@ -50,10 +52,9 @@ type requestDocument struct {
 func newIngestionDocument(r *ingestion.Record) ingestionDocument {
 	doc := ingestionDocument{
 		ID: persistence.CleanText(r.ID), Courier: persistence.CleanText(r.Courier), Single: r.Request != nil, Outcome: persistence.CleanText(string(r.Outcome)),
-		Count: r.Count, Bytes: r.Bytes, At: persistence.TimeKey(r.At), Until: persistence.TimeText(r.Until), Code: persistence.CleanText(string(r.Code)),
+		Count: r.Count, Bytes: r.Bytes, At: dateKey(r.At), AtNanos: nanosOf(r.At), Until: dateOf(r.Until), UntilNanos: nanosOf(r.Until), Code: persistence.CleanText(string(r.Code)),
 		Reason: persistence.CleanText(r.Reason), Detail: persistence.CleanText(r.Detail), Status: r.Status, Address: persistence.CleanText(r.Address),
-		TraceID: persistence.CleanText(r.TraceID), AcceptedAt: persistence.TimeText(r.AcceptedAt), AcceptedKey: persistence.CleanText(r.AcceptedKey), AcceptedBy: persistence.CleanText(r.AcceptedBy),
-		ExpiresFrom: bson.NewDateTimeFromTime(r.At),
+		TraceID: persistence.CleanText(r.TraceID), AcceptedAt: dateOf(r.AcceptedAt), AcceptedNanos: nanosOf(r.AcceptedAt), AcceptedKey: persistence.CleanText(r.AcceptedKey), AcceptedBy: persistence.CleanText(r.AcceptedBy),
 	}
 	if q := r.Request; q != nil {
 		doc.Request = &requestDocument{
@@ -71,8 +72,8 @@ func (d *ingestionDocument) record(t *times) ingestion.Record {
 	t.document = d.ID
 	r := ingestion.Record{
 		ID: d.ID, Courier: d.Courier, Outcome: ingestion.Outcome(d.Outcome), Count: d.Count, Bytes: d.Bytes,
-		At: t.parse(d.At), Until: t.parse(d.Until), Code: event.Code(d.Code), Reason: d.Reason, Detail: d.Detail,
-		Status: d.Status, Address: d.Address, TraceID: d.TraceID, AcceptedAt: t.parse(d.AcceptedAt), AcceptedKey: d.AcceptedKey, AcceptedBy: d.AcceptedBy,
+		At: t.at(&d.At, d.AtNanos), Until: t.at(d.Until, d.UntilNanos), Code: event.Code(d.Code), Reason: d.Reason, Detail: d.Detail,
+		Status: d.Status, Address: d.Address, TraceID: d.TraceID, AcceptedAt: t.at(d.AcceptedAt, d.AcceptedNanos), AcceptedKey: d.AcceptedKey, AcceptedBy: d.AcceptedBy,
 	}
 	if q := d.Request; q != nil {
 		r.Request = &ingestion.Request{
@@ -242,7 +243,7 @@ func (s *Ingestions) AcceptIngestion(ctx context.Context, id, key, keyID string,
 	if err := persistence.CheckAccepted(op, at); err != nil {
 		return r, err
 	}
-	set := bson.D{{Key: "takenAt", Value: persistence.TimeText(at)}}
+	set := bson.D{{Key: "takenAt", Value: dateOf(at)}, {Key: "takenAtNanos", Value: nanosOf(at)}}
 	for name, value := range map[string]string{"takenKey": key, "takenBy": keyID} {
 		if value != "" {
 			set = append(set, bson.E{Key: name, Value: persistence.CleanText(value)})

@@ -2,7 +2,6 @@ package mongo
 
 import (
 	"context"
-	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
@@ -60,11 +59,12 @@ func (l *Ledger) EndedSequences(ctx context.Context, missing loss.Missing) (ende
 		Sequence int64 `bson:"sequence"`
 	}
 	filter := bson.D{
-		{Key: "expiresFrom", Value: bson.D{{Key: "$gte", Value: bson.NewDateTimeFromTime(missing.EndedAfter.Truncate(time.Millisecond))}}},
+		{Key: "endedAt", Value: bson.D{{Key: "$gte", Value: dateKey(missing.EndedAfter)}}},
 		{Key: "sequence", Value: bson.D{{Key: "$gte", Value: int64(missing.Sequence.First)}, {Key: "$lte", Value: int64(missing.Sequence.Last)}}},
 	}
-	if !missing.ReceivedBefore.IsZero() {
-		filter = append(filter, bson.E{Key: "receivedAt", Value: bson.D{{Key: "$lte", Value: persistence.TimeText(missing.ReceivedBefore)}}})
+	if before := missing.ReceivedBefore; !before.IsZero() {
+		later := bson.D{{Key: "receivedAt", Value: dateKey(before)}, {Key: "receivedAtNanos", Value: bson.D{{Key: "$gt", Value: nanosOf(before)}}}}
+		filter = append(filter, bson.E{Key: "receivedAt", Value: bson.D{{Key: "$lte", Value: dateKey(before)}}}, bson.E{Key: "$nor", Value: bson.A{later}})
 	}
 	err = l.server.do(ctx, "ended_sequences", func(ctx context.Context) error {
 		found, err := find[position](ctx, l.records, filter,

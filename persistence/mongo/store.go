@@ -26,7 +26,7 @@ import (
 )
 
 // Store is the store in a MongoDB. Rows have their natural key as _id, times are
-// text (see [persistence.Store]), and what expires carries a date for the TTL index as well.
+// dates (see dates.go), by some of which rows expire.
 //
 // The store connects and makes its indexes in the background: a database that is down
 // does not keep the appliance from starting, because the intake does not need it. Until

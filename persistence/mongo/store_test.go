@@ -1,6 +1,9 @@
 package mongo
 
 import (
+	"cmp"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -99,8 +102,11 @@ func TestAway(t *testing.T) {
 func TestUnreadable(t *testing.T) {
 	t.Parallel()
 	for name, foreign := range map[string]bson.M{
-		"another type": {"_id": "demo:1", "updatedAt": time.Now()},
-		"another time": {"_id": "demo:1", "updatedAt": "yesterday"},
+		"text, as builds before there were dates": {"_id": "demo:1", "updatedAt": "2026-02-26T12:00:01.000000042Z"},
+		"a number":     {"_id": "demo:1", "updatedAt": time.Now().UnixMilli()},
+		"no such part": {"_id": "demo:1", "updatedAt": time.Now(), "updatedAtNanos": 1_000_000},
+		"a part alone": {"_id": "demo:1", "updatedAtNanos": 1},
+		"no such year": {"_id": "demo:1", "updatedAt": bson.DateTime(1 << 60)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -122,7 +128,7 @@ func TestUnreadable(t *testing.T) {
 	}
 	s := &scriptedMongo{answer: func(name string, _ bson.M) bson.M {
 		if name == "find" {
-			return cursorAnswer(bson.M{"_id": "1", "deadAt": time.Now(), "at": time.Now()})
+			return cursorAnswer(bson.M{"_id": "1", "deadAt": "2026-02-26T12:00:01Z", "at": "2026-02-26T12:00:01Z"})
 		}
 		return nil
 	}}
@@ -156,4 +162,94 @@ func TestReadsWhatLasts(t *testing.T) {
 	if n := len(s.named("find")); n != 3 {
 		t.Errorf("%d reads, want 3", n)
 	}
+}
+
+// TestTimesAreDates looks at the documents as other programs see them: every time is a
+// date, and what it lacks below the millisecond stands beside it.
+func TestTimesAreDates(t *testing.T) {
+	t.Parallel()
+	s := &scriptedMongo{}
+	m := openTest(t, testConfig(s.start(t)))
+	p := storetest.FullShipment("demo", "1")
+	storetest.CommitAll(t, m.Ledger, event.Change{
+		Shipment: &p, Records: []event.Record{storetest.FullRecord("demo", "k")}, DeadLetters: []event.DeadLetter{storetest.FullLetter("1", 1)},
+	})
+	storetest.CommitAll(t, m.Ledger, storetest.Records(storetest.FullRecord("demo", "whole"))) // not in process any more
+	storetest.PutIngestions(t, m.Ingestions, storetest.FullIngestion(1))
+	var dates []string
+	for _, c := range s.named("insert") {
+		for _, d := range c["documents"].([]bson.M) {
+			findTimes(t, fmt.Sprint(c["insert"]), d, &dates)
+		}
+	}
+	if _, err := m.Ingestions.AcceptIngestion(t.Context(), "1", "k", "id", storetest.Noon); event.CodeOf(err) != event.NotFound {
+		t.Errorf("accept on a server that has nothing: %v", err)
+	}
+	for _, c := range s.named("findAndModify") {
+		set := storetest.Must(asMap(c["update"].(bson.D)))["$set"].(bson.D)
+		findTimes(t, "ingestion_records", storetest.Must(asMap(set)), &dates)
+	}
+	slices.Sort(dates)
+	storetest.Same(t, slices.Compact(dates), []string{
+		"active_shipments.createdAt", "active_shipments.eventTime", "active_shipments.history.occurredAt", "active_shipments.updatedAt",
+		"dead_letter_events.attempts.endedAt", "dead_letter_events.attempts.startedAt", "dead_letter_events.deadAt",
+		"dead_letter_events.receivedAt", "dead_letter_events.replays.at", "dead_letter_events.reviewedAt",
+		"ingestion_records.at", "ingestion_records.takenAt", "ingestion_records.until",
+		"processed_events.attempts.endedAt", "processed_events.attempts.startedAt", "processed_events.endedAt",
+		"processed_events.occurredAt", "processed_events.receivedAt", "processed_events.updatedAt",
+	})
+}
+
+// findTimes adds the names of a document's dates, and fails the test for a time in another
+// form, and for a date without its nanoseconds.
+func findTimes(t *testing.T, path string, document bson.M, dates *[]string) {
+	t.Helper()
+	for name, value := range document {
+		switch v := value.(type) {
+		case bson.DateTime:
+			*dates = append(*dates, path+"."+name)
+			if n, ok := document[name+"Nanos"].(int32); !ok || n/1000 != 456 {
+				t.Errorf("%s.%s has %v nanoseconds beside it", path, name, document[name+"Nanos"])
+			}
+		case string:
+			if _, err := time.Parse(time.RFC3339Nano, v); err == nil {
+				t.Errorf("%s.%s is text: %q", path, name, v)
+			}
+		case bson.A:
+			for _, element := range v {
+				if d, ok := element.(bson.D); ok {
+					findTimes(t, path+"."+name, storetest.Must(asMap(d)), dates)
+				}
+			}
+		}
+	}
+}
+
+func asMap(d bson.D) (m bson.M, err error) {
+	raw, err := bson.Marshal(d)
+	if err != nil {
+		return nil, err
+	}
+	return m, bson.Unmarshal(raw, &m)
+}
+
+// FuzzTimesComeBack compares what comes back with what went in: the same time to the
+// nanosecond, and in the same order as the two members are sorted.
+func FuzzTimesComeBack(f *testing.F) {
+	f.Add(int64(0), int64(0), int64(0), int64(1))
+	f.Add(int64(-1), int64(999_999_999), int64(0), int64(-1))
+	f.Add(int64(-62135596800), int64(0), int64(1<<40), int64(5))
+	f.Fuzz(func(t *testing.T, seconds, nanos, moreSeconds, moreNanos int64) {
+		a, b := time.Unix(seconds, nanos), time.Unix(moreSeconds, moreNanos)
+		for _, at := range []time.Time{a, b} {
+			var read times
+			if got := read.at(dateOf(at), nanosOf(at)); read.err != nil || !got.Equal(persistence.InRange(at)) && !at.IsZero() {
+				t.Errorf("%s came back as %s, %v", at, got, read.err)
+			}
+		}
+		stored := cmp.Or(cmp.Compare(dateKey(a), dateKey(b)), cmp.Compare(nanosOf(a), nanosOf(b)))
+		if want := persistence.InRange(a).Compare(persistence.InRange(b)); stored != want {
+			t.Errorf("%s and %s are in order %d, want %d", a, b, stored, want)
+		}
+	})
 }
