@@ -59,6 +59,7 @@ func samples() []sample {
 	return []sample{
 		{name: "gateway", config: secret(timed(signature.Config{Scheme: "gateway"}), "a secret"), body: own},
 		{name: "gateway-body", config: secret(signature.Config{Scheme: "gateway-body"}, "a secret"), body: "any body \x00\xff"},
+		{name: "svix", config: secret(timed(signature.Config{Scheme: "svix"}), "whsec_YSBzZWNyZXQ="), body: own},
 		{name: "standard-webhooks", config: secret(timed(signature.Config{Scheme: "standard-webhooks"}), "whsec_YSBzZWNyZXQ="), body: own},
 		{
 			name:   "standard-webhooks with an id that is given",

@@ -70,16 +70,24 @@ func (c Courier) WithDefaults() Courier {
 	if c.SuccessStatus == 0 {
 		c.SuccessStatus = 202
 	}
-	if c.dated() && c.Tolerance == 0 && c.TolerancePast == 0 && c.ToleranceFuture == 0 {
-		c.Tolerance = signature.DefaultTolerance
+	if c.Tolerance == 0 && (c.TolerancePast == 0 || c.ToleranceFuture == 0) {
+		c.Tolerance = c.defaultTolerance()
 	}
 	return c
 }
 
-// dated reports whether what the courier signs has a time in it.
-func (c Courier) dated() bool {
-	named := slices.Contains([]string{"gateway", "gateway-body", "standard-webhooks"}, c.Scheme)
-	return named || c.Timestamp.From != "" && c.Timestamp.From != "none"
+// defaultTolerance is zero where what the courier signs has no time in it.
+func (c Courier) defaultTolerance() time.Duration {
+	switch {
+	case c.Scheme == "jwt":
+		return signature.TokenTolerance
+	case slices.Contains([]string{"gateway", "gateway-body", "standard-webhooks", "svix"}, c.Scheme):
+		return signature.DefaultTolerance
+	case c.Timestamp.From != "" && c.Timestamp.From != "none":
+		return signature.DefaultTolerance
+	default:
+		return 0
+	}
 }
 
 // Canonical reports whether the courier posts the canonical body.

@@ -55,6 +55,29 @@ func TestPresetIsOverriddenKeyByKey(t *testing.T) {
 	}
 }
 
+// TestTolerancesHaveDefaults: clocks differ, so that a time is never compared to the second
+// unless the settings say so.
+func TestTolerancesHaveDefaults(t *testing.T) {
+	t.Parallel()
+	const tokens, minute = "scheme = \"jwt\"\nsignature.names = [\"x-token\"]\n", time.Minute
+	for settings, want := range map[string][2]time.Duration{
+		"scheme = \"gateway\"":                       {5 * minute, 5 * minute},
+		"scheme = \"svix\"":                          {5 * minute, 5 * minute},
+		"scheme = \"svix\"\ntolerance_past = \"1h\"": {60 * minute, 5 * minute},
+		"scheme = \"bearer\"":                        {},
+		tokens:                                       {minute, minute},
+		tokens + "tolerance = \"2s\"":                {2 * time.Second, 2 * time.Second},
+		tokens + "tolerance_past = \"10m\"":          {10 * minute, minute},
+		tokens + "tolerance_future = \"1ns\"":        {minute, 1},
+	} {
+		l := loaded(t, "[couriers.acme]\nsecrets = [\"file:x\"]\n"+settings)
+		s := l.Couriers["acme"].SignatureSettings()
+		if got := [2]time.Duration{s.TolerancePast, s.ToleranceFuture}; got != want {
+			t.Errorf("%s: tolerances are %v, want %v", settings, got, want)
+		}
+	}
+}
+
 func TestCourierFaultsNameTheirKeys(t *testing.T) {
 	t.Setenv("SECRET", "0123456789abcdef")
 	for settings, key := range map[string]string{

@@ -11,6 +11,10 @@ import (
 // direction, unless a sender's settings say otherwise.
 const DefaultTolerance = 5 * time.Minute
 
+// TokenTolerance is how long a token counts after it has expired, and before its time,
+// unless the settings say otherwise: clocks differ.
+const TokenTolerance = time.Minute
+
 // Config is one sender's settings, as plain data: a preset is one, and a file can
 // spell one out. What is left empty has the default that its comment names.
 // Settings that mean nothing to the scheme, or contradict each other, are faults.
@@ -45,6 +49,7 @@ type Config struct {
 	//	header:NAME   a header; of "header:a|b" the first that the request has
 	//	method        as sent, such as POST
 	//	path          as sent, without the query
+	//	path:NAME     a header, which must be that path, with or without the query
 	//	body          every byte of it
 	//	json:NAME     a member of the body, as its raw JSON; "a.b" is b in a
 	Message []string `koanf:"message"`
@@ -88,7 +93,7 @@ type Place struct {
 	PrefixOptional bool `koanf:"prefix_optional"`
 	// Format is plain (the default), fields ("t=1772107200,v1=ab") or tagged
 	// ("v1,ab v2,cd"). In the latter two every signature of the listed fields is
-	// tried, up to 8, and other fields don't matter.
+	// tried, up to 64 (16 where there are public keys), and other fields don't matter.
 	Format    string   `koanf:"format"`
 	Fields    []string `koanf:"fields"`
 	Separator string   `koanf:"separator"` // between fields: "," (the default) or ";"

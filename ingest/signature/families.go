@@ -15,6 +15,7 @@ type family struct {
 	before     []step      // read of a request before any key is tried
 	after      []step      // read of what a key has signed
 	word       string      // in front of a credential, in any case
+	ids        []string    // names of the signed id; the other headers have as many, and the id that is there says which count
 	fixed      *Config     // what a scheme with a name of its own has in place of settings; nil for none
 }
 
@@ -75,17 +76,8 @@ var families = []family{
 			Signature:       Place{Names: []string{"x-signature"}},
 		},
 	},
-	{
-		name: "standard-webhooks", keys: pairKeys, before: signedSteps,
-		algorithms: []Algorithm{SHA256}, settings: tolerances,
-		fixed: &Config{
-			Encodings: []Encoding{Base64},
-			Signature: Place{Names: []string{"webhook-signature", "svix-signature"}, Format: "tagged", Fields: []string{"v1", "v1a"}},
-			Timestamp: Timestamp{From: "header", Names: []string{"webhook-timestamp", "svix-timestamp"}},
-			Message:   []string{"header:webhook-id|svix-id", "literal:.", "timestamp", "literal:.", "body"},
-			Derive:    "whsec",
-		},
-	},
+	webhooks("standard-webhooks", "webhook-", "svix-"),
+	webhooks("svix", "svix-", "webhook-"),
 	{
 		name: "hmac", keys: macKeys, before: signedSteps,
 		algorithms: []Algorithm{SHA256, SHA512, SHA1, HMACSHA256, HMACSHA512},
@@ -124,6 +116,23 @@ var families = []family{
 		name: "query_token", keys: tokenKeys, before: []step{stepCredential},
 		settings: []string{"signature.names"},
 	},
+}
+
+// webhooks is Standard Webhooks with headers of one prefix or else of another, never
+// some of each: the id that is signed is the one by which a mapping names the event.
+func webhooks(name, first, second string) family {
+	names := func(what string) []string { return []string{first + what, second + what} }
+	return family{
+		name: name, keys: pairKeys, before: signedSteps,
+		algorithms: []Algorithm{SHA256}, settings: tolerances, ids: names("id"),
+		fixed: &Config{
+			Encodings: []Encoding{Base64},
+			Signature: Place{Names: names("signature"), Format: "tagged", Fields: []string{"v1", "v1a"}},
+			Timestamp: Timestamp{From: "header", Names: names("timestamp")},
+			Message:   []string{"header:" + strings.Join(names("id"), "|"), "literal:.", "timestamp", "literal:.", "body"},
+			Derive:    "whsec",
+		},
+	}
 }
 
 // Names lists the names of all schemes.

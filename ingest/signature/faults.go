@@ -203,7 +203,7 @@ func (c *Config) messageFaults(out *event.Faults) {
 			out.Check(p.kind != bodyPart, path, "the body holds the signature, so it can't be signed")
 			out.Check(p.kind != memberPart || len(self) != 1 || !within(self[0], p.names[0]), path, "%s holds the signature, so it can't be signed", text)
 		}
-		out.Check(p.kind != headerPart || !c.signatureIn(p.names), path, "%s holds the signature, so it can't be signed", text)
+		out.Check(!p.inHeader() || !c.signatureIn(p.names), path, "%s holds the signature, so it can't be signed", text)
 		out.Check(p.kind != timestampPart || c.Timestamp.From != "none", path, "there is no timestamp: set timestamp.from")
 	}
 	out.Check(binds, "message", "signs nothing that the sender says")

@@ -103,7 +103,7 @@ func (s *Scheme) showsSecret(r Request) bool {
 // loose returns c as a scheme hmac that takes any time.
 func (c *Config) loose() Config {
 	d := c.clone()
-	if d.Scheme == "standard-webhooks" {
+	if len(familyOf(d.Scheme).ids) > 0 { // Standard Webhooks
 		d.Signature.Fields = d.Signature.Fields[:1]
 		d.Secrets = slices.DeleteFunc(d.Secrets, func(s Secret) bool { return strings.HasPrefix(string(s.Key), publicPrefix) })
 	}

@@ -1,6 +1,9 @@
 package signature
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 // maxParts bounds the parts of a message.
 const maxParts = 16
@@ -9,7 +12,7 @@ const maxParts = 16
 type part struct {
 	kind    partKind
 	literal []byte   // of a literalPart
-	names   []string // of a headerPart, in order of preference; of a memberPart
+	names   []string // of a headerPart, in order of preference; of a memberPart; of a pathPart that is in a header too
 	source  source
 }
 
@@ -35,14 +38,20 @@ func parsePart(text string) (p part, problem string) {
 		p.kind, p.names = headerPart, strings.Split(strings.ToLower(value), "|")
 	case "json":
 		p.kind, p.names = memberPart, []string{value}
-	case "timestamp", "method", "path", "body":
-		p.kind = map[string]partKind{"timestamp": timestampPart, "method": methodPart, "path": pathPart, "body": bodyPart}[name]
+	case "path":
+		p.kind = pathPart
+		if !valued {
+			return p, ""
+		}
+		p.names = []string{strings.ToLower(value)}
+	case "timestamp", "method", "body":
+		p.kind = map[string]partKind{"timestamp": timestampPart, "method": methodPart, "body": bodyPart}[name]
 		if valued {
 			return p, name + " takes no value"
 		}
 		return p, ""
 	default:
-		return p, "is none of literal:TEXT, timestamp, header:NAME, method, path, body, json:NAME"
+		return p, "is none of literal:TEXT, timestamp, header:NAME, method, path, path:NAME, body, json:NAME"
 	}
 	return p, p.nameProblem(value)
 }
@@ -52,7 +61,7 @@ func (p *part) nameProblem(value string) string {
 		return "needs something behind the colon"
 	}
 	for _, n := range p.names {
-		if p.kind == headerPart && !isToken(n) {
+		if p.kind != memberPart && !isToken(n) {
 			return "names no header"
 		}
 		if p.kind == memberPart && !isMember(n) {
@@ -70,6 +79,10 @@ func newParts(message []string) []part {
 		switch p.kind {
 		case headerPart:
 			p.source = newSource("header", p.names, Malformed, "can't be read")
+		case pathPart:
+			if p.inHeader() {
+				p.source = newSource("header", p.names, Mismatch, "names another path than that of the request")
+			}
 		case memberPart:
 			p.source = newSource("json", p.names, Malformed, "can't be read")
 		default: // nothing to look for
@@ -98,11 +111,11 @@ func (p *part) read(in *input) ([]byte, *Failure) {
 	case timestampPart:
 		return in.timestamp, nil
 	case headerPart:
-		return p.source.readHeader(in.request)
+		return p.source.readHeader(in)
 	case methodPart:
 		return in.request.Method(), nil
 	case pathPart:
-		return in.request.Path(), nil
+		return p.readPath(in)
 	case bodyPart:
 		return in.request.Body(), nil
 	case memberPart:
@@ -111,6 +124,27 @@ func (p *part) read(in *input) ([]byte, *Failure) {
 		return p.literal, nil
 	}
 }
+
+// readPath returns the path or, of a part that is in a header too, what is there: the path,
+// with or without the query.
+func (p *part) readPath(in *input) ([]byte, *Failure) {
+	path, query := in.request.Path(), in.request.Query()
+	if !p.inHeader() {
+		return path, nil
+	}
+	said, fail := p.source.readHeader(in)
+	if fail != nil {
+		return nil, fail
+	}
+	rest, ok := bytes.CutPrefix(said, path)
+	if !ok || len(rest) > 0 && (rest[0] != '?' || !bytes.Equal(rest[1:], query)) {
+		return nil, p.source.refused
+	}
+	return said, nil
+}
+
+// inHeader reports whether the part is read from a header.
+func (p *part) inHeader() bool { return p.kind == headerPart || p.kind == pathPart && p.names != nil }
 
 // whole returns the message in one piece, valid until in is reset.
 func (in *input) whole() []byte {

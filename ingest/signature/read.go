@@ -9,9 +9,10 @@ import (
 )
 
 const (
-	// maxSignatures bounds the signatures of one request, because each may cost a
-	// verification.
-	maxSignatures = 8
+	// maxSignatures bounds the signatures of one request. By HMAC each costs a comparison.
+	maxSignatures = 64
+	// maxVerifications bounds them where each costs a verification by every public key.
+	maxVerifications = 16
 	// maxSignatureBytes bounds the text of one: RSA with 8192 bits, in hex.
 	maxSignatureBytes = 2048
 )
@@ -78,7 +79,7 @@ func (in *input) readSignature() *Failure {
 	switch {
 	case found == 0:
 		return s.noField
-	case found > maxSignatures:
+	case found > s.maxSignatures:
 		return s.tooMany
 	case len(in.given) == 0:
 		return s.signature.refused
@@ -106,7 +107,7 @@ func (in *input) readFields(text []byte) (found int, fail *Failure) {
 			in.timestamp = value
 			times++
 		} else if i := s.config.Signature.field(name); i >= 0 {
-			if found++; found <= maxSignatures {
+			if found++; found <= s.maxSignatures {
 				in.decode(i, value)
 			}
 		}
@@ -126,7 +127,7 @@ func (in *input) readTagged(text []byte) (found int) {
 	for item := range bytes.SplitSeq(text, blank) {
 		name, value, _ := bytes.Cut(item, comma)
 		if i := in.scheme.config.Signature.field(name); i >= 0 {
-			if found++; found <= maxSignatures {
+			if found++; found <= in.scheme.maxSignatures {
 				in.decode(i, value)
 			}
 		}

@@ -29,7 +29,7 @@ func (s *Scheme) Headers() []string {
 		names = append(names, c.Timestamp.Names...)
 	}
 	for i := range s.parts {
-		if p := &s.parts[i]; p.kind == headerPart {
+		if p := &s.parts[i]; p.inHeader() {
 			names = append(names, p.names...)
 		}
 	}

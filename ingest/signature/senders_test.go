@@ -52,12 +52,15 @@ const (
 func senders() []sender {
 	easypost := prefixed(header("X-Hmac-Signature"), "hmac-sha256-hex=")
 	easypost.Normalize = "nfkd"
+	uber := header("x-uber-signature")
+	uber.Signature.Names = append(uber.Signature.Names, "X-Postmates-Signature")
 	onfleet := header("X-Onfleet-Signature")
 	onfleet.Algorithms, onfleet.Derive = []Algorithm{SHA512}, "hex"
 	return []sender{
 		{"gateway", timed(Config{Scheme: "gateway"}), bodyAndTime},
 		{"gateway-body", Config{Scheme: "gateway-body"}, bodyOnly},
-		{"standard webhooks, svix, shipbob", timed(Config{Scheme: "standard-webhooks"}), bodyAndTime},
+		{"standard webhooks, shipbob", timed(Config{Scheme: "standard-webhooks"}), bodyAndTime},
+		{"svix", timed(Config{Scheme: "svix"}), bodyAndTime},
 		{"shippo", stripelike("Shippo-Auth-Signature"), bodyAndTime},
 		{"shippo by token", Config{Scheme: "query_token", Signature: Place{Names: []string{"token"}}}, nothing},
 		{"easypost", easypost, bodyOnly},
@@ -65,7 +68,7 @@ func senders() []sender {
 			Scheme:    "hmac",
 			Signature: Place{Names: []string{"X-Hmac-Signature-V2"}, Prefix: "hmac-sha256-hex=", PrefixOptional: true},
 			Timestamp: Timestamp{From: "header", Names: []string{"X-Timestamp"}, Unit: "rfc2822"},
-			Message:   []string{"timestamp", "method", "header:X-Path", "body"},
+			Message:   []string{"timestamp", "method", "path:X-Path", "body"},
 			Normalize: "nfkd",
 		}), bodyAndTime},
 		{"aftership tracking", header("aftership-hmac-sha256", Base64), bodyOnly},
@@ -85,7 +88,7 @@ func senders() []sender {
 		{"ups track alert", Config{Scheme: "static_header", Signature: Place{Names: []string{"credential"}}}, nothing},
 		{"ups track alert v2", Config{Scheme: "bearer"}, nothing},
 		{"onfleet", onfleet, bodyOnly},
-		{"uber direct", header("x-uber-signature"), bodyOnly},
+		{"uber direct", uber, bodyOnly},
 		{"lalamove", timed(Config{
 			Scheme:    "hmac",
 			Signature: Place{From: "json", Names: []string{"signature"}},
@@ -153,7 +156,7 @@ func (s *sender) secret(id string) Secret {
 		text = publicPrefix + base64.StdEncoding.EncodeToString(edKeyOf(id).Public().(ed25519.PublicKey))
 	case s.config.Scheme == "basic":
 		text = "user:" + text
-	case s.config.Scheme == "standard-webhooks" || s.config.Derive == "whsec":
+	case len(familyOf(s.config.Scheme).ids) > 0 || s.config.Derive == "whsec":
 		text = secretPrefix + base64.StdEncoding.EncodeToString([]byte(text))
 	case s.config.Derive == "base64":
 		text = base64.URLEncoding.EncodeToString([]byte(text))

@@ -169,7 +169,7 @@ func (w *signing) signature() error {
 	case "tagged":
 		text = c.Signature.Fields[field] + "," + text
 	}
-	return w.put(c.Signature.From, c.Signature.Names, text)
+	return w.put(c.Signature.From, w.in.counting(c.Signature.Names), text)
 }
 
 // stamp puts the time where it belongs, unless that is a field of the signature.
@@ -192,19 +192,26 @@ func (w *signing) stamp() error {
 		w.out.Body, err = values.SetMember(w.out.Body, strings.Split(t.Names[0], "."), value)
 		return err
 	default:
-		return w.put(t.From, t.Names, text)
+		return w.put(t.From, w.in.counting(t.Names), text)
 	}
 }
 
-// makeUpHeaders adds the headers of the message that the draft lacks, such as an
-// id of the event: a digest of the body, so that the same event has the same.
+// makeUpHeaders adds the headers of the message that the draft lacks: the path, or such as
+// an id of the event, a digest of the body, so that the same event has the same.
 func (w *signing) makeUpHeaders() {
 	for i := range w.scheme.parts {
-		if p := &w.scheme.parts[i]; p.kind == headerPart {
-			if _, fail := p.source.readHeader(w); fail != nil && fail.Kind == Missing {
-				sum := sha256.Sum256(w.draft.Body)
-				w.add(p.names[0], "msg_"+hex.EncodeToString(sum[:12]))
-			}
+		p := &w.scheme.parts[i]
+		if !p.inHeader() {
+			continue
+		}
+		if _, fail := p.source.readHeader(w.in); fail == nil || fail.Kind != Missing {
+			continue
+		}
+		if p.kind == pathPart {
+			w.add(p.names[0], w.draft.Path)
+		} else {
+			sum := sha256.Sum256(w.draft.Body)
+			w.add(p.names[0], "msg_"+hex.EncodeToString(sum[:12]))
 		}
 	}
 }

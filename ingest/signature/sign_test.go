@@ -36,7 +36,7 @@ func TestSignRequestPutsTheSignatureInItsPlace(t *testing.T) {
 		{"members that are there", of("lalamove"), Draft{Path: "/p", Body: []byte(`{"timestamp":0,"data":1,"signature":""}`)}, `[] "" {"timestamp":1772107200,"data":1,"signature":"`},
 		{"id that is made up", timed(Config{Scheme: "standard-webhooks"}), Draft{Body: []byte("{}")},
 			`[{webhook-timestamp 1772107200} {webhook-id msg_44136fa355b3678a1146ad16} {webhook-signature v1,`},
-		{"id that is given", timed(Config{Scheme: "standard-webhooks"}), Draft{Headers: headers("Svix-Id", "evt_1")}, `[{webhook-timestamp 1772107200} {webhook-signature v1,`},
+		{"id that is given", timed(Config{Scheme: "standard-webhooks"}), Draft{Headers: headers("Svix-Id", "evt_1")}, `[{svix-timestamp 1772107200} {svix-signature v1,`},
 	} {
 		c := tc.config
 		c.Secrets = secret

@@ -11,7 +11,7 @@
 //	basic, bearer      request is bound to it
 //	query_token
 //
-// Three schemes have names of their own and need no settings but secrets:
+// Four schemes have names of their own and need no settings but secrets:
 //
 //	gateway            x-signature            hex HMAC
 //	                   x-signature-timestamp  Unix seconds
@@ -21,6 +21,7 @@
 //	standard-webhooks  webhook-id, webhook-timestamp, webhook-signature, or the
 //	                   same with svix-: v1 by HMAC, v1a by ed25519
 //	                   signed                 id + "." + timestamp + "." + body
+//	svix               the same, svix- first
 //
 // The intake verifies with it, commands and the load generator sign with it. Verifying
 // does no I/O and reads no clock. The public keys of a JWKS are kept by a
@@ -46,14 +47,15 @@ type Scheme struct {
 	config  Config // complete, its secrets included
 	binding Binding
 
-	algorithms []*algorithm // allowed, the preferred first
-	codecs     []codec      // of the signature, the preferred first
-	separator  []byte       // of the signature's fields
-	parts      []part       // of the message
-	claims     []claim      // that a token must have
-	keys       []key        // the first that is valid signs
-	source     *jwks.Source // of RSA keys; nil for none
-	inputs     *sync.Pool   // of *input
+	algorithms    []*algorithm // allowed, the preferred first
+	codecs        []codec      // of the signature, the preferred first
+	separator     []byte       // of the signature's fields
+	parts         []part       // of the message
+	claims        []claim      // that a token must have
+	keys          []key        // the first that is valid signs
+	source        *jwks.Source // of RSA keys; nil for none
+	maxSignatures int          // of one request
+	inputs        *sync.Pool   // of *input
 
 	signature, algorithm, keyID, timestamp source
 	noField, tooMany, noPrefix             *Failure
@@ -98,6 +100,9 @@ func (s *Scheme) compile() {
 		s.parts = newParts(c.Message)
 	}
 	s.claims = newClaims(c.Claims)
+	if s.maxSignatures = maxSignatures; s.Costly() {
+		s.maxSignatures = maxVerifications
+	}
 	s.separator = []byte(c.Signature.Separator)
 	s.inputs = &sync.Pool{New: func() any { return &input{scheme: s} }}
 	s.binding = s.bind()
@@ -116,7 +121,7 @@ func (s *Scheme) prepareFailures() {
 	}
 	what := s.signature.what
 	s.noField = &Failure{Kind: Missing, text: what + " has no signature " + strings.Join(c.Signature.Fields, " or ")}
-	s.tooMany = &Failure{Kind: Malformed, text: fmt.Sprintf("%s has more than %d signatures", what, maxSignatures)}
+	s.tooMany = &Failure{Kind: Malformed, text: fmt.Sprintf("%s has more than %d signatures", what, s.maxSignatures)}
 	s.noPrefix = &Failure{Kind: Malformed, text: what + " does not start with " + c.Signature.Prefix + s.family.word}
 	s.tooOld = &Failure{Kind: TooOld, text: "the timestamp is more than " + c.TolerancePast.String() + " in the past"}
 	s.tooNew = &Failure{Kind: TooNew, text: "the timestamp is more than " + c.ToleranceFuture.String() + " in the future"}

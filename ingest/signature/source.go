@@ -110,13 +110,13 @@ func (s *source) read(in *input) ([]byte, *Failure) {
 	case "query":
 		return s.readParameter(in)
 	default:
-		return s.readHeader(in.request)
+		return s.readHeader(in)
 	}
 }
 
-func (s *source) readHeader(r Request) ([]byte, *Failure) {
-	for _, name := range s.names {
-		value, count := r.Header(name)
+func (s *source) readHeader(in *input) ([]byte, *Failure) {
+	for _, name := range in.counting(s.names) {
+		value, count := in.request.Header(name)
 		switch {
 		case count > 1:
 			return nil, s.doubled
@@ -127,6 +127,21 @@ func (s *source) readHeader(r Request) ([]byte, *Failure) {
 		}
 	}
 	return nil, s.missing
+}
+
+// counting returns those of a header's names that count for this request, in order of
+// preference.
+func (in *input) counting(names []string) []string {
+	ids := in.scheme.family.ids
+	if len(ids) == 0 {
+		return names
+	}
+	for i, id := range ids {
+		if value, count := in.request.Header(id); len(value) > 0 || count > 1 {
+			return names[i : i+1]
+		}
+	}
+	return names[:1]
 }
 
 func (s *source) readParameter(in *input) ([]byte, *Failure) {

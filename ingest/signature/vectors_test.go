@@ -2,6 +2,8 @@ package signature
 
 import (
 	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -87,9 +89,12 @@ func vectors(t *testing.T) []vector {
 			captured{headers: headers("X-Hmac-Signature", "hmac-sha256-hex=70bda4d06d6b2278e65d5855f3f929c8c3fbbc2a6f1fdba02091c376e5410952"),
 				body: payload}, noon, Mismatch},
 		{"EasyPost V2", of("easypost v2"), "k",
-			captured{method: "POST", path: "/elsewhere", headers: headers("X-Timestamp", "Thu, 26 Feb 2026 12:00:00 +0000", "X-Path", "/hooks/easypost",
+			captured{method: "POST", path: "/hooks/easypost", headers: headers("X-Timestamp", "Thu, 26 Feb 2026 12:00:00 +0000", "X-Path", "/hooks/easypost",
 				"X-Hmac-Signature-V2", "b6fcdbc1ed2c2c90735a7d20b6c8ecd8b5aad811cbf67b605847fd6356fde807"),
 				body: payload}, noon, accepted},
+		{"Uber Direct by its older header, from its documentation", of("uber direct"), "c5c26d5a-70d6-46c7-a652-d7c09825ad29",
+			captured{headers: headers("X-Postmates-Signature", "cdff8133fb065f8d37a2c1c94c3331b6a82766d14e7ea4faacc4886558cedd65"),
+				body: []byte(`{"kind": "event.courier_update", "location": {"lat": 37.7974109, "lng": -122.424145}}`)}, noon, accepted},
 		{"Lalamove", of("lalamove"), "sk_test",
 			captured{method: "POST", path: "/hooks/lalamove", body: []byte(`{"apiKey":"pk","timestamp":1772107200,` +
 				`"signature":"9623d095e771c71e8346351feab970660ae00b2c73f5d6c01911ef7c796b77ec","eventType":"ORDER_STATUS_CHANGED",` +
@@ -200,19 +205,117 @@ func TestStandardWebhooksPairs(t *testing.T) {
 		{"a version that is not known", strings.Replace(text(bySecret), "v1,", "v3,", 1), "", Missing},
 		{"no version", strings.TrimPrefix(text(bySecret), "v1,"), "", Missing},
 		{"a version in another case", strings.Replace(text(bySecret), "v1,", "V1,", 1), "", Missing},
-		{"as many as there may be", strings.Repeat("v1,AAAA ", maxSignatures-1) + text(bySecret), "sec", accepted},
-		{"too many", strings.Repeat("v1,AAAA ", maxSignatures) + text(bySecret), "", Malformed},
+		{"as many as there may be", strings.Repeat("v1,AAAA ", maxVerifications-1) + text(bySecret), "sec", accepted},
+		{"too many", strings.Repeat("v1,AAAA ", maxVerifications) + text(bySecret), "", Malformed},
 		{"two spaces", "  " + text(bySecret) + "  " + text(byPair), "pub", accepted},
 	} {
 		r := *bySecret
 		r.set("webhook-signature", tc.value)
 		outcome(t, tc.name, both, &r, noon, tc.id, tc.want)
 	}
+	alone := compile(t, c)
+	for n, want := range map[int]Kind{maxSignatures - 1: accepted, maxSignatures: Malformed} {
+		r := *bySecret
+		r.set("webhook-signature", strings.Repeat("v1,AAAA ", n)+text(bySecret))
+		outcome(t, "signatures by a secret alone", alone, &r, noon, "sec", want)
+	}
 	other := *bySecret
 	other.set("webhook-id", "msg_other")
 	outcome(t, "another id", both, &other, noon, "", Mismatch)
 	other.set("webhook-id")
 	outcome(t, "no id", both, &other, noon, "", Missing)
+}
+
+// TestHeadersOfTwoNames signs by Svix's names and by those of Standard Webhooks. The id
+// decides which names count.
+func TestHeadersOfTwoNames(t *testing.T) {
+	t.Parallel()
+	secrets := []Secret{{ID: "k", Key: []byte("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")}}
+	schemes := map[string]*Scheme{}
+	for _, name := range []string{"svix", "standard-webhooks"} {
+		schemes[name] = compile(t, timed(Config{Scheme: name, Secrets: secrets}))
+	}
+	of := func(prefix string) map[string]string { // the request of the specification
+		return map[string]string{prefix + "id": "msg_p5jXN8AQM9LWM0D4loKWxJek", prefix + "timestamp": "1614265330",
+			prefix + "signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="}
+	}
+	for _, tc := range []struct {
+		scheme, names, stray, value string
+		want                        Kind
+	}{
+		{"svix", "svix-", "", "", accepted},
+		{"svix", "svix-", "webhook-id", "other", accepted},
+		{"svix", "svix-", "webhook-timestamp", "1", accepted},
+		{"svix", "svix-", "webhook-signature", "v1,AAAA", accepted},
+		{"svix", "webhook-", "", "", accepted},
+		{"svix", "webhook-", "svix-signature", "v1,AAAA", accepted},
+		{"svix", "webhook-", "svix-id", "", accepted},
+		{"svix", "webhook-", "svix-id", "other", Missing}, // by which a mapping could name the event
+		{"standard-webhooks", "webhook-", "svix-id", "other", accepted},
+		{"standard-webhooks", "webhook-", "svix-signature", "v1,AAAA", accepted},
+		{"standard-webhooks", "svix-", "", "", accepted},
+		{"standard-webhooks", "svix-", "webhook-id", "other", Missing},
+	} {
+		r := &captured{body: []byte(`{"test": 2432232314}`)}
+		for name, value := range of(tc.names) {
+			r.set(name, value)
+		}
+		if tc.stray != "" {
+			r.set(tc.stray, tc.value)
+		}
+		outcome(t, fmt.Sprintf("%s, %s with %s", tc.scheme, tc.names, tc.stray), schemes[tc.scheme], r, time.Unix(1614265330, 0), "k", tc.want)
+	}
+	mixed := &captured{body: []byte(`{"test": 2432232314}`)}
+	for name, value := range of("svix-") {
+		mixed.set(strings.Replace(name, "svix-time", "webhook-time", 1), value)
+	}
+	outcome(t, "headers of both names", schemes["svix"], mixed, time.Unix(1614265330, 0), "", Missing)
+}
+
+// TestSignedPathIsTheRequests sends what was signed for one address to another.
+func TestSignedPathIsTheRequests(t *testing.T) {
+	t.Parallel()
+	c := of("easypost v2")
+	c.Secrets = []Secret{{ID: "k", Key: []byte("k")}}
+	scheme := compile(t, c)
+	sign := func(said string) *captured {
+		d := Draft{Method: "POST", Path: "/hooks/easypost", Body: payload}
+		if said != "" {
+			d.Headers = headers("X-Path", said)
+		}
+		out, err := scheme.SignRequest(d, noon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &captured{method: d.Method, path: d.Path, headers: append(d.Headers, out.Headers...), body: out.Body}
+	}
+	for _, tc := range []struct {
+		said, path, query string
+		want              Kind
+	}{
+		{"", "/hooks/easypost", "", accepted},
+		{"", "/hooks/easypost", "a=b", accepted},
+		{"", "/hooks/easypost/", "", Mismatch},
+		{"", "/hooks", "", Mismatch},
+		{"", "/v1/events/courier/other", "", Mismatch},
+	} {
+		r := sign(tc.said)
+		r.path, r.query = tc.path, tc.query
+		outcome(t, "sent to "+tc.path, scheme, r, noon, "k", tc.want)
+	}
+	for query, want := range map[string]Kind{"a=b": accepted, "a=c": Mismatch, "": Mismatch} {
+		r := sign("")
+		r.query = query
+		for _, h := range []string{"X-Path", "X-Hmac-Signature-V2"} {
+			r.set(h)
+		}
+		at, _ := r.Header("x-timestamp")
+		mac := hmac.New(sha256.New, []byte("k"))
+		fmt.Fprintf(mac, "%sPOST/hooks/easypost?a=b%s", at, payload)
+		r.set("X-Path", "/hooks/easypost?a=b")
+		r.set("X-Hmac-Signature-V2", hex.EncodeToString(mac.Sum(nil)))
+		outcome(t, "signed with its query, sent with "+query, scheme, r, noon, "k", want)
+	}
 }
 
 // TestVectorsBySigning compares what Sign makes with what others made.

@@ -86,7 +86,7 @@ func Complete(t testing.TB, c signature.Config, n int) signature.Config {
 	switch {
 	case c.Scheme == "basic":
 		text = "user:" + text
-	case c.Scheme == "standard-webhooks":
+	case c.Scheme == "standard-webhooks" || c.Scheme == "svix":
 		text = "whsec_" + base64.StdEncoding.EncodeToString([]byte(text))
 	case c.Derive == "hex":
 		text = [...]string{"00ff10ab", "00ff10ac"}[n]
