@@ -96,7 +96,9 @@ func delivered(m *nats.Msg) event.Delivery {
 
 // stop is [Broker.StopPulling].
 func (c *consumer) stop(ctx context.Context) error {
-	return errors.Join(c.events.Stop(ctx), c.advisories.Stop(ctx))
+	advisories := make(chan error, 1)
+	go func() { advisories <- c.advisories.Stop(ctx) }()
+	return errors.Join(c.events.Stop(ctx), <-advisories)
 }
 
 // ackSubject is what the subject for answering a delivery has about it

@@ -118,13 +118,13 @@ func TestAnotherShapeIsNamed(t *testing.T) {
 		"filter_subjects is [events.x events.y]": func(_ *natsjs.StreamConfig, c *natsjs.ConsumerConfig) {
 			c.FilterSubjects = []string{"events.x", "events.y"}
 		},
-		"mem_storage is true":                  func(_ *natsjs.StreamConfig, c *natsjs.ConsumerConfig) { c.MemoryStorage = true },
-		"replay_policy is original":            func(_ *natsjs.StreamConfig, c *natsjs.ConsumerConfig) { c.ReplayPolicy = natsjs.ReplayOriginalPolicy },
-		"inactive_threshold is 1h0m0s":         func(_ *natsjs.StreamConfig, c *natsjs.ConsumerConfig) { c.InactiveThreshold = time.Hour },
-		"max_batch is 10, want at least 512":   func(_ *natsjs.StreamConfig, c *natsjs.ConsumerConfig) { c.MaxRequestBatch = 10 },
-		"max_expires is 1s, want at least 30s": func(_ *natsjs.StreamConfig, c *natsjs.ConsumerConfig) { c.MaxRequestExpires = time.Second },
-		"max_bytes is 1024, want at least 671": func(_ *natsjs.StreamConfig, c *natsjs.ConsumerConfig) { c.MaxRequestMaxBytes = 1024 },
-		"":                                     func(_ *natsjs.StreamConfig, c *natsjs.ConsumerConfig) { c.MaxRequestBatch, c.Replicas = 100_000, 1 },
+		"mem_storage is true":                       func(_ *natsjs.StreamConfig, c *natsjs.ConsumerConfig) { c.MemoryStorage = true },
+		"replay_policy is original":                 func(_ *natsjs.StreamConfig, c *natsjs.ConsumerConfig) { c.ReplayPolicy = natsjs.ReplayOriginalPolicy },
+		"inactive_threshold is 1h0m0s":              func(_ *natsjs.StreamConfig, c *natsjs.ConsumerConfig) { c.InactiveThreshold = time.Hour },
+		"max_batch is 10, want at least 512":        func(_ *natsjs.StreamConfig, c *natsjs.ConsumerConfig) { c.MaxRequestBatch = 10 },
+		"max_expires is 100ms, want at least 500ms": func(_ *natsjs.StreamConfig, c *natsjs.ConsumerConfig) { c.MaxRequestExpires = 100 * time.Millisecond },
+		"max_bytes is 1024, want at least 671":      func(_ *natsjs.StreamConfig, c *natsjs.ConsumerConfig) { c.MaxRequestMaxBytes = 1024 },
+		"":                                          func(_ *natsjs.StreamConfig, c *natsjs.ConsumerConfig) { c.MaxRequestBatch, c.Replicas = 100_000, 1 },
 	} {
 		stream, consumer := cfg.eventsConfig(), cfg.processorsConfig()
 		bend(&stream, &consumer)

@@ -39,10 +39,18 @@ import (
 // # Accounting
 //
 // At most one request is open. Its reply subject carries its number, so that
-// statuses of older requests are distinguished; messages of an older request
-// (possible after a reconnect) count against the open one, which then ends early
-// and is followed by another. A request that stays silent past its heartbeats is
-// given up, and so is every request when the connection is lost.
+// statuses of older requests are distinguished; messages have no number, and are those of
+// the request before as long as some of it are to come. A request whose end does not
+// come is given up, and so is every request when the connection is lost.
+//
+// # Stopping
+//
+// The broker can't be asked to forget a request, and a server of a cluster learns a moment
+// late that nobody listens for one any more: what it delivers in between spends an attempt
+// on nobody. So requests are short, and [Puller.Stop] listens until the open one has ended.
+// With replicas, messages are sent only when the followers know of their delivery, so that
+// the end of a request may overtake them; it says how many there were not, and so how many
+// are still to come.
 //
 // Its methods may be called by any number of goroutines, [Puller.Run] by one.
 type Puller struct {
@@ -53,6 +61,7 @@ type Puller struct {
 
 	ready chan struct{} // one token while the buffer may hold something
 	want  chan struct{} // one token when a request may be due
+	over  chan struct{} // one token when a request may have ended
 	ended chan struct{} // closed by Stop
 	end   sync.Once
 
@@ -61,6 +70,9 @@ type Puller struct {
 	buf      []pulled           // oldest first
 	bytes    int                // of buf
 	asked    int                // messages that the open request may still bring; 0 when none is open
+	late     int                // messages that are still to come of the request before
+	lateFrom time.Time          // when that had ended
+	stopping bool               // no request follows
 	number   uint64             // of the latest request
 	lastSign time.Time          // of life from the broker
 }
@@ -84,14 +96,12 @@ type pulled struct {
 
 // What a request asks for at most, which the consumer must allow.
 const (
-	Expires  = 30 * time.Second // duration of a request
-	MaxBytes = 64 << 20         // buffered or asked for
+	Expires  = 500 * time.Millisecond // duration of a request, and so of a stop
+	MaxBytes = 64 << 20               // buffered or asked for
 )
 
-const (
-	heartbeat = 2 * time.Second
-	silence   = 5 * time.Second // without a sign of life a request is given up
-)
+// silence is how long after the last sign of life a request is given up.
+const silence = 2 * time.Second
 
 var inProgress = []byte("+WPI") // the broker restarts a delivery's acknowledgement wait
 
@@ -106,7 +116,7 @@ func New(cfg Config) *Puller {
 	return &Puller{
 		cfg: cfg, keepEvery: KeepAliveEvery(cfg.AckWait), inbox: cfg.Conn.NewInbox(),
 		subject: "$JS.API.CONSUMER.MSG.NEXT." + cfg.Stream + "." + cfg.Consumer,
-		ready:   make(chan struct{}, 1), want: make(chan struct{}, 1), ended: make(chan struct{}),
+		ready:   make(chan struct{}, 1), want: make(chan struct{}, 1), over: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 }
 
@@ -217,14 +227,17 @@ func (p *Puller) ask() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.asked > 0 && time.Since(p.lastSign) > silence {
-		p.asked = 0
+		p.requestEnded(0)
+	}
+	if p.late > 0 && time.Since(p.lateFrom) > silence {
+		p.late = 0 // lost: they are delivered again
 	}
 	free, bytes := p.cfg.Limit-len(p.buf), MaxBytes-p.bytes
-	if p.sub == nil || p.asked > 0 || free < (p.cfg.Limit+1)/2 || bytes < MaxBytes/2 || p.isEnded() || !p.cfg.Conn.IsConnected() {
+	if p.sub == nil || p.asked > 0 || free < (p.cfg.Limit+1)/2 || bytes < MaxBytes/2 || p.stopping || !p.cfg.Conn.IsConnected() {
 		return
 	}
 	p.number++
-	request := fmt.Appendf(nil, `{"batch":%d,"max_bytes":%d,"expires":%d,"idle_heartbeat":%d}`, free, bytes, Expires, heartbeat)
+	request := fmt.Appendf(nil, `{"batch":%d,"max_bytes":%d,"expires":%d}`, free, bytes, Expires)
 	if err := p.cfg.Conn.PublishRequest(p.subject, p.inbox+"."+strconv.FormatUint(p.number, 10), request); err != nil {
 		return // the next tick tries again
 	}
@@ -242,8 +255,14 @@ func (p *Puller) onMsg(m *nats.Msg) {
 	}
 	p.buf = append(p.buf, pulled{msg: m, alive: p.lastSign})
 	p.bytes += len(m.Data)
-	if p.asked > 0 {
+	switch {
+	case p.late > 0:
+		if p.late--; p.late == 0 {
+			signal(p.over)
+		}
+	case p.asked > 0:
 		if p.asked--; p.asked == 0 {
+			p.requestEnded(0)
 			signal(p.want)
 		}
 	}
@@ -258,8 +277,12 @@ func (p *Puller) onStatus(m *nats.Msg) {
 	if status == "100" || m.Subject != p.inbox+"."+strconv.FormatUint(p.number, 10) {
 		return
 	}
-	p.asked = 0
-	if status == "408" || status == "409" && m.Header.Get("Nats-Pending-Messages") != "" {
+	unsent, err := strconv.Atoi(m.Header.Get("Nats-Pending-Messages"))
+	if err != nil {
+		unsent = p.asked
+	}
+	p.requestEnded(p.late + p.asked - unsent)
+	if status == "408" || status == "409" && err == nil {
 		signal(p.want) // expired, or its bytes are used up
 		return
 	}
@@ -269,9 +292,16 @@ func (p *Puller) onStatus(m *nats.Msg) {
 // Reconnected drops the open request: the broker may have dropped it too.
 func (p *Puller) Reconnected() {
 	p.mu.Lock()
-	p.asked = 0
+	p.requestEnded(0)
 	p.mu.Unlock()
 	signal(p.want)
+}
+
+// requestEnded says that no request is open, and how many messages are still to come; mu
+// is held.
+func (p *Puller) requestEnded(late int) {
+	p.asked, p.late, p.lateFrom = 0, max(late, 0), time.Now()
+	signal(p.over)
 }
 
 // keepAlive resets the acknowledgement wait of what has been waiting here.
@@ -287,19 +317,41 @@ func (p *Puller) keepAlive() {
 	}
 }
 
-// Stop ends the open request, and returns when nothing more will come or ctx
-// ends. What has come until then can still be taken.
+// Stop opens no further request, and returns when the open one has ended and nothing more
+// will come, or ctx ends. What has come until then can still be taken.
 func (p *Puller) Stop(ctx context.Context) (err error) {
 	p.end.Do(func() {
 		p.mu.Lock()
+		p.stopping = true
 		sub := p.sub
 		p.mu.Unlock()
+		p.awaitEnd(ctx)
 		if sub != nil {
 			err = drainSubscription(ctx, sub)
 		}
 		close(p.ended)
 	})
 	return err
+}
+
+// awaitEnd returns when no request is open and nothing is to come, or that takes too long.
+func (p *Puller) awaitEnd(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, silence)
+	defer cancel()
+	for p.open() {
+		select {
+		case <-p.over:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// open reports whether something may still come.
+func (p *Puller) open() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.asked+p.late > 0 && p.cfg.Conn.IsConnected()
 }
 
 // drainTimeout bounds the wait for a server to confirm that it sends no more.
