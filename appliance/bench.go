@@ -24,7 +24,7 @@ import (
 // benchDeps is what the load tests need of this process.
 func (c *cli) benchDeps() loadtest.Deps {
 	return loadtest.Deps{
-		Target: target, Admin: adminAddress, Ledger: app.NewLedger, Serve: c.benchServe(), Progress: c.progress("sent", 0),
+		Target: target, Admin: findTarget, Ledger: app.NewLedger, Serve: c.benchServe(), Progress: c.progress("sent", 0),
 		In: c.in, Out: c.out, Now: time.Now,
 	}
 }
@@ -85,7 +85,7 @@ func (c *cli) runBenchServe(cmd *cobra.Command, courier string, faults bench.Fau
 		return err
 	}
 	ready := loadtest.Ready{
-		URL: publicURL(l.Ingest, running.Public()), Admin: "http://" + running.Admin().String(), DataDir: absolute(l.DataDir), PID: os.Getpid(),
+		URL: publicURL(l.Ingest, running.Public()), Admin: adminURL(l.Admin, running.Admin()), DataDir: absolute(l.DataDir), PID: os.Getpid(),
 	}
 	failure := json.NewEncoder(c.out).Encode(ready)
 	if failure == nil {

@@ -102,15 +102,15 @@ func TestClientsOrderOfSources(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cfg, err := clientOf(cmd)
+		asked, err := askedOf(cmd)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return cfg
+		return config.ReadClient(asked)
 	}
 	want := func(cfg config.Client, listen string, token config.Secret) {
 		t.Helper()
-		if cfg.Listen != listen || cfg.Token != token || len(cfg.Warnings) > 0 {
+		if cfg.Address != listen || cfg.Token != token || len(cfg.Warnings) > 0 {
 			t.Errorf("got %+v, want %s and %s", cfg, listen, token)
 		}
 	}

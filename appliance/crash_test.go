@@ -60,6 +60,7 @@ func TestMain(m *testing.M) {
 
 // child is an appliance in a process of its own.
 type child struct {
+	dir    string // of its data
 	t      *testing.T
 	cmd    *exec.Cmd
 	public string // URL
@@ -98,7 +99,7 @@ func spawn(t *testing.T, dir string, environment ...string) *child {
 		"APPLIANCE_PROCESS__RECONCILE_EVERY=50ms", "APPLIANCE_SHUTDOWN_TIMEOUT=15s")
 	cmd.Env = append(cmd.Env, environment...)
 	hasPublic := !slices.Contains(environment, "APPLIANCE_ROLE=process")
-	c := &child{t: t, cmd: cmd, ended: make(chan error, 1), log: &syncBuffer{}}
+	c := &child{t: t, dir: dir, cmd: cmd, ended: make(chan error, 1), log: &syncBuffer{}}
 	cmd.Stderr = c.log
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -213,7 +214,7 @@ func (c *child) get(path string, into any) {
 // fetch reads what the admin listener has under a path.
 func (c *child) fetch(path string) []byte {
 	c.t.Helper()
-	return fetch(c.t, c.admin+path)
+	return content(c.t, askAdmin(c.t, c.dir, c.admin+path))
 }
 
 // fetch reads what is under a URL.
@@ -223,10 +224,16 @@ func fetch(t testing.TB, url string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return content(t, resp)
+}
+
+// content returns what an answer has, which must be a 200.
+func content(t testing.TB, resp *http.Response) []byte {
+	t.Helper()
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatalf("GET %s: %d, %v: %s", url, resp.StatusCode, err, raw)
+		t.Fatalf("GET %s: %d, %v: %s", resp.Request.URL, resp.StatusCode, err, raw)
 	}
 	return raw
 }
@@ -322,10 +329,7 @@ func (c *child) checksOne(key string) (shipment string) {
 // processed reports whether the ledger has an event as processed.
 func (c *child) processed(key string) bool {
 	c.t.Helper()
-	resp, err := client.Get(c.admin + "/api/v1/events/" + key)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	resp := askAdmin(c.t, c.dir, c.admin+"/api/v1/events/"+key)
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusNotFound {
 		return false

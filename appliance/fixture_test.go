@@ -147,10 +147,7 @@ func (a *testApp) accept(body []byte) answer {
 // get reads a document of the operators' API; found is false for a 404.
 func (a *testApp) get(path string, into any) (found bool) {
 	a.t.Helper()
-	resp, err := client.Get("http://" + a.Admin().String() + path)
-	if err != nil {
-		a.t.Fatal(err)
-	}
+	resp := askAdmin(a.t, a.cfg.DataDir, "http://"+a.Admin().String()+path)
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusNotFound {
 		return false
@@ -163,6 +160,26 @@ func (a *testApp) get(path string, into any) (found bool) {
 		a.t.Fatalf("GET %s: %v: %s", path, err, raw)
 	}
 	return true
+}
+
+// askAdmin reads a URL of the operators' listener with the token that the appliance on a data
+// directory has made.
+func askAdmin(t testing.TB, dataDir, url string) *http.Response {
+	t.Helper()
+	access, err := config.ReadAccess(dataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+access.Token)
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp
 }
 
 // publicKeys returns how many public keys of a courier are loaded.

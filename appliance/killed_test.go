@@ -152,7 +152,7 @@ func batchOf(t *testing.T, dir string, keys []string, shipment func(key string) 
 func (c *child) cli(args ...string) []byte {
 	c.t.Helper()
 	var stdout, stderr bytes.Buffer
-	args = append(args, "--config", os.DevNull, "--admin-listen", strings.TrimPrefix(c.admin, "http://"))
+	args = append(args, "--config", os.DevNull, "--data-dir", c.dir)
 	if code := run(c.t.Context(), args, strings.NewReader(""), &stdout, &stderr); code != 0 {
 		c.t.Fatalf("%v: exit %d: %s", args, code, stderr.String())
 	}

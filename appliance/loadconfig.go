@@ -9,6 +9,7 @@ import (
 	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/bench"
 	"github.com/fincart/courier-gateway/ingest/signature/jwks"
+	adminapi "github.com/fincart/courier-gateway/ops/client"
 )
 
 // flagKeys are the flags that stand for a key of the configuration.
@@ -55,28 +56,46 @@ func read(cmd *cobra.Command, used string) (config.Loaded, error) {
 	return config.Load(cmp.Or(path, used), set)
 }
 
-// adminAddress finds the running appliance for the operators' commands. A token that can't be
+// findAdmin finds the running appliance for the operators' commands. A token that can't be
 // read is left out: the probes need none.
-func adminAddress(cmd *cobra.Command) (address, token string, err error) {
-	cfg, err := clientOf(cmd)
+func findAdmin(cmd *cobra.Command) (adminapi.Config, error) {
+	asked, err := askedOf(cmd)
+	if err != nil {
+		return adminapi.Config{}, err
+	}
+	return reach(cmd, asked), nil
+}
+
+// findTarget finds the appliance of a load test, which may be at another address and on
+// another data directory than the flags say.
+func findTarget(cmd *cobra.Command, address, dataDir string) (string, string, error) {
+	asked, err := askedOf(cmd)
 	if err != nil {
 		return "", "", err
 	}
-	token = cfg.Bearer()
+	asked.Listen, asked.DataDir = cmp.Or(address, asked.Listen), cmp.Or(dataDir, asked.DataDir)
+	to := reach(cmd, asked)
+	return to.Address, to.Token, nil
+}
+
+// reach returns how to reach what a command asks for.
+func reach(cmd *cobra.Command, asked config.Asked) adminapi.Config {
+	cfg := config.ReadClient(asked)
+	to := adminapi.Config{Address: cfg.Address, Token: cfg.Bearer(), CertFile: cfg.CertFile}
 	for _, warning := range cfg.Warnings {
 		fmt.Fprintf(cmd.ErrOrStderr(), "appliance: warning: %s\n", warning)
 	}
-	return cfg.Listen, token, nil
+	return to
 }
 
-// clientOf reads what a command line says of the appliance that runs.
-func clientOf(cmd *cobra.Command) (config.Client, error) {
-	path, err := cmd.Flags().GetString("config")
-	if err != nil {
-		return config.Client{}, err
+// askedOf reads what a command line says of the appliance that runs.
+func askedOf(cmd *cobra.Command) (asked config.Asked, err error) {
+	for name, to := range map[string]*string{"config": &asked.File, "admin-listen": &asked.Listen, "data-dir": &asked.DataDir} {
+		if *to, err = cmd.Flags().GetString(name); err != nil {
+			return asked, err
+		}
 	}
-	listen, err := cmd.Flags().GetString("admin-listen")
-	return config.ReadClient(path, listen), err
+	return asked, nil
 }
 
 // target finds the courier that a command speaks as, with its first secret, and

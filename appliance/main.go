@@ -106,7 +106,7 @@ func (c *cli) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage{err} })
 	root.AddCommand(c.serve(), configCommand(), c.versionCommand())
 	root.AddCommand(operators.Commands(operators.Deps{
-		Admin: adminAddress, In: c.in, Out: c.out, Err: c.err,
+		Admin: findAdmin, In: c.in, Out: c.out, Err: c.err,
 		InTerminal: isTerminal(c.in), ErrTerminal: isTerminal(c.err),
 		Now: time.Now, Zone: time.Local, Couriers: []*cobra.Command{explainCommand(), presetsCommand()},
 	})...)

@@ -32,7 +32,7 @@ func (c *cli) welcome(running *app.App, l *config.Loaded) {
 		fmt.Fprintf(c.out, "  couriers post to  %s%s\n", base, path)
 		fmt.Fprintf(c.out, "  health            %s/health\n", base)
 	}
-	fmt.Fprintf(c.out, "  operators         http://%s (metrics, status, API)\n", running.Admin())
+	fmt.Fprintf(c.out, "  operators         %s (metrics, status, API)\n", adminURL(cfg.Admin, running.Admin()))
 	fmt.Fprintf(c.out, "  data              %s\n\n", absolute(cfg.DataDir))
 	for _, courier := range running.Observed() {
 		fmt.Fprintf(c.out, "  WARNING           courier %s is in observe mode: its requests are accepted without a valid signature\n\n", courier)
@@ -123,24 +123,33 @@ func absolute(path string) string {
 // would find it.
 var builtToRun = regexp.MustCompile(`[/\\]go-build\d+[/\\].+[/\\]exe[/\\]`)
 
-// invocation returns how a shell calls a command that finds this appliance: with
-// flags for what the command would not know by itself, because the file was
-// named, or the address was given to this process alone. executable is this
+// invocation returns how a shell, in whatever directory, calls a command that finds this
+// appliance: with flags for what the command would not know by itself. executable is this
 // process's file, bound is where the operators' listener is.
 func invocation(l *config.Loaded, executable string, bound net.Addr) string {
-	line := "appliance"
-	if builtToRun.MatchString(executable) {
+	line, inClone := "appliance", builtToRun.MatchString(executable)
+	if inClone {
 		line = "go run ./appliance"
 	}
-	if l.File != "" && l.File != config.DefaultFile {
+	named := l.File != "" && (l.File != config.DefaultFile || l.Admin.Token.IsSet())
+	if named {
 		line += " --config " + bench.ShellWord(absolute(l.File))
 	}
-	_, port, _ := net.SplitHostPort(l.Admin.Listen) // was validated
-	switch origin := l.Origin("admin.listen"); {
-	case port == "0":
-		line += " --admin-listen " + bench.ShellWord(bound.String())
-	case origin == config.OriginFlag || origin == config.OriginEnvironment:
-		line += " --admin-listen " + bench.ShellWord(l.Admin.Listen)
+	origin := l.Origin("data_dir")
+	inFile := named && strings.HasPrefix(origin, "file ") && filepath.IsAbs(l.DataDir)
+	if atHome := inClone && l.DataDir == config.Defaults().DataDir; !inFile && !atHome {
+		line += " --data-dir " + bench.ShellWord(absolute(l.DataDir))
+	}
+	if origin := l.Origin("admin.listen"); named && (origin == config.OriginFlag || origin == config.OriginEnvironment) {
+		line += " --admin-listen " + bench.ShellWord(bound.String()) // the file may have another
 	}
 	return line
+}
+
+// adminURL is where operators reach their listener from this machine.
+func adminURL(cfg config.AdminConfig, bound net.Addr) string {
+	if cfg.TLSCertFile != "" {
+		return "https://" + bound.String()
+	}
+	return "http://" + bound.String()
 }

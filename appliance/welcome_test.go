@@ -139,34 +139,31 @@ func postAsCurl(args []string) (code int) {
 func TestInvocation(t *testing.T) {
 	t.Parallel()
 	bound := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9081}
+	const elsewhere, inClone = "/usr/bin/appliance", "/tmp/go-build2375789395/b001/exe/appliance"
+	flag, file := config.OriginFlag, "file /etc/a b.toml"
 	for _, tc := range []struct {
-		file, listen, origin string
-		want                 string
+		executable, file, listen, dir, dirBy string
+		token                                config.Secret
+		want                                 string
 	}{
-		{"", "127.0.0.1:8081", "default", "appliance"},
-		{config.DefaultFile, "127.0.0.1:9000", "file " + config.DefaultFile, "appliance"},
-		{"/etc/a b.toml", "127.0.0.1:9000", "file /etc/a b.toml", "appliance --config '/etc/a b.toml'"},
-		{"", "127.0.0.1:9000", config.OriginFlag, "appliance --admin-listen 127.0.0.1:9000"},
-		{"", ":9000", config.OriginEnvironment, "appliance --admin-listen :9000"},
-		{"/etc/a.toml", "127.0.0.1:0", "file /etc/a.toml", "appliance --config /etc/a.toml --admin-listen 127.0.0.1:9081"},
+		{elsewhere, "", "default", "/d", "default", "", "appliance --data-dir /d"},
+		{elsewhere, config.DefaultFile, "file appliance.toml", "/d", "default", "", "appliance --data-dir /d"},
+		{elsewhere, config.DefaultFile, "default", "/d", "default", "env:T", "appliance --config " + absolute(config.DefaultFile) + " --data-dir /d"},
+		{elsewhere, "/etc/a b.toml", file, "/d", file, "", "appliance --config '/etc/a b.toml'"},
+		{elsewhere, "/etc/a b.toml", file, "/d", flag, "", "appliance --config '/etc/a b.toml' --data-dir /d"},
+		{elsewhere, "/etc/a b.toml", flag, "/d", file, "", "appliance --config '/etc/a b.toml' --admin-listen 127.0.0.1:9081"},
+		{elsewhere, "/etc/a b.toml", file, "d", file, "", "appliance --config '/etc/a b.toml' --data-dir " + absolute("d")},
+		{inClone, "", "default", "data", "default", "", "go run ./appliance"},
+		{inClone, "", "default", "/d", flag, "", "go run ./appliance --data-dir /d"},
+		{"/tmp/go-build2375789395/b001/appliance.test", "", "default", "/d", "default", "", "appliance --data-dir /d"},
+		{"/home/go-build/bin/appliance", "", "default", "/d", "default", "", "appliance --data-dir /d"},
+		{"", "", "default", "/d", "default", "", "appliance --data-dir /d"},
+		{`C:\Temp\go-build23\b001\exe\appliance.exe`, "", "default", "data", "default", "", "go run ./appliance"},
 	} {
-		l := config.Loaded{File: tc.file, Origins: map[string]string{"admin.listen": tc.origin}}
-		l.Admin.Listen = tc.listen
-		if got := invocation(&l, "/usr/bin/appliance", bound); got != tc.want {
+		l := config.Loaded{File: tc.file, Origins: map[string]string{"admin.listen": tc.listen, "data_dir": tc.dirBy}}
+		l.DataDir, l.Admin.Token = tc.dir, tc.token
+		if got := invocation(&l, tc.executable, bound); got != tc.want {
 			t.Errorf("%+v: %s, want %s", tc, got, tc.want)
-		}
-	}
-	for executable, want := range map[string]string{
-		"/tmp/go-build2375789395/b001/exe/appliance":  "go run ./appliance",
-		"/tmp/go-build2375789395/b001/appliance.test": "appliance",
-		"/home/go-build/bin/appliance":                "appliance",
-		"":                                            "appliance",
-		`C:\Temp\go-build23\b001\exe\appliance.exe`:   "go run ./appliance",
-	} {
-		l := config.Loaded{Origins: map[string]string{"admin.listen": "default"}}
-		l.Admin.Listen = "127.0.0.1:8081"
-		if got := invocation(&l, executable, bound); got != want {
-			t.Errorf("%s: %s, want %s", executable, got, want)
 		}
 	}
 }

@@ -68,7 +68,7 @@ start_appliance() {
 
 # on_it ARGS...: puts what was started under load.
 on_it() {
-    "$appliance" bench --config "$dir/courier.toml" --target "$url" --admin "$admin" "$@"
+    "$appliance" bench --config "$dir/courier.toml" --data-dir "$dir/data" --target "$url" --admin "$admin" "$@"
 }
 
 # medians COLUMN...: prints the medians of these columns of $dir/rounds.

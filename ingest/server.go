@@ -34,6 +34,7 @@ import (
 
 	"github.com/fincart/courier-gateway/ingest/address"
 	"github.com/fincart/courier-gateway/ingest/body"
+	"github.com/fincart/courier-gateway/ingest/certificate"
 	"github.com/fincart/courier-gateway/ingest/connlimit"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/event/stamp"
@@ -179,11 +180,11 @@ func New(c Config, d Deps) (*Server, error) {
 	s.calls.New = func() any { return &call{body: new(body.Body)} }
 	s.dummy.digests.New = func() any { return hmac.New(sha256.New, []byte("no courier's")) }
 	if c.TLSCertFile != "" {
-		certs, err := newCertificates(c.TLSCertFile, c.TLSKeyFile, d.Now, s.failures)
+		certs, err := certificate.Open(c.TLSCertFile, c.TLSKeyFile, d.Now, s.failures.Warn)
 		if err != nil {
 			return nil, err
 		}
-		s.tls = &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, GetCertificate: certs.get}
+		s.tls = certs.Config()
 	}
 	var err error
 	if s.trusted, err = address.Networks(c.TrustedProxies); err != nil {

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fincart/courier-gateway/ingest/certificate"
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
@@ -135,25 +136,25 @@ func TestTLSReload(t *testing.T) {
 	expect("at first", 1)
 	writePair(t, certFile, keyFile, 2)
 	expect("within a second of the change", 1)
-	f.clock.advance(certificateCheck)
+	f.clock.advance(certificate.CheckEvery)
 	expect("after the change", 2)
 
 	writeFile(t, keyFile, "broken", 3)
-	f.clock.advance(certificateCheck)
+	f.clock.advance(certificate.CheckEvery)
 	expect("with a broken key", 2)
-	f.clock.advance(certificateCheck)
+	f.clock.advance(certificate.CheckEvery)
 	expect("with a broken key that was tried before", 2)
 	if err := os.Remove(certFile); err != nil {
 		t.Fatal(err)
 	}
-	f.clock.advance(certificateCheck)
+	f.clock.advance(certificate.CheckEvery)
 	expect("without a file", 2)
 	if log := f.log.String(); strings.Count(log, "certificate not reloaded") != 2 {
 		t.Errorf("the log says: %s", log)
 	}
 
 	writePair(t, certFile, keyFile, 4)
-	f.clock.advance(certificateCheck)
+	f.clock.advance(certificate.CheckEvery)
 	expect("after the repair", 4)
 }
 

@@ -36,7 +36,8 @@ type App struct {
 	couriers *couriers
 	public   net.Addr // nil in the role process
 	admin    net.Addr
-	tls      bool
+	tls      bool // of the public listener
+	adminTLS bool
 	started  atomic.Bool
 	draining atomic.Bool
 	alive    func() bool // see Alive
@@ -165,16 +166,9 @@ func Start(ctx context.Context, cfg config.Config, deps Deps) (_ *App, err error
 	}
 
 	// Operators' listener.
-	operatorsServer, err := newAdmin(cfg.Admin, operators)
-	if err != nil {
+	if err := app.serveOperators(ctx, cfg, operators); err != nil {
 		return nil, err
 	}
-	adminListener, err := listen(ctx, cfg.Admin.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("open the operators' listener (admin.listen): %w", err)
-	}
-	app.admin = adminListener.Addr()
-	app.serve("operators' listener", func() error { return operatorsServer.Serve(adminListener) }, operatorsServer.Shutdown)
 
 	// Consumers start.
 	if consumers != nil {
@@ -204,19 +198,6 @@ func buildInfo(version string) prometheus.Collector {
 	})
 	g.Set(1)
 	return g
-}
-
-// newAdmin returns the operators' server with its token read.
-func newAdmin(cfg config.AdminConfig, deps admin.Deps) (*admin.Server, error) {
-	limits := admin.DefaultConfig()
-	if cfg.Token.IsSet() {
-		token, err := cfg.Token.Resolve()
-		if err != nil {
-			return nil, fmt.Errorf("admin.token: %w", err)
-		}
-		limits.Token = string(token)
-	}
-	return admin.New(limits, deps)
 }
 
 // serve runs a server in the background. When it ends by itself the appliance
@@ -272,14 +253,9 @@ func (a *App) readiness() error {
 }
 
 func (a *App) listeners() []ops.Listener {
-	all := []ops.Listener{{Name: "admin", Address: a.admin.String()}}
+	all := []ops.Listener{{Name: "admin", Address: a.admin.String(), TLS: a.adminTLS}}
 	if a.started.Load() && a.public != nil {
 		all = append(all, ops.Listener{Name: "public", Address: a.public.String(), TLS: a.tls})
 	}
 	return all
-}
-
-func listen(ctx context.Context, address string) (net.Listener, error) {
-	var lc net.ListenConfig
-	return lc.Listen(ctx, "tcp", address)
 }

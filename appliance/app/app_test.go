@@ -87,7 +87,16 @@ func (a *started) post(key, shipment string) (duplicate bool) {
 // get reads a document of the operators' API; found is false for a 404.
 func (a *started) get(path string, into any) (found bool) {
 	a.t.Helper()
-	resp, err := http.Get("http://" + a.Admin().String() + path)
+	access, err := config.ReadAccess(a.cfg.DataDir)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	request, err := http.NewRequest(http.MethodGet, "http://"+a.Admin().String()+path, nil)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+access.Token)
+	resp, err := http.DefaultClient.Do(request)
 	if err != nil {
 		a.t.Fatal(err)
 	}

@@ -24,6 +24,8 @@ type couriers struct {
 	keys     *publicKeys
 	decoders decoders
 	active   atomic.Pointer[activeConfig]
+	// setTokens reads the operators' tokens again. Nil until their listener is open.
+	setTokens func(config.Config) error
 
 	reloads      sync.Mutex             // held during a reload
 	failedReload atomic.Pointer[string] // why the configuration that was read last is not active
@@ -65,6 +67,9 @@ func (c *couriers) reload() (ops.ReloadReport, error) {
 	}
 	if err == nil {
 		err = c.replace(cfg.WithDemo())
+	}
+	if err == nil && c.setTokens != nil {
+		err = c.setTokens(cfg)
 	}
 	c.failedReload.Store(nil)
 	if err != nil {

@@ -23,6 +23,7 @@ func slowProblems(c *couriers, figures prometheus.Gatherer) func() []string {
 			refused.update()
 			problems = append(refused.problems(), certificateProblems("ingest.tls_cert_file", cfg.Ingest.TLSCertFile, cfg.Ingest.TLSKeyFile, "by itself", time.Now())...)
 		}
+		problems = append(problems, certificateProblems("admin.tls_cert_file", cfg.Admin.TLSCertFile, cfg.Admin.TLSKeyFile, "by itself", time.Now())...)
 		if cfg.JetStream.Mode == config.ModeExternal {
 			problems = append(problems, certificateProblems("jetstream.tls_cert_file", cfg.JetStream.TLSCertFile, cfg.JetStream.TLSKeyFile, "by a restart", time.Now())...)
 		}

@@ -50,7 +50,6 @@ func (l Loaded) checkSecrets(f *faults) {
 		key    string
 		secret Secret
 	}{
-		{"admin.token", l.Admin.Token},
 		{"persistence.mongo_uri", l.Persistence.MongoURI},
 		{"persistence.redis_url", l.Persistence.RedisURL},
 	} {
@@ -61,6 +60,7 @@ func (l Loaded) checkSecrets(f *faults) {
 			f.add(s.key, "%v", err)
 		}
 	}
+	l.Admin.tokens(f)
 	keys := resolveAll(f, "jetstream.stamp_keys", l.JetStream.StampKeys)
 	if len(keys) > 0 && len(keys) == len(l.JetStream.StampKeys) {
 		if _, err := stamp.New(keys...); err != nil {
@@ -77,9 +77,15 @@ func (l Loaded) checkSecrets(f *faults) {
 
 // checkFiles reads the certificates.
 func (l Loaded) checkFiles(f *faults) {
-	if l.Ingest.TLSCertFile != "" && l.Ingest.TLSKeyFile != "" {
-		if _, err := tls.LoadX509KeyPair(l.Ingest.TLSCertFile, l.Ingest.TLSKeyFile); err != nil {
-			f.add("ingest.tls_cert_file", "%v", err)
+	for _, pair := range []struct{ key, cert, private string }{
+		{"ingest.tls_cert_file", l.Ingest.TLSCertFile, l.Ingest.TLSKeyFile},
+		{"admin.tls_cert_file", l.Admin.TLSCertFile, l.Admin.TLSKeyFile},
+	} {
+		if pair.cert == "" || pair.private == "" {
+			continue
+		}
+		if _, err := tls.LoadX509KeyPair(pair.cert, pair.private); err != nil {
+			f.add(pair.key, "%v", err)
 		}
 	}
 	if _, err := l.JetStream.tls(); err != nil {

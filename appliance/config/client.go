@@ -6,78 +6,137 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/knadh/koanf/parsers/toml/v2"
 )
 
-// Client is what a command needs to find the running appliance.
+// Client is what a command needs to find the running appliance, and to be let in.
 //
 // It is read by itself, and a configuration file that is broken costs a warning: the
 // appliance goes on with what it was started with, and a container's health check must
 // not end it because a file with a mistake was saved.
 type Client struct {
-	Listen   string
-	Token    Secret
+	Address  string // HOST:PORT or a URL
+	Token    Secret // of the configuration, "" for none or for one that may not be sent
+	CertFile string // that the listener shows, "" for one that an authority has signed
 	Warnings []string
+
+	made string // the token beside Address in AccessFile
 }
+
+// Asked is what the command line says of the appliance that runs, "" for nothing.
+type Asked struct{ File, Listen, DataDir string }
 
 // Keys of the file that a client reads.
 const (
 	keyAdminListen = "admin.listen"
 	keyAdminToken  = "admin.token"
+	keyDataDir     = "data_dir"
 )
 
+// named is a setting with who names it. Somebody else may have put files into the
+// working directory: what they name was not asked for.
+type named struct {
+	value string
+	asked bool
+	by    string
+}
+
+// first returns the first one that has a value.
+func first(settings ...named) named {
+	i := slices.IndexFunc(settings, func(s named) bool { return s.value != "" })
+	return settings[max(i, 0)]
+}
+
 // ReadClient returns how to reach the appliance: flags over environment over file over
-// defaults. path is the file that was named on the command line, listen the address;
-// "" for none.
-func ReadClient(path, listen string) Client {
-	cfg := Client{Listen: Defaults().Admin.Listen, Token: Defaults().Admin.Token}
-	cfg.readFile(path)
-	for name, to := range map[string]func(string){
-		"APPLIANCE_ADMIN__LISTEN": func(v string) { cfg.Listen = cmp.Or(v, cfg.Listen) },
-		"APPLIANCE_ADMIN__TOKEN":  func(v string) { cfg.Token = Secret(v) },
-	} {
-		if value, set := os.LookupEnv(name); set {
-			to(value)
-		}
+// defaults, with the address and the token that the appliance has left in the data
+// directory wherever they are needed.
+//
+// An address that was not asked for, because it is from a file that was only found in
+// the working directory, is sent no token but the one that is beside it.
+func ReadClient(asked Asked) Client {
+	var c Client
+	file := c.readFile(asked.File)
+	byFile := func(key string) named { return named{file.values[key], file.asked, file.path} }
+	dir := first(
+		named{asked.DataDir, true, "--data-dir"}, named{os.Getenv("APPLIANCE_DATA_DIR"), true, "APPLIANCE_DATA_DIR"},
+		byFile(keyDataDir), named{Defaults().DataDir, false, "default"})
+	access, err := ReadAccess(dir.value)
+	if err != nil {
+		c.warn("what the appliance left for commands in data_dir can't be read, asking without it: %v", err)
 	}
-	cfg.Listen = cmp.Or(listen, cfg.Listen)
-	return cfg
+	left := named{access.Address, dir.asked, filepath.Join(dir.value, AccessFile)}
+	listen := byFile(keyAdminListen)
+	if strings.HasSuffix(listen.value, ":0") || !listen.asked && left.value != "" {
+		listen.value = ""
+	}
+	address := first(
+		named{asked.Listen, true, "--admin-listen"}, named{os.Getenv("APPLIANCE_ADMIN__LISTEN"), true, "APPLIANCE_ADMIN__LISTEN"},
+		listen, left, named{Defaults().Admin.Listen, true, "default"})
+	c.Address = address.value
+	same := sameListener(address.value, access.Address)
+	if same {
+		c.Address, c.CertFile = access.Address, access.CertFile
+	}
+	address.asked = address.asked || sameListener(address.value, Defaults().Admin.Listen)
+
+	c.Token = Secret(byFile(keyAdminToken).value)
+	if value, set := os.LookupEnv("APPLIANCE_ADMIN__TOKEN"); set {
+		c.Token = Secret(value)
+	}
+	switch {
+	case c.Token.IsSet() && !address.asked:
+		c.Token = ""
+		c.warn("no token is sent to %s, because only %s in the working directory names this address: if it is yours, name it by --config or --admin-listen",
+			address.value, address.by)
+	case !c.Token.IsSet() && (same || address.asked && dir.asked):
+		c.made = access.Token
+	}
+	return c
 }
 
 func (c *Client) warn(format string, args ...any) {
 	c.Warnings = append(c.Warnings, fmt.Sprintf(format, args...))
 }
 
+// clientFile is what the configuration file says, by key.
+type clientFile struct {
+	path   string
+	asked  bool // it was named, and not only found
+	values map[string]string
+}
+
 // readFile takes what the file says, as far as it can be read. asked is the file that
 // was named on the command line, "" for none.
-func (c *Client) readFile(asked string) {
-	path := cmp.Or(asked, os.Getenv(EnvConfig), DefaultFile)
-	raw, err := os.ReadFile(path)
+func (c *Client) readFile(asked string) clientFile {
+	asked = cmp.Or(asked, os.Getenv(EnvConfig))
+	file := clientFile{path: cmp.Or(asked, DefaultFile), asked: asked != "", values: map[string]string{}}
+	raw, err := os.ReadFile(file.path)
 	if err != nil {
-		if asked != "" || os.Getenv(EnvConfig) != "" || !errors.Is(err, fs.ErrNotExist) {
-			c.warn("the configuration file can't be read, using %s: %v", c.Listen, err)
+		if file.asked || !errors.Is(err, fs.ErrNotExist) {
+			c.warn("the configuration file can't be read, going on without it: %v", err)
 		}
-		return
+		return file
 	}
 	values, err := clientValues(raw)
 	if err != nil {
-		c.warn("the configuration file %s has a mistake, only %s and %s are read from it (`appliance config check` has all mistakes): %v",
-			path, keyAdminListen, keyAdminToken, err)
+		c.warn("the configuration file %s has a mistake, only %s, %s and %s are read from it (`appliance config check` has all mistakes): %v",
+			file.path, keyDataDir, keyAdminListen, keyAdminToken, err)
 	}
-	text := func(key string, usable func(string) bool, what string) string {
+	for key, what := range map[string]string{keyAdminListen: "HOST:PORT", keyAdminToken: "text", keyDataDir: "text"} {
 		value, there := values[key]
 		text, isText := value.(string)
-		if there && (!isText || !usable(text)) {
-			c.warn("%s of %s is not used, it is not %s", key, path, what)
-			return ""
+		if there && (!isText || key == keyAdminListen && !listens(text)) {
+			c.warn("%s of %s is not used, it is not %s", key, file.path, what)
+			continue
 		}
-		return text
+		file.values[key] = text
 	}
-	c.Listen = cmp.Or(text(keyAdminListen, listens, "HOST:PORT"), c.Listen)
-	c.Token = Secret(cmp.Or(text(keyAdminToken, func(string) bool { return true }, "text"), string(c.Token)))
+	return file
 }
 
 // clientValues returns the values that a client reads, by key. When the file as a
@@ -101,7 +160,7 @@ func clientValues(raw []byte) (map[string]any, error) {
 		switch {
 		case err != nil:
 		case section == "":
-			pick(values, part)
+			pick(values, part) // data_dir, or keys that are dotted
 		case section == "admin":
 			pick(values, map[string]any{"admin": part})
 		}
@@ -114,7 +173,7 @@ var tableHeader = regexp.MustCompile(`^\[\s*([A-Za-z0-9_-]+)\s*\]\s*(#.*)?$`)
 // pick adds to values those of a document that a client reads, unless they are there.
 func pick(values, document map[string]any) map[string]any {
 	admin, _ := document["admin"].(map[string]any)
-	for key, value := range map[string]any{keyAdminListen: admin["listen"], keyAdminToken: admin["token"]} {
+	for key, value := range map[string]any{keyAdminListen: admin["listen"], keyAdminToken: admin["token"], keyDataDir: document[keyDataDir]} {
 		if _, known := values[key]; value != nil && !known {
 			values[key] = value
 		}
@@ -125,7 +184,7 @@ func pick(values, document map[string]any) map[string]any {
 // Bearer returns the token, "" with a warning when it can't be read.
 func (c *Client) Bearer() string {
 	if !c.Token.IsSet() {
-		return ""
+		return c.made
 	}
 	value, err := c.Token.Resolve()
 	if err != nil {

@@ -63,8 +63,12 @@ type IngestConfig struct {
 
 // AdminConfig holds the operators' listener.
 type AdminConfig struct {
-	Listen string `koanf:"listen"`
-	Token  Secret `koanf:"token"`
+	Listen      string                `koanf:"listen"`
+	Token       Secret                `koanf:"token"`
+	Tokens      map[string]AdminToken `koanf:"tokens"`
+	OpenMetrics bool                  `koanf:"open_metrics"`
+	TLSCertFile string                `koanf:"tls_cert_file"`
+	TLSKeyFile  string                `koanf:"tls_key_file"`
 }
 
 // JetStreamConfig holds the queue's settings.

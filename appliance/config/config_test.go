@@ -44,7 +44,7 @@ func TestFileExplainsEveryKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range settings {
-		if s.Key != "couriers" && s.Origin == "default" {
+		if s.Key != "couriers" && s.Key != "admin.tokens" && s.Origin == "default" {
 			t.Errorf("the file does not explain %s", s.Key)
 		}
 	}
@@ -142,7 +142,7 @@ func TestEveryFaultIsReportedAtOnce(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, key := range []string{"role: ", "data_dir: ", "admin.token: ", "process.workers: ", "couriers.Bad Name: ", "couriers.Bad Name.scheme: ", "couriers.Bad Name.secrets: "} {
+	for _, key := range []string{"role: ", "data_dir: ", "process.workers: ", "couriers.Bad Name: ", "couriers.Bad Name.scheme: ", "couriers.Bad Name.secrets: "} {
 		if !strings.Contains(err.Error(), "\n  "+key) {
 			t.Errorf("the error does not name %q:\n%v", key, err)
 		}
@@ -154,6 +154,9 @@ func TestBounds(t *testing.T) {
 		"ingest.listen":                      func(c *Config) { c.Ingest.Listen = "8080" },
 		"ingest.max_body_bytes":              func(c *Config) { c.Ingest.MaxBodyBytes = 1 },
 		"ingest.tls_cert_file":               func(c *Config) { c.Ingest.TLSCertFile = "cert.pem" },
+		"admin.tls_cert_file":                func(c *Config) { c.Admin.TLSKeyFile = "key.pem" },
+		"admin.tokens.a.role":                func(c *Config) { c.Admin.Tokens = map[string]AdminToken{"a": {Role: "boss", Token: "env:A"}} },
+		"admin.tokens.a.token":               func(c *Config) { c.Admin.Tokens = map[string]AdminToken{"a": {Role: "read"}} },
 		"ingest.default_courier":             func(c *Config) { c.Ingest.DefaultCourier = "nobody" },
 		"jetstream.mode":                     func(c *Config) { c.JetStream.Mode = "telepathy" },
 		"jetstream.sync":                     func(c *Config) { c.JetStream.Sync = "never" },

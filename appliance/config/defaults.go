@@ -26,7 +26,7 @@ func Defaults() Config {
 		ShutdownTimeout: 20 * time.Second,
 		Log:             LogConfig{Level: "info", Format: "text"},
 		Ingest:          ingestDefaults(),
-		Admin:           AdminConfig{Listen: "127.0.0.1:8081"},
+		Admin:           AdminConfig{Listen: "127.0.0.1:8081", Tokens: map[string]AdminToken{}},
 		JetStream:       jetStreamDefaults(),
 		Process:         processDefaults(),
 		Persistence:     persistenceDefaults(),

@@ -91,7 +91,7 @@ func (l Loaded) RestartNeeded(now Loaded) ([]string, error) {
 	}
 	var changed []string
 	for _, s := range after {
-		reloaded := strings.HasPrefix(s.Key, "couriers") || s.Key == "ingest.default_courier"
+		reloaded := strings.HasPrefix(s.Key, "couriers") || strings.HasPrefix(s.Key, "admin.token") || s.Key == "ingest.default_courier"
 		if !reloaded && old[s.Key] != fmt.Sprint(s.Value) {
 			changed = append(changed, s.Key)
 		}

@@ -73,7 +73,11 @@ func (c IngestConfig) validate(f *faults, couriers map[string]Courier) {
 
 func (c AdminConfig) validate(f *faults) {
 	f.check(listens(c.Listen), "admin.listen", "%q is not HOST:PORT", c.Listen)
-	f.check(c.Token.IsSet() || admin.Loopback(c.Listen), "admin.token", "is needed because admin.listen %q is not on loopback", c.Listen)
+	f.check((c.TLSCertFile == "") == (c.TLSKeyFile == ""), "admin.tls_cert_file", "and admin.tls_key_file go together: set both or none")
+	for name, t := range c.Tokens {
+		f.oneOf("admin.tokens."+name+".role", t.Role, string(admin.Read), string(admin.Operate), string(admin.Admin))
+		f.check(t.Token.IsSet(), "admin.tokens."+name+".token", "is missing: give it as env:NAME or file:PATH")
+	}
 }
 
 func (c JetStreamConfig) validate(f *faults, role string) {

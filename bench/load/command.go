@@ -24,8 +24,9 @@ import (
 // required.
 type Deps struct {
 	Target bench.FindTarget
-	// Admin finds the running appliance's admin listener and its token, "" for none.
-	Admin func(cmd *cobra.Command) (address, token string, err error)
+	// Admin finds the running appliance's admin listener and its token, "" for none. The
+	// address and the data directory go before what the command line says, unless "".
+	Admin func(cmd *cobra.Command, address, dataDir string) (foundAt, token string, err error)
 	// Ledger asks the admin listener at address, which is host:port or a URL, by the
 	// connections given.
 	Ledger func(address, token string, via http.RoundTripper) (proof.Ledger, error)

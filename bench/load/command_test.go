@@ -2,6 +2,7 @@ package load
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -40,7 +41,9 @@ func (c *cli) run(t *testing.T, args ...string) (stdout, stderr string, code int
 		Target: func(*cobra.Command, string) (bench.Target, error) {
 			return bench.Target{Courier: "demo", URL: c.url, Signature: settings("gateway")}, nil
 		},
-		Admin: func(*cobra.Command) (string, string, error) { return c.admin, "", nil },
+		Admin: func(_ *cobra.Command, address, _ string) (string, string, error) {
+			return cmp.Or(address, c.admin), "", nil
+		},
 		Ledger: func(address, _ string, via http.RoundTripper) (proof.Ledger, error) {
 			if _, err := url.Parse("http://" + strings.TrimPrefix(address, "http://")); err != nil {
 				return nil, err

@@ -185,14 +185,13 @@ func (r *run) describe() {
 
 // watchAdmin begins to look at the appliance's own figures.
 func (r *run) watchAdmin(ctx context.Context) (err error) {
-	var address, token string
+	address, dataDir := r.flags.to.admin, ""
 	if r.spawned != nil {
-		address = r.spawned.ready.Admin
-	} else if address, token, err = r.Admin(r.cmd); err != nil {
-		return err
+		address, dataDir = r.spawned.ready.Admin, r.spawned.ready.DataDir
 	}
-	if r.flags.to.admin != "" {
-		address = r.flags.to.admin
+	address, token, err := r.Admin(r.cmd, address, dataDir)
+	if err != nil {
+		return err
 	}
 	secure := &tls.Config{MinVersion: tls.VersionTLS12}
 	if secure.RootCAs, err = bench.Authorities(r.flags.to.caFile); err != nil {

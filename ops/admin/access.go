@@ -3,8 +3,6 @@ package admin
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"crypto/subtle"
 	"fmt"
 	"log/slog"
 	"net"
@@ -47,7 +45,12 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}()
 
 	r.Body = http.MaxBytesReader(w, r.Body, s.cfg.MaxBodyBytes)
-	switch err := s.authorize(r, known.open); {
+	if !routed {
+		known.role = Read // of what is nowhere
+	}
+	who, err := s.authorize(r, known)
+	r = r.WithContext(context.WithValue(r.Context(), callerKey{}, who))
+	switch {
 	case err != nil:
 		s.fail(w, r, err)
 	case routed:
@@ -85,27 +88,47 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	writeProblem(w, p, traceID)
 }
 
-// authorize refuses a request of a page of another site, one that reaches a listener
-// without a token by a foreign name (DNS rebinding), and, but for open routes, one
-// without the token.
-func (s *Server) authorize(r *http.Request, open bool) error {
-	if s.cfg.Token == "" && !Loopback(r.Host) {
-		return ops.Refuse(event.Forbidden, "Host must be localhost or a loopback address here; for another name set admin.token")
+// authorize returns who asks, and refuses: a page of another site, whatever it asks for;
+// without a token, a request that reaches a loopback address by a foreign name (DNS
+// rebinding); and a caller without the role that the route needs.
+func (s *Server) authorize(r *http.Request, rt route) (caller, error) {
+	who := s.callerOf(r)
+	if who.role == "" && onLoopback(r) && !Loopback(r.Host) {
+		return who, ops.Refuse(event.Forbidden, "Host must be localhost or a loopback address here, unless a token comes with the request")
 	}
-	if err := s.origin.Check(r); err != nil {
-		return ops.Refuse(event.Forbidden, "a page of another origin may not ask for this")
+	if err := s.crossSite(r); err != nil {
+		return who, ops.Refuse(event.Forbidden, "a page of another origin may not ask for this")
 	}
-	if !open && s.cfg.Token != "" && !s.hasToken(r) {
-		return ops.Refuse(ops.Unauthorized, "the admin token is missing or wrong: send it as Authorization: Bearer TOKEN")
+	needed := rt.needs()
+	switch {
+	case who.role.allows(needed) || rt.open || rt.metrics && (s.cfg.OpenMetrics || onLoopback(r)):
+		return who, nil
+	case who.role == "":
+		return who, ops.Refuse(ops.Unauthorized, "the admin token is missing or wrong: send it as Authorization: Bearer TOKEN")
+	default:
+		return who, roleRefusal(who, needed)
 	}
-	return nil
 }
 
-// hasToken compares the bearer token in the same time wherever it differs.
-func (s *Server) hasToken(r *http.Request) bool {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	sum := sha256.Sum256([]byte(strings.TrimSpace(token)))
-	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(sum[:], s.token[:]) == 1
+// callerOf returns who asks.
+func (s *Server) callerOf(r *http.Request) caller {
+	if len(s.cfg.Tokens) == 0 && Loopback(r.Host) {
+		return caller{role: Admin} // see Config
+	}
+	return s.callers.Load().callerOf(r.Header.Get("Authorization"))
+}
+
+// crossSite returns an error for a request that a browser makes for a page of another
+// origin. Methods that only read are no exception: a page must not start a profile.
+func (s *Server) crossSite(r *http.Request) error {
+	asIfChanging := *r
+	asIfChanging.Method = http.MethodPost
+	return s.origin.Check(&asIfChanging)
+}
+
+// roleRefusal is for a caller whose role is not enough.
+func roleRefusal(who caller, needed Role) *ops.Problem {
+	return ops.Refuse(event.Forbidden, "this needs the role %s, and the token %q has the role %s", needed, who.name, who.role)
 }
 
 // Loopback reports whether hostport, with a port or without, names this machine by
@@ -153,7 +176,16 @@ func oneSegmentKey(u *url.URL) *url.URL {
 	return u
 }
 
-type traceKey struct{}
+type (
+	traceKey  struct{}
+	callerKey struct{}
+)
+
+// callerFrom returns who asks.
+func callerFrom(ctx context.Context) caller {
+	who, _ := ctx.Value(callerKey{}).(caller)
+	return who
+}
 
 func traceIDFrom(ctx context.Context) string {
 	id, _ := ctx.Value(traceKey{}).(string)

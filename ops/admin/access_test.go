@@ -1,11 +1,13 @@
 package admin_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,13 +18,27 @@ import (
 	"github.com/fincart/courier-gateway/ops/admintest"
 )
 
+const adminToken = "a token of some length"
+
+// withToken is a configuration with a token of each role; that of admin is adminToken.
 func withToken() admin.Config {
 	cfg := admin.DefaultConfig()
-	cfg.Token = "a token of some length"
+	cfg.Tokens = []admin.Token{
+		{Name: "dashboard", Role: admin.Read, Secret: []byte("the token of read")},
+		{Name: "shift", Role: admin.Operate, Secret: []byte("the token of operate")},
+		{Name: "admin", Role: admin.Admin, Secret: []byte(adminToken)},
+	}
 	return cfg
 }
 
-func TestEveryRouteButTheProbesWantsTheToken(t *testing.T) {
+// bearer is the header that shows a token.
+func bearer(token string) map[string]string {
+	return map[string]string{"Authorization": "Bearer " + token}
+}
+
+// TestEveryRouteNeedsItsRole asks for every route with no token, a wrong one, and one of
+// each role.
+func TestEveryRouteNeedsItsRole(t *testing.T) {
 	t.Parallel()
 	m := admintest.Sample()
 	server, err := admin.New(withToken(), m.Deps())
@@ -30,28 +46,79 @@ func TestEveryRouteButTheProbesWantsTheToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := admintest.Start(t, withToken(), m.Deps())
-	open := map[string]bool{"/livez": true, "/readyz": true, "/health": true}
-	for pattern := range server.Routes() {
+	open := map[string]bool{"/livez": true, "/readyz": true, "/health": true, "/version": true, "/metrics": true}
+	for pattern, needed := range server.Routes() {
 		method, path, _ := strings.Cut(pattern, " ")
-		path = strings.NewReplacer("{$}", "", "{id}", "1-abcd", "{key...}", "k", "{id...}", "s", "{profile}", "goroutine").Replace(path)
+		path = strings.NewReplacer("{$}", "", "{id}", "none", "{key...}", "k", "{id...}", "s", "{profile}", "goroutine",
+			"/profile", "/profile?seconds=61", "/trace", "/trace?seconds=61").Replace(path) // which are one for the whole process
 		if open[path] {
 			if resp, body := (request{path: path}).send(t, address); resp.status != 200 {
 				t.Errorf("%s without a token: %d %s", path, resp.status, body)
 			}
 			continue
 		}
-		(request{method: method, path: path}).refused(t, address, 401, ops.Unauthorized)
+		for _, header := range []map[string]string{nil, bearer("wrong")} {
+			request{method: method, path: path, header: header}.refused(t, address, 401, ops.Unauthorized)
+		}
+		for i, token := range withToken().Tokens {
+			resp, body := request{method: method, path: path, header: bearer(string(token.Secret))}.send(t, address)
+			if enough := i >= slices.Index(admin.Roles, needed); enough == (resp.status == 401 || resp.status == 403) {
+				t.Errorf("%s with the role %s: %d %s", pattern, token.Role, resp.status, body)
+			}
+		}
 	}
 	(request{path: "/nowhere"}).refused(t, address, 401, ops.Unauthorized)
-	if len(m.Replayed()) > 0 || m.Letter(0).ReviewStatus != event.ReviewPending {
-		t.Error("something was done without a token")
+}
+
+func TestRoleThatIsNotEnoughIsNamed(t *testing.T) {
+	t.Parallel()
+	m := admintest.Sample()
+	address := admintest.Start(t, withToken(), m.Deps())
+	p := request{method: "POST", path: "/api/v1/dead-letters/1-abcd/replay", header: bearer("the token of read")}.refused(t, address, 403, event.Forbidden)
+	if !strings.Contains(p.Detail, "operate") || !strings.Contains(p.Detail, "dashboard") || strings.Contains(p.Detail, "the token of") {
+		t.Errorf("detail %q", p.Detail)
+	}
+	if len(m.Replayed()) > 0 {
+		t.Error("it was replayed")
+	}
+}
+
+// TestVouchingNeedsTheAdminRole: what is accepted unverified could be anything.
+func TestVouchingNeedsTheAdminRole(t *testing.T) {
+	t.Parallel()
+	m := admintest.Sample()
+	address := admintest.Start(t, withToken(), m.Deps())
+	accept := func(token, body string) request {
+		header := bearer(token)
+		header["Content-Type"] = "application/json"
+		return request{method: "POST", path: ops.RejectionsPath + "/" + admintest.RedactedID + "/accept", body: body, header: header}
+	}
+	accept("the token of operate", `{"vouch":true}`).refused(t, address, 403, event.Forbidden)
+	if resp, body := accept(adminToken, `{"vouch":true}`).send(t, address); resp.status != 200 {
+		t.Errorf("as admin: %d %s", resp.status, body)
+	}
+}
+
+func TestTokensAreReplaced(t *testing.T) {
+	t.Parallel()
+	server, err := admin.New(withToken(), admintest.Sample().Deps())
+	if err != nil {
+		t.Fatal(err)
+	}
+	front := httptest.NewServer(server)
+	defer front.Close()
+	address := front.Listener.Addr().String()
+	server.SetTokens([]admin.Token{{Name: "next", Role: admin.Admin, Secret: []byte("the next token")}})
+	request{path: ops.StatusPath, header: bearer(adminToken)}.refused(t, address, 401, ops.Unauthorized)
+	if resp, body := (request{path: ops.StatusPath, header: bearer("the next token")}).send(t, address); resp.status != 200 {
+		t.Errorf("%d %s", resp.status, body)
 	}
 }
 
 func TestToken(t *testing.T) {
 	t.Parallel()
 	address := admintest.Start(t, withToken(), admintest.Sample().Deps())
-	token := withToken().Token
+	token := adminToken
 	for authorization, want := range map[string]int{
 		"Bearer " + token:                  200,
 		"bearer " + token:                  200,
@@ -63,7 +130,7 @@ func TestToken(t *testing.T) {
 		"Basic " + token:                   401,
 		token:                              401,
 	} {
-		resp, body := request{path: "/version", header: map[string]string{"Authorization": authorization}}.send(t, address)
+		resp, body := request{path: ops.StatusPath, header: map[string]string{"Authorization": authorization}}.send(t, address)
 		if resp.status != want {
 			t.Errorf("%q: %d, want %d: %s", authorization, resp.status, want, body)
 		}
@@ -86,7 +153,7 @@ func TestWithoutTokenOnlyLoopbackListeners(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := server.Serve(ln); err == nil || !strings.Contains(err.Error(), "set admin.token") {
+	if err := server.Serve(ln); err == nil || !strings.Contains(err.Error(), "no token is set") {
 		t.Errorf("Serve: %v", err)
 	}
 	if _, err := ln.Accept(); err == nil {
@@ -94,32 +161,62 @@ func TestWithoutTokenOnlyLoopbackListeners(t *testing.T) {
 	}
 }
 
+// TestForeignHostIsRefusedWithoutToken: the name is that of a page's own site, which the
+// page's browser was told to find here (DNS rebinding).
 func TestForeignHostIsRefusedWithoutToken(t *testing.T) {
 	t.Parallel()
-	address := admintest.Start(t, admin.DefaultConfig(), admintest.Sample().Deps())
+	address := admintest.Start(t, withToken(), admintest.Sample().Deps())
 	_, port, _ := net.SplitHostPort(address)
 	for host, want := range map[string]int{
 		"127.0.0.1:" + port: 200, "localhost": 200, "LOCALHOST:1": 200, "[::1]:8081": 200, "[::1]": 200, "127.9.9.9": 200,
 		"evil.example": 403, "evil.example:" + port: 403, "localhost.evil.example": 403, "127.0.0.1.evil.example": 403, "10.0.0.1": 403, "0.0.0.0": 403,
 	} {
-		resp, body := request{path: "/version", host: host}.send(t, address)
-		if resp.status != want {
-			t.Errorf("Host %q: %d, want %d: %s", host, resp.status, want, body)
+		for _, path := range []string{"/version", "/metrics", "/livez"} {
+			resp, body := request{path: path, host: host}.send(t, address)
+			if resp.status != want {
+				t.Errorf("%s at %q: %d, want %d: %s", path, host, resp.status, want, body)
+			}
 		}
 	}
-	request{path: "/livez", host: "evil.example"}.refused(t, address, 403, event.Forbidden)
+	request{path: "/debug/pprof/heap", host: "evil.example", header: bearer("wrong")}.refused(t, address, 403, event.Forbidden)
+}
+
+// TestMetricsElsewhere: on an address that others reach the metrics need a token, unless
+// the configuration opens them.
+func TestMetricsElsewhere(t *testing.T) {
+	t.Parallel()
+	for _, open := range []bool{false, true} {
+		cfg := withToken()
+		cfg.OpenMetrics = open
+		server, err := admin.New(cfg, admintest.Sample().Deps())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for host, want := range map[string]int{"gateway.example": 401, "10.0.0.1:8081": 401} {
+			r := httptest.NewRequest("GET", "http://"+host+"/metrics", nil)
+			r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 8081}))
+			w := httptest.NewRecorder()
+			server.ServeHTTP(w, r)
+			if open {
+				want = 200
+			}
+			if w.Code != want {
+				t.Errorf("open %v, host %s: %d, want %d", open, host, w.Code, want)
+			}
+		}
+	}
 }
 
 func TestForeignHostIsServedWithToken(t *testing.T) {
 	t.Parallel()
 	address := admintest.Start(t, withToken(), admintest.Sample().Deps())
-	resp, body := request{path: "/version", host: "gateway.example", header: map[string]string{"Authorization": "Bearer " + withToken().Token}}.send(t, address)
+	resp, body := request{path: "/version", host: "gateway.example", header: bearer(adminToken)}.send(t, address)
 	if resp.status != 200 {
 		t.Errorf("%d: %s", resp.status, body)
 	}
 }
 
-func TestOtherOriginsMayNotChangeAnything(t *testing.T) {
+func TestOtherOriginsMayAskForNothing(t *testing.T) {
 	t.Parallel()
 	m := admintest.Sample()
 	address := admintest.Start(t, admin.DefaultConfig(), m.Deps())
@@ -129,9 +226,15 @@ func TestOtherOriginsMayNotChangeAnything(t *testing.T) {
 		for _, verb := range []string{"replay", "close", "review"} {
 			request{method: "POST", path: "/api/v1/dead-letters/1-abcd/" + verb, header: header}.refused(t, address, 403, event.Forbidden)
 		}
+		for _, path := range []string{"/debug/pprof/profile?seconds=1", "/debug/pprof/heap", "/version", ops.StatusPath} {
+			request{path: path, header: header}.refused(t, address, 403, event.Forbidden)
+		}
 	}
 	if m.Letter(0).ReviewStatus != event.ReviewPending {
 		t.Error("a page of another origin reviewed a letter")
+	}
+	if resp, body := (request{path: "/version", header: map[string]string{"Sec-Fetch-Site": "none"}}).send(t, address); resp.status != 200 {
+		t.Errorf("typed into a browser: %d %s", resp.status, body)
 	}
 	for _, header := range []map[string]string{{"Sec-Fetch-Site": "same-origin"}, {"Origin": "http://" + address}} {
 		if resp, body := (request{method: "POST", path: "/api/v1/dead-letters/1-abcd/review", header: header}).send(t, address); resp.status != 200 {

@@ -266,6 +266,36 @@ func TestProfilesMayTakeLongerThanAnAnswer(t *testing.T) {
 	}
 }
 
+func TestProfilesAreBounded(t *testing.T) {
+	t.Parallel()
+	address := admintest.Start(t, admin.DefaultConfig(), admintest.Sample().Deps())
+	for _, seconds := range []string{"61", "1e9", "-1", "NaN", "Inf", "x"} {
+		for _, profile := range []string{"profile", "trace", "heap"} {
+			request{path: "/debug/pprof/" + profile + "?seconds=" + seconds}.refused(t, address, 400, event.BadRequest)
+		}
+	}
+	long := make(chan int, 1)
+	go func() {
+		resp, _ := request{path: "/debug/pprof/heap?seconds=1"}.send(t, address)
+		for resp.status == 503 { // one of those below was faster
+			resp, _ = request{path: "/debug/pprof/heap?seconds=1"}.send(t, address)
+		}
+		long <- resp.status
+	}()
+	for refused := false; !refused; {
+		select {
+		case <-long:
+			t.Fatal("two profiles at once: none was refused")
+		default:
+			resp, _ := request{path: "/debug/pprof/heap"}.send(t, address)
+			refused = resp.status == 503 && resp.header.Get("Retry-After") != ""
+		}
+	}
+	if status := <-long; status != 200 {
+		t.Errorf("the long profile: %d", status)
+	}
+}
+
 func TestRequestTimeout(t *testing.T) {
 	t.Parallel()
 	cfg := admin.DefaultConfig()

@@ -29,7 +29,8 @@ func (a *api) reload(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	a.deps.Log.Info("couriers reloaded by an operator", slog.Int("couriers", report.Couriers), slog.String("trace_id", traceIDFrom(r.Context())))
+	a.deps.Log.Info("couriers reloaded by an operator", slog.Int("couriers", report.Couriers), slog.String("trace_id", traceIDFrom(r.Context())),
+		slog.String("by", callerFrom(r.Context()).name))
 	if report.Changed == nil {
 		report.Changed = []string{}
 	}

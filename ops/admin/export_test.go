@@ -8,13 +8,16 @@ const MaxTraceIDBytes = maxTraceIDBytes
 
 var OneSegmentKey = oneSegmentKey
 
-// Routes returns the patterns, and whether each needs no token.
-func (s *Server) Routes() map[string]bool {
-	open := map[string]bool{}
+// Routes returns the patterns with the role that each needs, "" for none.
+func (s *Server) Routes() map[string]Role {
+	needed := map[string]Role{}
 	for pattern, route := range s.routes {
-		open[pattern] = route.open
+		needed[pattern] = route.needs()
+		if route.open {
+			needed[pattern] = ""
+		}
 	}
-	return open
+	return needed
 }
 
 // Pattern returns the pattern that takes r.

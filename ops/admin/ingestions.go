@@ -66,6 +66,9 @@ func (a *api) accept(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if who := callerFrom(r.Context()); body.Vouch && !who.role.allows(Admin) {
+		return roleRefusal(who, Admin)
+	}
 	record, err := a.deps.Ingestions.Ingestion(r.Context(), r.PathValue("id"))
 	if err != nil {
 		return recordError(r, err)
@@ -98,7 +101,7 @@ func (a *api) mark(r *http.Request, id string, acceptance ingestion.Acceptance) 
 	defer cancel()
 	traceID := traceIDFrom(ctx)
 	log := a.deps.Log.With(slog.String("ingestion", id), slog.String("event_id", acceptance.EventID), slog.String("courier", acceptance.Courier),
-		slog.String("key_id", acceptance.KeyID), slog.String("trace_id", traceID))
+		slog.String("key_id", acceptance.KeyID), slog.String("trace_id", traceID), slog.String("by", callerFrom(ctx).name))
 	log.Info("refused request accepted by an operator")
 	accepted := ops.Accepted{Acceptance: acceptance}
 	if _, err := a.deps.Ingestions.AcceptIngestion(ctx, id, acceptance.Key, acceptance.KeyID, time.Now()); err != nil {

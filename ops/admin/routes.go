@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -22,13 +23,29 @@ type route struct {
 	pattern string // as for [http.ServeMux]
 	handle  handler
 	open    bool // needs no token: its answer holds no more than the public listener's
+	metrics bool // needs none where [Config] says so
+	role    Role // that the caller needs; the zero value is Read for GET, and Operate for the rest
 	slow    bool // takes as long as the caller asked for
+}
+
+// needs returns the role that a caller needs.
+func (rt *route) needs() Role {
+	switch {
+	case rt.role != "":
+		return rt.role
+	case strings.HasPrefix(rt.pattern, "GET "):
+		return Read
+	default:
+		return Operate
+	}
 }
 
 // api answers the routes. Each function is in the file of what it is about.
 type api struct {
 	deps    Deps
 	timeout time.Duration // for the stores and the queue to answer one request
+
+	profiling chan struct{} // has one in it while a profile is being taken
 }
 
 func (a *api) routes() []route {
@@ -39,8 +56,8 @@ func (a *api) routes() []route {
 		{pattern: "GET /livez", handle: livez, open: true},
 		{pattern: "GET /readyz", handle: a.readyz, open: true},
 		{pattern: "GET " + ops.HealthPath, handle: a.health, open: true},
-		{pattern: "GET /metrics", handle: a.promMetrics()},
-		{pattern: "GET /version", handle: a.version},
+		{pattern: "GET /metrics", handle: a.promMetrics(), metrics: true},
+		{pattern: "GET /version", handle: a.version, open: true},
 		{pattern: "GET /openapi.json", handle: openAPI},
 
 		{pattern: "GET " + ops.StatusPath, handle: a.status},
@@ -62,11 +79,11 @@ func (a *api) routes() []route {
 
 		// The command line of the process is not among the profiles: it may name
 		// things that are secret.
-		{pattern: "GET /debug/pprof/{$}", handle: plain(pprof.Index), slow: true},
-		{pattern: "GET /debug/pprof/{profile}", handle: plain(pprof.Index), slow: true},
-		{pattern: "GET /debug/pprof/profile", handle: plain(pprof.Profile), slow: true},
-		{pattern: "GET /debug/pprof/trace", handle: plain(pprof.Trace), slow: true},
-		{pattern: "GET /debug/pprof/symbol", handle: plain(pprof.Symbol)},
+		{pattern: "GET /debug/pprof/{$}", handle: a.profile(pprof.Index), slow: true, role: Admin},
+		{pattern: "GET /debug/pprof/{profile}", handle: a.profile(pprof.Index), slow: true, role: Admin},
+		{pattern: "GET /debug/pprof/profile", handle: a.profile(pprof.Profile), slow: true, role: Admin},
+		{pattern: "GET /debug/pprof/trace", handle: a.profile(pprof.Trace), slow: true, role: Admin},
+		{pattern: "GET /debug/pprof/symbol", handle: a.profile(pprof.Symbol), role: Admin},
 	}
 }
 

@@ -2,12 +2,12 @@ package admin
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,9 +19,11 @@ import (
 // Config sets the admin server's limits. Every limit is positive;
 // [DefaultConfig] has values that suit.
 type Config struct {
-	// Token is the bearer token that a caller has to show. It may be empty only
-	// where the listener is on a loopback address.
-	Token string
+	// Tokens are the bearer tokens that callers have to show. Without any, which is for
+	// tests, everybody may do everything, and only on a loopback address.
+	Tokens []Token
+	// OpenMetrics has /metrics need no token on any address, not on loopback alone.
+	OpenMetrics bool
 
 	ReadHeaderTimeout time.Duration // for a request's headers
 	ReadTimeout       time.Duration // for a whole request
@@ -33,7 +35,7 @@ type Config struct {
 }
 
 // DefaultConfig returns limits for a handful of operators and probes, and
-// no token.
+// no tokens.
 func DefaultConfig() Config {
 	return Config{
 		ReadHeaderTimeout: 5 * time.Second,
@@ -117,7 +119,7 @@ func (d Deps) validate() error {
 // Server is the admin HTTP server. It is safe for concurrent use.
 type Server struct {
 	cfg     Config
-	token   [sha256.Size]byte // of cfg.Token; hashed so that a comparison reveals no length
+	callers atomic.Pointer[callers]
 	origin  *http.CrossOriginProtection
 	mux     *http.ServeMux
 	routes  map[string]route // by pattern
@@ -137,12 +139,12 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, metrics: m, log: deps.Log,
-		token:  sha256.Sum256([]byte(cfg.Token)),
 		origin: http.NewCrossOriginProtection(),
 		mux:    http.NewServeMux(),
 		routes: map[string]route{},
 	}
-	handlers := &api{deps: deps, timeout: cfg.RequestTimeout}
+	s.SetTokens(cfg.Tokens)
+	handlers := &api{deps: deps, timeout: cfg.RequestTimeout, profiling: make(chan struct{}, 1)}
 	for _, r := range handlers.routes() {
 		s.routes[r.pattern] = r
 		s.mux.Handle(r.pattern, s.serve(r))
@@ -160,11 +162,10 @@ func New(cfg Config, deps Deps) (*Server, error) {
 }
 
 // Serve answers requests on ln until [Server.Shutdown], then returns nil. It
-// closes ln. Without a token it refuses a listener that others can reach.
+// closes ln. Without tokens it refuses a listener that others can reach.
 func (s *Server) Serve(ln net.Listener) error {
-	if s.cfg.Token == "" && !Loopback(ln.Addr().String()) {
-		return errors.Join(fmt.Errorf("admin server: %s can be reached from other machines and no token is set: "+
-			"set admin.token, or listen on 127.0.0.1", ln.Addr()), ln.Close())
+	if len(s.cfg.Tokens) == 0 && !Loopback(ln.Addr().String()) {
+		return errors.Join(fmt.Errorf("admin server: %s can be reached from other machines and no token is set", ln.Addr()), ln.Close())
 	}
 	if err := s.srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("admin server: %w", err)

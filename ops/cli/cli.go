@@ -30,8 +30,8 @@ import (
 // required but Couriers.
 type Deps struct {
 	// Admin finds the running appliance: where its admin listener is and which
-	// token it wants.
-	Admin func(cmd *cobra.Command) (address, token string, err error)
+	// token it wants. The time-out is each command's own.
+	Admin func(cmd *cobra.Command) (client.Config, error)
 
 	In          io.Reader
 	Out, Err    io.Writer
@@ -90,11 +90,12 @@ func (c *commands) run(cmd *cobra.Command, ask asker) *cobra.Command {
 // runWithin is run with a bound on one answer, which is read when the command runs.
 func (c *commands) runWithin(cmd *cobra.Command, timeout *time.Duration, ask asker) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		address, token, err := c.Admin(cmd)
+		to, err := c.Admin(cmd)
 		if err != nil {
 			return escapedError{err}
 		}
-		api, err := client.New(client.Config{Address: address, Token: token, Timeout: *timeout})
+		to.Timeout = *timeout
+		api, err := client.New(to)
 		if err == nil {
 			err = ask(cmd, api, args)
 		}

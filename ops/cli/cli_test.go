@@ -21,6 +21,7 @@ import (
 	"github.com/fincart/courier-gateway/ops"
 	"github.com/fincart/courier-gateway/ops/admin"
 	"github.com/fincart/courier-gateway/ops/admintest"
+	"github.com/fincart/courier-gateway/ops/client"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -38,8 +39,10 @@ func (c caller) run(t *testing.T, args ...string) (stdout, stderr string, code i
 	var out, errOut bytes.Buffer
 	root := &cobra.Command{Use: "appliance", SilenceUsage: true, SilenceErrors: true}
 	root.AddCommand(Commands(Deps{
-		Admin: func(*cobra.Command) (string, string, error) { return c.address, c.token, nil },
-		In:    strings.NewReader(c.stdin), Out: &out, Err: &errOut, InTerminal: c.terminal, ErrTerminal: c.terminal,
+		Admin: func(*cobra.Command) (client.Config, error) {
+			return client.Config{Address: c.address, Token: c.token}, nil
+		},
+		In: strings.NewReader(c.stdin), Out: &out, Err: &errOut, InTerminal: c.terminal, ErrTerminal: c.terminal,
 		Now: func() time.Time { return admintest.Noon }, Zone: time.FixedZone("CET", 3600),
 		Couriers: []*cobra.Command{
 			{Use: "test COURIER FILE", Run: func(*cobra.Command, []string) { fmt.Fprintln(&out, "tested") }},
@@ -382,9 +385,9 @@ func TestHealthExitCodes(t *testing.T) {
 func TestTokenIsSent(t *testing.T) {
 	t.Parallel()
 	cfg := admin.DefaultConfig()
-	cfg.Token = "a token of some length"
+	cfg.Tokens = []admin.Token{{Name: "admin", Role: admin.Admin, Secret: []byte("a token of some length")}}
 	address := admintest.Start(t, cfg, admintest.Sample().Deps())
-	if _, stderr, code := (caller{address: address, token: cfg.Token}).run(t, "dlq", "list"); code != 0 {
+	if _, stderr, code := (caller{address: address, token: "a token of some length"}).run(t, "dlq", "list"); code != 0 {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 	if _, stderr, code := (caller{address: address, token: "wrong"}).run(t, "dlq", "list"); code != 1 || !strings.Contains(stderr, "APPLIANCE_ADMIN__TOKEN") {

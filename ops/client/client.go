@@ -9,14 +9,18 @@ package client
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"iter"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -35,6 +39,9 @@ type Config struct {
 	Address string
 	Token   string        // bearer token, empty for none
 	Timeout time.Duration // for one request with its answer, positive
+	// CertFile is the certificate that the listener shows, in PEM form; "" for one that an
+	// authority of the system has signed, for the host in Address.
+	CertFile string
 	// Transport makes the connections; nil for those of net/http.
 	Transport http.RoundTripper
 }
@@ -58,7 +65,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("admin client: time-out %v is not positive", cfg.Timeout)
 	}
 	if cfg.Transport == nil {
-		cfg.Transport = &http.Transport{IdleConnTimeout: time.Minute}
+		cfg.Transport = &http.Transport{IdleConnTimeout: time.Minute, TLSClientConfig: trusting(cfg.CertFile)}
 	}
 	return &Client{base: base, token: cfg.Token, http: &http.Client{
 		Timeout: cfg.Timeout, Transport: cfg.Transport,
@@ -223,6 +230,29 @@ func courierQuery(courier string) url.Values {
 		return nil
 	}
 	return url.Values{"courier": {courier}}
+}
+
+// trusting returns settings by which a server has to show this very certificate, nil for
+// those of net/http. The file is read for each connection: the server reads it again, too.
+func trusting(certFile string) *tls.Config {
+	if certFile == "" {
+		return nil
+	}
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		InsecureSkipVerify: true, //nolint:gosec // the certificate is compared instead, with that on this machine
+		VerifyConnection: func(state tls.ConnectionState) error {
+			raw, err := os.ReadFile(certFile)
+			if err != nil {
+				return err
+			}
+			block, _ := pem.Decode(raw)
+			if block == nil || !bytes.Equal(block.Bytes, state.PeerCertificates[0].Raw) {
+				return fmt.Errorf("it shows another certificate than that in %s", certFile)
+			}
+			return nil
+		},
+	}
 }
 
 // baseURL makes a URL of a listener's address, or takes the URL that it is.

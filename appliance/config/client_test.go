@@ -1,0 +1,157 @@
+package config
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/fincart/courier-gateway/ops/admin"
+)
+
+// started leaves in dir what an appliance that listens there leaves, and returns its token.
+func started(t *testing.T, dir string, port int) string {
+	t.Helper()
+	cfg := Defaults()
+	cfg.DataDir = dir
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	tokens, err := cfg.OpenAccess(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+	if err != nil || len(tokens) != 1 || tokens[0].Role != admin.Admin {
+		t.Fatalf("%v, %v", tokens, err)
+	}
+	return string(tokens[0].Secret)
+}
+
+// working changes into a new working directory, and writes an appliance.toml there
+// unless content is "".
+func working(t *testing.T, content string) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	if content != "" {
+		if err := os.WriteFile(DefaultFile, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestCommandsFindTheTokenByTheDataDirectory(t *testing.T) {
+	working(t, "")
+	dir := t.TempDir()
+	token := started(t, dir, 9100)
+	named := configFile(t, "data_dir = \""+dir+"\"\n[admin]\nlisten = \"localhost:9100\"\n")
+	free := configFile(t, "data_dir = \""+dir+"\"\n[admin]\nlisten = \"127.0.0.1:0\"\n")
+	overridden := configFile(t, "[admin]\nlisten = \"127.0.0.1:9100\"\n")
+	for what, asked := range map[string]Asked{
+		"the directory":            {DataDir: dir},
+		"the directory and a port": {DataDir: dir, Listen: "127.0.0.1:9100"},
+		"a file":                   {File: named},
+		"a file with port 0":       {File: free},
+		"a file and the directory": {File: overridden, DataDir: dir},
+	} {
+		c := ReadClient(asked)
+		if got := c.Bearer(); c.Address != "127.0.0.1:9100" || got != token || len(c.Warnings) > 0 {
+			t.Errorf("%s: %+v with %q", what, c, got)
+		}
+	}
+	made := started(t, "data", 9200) // as serve does without any configuration
+	if c := ReadClient(Asked{}); c.Address != "127.0.0.1:9200" || c.Bearer() != made {
+		t.Errorf("in the working directory: %+v", c)
+	}
+	if c := ReadClient(Asked{Listen: "gateway.example:8081"}); c.Bearer() != "" {
+		t.Errorf("the token of ./data is sent to %s", c.Address)
+	}
+	if c := ReadClient(Asked{DataDir: dir, Listen: "gateway.example:8081"}); c.Bearer() != token {
+		t.Error("an address and a directory that were both asked for do not go together")
+	}
+}
+
+// TestPlantedFilesGetNoToken puts into the working directory what others could have put
+// there, such as the maker of a repository that was cloned.
+func TestPlantedFilesGetNoToken(t *testing.T) {
+	real, secret := t.TempDir(), filepath.Join(t.TempDir(), "secret")
+	token := started(t, real, 9100)
+	if err := os.WriteFile(secret, []byte("a secret of somebody"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for what, content := range map[string]string{
+		"a file's token and address": "[admin]\nlisten = \"127.0.0.1:9999\"\ntoken = \"file:" + secret + "\"\n",
+		"another's directory":        "data_dir = \"" + real + "\"\n[admin]\nlisten = \"127.0.0.1:9999\"\n",
+		"a variable":                 "[admin]\nlisten = \"127.0.0.1:9999\"\ntoken = \"env:SOME_TOKEN\"\n",
+		"broken":                     "x = = 1\n[admin]\nlisten = \"127.0.0.1:9999\"\ntoken = \"file:" + secret + "\"\n",
+	} {
+		working(t, content)
+		t.Setenv("SOME_TOKEN", "a secret of the environment")
+		c := ReadClient(Asked{})
+		switch sent := c.Bearer(); {
+		case sent == token && c.Address == "127.0.0.1:9100": // where it belongs
+		case sent != "":
+			t.Errorf("%s: %q is sent to %s", what, sent, c.Address)
+		case c.Address == "127.0.0.1:9999" && !strings.Contains(strings.Join(c.Warnings, "\n"), "--config"):
+			t.Errorf("%s: no warning says what to do: %q", what, c.Warnings)
+		}
+		if c := ReadClient(Asked{File: DefaultFile}); c.Address != "127.0.0.1:9999" || c.Bearer() == "" {
+			t.Errorf("%s: asked for, nothing is sent to %s: %q", what, c.Address, c.Warnings)
+		}
+	}
+	working(t, "[admin]\ntoken = \"file:"+secret+"\"\n")
+	started(t, "data", 9999)
+	if c := ReadClient(Asked{}); c.Bearer() != "" {
+		t.Errorf("the file's token is sent to %s, which ./data/%s names", c.Address, AccessFile)
+	}
+	t.Setenv("APPLIANCE_ADMIN__TOKEN", "file:"+secret)
+	working(t, "[admin]\nlisten = \"127.0.0.1:9999\"\n")
+	if c := ReadClient(Asked{}); c.Bearer() != "" {
+		t.Errorf("the environment's token is sent to %s, which a found file names", c.Address)
+	}
+	if c := ReadClient(Asked{Listen: "127.0.0.1:9999"}); c.Bearer() != "a secret of somebody" {
+		t.Errorf("nothing is sent to an address that was asked for: %q", c.Warnings)
+	}
+}
+
+func TestMadeTokenIsKeptAndMadeAgain(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, AccessFile)
+	token := started(t, dir, 9100)
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if again := started(t, dir, 9200); again != token {
+		t.Error("the token of another start is another one")
+	}
+	if access, err := ReadAccess(dir); err != nil || access.Address != "127.0.0.1:9200" {
+		t.Errorf("%+v, %v", access, err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if again := started(t, dir, 9200); again == token || len(again) < 64 {
+		t.Errorf("after it was removed the token is %q, before it was %q", again, token)
+	}
+	cfg := Defaults()
+	cfg.DataDir, cfg.Admin.Token = dir, secretOf(t, "a token of the configuration")
+	cfg.Admin.Tokens = map[string]AdminToken{"dashboard": {Role: "read", Token: secretOf(t, "another token")}}
+	tokens, err := cfg.OpenAccess(&net.TCPAddr{IP: net.IPv6zero, Port: 9300})
+	if err != nil || len(tokens) != 2 || tokens[1].Role != admin.Read || tokens[1].Name != "dashboard" {
+		t.Errorf("%+v, %v", tokens, err)
+	}
+	if access, err := ReadAccess(dir); err != nil || access != (Access{Address: "[::1]:9300"}) {
+		t.Errorf("%+v, %v", access, err)
+	}
+	cfg.Admin.Tokens["twin"] = AdminToken{Role: "admin", Token: cfg.Admin.Tokens["dashboard"].Token}
+	if _, err := cfg.OpenAccess(&net.TCPAddr{IP: net.IPv6zero, Port: 9300}); err == nil || strings.Contains(err.Error(), "another token of") {
+		t.Errorf("two names of one token: %v", err)
+	}
+}
+
+// secretOf keeps a secret in a file and returns the reference to it.
+func secretOf(t *testing.T, value string) Secret {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(path, []byte(value), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return Secret("file:" + path)
+}
