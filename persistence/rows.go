@@ -1,6 +1,7 @@
 package persistence
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -75,4 +76,10 @@ func EmptyCounts() event.StoreCounts {
 	return event.StoreCounts{
 		Records: map[event.Status]int64{}, DeadLetters: map[event.ReviewStatus]int64{}, Ingestions: map[string]int64{},
 	}
+}
+
+// ByCourier sorts rows of one key or id by their courier. There are as many as couriers that
+// share it, few, so that no index has to have them in order.
+func ByCourier[R any](rows []R, courier func(*R) string) {
+	slices.SortFunc(rows, func(a, b R) int { return cmp.Compare(courier(&a), courier(&b)) })
 }

@@ -53,45 +53,69 @@ type indexes struct {
 	log                                     *slog.Logger
 }
 
+// wantedIndexes are the indexes of one collection, for the rows of a kind.
+type wantedIndexes struct {
+	of      Rows
+	in      *table
+	indexes []index
+}
+
+// wanted returns every index that the store needs: each query's filter and order are the
+// beginning of one, which TestQueriesAreIndexed checks.
+func (x *indexes) wanted() []wantedIndexes {
+	keep := x.retention
+	records := []index{
+		{name: "by_key", key: ascending("idempotencyKey")},
+		{name: "by_status", key: ascending("status")},
+		expiryIndex("endedAt", keep.LedgerTTL),
+	}
+	if keep.LedgerTTL == 0 { // EndedSequences needs it all the same
+		records = append(records, index{name: "by_end", key: ascending("endedAt")})
+	}
+	return []wantedIndexes{
+		{Events, x.records, records},
+		{Events, x.shipments, []index{
+			{name: "by_id", key: ascending("shipmentId")},
+			expiryIndex("updatedAt", keep.ShipmentTTL),
+		}},
+		{Events, x.letters, append(letterIndexes(), expiryIndex("deadAt", keep.DeadLetterTTL))},
+		{IngestionRecords, x.ingestions, []index{
+			{name: "by_courier", key: append(ascending("courier"), descending("_id", "single")...)},
+			{name: "by_outcome", key: append(ascending("outcome"), newestFirst...)},
+			{name: "by_code", key: append(ascending("errorCode"), newestFirst...)},
+			expiryIndex("at", keep.IngestionTTL),
+		}},
+	}
+}
+
+// letterIndexes returns one index for each set of conditions that a listing of dead letters
+// may have, because nothing bounds how many letters there are after a long fault: whatever
+// is asked for, a page costs the scan of a page. They are written when an event dies, which
+// few do.
+func letterIndexes() []index {
+	newest := func(name string, fields ...string) index {
+		return index{name: name, key: append(ascending(fields...), newestLetters...)}
+	}
+	return []index{
+		newest("by_time"),
+		newest("by_courier", "courier"), newest("by_code", "errorCode"), newest("by_review", "reviewStatus"),
+		newest("by_courier_code", "courier", "errorCode"), newest("by_courier_review", "courier", "reviewStatus"),
+		newest("by_code_review", "errorCode", "reviewStatus"), newest("by_courier_code_review", "courier", "errorCode", "reviewStatus"),
+		newest("by_key", "idempotencyKey"),
+		{name: "by_sequence", key: ascending("sequence")},
+	}
+}
+
 // ensureIndexes makes the indexes that are missing for the rows that this process
 // writes. An index of the appliance with another retention is changed to the configured
 // one, if that is longer or may be shorter. Indexes that an operator has made are kept: one
 // that fits is used, beside one that does not the appliance makes its own.
 func (x *indexes) ensureIndexes(ctx context.Context) error {
-	keep := x.retention
-	for _, c := range []struct {
-		of     Rows
-		in     *table
-		wanted []index
-	}{
-		{Events, x.records, []index{
-			{name: "by_key", key: ascending("idempotencyKey")},
-			{name: "by_status", key: ascending("status")},
-			expiryIndex("endedAt", keep.LedgerTTL),
-		}},
-		{Events, x.shipments, []index{
-			{name: "by_id", key: ascending("shipmentId")},
-			expiryIndex("updatedAt", keep.ShipmentTTL),
-		}},
-		{Events, x.letters, []index{
-			{name: "by_time", key: newestLetters},
-			{name: "by_review", key: append(ascending("reviewStatus"), newestLetters...)},
-			{name: "by_courier", key: append(ascending("courier"), newestLetters...)},
-			{name: "by_key", key: ascending("idempotencyKey")},
-			{name: "by_sequence", key: ascending("sequence")},
-			expiryIndex("deadAt", keep.DeadLetterTTL),
-		}},
-		{IngestionRecords, x.ingestions, []index{
-			{name: "by_courier", key: append(ascending("courier"), descending("_id", "single")...)},
-			{name: "by_outcome", key: append(ascending("outcome"), descending("_id")...)},
-			{name: "by_code", key: append(ascending("errorCode"), descending("_id")...)},
-			expiryIndex("at", keep.IngestionTTL),
-		}},
-	} {
+	for _, c := range x.wanted() {
 		if x.writes&c.of == 0 {
 			continue
 		}
-		if err := x.ensure(ctx, c.in, c.wanted); err != nil {
+		if err := x.ensure(ctx, c.in, c.indexes); err != nil {
 			return fmt.Errorf("indexes of %s.%s: %w", x.server.db.Name(), c.in.name(), err)
 		}
 	}
@@ -131,6 +155,9 @@ func (x *indexes) ensure(ctx context.Context, in *table, wanted []index) error {
 				return err
 			}
 			x.problems.resolve(in, w)
+			if name := found.Name; w.unwanted() { // dropped
+				existing = slices.DeleteFunc(existing, func(e existingIndex) bool { return e.Name == name })
+			}
 		default:
 			x.problems.resolve(in, w)
 		}

@@ -31,7 +31,7 @@ func TestIndexes(t *testing.T) {
 		return n
 	}
 	before := count()
-	if before != 3+2+1+5+4 {
+	if before != 4+2+1+10+4 {
 		t.Errorf("%d indexes", before)
 	}
 	for range 2 { // idempotent

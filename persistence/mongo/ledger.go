@@ -34,26 +34,25 @@ func (l *Ledger) Shipments(ctx context.Context, refs []shipment.Ref) ([]shipment
 	return list(ctx, l.shipments, query{op: "shipments", filter: oneOf(names), most: len(names)}, (*shipmentDocument).shipment)
 }
 
-// byCourier is the order of couriers, of which there are few.
-var byCourier = bson.D{{Key: "courier", Value: 1}}
-
 // RecordsByKey implements [persistence.Ledger].
 func (l *Ledger) RecordsByKey(ctx context.Context, key string) ([]event.Record, error) {
-	return list(ctx, l.records, query{
-		op: "records_by_key", filter: bson.D{{Key: "idempotencyKey", Value: persistence.CleanText(key)}},
-		order: byCourier, most: persistence.DefaultPage,
+	found, err := list(ctx, l.records, query{
+		op: "records_by_key", filter: bson.D{{Key: "idempotencyKey", Value: persistence.CleanText(key)}}, most: persistence.DefaultPage,
 	}, (*recordDocument).record)
+	persistence.ByCourier(found, func(r *event.Record) string { return r.Courier })
+	return found, err
 }
 
 // ShipmentsByID implements [persistence.Ledger].
 func (l *Ledger) ShipmentsByID(ctx context.Context, id string) ([]shipment.Shipment, error) {
-	return list(ctx, l.shipments, query{
-		op: "shipments_by_id", filter: bson.D{{Key: "shipmentId", Value: persistence.CleanText(id)}},
-		order: byCourier, most: persistence.DefaultPage,
+	found, err := list(ctx, l.shipments, query{
+		op: "shipments_by_id", filter: bson.D{{Key: "shipmentId", Value: persistence.CleanText(id)}}, most: persistence.DefaultPage,
 	}, (*shipmentDocument).shipment)
+	persistence.ByCourier(found, func(s *shipment.Shipment) string { return s.Courier })
+	return found, err
 }
 
-// EndedSequences implements [persistence.Ledger], by the index that makes rows expire.
+// EndedSequences implements [persistence.Ledger], by the index over the end of rows.
 func (l *Ledger) EndedSequences(ctx context.Context, missing loss.Missing) (ended []uint64, err error) {
 	type position struct {
 		Sequence int64 `bson:"sequence"`

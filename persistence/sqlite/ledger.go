@@ -66,24 +66,32 @@ func (l *Ledger) Shipments(ctx context.Context, refs []shipment.Ref) (found []sh
 	return found, err
 }
 
+const (
+	recordsByKeyQuery  = "SELECT " + recordColumns + " FROM processed_events WHERE key_hash = ? AND idempotency_key = ?"
+	shipmentsByIDQuery = "SELECT " + shipmentColumns + " FROM active_shipments WHERE key_hash = ? AND shipment_id = ?"
+	endedQuery         = `SELECT sequence FROM processed_events
+		WHERE ended_at >= ? AND sequence BETWEEN ? AND ? AND (? OR received_at <= ?)`
+)
+
 // RecordsByKey implements [persistence.Ledger].
 func (l *Ledger) RecordsByKey(ctx context.Context, key string) ([]event.Record, error) {
-	return selectRows(ctx, l.db, "records_by_key", "SELECT "+recordColumns+` FROM processed_events
-		WHERE key_hash = ? AND idempotency_key = ? ORDER BY courier`, func(b *binder) { bindKey(b.stmt, key) }, readRecord)
+	found, err := selectRows(ctx, l.db, "records_by_key", recordsByKeyQuery, func(b *binder) { bindKey(b.stmt, key) }, readRecord)
+	persistence.ByCourier(found, func(r *event.Record) string { return r.Courier })
+	return found, err
 }
 
 // ShipmentsByID implements [persistence.Ledger].
 func (l *Ledger) ShipmentsByID(ctx context.Context, id string) ([]shipment.Shipment, error) {
-	return selectRows(ctx, l.db, "shipments_by_id", "SELECT "+shipmentColumns+` FROM active_shipments
-		WHERE key_hash = ? AND shipment_id = ? ORDER BY courier`, func(b *binder) { bindKey(b.stmt, id) }, readShipment)
+	found, err := selectRows(ctx, l.db, "shipments_by_id", shipmentsByIDQuery, func(b *binder) { bindKey(b.stmt, id) }, readShipment)
+	persistence.ByCourier(found, func(s *shipment.Shipment) string { return s.Courier })
+	return found, err
 }
 
 // EndedSequences implements [persistence.Ledger] by the index over the end of rows: none over
 // their sequences is worth its writes, as it is needed after damage only.
 func (l *Ledger) EndedSequences(ctx context.Context, m loss.Missing) (ended []uint64, err error) {
 	err = l.db.read(ctx, "ended_sequences", func(conn *sqlite.Conn) error {
-		stmt, err := conn.Prepare(`SELECT sequence FROM processed_events
-			WHERE ended_at >= ? AND sequence BETWEEN ? AND ? AND (? OR received_at <= ?)`)
+		stmt, err := conn.Prepare(endedQuery)
 		if err != nil {
 			return err
 		}

@@ -91,10 +91,13 @@ func (w *sweeper) sweepShipments(ctx context.Context, limit time.Time) error {
 	return nil
 }
 
+// shipmentRangeQuery asks twice: both in one SELECT would read the whole table.
+const shipmentRangeQuery = "SELECT (SELECT min(row_id) FROM active_shipments), (SELECT max(row_id) FROM active_shipments)"
+
 // shipmentRange returns the first and the last place of a shipment.
 func (w *sweeper) shipmentRange(ctx context.Context) (first, last int64, err error) {
 	err = w.db.read(ctx, "sweep", func(conn *sqlite.Conn) error {
-		stmt, err := conn.Prepare("SELECT min(row_id), max(row_id) FROM active_shipments")
+		stmt, err := conn.Prepare(shipmentRangeQuery)
 		if err != nil {
 			return err
 		}

@@ -207,3 +207,20 @@ func contractCounts(t *testing.T, s persistence.Store) {
 	WantCounts(t, s.Database, statuses{event.Processed: 3, event.DeadLettered: 1, event.Processing: 1},
 		reviews{event.ReviewPending: 1, event.ReviewClosed: 1}, 1)
 }
+
+// LetterFilters returns a filter for each set of conditions that a listing of dead letters
+// may have.
+func LetterFilters() (filters []event.DeadLetterFilter) {
+	for _, courier := range []string{"", "x"} {
+		for _, code := range []event.Code{"", "x"} {
+			for _, status := range []event.ReviewStatus{"", "x"} {
+				for _, key := range []string{"", "x"} {
+					for _, after := range []string{"", "x"} {
+						filters = append(filters, event.DeadLetterFilter{Courier: courier, Code: code, Status: status, Key: key, After: after})
+					}
+				}
+			}
+		}
+	}
+	return filters
+}

@@ -342,3 +342,20 @@ func contractIngestionEnds(t *testing.T, s persistence.Store) {
 		}
 	}
 }
+
+// IngestionFilters returns a filter for each set of conditions that a listing of records may
+// have.
+func IngestionFilters() (filters []ingestion.Filter) {
+	for _, courier := range []string{"", "x"} {
+		for _, code := range []event.Code{"", "x"} {
+			for _, outcomes := range [][]ingestion.Outcome{nil, {ingestion.Refused}, {ingestion.Refused, ingestion.Observed}} {
+				for _, open := range []bool{false, true} {
+					for _, after := range []string{"", "x"} {
+						filters = append(filters, ingestion.Filter{Courier: courier, Code: code, Outcomes: outcomes, Open: open, After: after})
+					}
+				}
+			}
+		}
+	}
+	return filters
+}
