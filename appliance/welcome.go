@@ -33,7 +33,7 @@ func (c *cli) welcome(running *app.App, l *config.Loaded) {
 		fmt.Fprintf(c.out, "  health            %s/health\n", base)
 	}
 	fmt.Fprintf(c.out, "  operators         %s (metrics, status, API)\n", adminURL(cfg.Admin, running.Admin()))
-	fmt.Fprintf(c.out, "  data              %s\n\n", absolute(cfg.DataDir))
+	fmt.Fprintf(c.out, "  data              %s (%s)\n\n", absolute(cfg.DataDir), storage(cfg.Persistence))
 	for _, courier := range running.Observed() {
 		fmt.Fprintf(c.out, "  WARNING           courier %s is in observe mode: its requests are accepted without a valid signature\n\n", courier)
 	}
@@ -102,6 +102,23 @@ func publicURL(cfg config.IngestConfig, bound net.Addr) string {
 	if bound != nil {
 		address = bound.String()
 	}
+	return reachable(scheme, address)
+}
+
+// storage says where outcomes are kept.
+func storage(p config.PersistenceConfig) string {
+	store, cache := "sqlite", "memory"
+	if p.MongoURI.IsSet() {
+		store = "mongodb"
+	}
+	if p.RedisURL.IsSet() {
+		cache = "redis"
+	}
+	return "store " + store + ", cache " + cache
+}
+
+// reachable returns how a listener is reached on its own machine.
+func reachable(scheme, address string) string {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return scheme + "://" + address

@@ -22,6 +22,8 @@ type Status struct {
 	// Observing names the couriers in observe mode, whose requests are accepted
 	// whether they verify or not.
 	Observing []string `json:"observing,omitempty"`
+	// Attention is what works, and what an operator should look at all the same.
+	Attention []Attention `json:"attention,omitempty"`
 	// The following are absent where the role runs without them, and where they
 	// could not be asked: then Problems says why.
 	Queue      *QueueStatus       `json:"queue,omitempty"`
@@ -29,6 +31,13 @@ type Status struct {
 	Worker     *WorkerStatus      `json:"worker,omitempty"`
 	Reconciler *ReconcilerStatus  `json:"reconciler,omitempty"`
 	Problems   []string           `json:"problems,omitempty"`
+}
+
+// Attention is something to look at, and what to do about it.
+type Attention struct {
+	Courier string `json:"courier,omitempty"`
+	What    string `json:"what"`
+	Do      string `json:"do"`
 }
 
 // Listener is an address that the appliance answers at.

@@ -47,9 +47,11 @@ const (
 
 // HealthReport is the answer of /health, the same on both listeners.
 type HealthReport struct {
-	Status    string    `json:"status"` // healthy, degraded or unhealthy
-	Redis     string    `json:"redis"`
-	Mongo     string    `json:"mongo"`
+	Status    string    `json:"status"`          // healthy, degraded or unhealthy
+	Redis     string    `json:"redis"`           // how the cache is: connected, embedded or disconnected
+	Mongo     string    `json:"mongo"`           // how the store is: the same words
+	Store     string    `json:"store,omitempty"` // sqlite or mongodb
+	Cache     string    `json:"cache,omitempty"` // memory or redis
 	JetStream string    `json:"jetstream"`
 	Sync      string    `json:"sync,omitempty"`   // what an acknowledgement waits for
 	Worker    string    `json:"worker,omitempty"` // pulling, working, holding, stalled or stopped
@@ -91,6 +93,8 @@ type health struct {
 	pending int64     // dead letters
 	others  []string  // of slow
 	queued  queueWatch
+
+	downSince map[string]time.Time // parts that don't answer
 }
 
 // run probes every so often until ctx ends.
@@ -117,10 +121,10 @@ func (h *health) probe(ctx context.Context) {
 	}
 	got := h.ask(ctx, slowly)
 	if h.store != nil {
-		r.Mongo = r.reach("store", h.store, "mongodb", got.store)
+		r.Store, r.Mongo = h.store.Name(), h.reach(r, "store", h.store, "mongodb", got.store)
 	}
 	if h.cache != nil {
-		r.Redis = r.reach("cache", h.cache, "redis", got.cache)
+		r.Cache, r.Redis = h.cache.Name(), h.reach(r, "cache", h.cache, "redis", got.cache)
 	}
 	h.checkWorkers(r)
 	if store, ok := h.store.(adviser); ok {
@@ -148,19 +152,25 @@ func (h *health) probe(ctx context.Context) {
 
 // reach returns what a part is to the appliance: connected when a server of that name is
 // behind it, embedded, or disconnected, which is a problem.
-func (r *HealthReport) reach(part string, p pinger, server string, err error) string {
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		r.degrade(fmt.Sprintf("the %s has not answered within %s: %v", part, probeTimeout, err))
-		return "disconnected"
-	case err != nil:
-		r.degrade(err.Error())
-		return "disconnected"
-	case p.Name() == server:
-		return "connected"
-	default:
+func (h *health) reach(r *HealthReport, part string, p pinger, server string, err error) string {
+	if err == nil {
+		delete(h.downSince, part)
+		if p.Name() == server {
+			return "connected"
+		}
 		return "embedded"
 	}
+	if h.downSince[part].IsZero() {
+		if h.downSince == nil {
+			h.downSince = map[string]time.Time{}
+		}
+		h.downSince[part] = r.Timestamp
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("it has not answered within %s: %w", probeTimeout, err)
+	}
+	r.degrade(fmt.Sprintf("the %s (%s) is down since %s: %v", part, p.Name(), h.downSince[part].Format(time.RFC3339), err))
+	return "disconnected"
 }
 
 // checkWorkers adds the state of the workers, where there are any.

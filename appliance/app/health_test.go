@@ -102,6 +102,37 @@ func TestAPartThatHangsIsTheOnlyOneReported(t *testing.T) {
 	}
 }
 
+// TestHealthSaysSinceWhenAPartIsDown has a store that is gone for three probes, back for
+// one, and gone again.
+func TestHealthSaysSinceWhenAPartIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := watched()
+		h.letters, h.store = nil, part{"sqlite", time.Hour}
+		began := time.Now().Add(probeTimeout)
+		probe := func(status string, words ...string) {
+			t.Helper()
+			h.probe(t.Context())
+			_, body := h.answer(true)
+			var r HealthReport
+			if err := json.Unmarshal(body, &r); err != nil {
+				t.Fatal(err)
+			}
+			wantHealth(t, "a probe", r, status, words...)
+			if r.Store != "sqlite" || (status == "healthy") != (r.Mongo == "embedded") {
+				t.Errorf("store %q, mongo %q", r.Store, r.Mongo)
+			}
+			time.Sleep(probeEvery)
+		}
+		for range 3 {
+			probe("degraded", "the store (sqlite) is down since "+began.Add(-probeTimeout).UTC().Format(time.RFC3339), "800ms")
+		}
+		h.store = part{"sqlite", 0}
+		probe("healthy")
+		h.store, began = part{"sqlite", time.Hour}, time.Now()
+		probe("degraded", "is down since "+began.UTC().Format(time.RFC3339))
+	})
+}
+
 // troubled is a queue with problems that don't keep events from being accepted.
 type troubled struct{ problems []string }
 

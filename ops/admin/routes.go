@@ -46,6 +46,7 @@ type api struct {
 	timeout time.Duration // for the stores and the queue to answer one request
 
 	profiling chan struct{} // has one in it while a profile is being taken
+	silences  silences
 }
 
 func (a *api) routes() []route {

@@ -21,7 +21,8 @@ func (a *api) status(w http.ResponseWriter, r *http.Request) error {
 		s.Ready, s.NotReady = false, err.Error()
 	}
 	if a.deps.Couriers != nil {
-		s.Observing = observing(a.deps.Couriers())
+		couriers := a.deps.Couriers()
+		s.Observing, s.Attention = observing(couriers), a.attention(r.Context(), couriers)
 	}
 	a.addFigures(r, &s)
 	return answer(w, s)

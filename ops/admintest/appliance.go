@@ -189,7 +189,7 @@ func (m *Stores) Deps() admin.Deps {
 		Ready:     func() error { return m.Ready },
 		Health: func() (int, []byte) {
 			status := map[int]string{200: "healthy", 503: "unhealthy"}[m.Health]
-			return m.Health, []byte(`{"status":"` + status + `","redis":"embedded","mongo":"connected","timestamp":"2026-02-26T12:00:00Z"}`)
+			return m.Health, []byte(`{"status":"` + status + `","redis":"embedded","mongo":"connected","store":"mongodb","cache":"memory","timestamp":"2026-02-26T12:00:00Z"}`)
 		},
 		Ingestions: m, Intake: m.Intake, Couriers: func() []ops.CourierInfo { return m.Intake.Couriers }, Reload: m.Intake.reload,
 		Gatherer: reg, Metrics: reg, Log: slog.New(slog.DiscardHandler),

@@ -152,8 +152,9 @@ func TestStatusForPeople(t *testing.T) {
 	status := ops.Status{
 		Version: "1.2.3", Role: "all", StartedAt: admintest.Noon.Add(-27 * time.Hour), UptimeSeconds: 97200, DataDir: "./data",
 		Listeners: []ops.Listener{{Name: "public", Address: "0.0.0.0:8443", TLS: true}, {Name: "admin", Address: "127.0.0.1:8081"}},
-		NotReady:  "draining", Observing: []string{"open", "x\x1b[31m"}, Health: ops.Health{Status: "degraded", Parts: map[string]string{"redis": "unreachable", "mongo": "connected"}},
-		Queue: &ops.QueueStatus{QueueState: m.Queue, Unprocessed: 4}, Store: &counts, Worker: &worker, Reconciler: &reconciler,
+		NotReady:  "draining", Observing: []string{"open", "x\x1b[31m"}, Health: ops.Health{Status: "degraded", Parts: map[string]string{"redis": "disconnected", "mongo": "embedded", "cache": "redis", "store": "sqlite"}},
+		Attention: []ops.Attention{{Courier: "acme", What: "it has sent nothing for 5h0m0s", Do: "ask the sender"}},
+		Queue:     &ops.QueueStatus{QueueState: m.Queue, Unprocessed: 4}, Store: &counts, Worker: &worker, Reconciler: &reconciler,
 		Problems: []string{"store: TIMEOUT"},
 	}
 	status.Queue.Problem = "disk reserve reached"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -38,12 +39,20 @@ func (p *printer) status(s ops.Status) error {
 	if len(s.Observing) > 0 {
 		t.Row("OBSERVING", strings.Join(s.Observing, ", ")+": what they send is accepted whether it verifies or not")
 	}
+	for _, a := range s.Attention {
+		what := a.What
+		if a.Courier != "" {
+			what = "courier " + a.Courier + ": " + what
+		}
+		t.Row("ATTENTION", what)
+		t.Row("  do", a.Do)
+	}
 	for _, l := range s.Listeners {
 		t.Row(l.Name, listenerURL(l))
 	}
 	t.Field("data", s.DataDir)
 	if s.Queue != nil {
-		printQueue(t, s.Queue)
+		p.queue(t, s.Queue)
 	}
 	if s.Worker != nil {
 		t.Row("worker", fmt.Sprintf("%s, last heartbeat %s, %d deliveries in %d batches", s.Worker.Phase, p.clock.Format(s.Worker.LastHeartbeat), s.Worker.Events, s.Worker.Batches))
@@ -60,7 +69,7 @@ func (p *printer) status(s ops.Status) error {
 	return t.Flush()
 }
 
-func printQueue(t *terminal.Table, q *ops.QueueStatus) {
+func (p *printer) queue(t *terminal.Table, q *ops.QueueStatus) {
 	limit := ""
 	if q.MaxBytes > 0 {
 		limit = " of " + terminal.Size(q.MaxBytes)
@@ -74,6 +83,9 @@ func printQueue(t *terminal.Table, q *ops.QueueStatus) {
 		state += ": " + q.Problem
 	}
 	t.Row("queue", state)
+	if !q.At.IsZero() {
+		t.Row("  counted", p.clock.Format(q.At))
+	}
 	t.Row("  backlog", fmt.Sprintf("%d unprocessed: %d waiting, %d in flight (%d delivered again)", q.Unprocessed, q.Pending, q.InFlight, q.Redelivered))
 	t.Row("  stored", fmt.Sprintf("%d events, %s%s%s", q.Messages, terminal.Size(int64(q.Bytes)), limit, free))
 	t.Row("  sequences", fmt.Sprintf("%d to %d, settled to %d, reconciled to %d", q.FirstSeq, q.LastSeq, q.AckFloor, q.Verified))
@@ -100,11 +112,20 @@ func tally[K, S ~string](counts map[K]int64, order []S) string {
 	return cmp.Or(strings.Join(parts, ", "), "none")
 }
 
+// listenerURL returns an address that can be opened on the machine of the appliance.
 func listenerURL(l ops.Listener) string {
+	scheme, path, everywhere := "http://", "/health", ""
 	if l.TLS {
-		return "https://" + l.Address
+		scheme = "https://"
 	}
-	return "http://" + l.Address
+	if l.Name == "public" {
+		path = "/v1/events/courier"
+	}
+	address := l.Address
+	if host, port, err := net.SplitHostPort(address); err == nil && net.ParseIP(host).IsUnspecified() {
+		address, everywhere = net.JoinHostPort("127.0.0.1", port), ", on every address of the machine"
+	}
+	return scheme + address + path + everywhere
 }
 
 // probeTimeout suits a container's health check, which has a short time-out of its own.
@@ -149,11 +170,21 @@ func (c *commands) health() *cobra.Command {
 	})
 }
 
-// healthLine shows health as "healthy: jetstream embedded, mongo connected".
+// healthLine shows health as "healthy: cache memory, jetstream embedded, store sqlite". The
+// members mongo and redis say how store and cache are, whatever they are.
 func healthLine(h ops.Health) string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(h.Parts)) {
-		parts = append(parts, partName(name, h.Parts[name]))
+		state := h.Parts[name]
+		switch name {
+		case "mongo", "redis":
+			continue
+		case "store":
+			state += stateOf(h.Parts["mongo"])
+		case "cache":
+			state += stateOf(h.Parts["redis"])
+		}
+		parts = append(parts, name+" "+state)
 	}
 	if len(parts) == 0 {
 		return h.Status
@@ -161,18 +192,10 @@ func healthLine(h ops.Health) string {
 	return h.Status + ": " + strings.Join(parts, ", ")
 }
 
-// partName names a part as people do. The document of the health calls the store "mongo"
-// and the cache "redis" whatever they are, because clients know these members.
-func partName(part, state string) string {
-	switch {
-	case part == "mongo" && state == "embedded":
-		return "store sqlite"
-	case part == "redis" && state == "embedded":
-		return "cache memory"
-	case part == "mongo":
-		return "store mongodb " + state
-	case part == "redis":
-		return "cache redis " + state
+// stateOf returns what is worth saying of how a part is reached.
+func stateOf(state string) string {
+	if state == "" || state == "embedded" {
+		return ""
 	}
-	return part + " " + state
+	return " " + state
 }

@@ -1,0 +1,90 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
+	"github.com/fincart/courier-gateway/ops"
+)
+
+// Bounds of the search for couriers that are silent.
+const (
+	silenceEvery = time.Minute // between two searches
+	silencePages = 100         // couriers that are looked at
+	habitPeriods = 1000        // stretches of time with requests that make up a habit
+	leastPeriods = 20          // fewer are no habit
+	leastSilence = time.Hour   // a shorter silence is none
+)
+
+// silences keeps what the last search for couriers that are silent has found.
+type silences struct {
+	mu    sync.Mutex
+	at    time.Time
+	found []ops.Attention
+}
+
+// attention returns what an operator should look at.
+func (a *api) attention(ctx context.Context, couriers []ops.CourierInfo) (all []ops.Attention) {
+	for _, c := range couriers {
+		if c.Unverified && c.Mode == ops.ModeEnforce {
+			all = append(all, ops.Attention{
+				Courier: c.Name, What: "its preset " + c.Preset + " follows a third party's description and is enforced: good requests may be refused",
+				Do: "set mode = \"observe\" in [couriers." + c.Name + "], then `appliance couriers reload`, until `appliance rejections list --courier " + c.Name + "` stays empty",
+			})
+		}
+	}
+	return append(all, a.silent(ctx, couriers)...)
+}
+
+// silent returns the couriers that have sent nothing for longer than ever before. It
+// searches now and then: the answer may be a minute old.
+func (a *api) silent(ctx context.Context, couriers []ops.CourierInfo) []ops.Attention {
+	if a.deps.Ingestions == nil {
+		return nil
+	}
+	s := &a.silences
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Since(s.at) < silenceEvery {
+		return s.found
+	}
+	s.at, s.found = time.Now(), nil
+	for _, c := range couriers[:min(len(couriers), silencePages)] {
+		records, err := a.deps.Ingestions.Ingestions(ctx, ingestion.Filter{
+			Courier: c.Name, Outcomes: []ingestion.Outcome{ingestion.Accepted, ingestion.Duplicate}, Limit: habitPeriods,
+		})
+		if err != nil {
+			return s.found // the status says what is wrong with the store
+		}
+		if quiet, longest := silence(records, a.deps.About.StartedAt, s.at); quiet > 0 {
+			s.found = append(s.found, ops.Attention{
+				Courier: c.Name, What: fmt.Sprintf("it has sent nothing for %s; its longest silence before was %s", quiet, longest),
+				Do: "see with `appliance rejections list --courier " + c.Name + "` whether its requests are refused, and ask the sender whether its webhook is switched on",
+			})
+		}
+	}
+	return s.found
+}
+
+// silence returns for how long a courier has been silent while it could be heard, when
+// that is twice as long as it ever was, and how long that was. records are those of the
+// requests that were accepted, newest first, each for a stretch of time.
+func silence(records []ingestion.Record, since, now time.Time) (quiet, longest time.Duration) {
+	if len(records) < leastPeriods {
+		return 0, 0
+	}
+	for i, later := range records[:len(records)-1] {
+		longest = max(longest, later.At.Sub(records[i+1].Until))
+	}
+	last := records[0].Until
+	if since.After(last) {
+		last = since
+	}
+	if quiet = now.Sub(last); quiet < max(leastSilence, 2*longest) {
+		return 0, longest
+	}
+	return quiet.Round(time.Minute), longest.Round(time.Minute)
+}
