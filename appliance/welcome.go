@@ -166,7 +166,7 @@ func invocation(l *config.Loaded, executable string, bound net.Addr) string {
 // adminURL is where operators reach their listener from this machine.
 func adminURL(cfg config.AdminConfig, bound net.Addr) string {
 	if cfg.TLSCertFile != "" {
-		return "https://" + bound.String()
+		return reachable("https", bound.String())
 	}
-	return "http://" + bound.String()
+	return reachable("http", bound.String())
 }
