@@ -34,7 +34,7 @@ func newConsumer(cfg Config, conn *nats.Conn, m *metrics, log *slog.Logger, give
 	puller := func(stream, name string, limit int, ackWait time.Duration) *pull.Puller {
 		var warnings logLimiter
 		return pull.New(pull.Config{
-			Conn: conn, Stream: stream, Consumer: name, Limit: limit, AckWait: ackWait,
+			Conn: conn, Stream: stream, Consumer: name, Limit: limit, AckWait: ackWait, Remote: !cfg.embedded(),
 			Refused: func(why string) {
 				if warnings.allow(why) {
 					log.Warn("the broker ended a pull, the next one follows", "consumer", name, "status", why)

@@ -77,12 +77,14 @@ type Puller struct {
 	lastSign time.Time          // of life from the broker
 }
 
-// Config is what a [Puller] works with. Every field is needed.
+// Config is what a [Puller] works with. Every field but Remote is needed.
 type Config struct {
 	Conn             *nats.Conn
 	Stream, Consumer string
 	Limit            int           // messages, buffered or asked for
 	AckWait          time.Duration // of the consumer's first attempt
+	// Remote says that events go on coming in while this process stops: others publish.
+	Remote bool
 	// Refused is called with the broker's reason when it ends a request because of
 	// trouble, at each such end. It must not call the Puller.
 	Refused func(why string)
@@ -317,15 +319,17 @@ func (p *Puller) keepAlive() {
 	}
 }
 
-// Stop opens no further request, and returns when the open one has ended and nothing more
-// will come, or ctx ends. What has come until then can still be taken.
+// Stop opens no further request, and returns when the open one has ended, if the broker is
+// remote, and nothing more will come, or ctx ends. What has come until then can still be taken.
 func (p *Puller) Stop(ctx context.Context) (err error) {
 	p.end.Do(func() {
 		p.mu.Lock()
 		p.stopping = true
 		sub := p.sub
 		p.mu.Unlock()
-		p.awaitEnd(ctx)
+		if p.cfg.Remote {
+			p.awaitEnd(ctx)
+		}
 		if sub != nil {
 			err = drainSubscription(ctx, sub)
 		}
