@@ -31,7 +31,8 @@ type verdict struct {
 	Accepted  bool                  `json:"accepted"`
 	Refusals  []string              `json:"refusals,omitempty"` // by the intake, before it verifies
 	Signature signature.Explanation `json:"signature"`
-	Event     *eventView            `json:"event,omitempty"` // as it was read; nil with faults
+	Ignored   string                `json:"ignored,omitempty"` // why it says nothing of a shipment
+	Event     *eventView            `json:"event,omitempty"`   // as it was read; nil with faults, or when it is ignored
 	Faults    event.Faults          `json:"faults,omitempty"`
 	Notes     []string              `json:"notes,omitempty"`
 }
@@ -155,7 +156,14 @@ func (v *verdict) read(decoder *payload.Decoder, r *ingest.Captured, when time.T
 	if len(v.Faults) > 0 {
 		return
 	}
+	if e.Ignored != "" {
+		v.Ignored = fmt.Sprintf("answered and not queued, because by %s; its type is %q", e.Ignored, e.Type)
+		return
+	}
 	v.Event = viewOf(e)
+	for _, f := range e.LeftOut {
+		v.Notes = append(v.Notes, "left out, and the rest counts: "+f.Path+" "+f.Message)
+	}
 	queued := &event.Envelope{EventID: e.ID, Key: e.Key, Body: r.Request.Body, ReceivedAt: when}
 	for _, f := range decoder.DecodeQueued(queued, &e, nil) {
 		v.Notes = append(v.Notes, "it becomes a dead letter: "+f.Path+" "+f.Message)
@@ -166,7 +174,7 @@ func (v *verdict) read(decoder *payload.Decoder, r *ingest.Captured, when time.T
 func (v *verdict) decide(r *ingest.Captured, cfg config.Config, courier config.Courier) {
 	observed := courier.Mode == config.ModeObserve
 	v.Refusals = refusals(r, cmp.Or(courier.MaxBodyBytes, cfg.Ingest.MaxBodyBytes), observed)
-	good := v.Event != nil && v.Signature.Accepted
+	good := (v.Event != nil || v.Ignored != "") && v.Signature.Accepted
 	v.Accepted = len(v.Refusals) == 0 && (good || observed)
 	if observed {
 		v.Notes = append(v.Notes, "the courier is in observe mode: its requests are accepted without a valid signature")
@@ -253,6 +261,9 @@ func printVerdict(out io.Writer, v verdict) error {
 	}
 	for _, f := range v.Faults {
 		table.Row(checkMark(false), "payload", f.Path+" "+f.Message)
+	}
+	if v.Ignored != "" {
+		table.Row(checkMark(true), "ignored", v.Ignored)
 	}
 	if e := v.Event; e != nil {
 		table.Row(checkMark(true), "event", fmt.Sprintf("%s, key %s, %s", e.EventID, e.Key, e.Type))

@@ -16,7 +16,7 @@ import (
 // with another thing wrong.
 func TestCouriersTestSaysWhatTheIntakeWould(t *testing.T) {
 	t.Parallel()
-	document := fmt.Sprintf("[couriers.parcels]\npreset = \"easypost\"\nsecrets = [%q]\nmax_body_bytes = 2000\n", secretFile(t, "a secret"))
+	document := fmt.Sprintf("[couriers.parcels]\npreset = \"easypost\"\nsecrets = [%q]\nmax_body_bytes = 2000\nevent.ignore = [{ is_not = [\"tracker.*\"] }]\n", secretFile(t, "a secret"))
 	scheme, err := sendertest.Load(t, document).Scheme("parcels", jwks.At)
 	if err != nil {
 		t.Fatal(err)
@@ -39,6 +39,10 @@ func TestCouriersTestSaysWhatTheIntakeWould(t *testing.T) {
 	}{
 		{"good", enforce, good, 0, "key e1"},
 		{"another body", enforce, forged, 1, "mismatch"},
+		{"of another topic", enforce, wire("POST", isJSON, []byte(`{"id":"e3","description":"batch.created"}`)), 0,
+			`answered and not queued, because by ignore[0]: the event type is not "tracker.*"; its type is "batch.created"`},
+		{"of another topic, forged", enforce, strings.Replace(wire("POST", isJSON, []byte(`{"id":"e3","description":"batch.created"}`)), "e3", "e4", 1), 1, "mismatch"},
+		{"one scan that can't be read", enforce, wire("POST", isJSON, []byte(strings.Replace(string(body), "2026-03-01T10:00:00Z", "0000-00-00", 1))), 0, "left out, and the rest counts: result."},
 		{"no type", enforce, wire("POST", "", body), 1, "UNSUPPORTED_MEDIA_TYPE: the content-type must be"},
 		{"packed", enforce, wire("POST", isJSON+"Content-Encoding: gzip\r\n", body), 1, "UNSUPPORTED_MEDIA_TYPE: the body must not be encoded"},
 		{"no post", enforce, wire("PUT", isJSON, body), 1, "METHOD_NOT_ALLOWED: events are sent by POST"},

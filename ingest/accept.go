@@ -12,9 +12,9 @@ import (
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
-// AcceptRefused puts a refused request on the queue after all, with what is known of its
-// courier now: its secrets and scheme may have been wrong, or its mapping. The
-// request is verified as of the time when it came; when its signature is not valid
+// AcceptRefused puts a request that was refused or ignored on the queue after all, with
+// what is known of its courier now: its secrets and scheme may have been wrong, or its
+// mapping. The request is verified as of the time when it came; when its signature is not valid
 // any more, or never was, it is accepted only if an operator vouches for it. Limits
 // on networks, rate, size and media type don't count: a person has looked at it.
 //
@@ -22,7 +22,7 @@ import (
 // of a refused request, UNKNOWN_COURIER when its courier is not there,
 // PAYLOAD_TOO_LARGE when not all of the body was kept, INVALID_SIGNATURE when it
 // would need to be vouched for, INCOMPLETE when what names its event was not kept,
-// INVALID_PAYLOAD with every fault of the body, and that of the [Publisher] otherwise.
+// INVALID_PAYLOAD with every fault of the body, or when it is ignored, and that of the [Publisher] otherwise.
 func (s *Server) AcceptRefused(ctx context.Context, r ingestion.Record, vouch bool) (ingestion.Acceptance, error) {
 	courier, err := s.couriers.active.Load().acceptable(&r)
 	if err != nil {
@@ -41,6 +41,9 @@ func (s *Server) AcceptRefused(ctx context.Context, r ingestion.Record, vouch bo
 	faults := courier.decoder.Decode(payload.Input{Body: r.Request.Body, Headers: headers, Received: r.At.UTC()}, &ev, nil)
 	if headers.lost != "" {
 		return ingestion.Acceptance{}, event.Errorf(event.Incomplete, acceptOp, "header %s, which names the event, was not kept because of a secret in it", headers.lost)
+	}
+	if ev.Ignored != "" {
+		return ingestion.Acceptance{}, event.Errorf(event.InvalidPayload, acceptOp, "the body says nothing of a shipment, by %s", ev.Ignored)
 	}
 	if len(faults) > 0 {
 		refusal := refusal{detail: "the body is still no valid event", faults: faults}
@@ -67,7 +70,7 @@ func (t *table) acceptable(r *ingestion.Record) (*courier, error) {
 	switch {
 	case r.Request == nil:
 		return nil, event.Errorf(event.BadRequest, acceptOp, "the record is an aggregate of %d requests and holds none of them", r.Count)
-	case r.Outcome != ingestion.Refused:
+	case r.Outcome != ingestion.Refused && r.Outcome != ingestion.Ignored:
 		return nil, event.Errorf(event.BadRequest, acceptOp, "the request was not refused but %s: its event is on the queue already", r.Outcome)
 	case r.Courier == "":
 		return nil, event.Errorf(event.UnknownCourier, acceptOp, "the request named no courier of ours, so it is not known what it means")

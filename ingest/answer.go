@@ -8,8 +8,7 @@ const plainText = "text/plain; charset=utf-8"
 
 // answerAccepted acknowledges an event that is kept, as its courier expects it.
 func (c *call) answerAccepted() {
-	if own := &c.courier.success; own.Body != nil {
-		c.answer(own.Status, own.ContentType, own.Body)
+	if c.answerOwn() {
 		return
 	}
 	b := append(c.out[:0], `{"acknowledged":true,"eventId":`...)
@@ -21,9 +20,33 @@ func (c *call) answerAccepted() {
 	b = append(b, `,"queued":true,"duplicate":`...)
 	b = appendBool(b, c.receipt.Duplicate)
 	b = append(b, `,"receivedAt":"`...)
-	b = c.env.ReceivedAt.AppendFormat(b, "2006-01-02T15:04:05.000Z07:00")
+	b = c.env.ReceivedAt.AppendFormat(b, receivedAtFormat)
 	c.out = append(b, `"}`...)
 	c.answer(c.courier.success.Status, "application/json", c.out)
+}
+
+const receivedAtFormat = "2006-01-02T15:04:05.000Z07:00"
+
+// answerIgnored acknowledges a request that is not kept, as its courier expects it.
+func (c *call) answerIgnored() {
+	if c.answerOwn() {
+		return
+	}
+	b := append(c.out[:0], `{"acknowledged":true,"traceId":`...)
+	b = jsontext.AppendString(b, c.traceID)
+	b = append(b, `,"queued":false,"ignored":true,"receivedAt":"`...)
+	b = c.started.UTC().AppendFormat(b, receivedAtFormat)
+	c.out = append(b, `"}`...)
+	c.answer(c.courier.success.Status, "application/json", c.out)
+}
+
+// answerOwn answers with the courier's own body, if it has one.
+func (c *call) answerOwn() bool {
+	own := &c.courier.success
+	if own.Body != nil {
+		c.answer(own.Status, own.ContentType, own.Body)
+	}
+	return own.Body != nil
 }
 
 func (c *call) answer(status int, contentType string, body []byte) {

@@ -76,7 +76,13 @@ type courier struct {
 	accepted  tally
 	duplicate tally
 	conflict  tally
+	ignored   prometheus.Counter
+	samples   *record.Shares // of ignored requests with a record of their own
 }
+
+// ignoredSamples bounds the records of single requests that a courier's settings ignore.
+// A sender may post more of them than of anything else, and a few show what they are.
+var ignoredSamples = record.Config{PerSecond: 1.0 / 600, Burst: 10}
 
 // tally counts for the metrics and for the records.
 type tally struct {
@@ -138,9 +144,9 @@ func (g *registry) newCourier(c *Courier, before *courier, faults *event.Faults,
 	var counted *limits.Limits
 	switch {
 	case before != nil:
-		counted, one.shares = before.limits, before.shares
+		counted, one.shares, one.samples = before.limits, before.shares, before.samples
 	case g.records != nil:
-		one.shares = record.NewShares(g.records.config)
+		one.shares, one.samples = record.NewShares(g.records.config), record.NewShares(ignoredSamples)
 	}
 	one.limits = limits.New(limits.Config{
 		Networks: c.Networks, RatePerSecond: c.RatePerSecond, RateBurst: c.RateBurst, MaxConcurrent: c.MaxConcurrent,
@@ -153,6 +159,7 @@ func (g *registry) newCourier(c *Courier, before *courier, faults *event.Faults,
 func (g *registry) count(one *courier) {
 	one.accepted = g.tally(one.name, codeAccepted, ingestion.Accepted)
 	one.duplicate = g.tally(one.name, codeDuplicate, ingestion.Duplicate)
+	one.ignored = g.metrics.requests.WithLabelValues(one.name, codeIgnored)
 	one.conflict = g.tally(one.name, codeConflict, ingestion.Duplicate)
 }
 

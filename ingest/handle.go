@@ -57,6 +57,10 @@ func (s *Server) intake(c *call, name []byte) {
 		s.refusals.refuse(c, refusal)
 		return
 	}
+	if c.event.Ignored != "" {
+		s.refusals.ignore(c)
+		return
+	}
 	s.metrics.accepted.Observe(s.deps.Now().Sub(c.started).Seconds())
 	s.metrics.bytes.Add(float64(len(c.env.Body)))
 	outcome := &c.courier.accepted
@@ -66,6 +70,9 @@ func (s *Server) intake(c *call, name []byte) {
 		outcome = &c.courier.duplicate
 	}
 	outcome.counter.Inc()
+	if len(c.event.LeftOut) > 0 {
+		s.metrics.leftOut.WithLabelValues(c.courier.name).Inc()
+	}
 	c.answerAccepted()
 	if c.observed.code != "" {
 		s.refusals.observe(c)

@@ -14,6 +14,7 @@ const (
 	codeDuplicate = "DUPLICATE"
 	codeConflict  = "CONFLICT" // a duplicate with another body
 	codeHandshake = "HANDSHAKE"
+	codeIgnored   = "IGNORED"
 )
 
 // Why a request that was to have a record of its own was only counted in an aggregate.
@@ -30,18 +31,20 @@ type metrics struct {
 	requests     *prometheus.CounterVec
 	accepted     prometheus.Observer
 	refused      prometheus.Observer
+	ignored      prometheus.Observer
 	inFlight     prometheus.Gauge
 	connsRefused *prometheus.CounterVec
 	bytes        prometheus.Counter
 	observed     *prometheus.CounterVec
 	dropped      *prometheus.CounterVec
+	leftOut      *prometheus.CounterVec
 }
 
 // newMetrics registers the metrics with r; open returns how many connections are open.
 func newMetrics(r prometheus.Registerer, open func() int) (*metrics, error) {
 	durations := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "courier_gateway_ingest_request_seconds",
-		Help:    "Time from a request read to its answer made, by whether the event was accepted.",
+		Help:    "Time from a request read to its answer made, by whether the event was accepted, refused or ignored.",
 		Buckets: []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 	}, []string{"outcome"})
 	m := &metrics{
@@ -51,6 +54,7 @@ func newMetrics(r prometheus.Registerer, open func() int) (*metrics, error) {
 		}, []string{"courier", "code"}),
 		accepted: durations.WithLabelValues("accepted"),
 		refused:  durations.WithLabelValues("refused"),
+		ignored:  durations.WithLabelValues("ignored"),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "courier_gateway_ingest_requests_in_flight",
 			Help: "Requests whose headers are read and that are not answered yet.",
@@ -72,6 +76,10 @@ func newMetrics(r prometheus.Registerer, open func() int) (*metrics, error) {
 			Help: "Refused and observed requests that are only counted in aggregates because the store did not accept their records, by where they were lost.",
 		}, []string{"reason"}),
 	}
+	m.leftOut = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "courier_gateway_ingest_left_out_total",
+		Help: "Accepted events of which something could not be read and was left out, by courier; the attempt in the ledger says what.",
+	}, []string{"courier"})
 	conns := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "courier_gateway_ingest_connections",
 		Help: "Open connections.",
@@ -80,7 +88,7 @@ func newMetrics(r prometheus.Registerer, open func() int) (*metrics, error) {
 	for _, reason := range []string{droppedFull, droppedUnstored} {
 		m.dropped.WithLabelValues(reason) // so that the first one is seen as a rise
 	}
-	for _, c := range []prometheus.Collector{m.requests, durations, m.inFlight, conns, m.connsRefused, m.bytes, m.observed, m.dropped} {
+	for _, c := range []prometheus.Collector{m.requests, durations, m.inFlight, conns, m.connsRefused, m.bytes, m.observed, m.dropped, m.leftOut} {
 		errs = append(errs, r.Register(c))
 	}
 	return m, errors.Join(errs...)

@@ -30,11 +30,15 @@ var receiving = [...]step{
 	(*Server).publish,
 }
 
-// receive takes an event from the request to the queue, or returns why it is refused.
+// receive takes an event from the request to the queue, or returns why it is refused. A
+// request that says nothing of a shipment goes no further than to be read.
 func (s *Server) receive(c *call) *refusal {
 	for _, next := range receiving {
 		if refusal := next(s, c); refusal != nil {
 			return refusal
+		}
+		if c.event.Ignored != "" {
+			return nil // verified and within its limits, and nothing to queue
 		}
 	}
 	return nil

@@ -56,8 +56,8 @@ func (r *recorder) aggregate(key record.Key) *record.Aggregate {
 // count counts what has no body.
 func (r *recorder) count(key record.Key, at time.Time) { r.aggregate(key).Add(at, 0) }
 
-// note records what became of a request: by itself when it was refused or
-// observed for what is in it, as far as the bounds allow, and in an aggregate otherwise.
+// note records what became of a request: by itself when it was refused, observed or
+// ignored for what is in it, as far as the bounds allow, and in an aggregate otherwise.
 func (r *recorder) note(c *call, outcome ingestion.Outcome, refusal *refusal, status int) {
 	if r == nil {
 		return
@@ -66,6 +66,9 @@ func (r *recorder) note(c *call, outcome ingestion.Outcome, refusal *refusal, st
 	shares := r.unknown
 	if c.courier != nil {
 		key.Courier, shares = c.courier.name, c.courier.shares
+	}
+	if outcome == ingestion.Ignored {
+		shares = c.courier.samples
 	}
 	if !refusal.aboutRequest() || !r.recordSingle(c, key, shares, refusal, status) {
 		r.writer.Aggregate(key).Add(c.started, len(c.body.Bytes))
@@ -130,7 +133,7 @@ func (c *call) readable(shares *record.Shares) bool {
 	}
 	in := payload.Input{Body: c.body.Bytes, Headers: c, Received: c.started.UTC()}
 	var ev event.Event
-	return len(c.courier.decoder.Decode(in, &ev, nil)) == 0
+	return len(c.courier.decoder.Decode(in, &ev, nil)) == 0 && ev.Ignored == ""
 }
 
 // capture returns a request and its trace id in memory of their own and without a

@@ -14,7 +14,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/record"
 )
 
-// refuser answers, counts, logs and records what is refused.
+// refuser answers, counts, logs and records what is refused, and what is ignored.
 type refuser struct {
 	metrics    *metrics
 	records    *recorder
@@ -34,6 +34,22 @@ func (r *refuser) refuse(c *call, refusal *refusal) {
 	if c.posted {
 		r.records.note(c, ingestion.Refused, refusal, refusal.status)
 	}
+}
+
+// ignore answers, counts and records a request that says nothing of a shipment. One that
+// is not verified is recorded as observed, so that who sets its courier up sees why.
+func (r *refuser) ignore(c *call) {
+	r.metrics.ignored.Observe(r.now().Sub(c.started).Seconds())
+	r.metrics.bytes.Add(float64(len(c.env.Body)))
+	c.courier.ignored.Inc()
+	c.answerIgnored()
+	if c.observed.code != "" {
+		r.observe(c)
+		return
+	}
+	why := c.refuse(problem{}, "by its courier's settings it says nothing of a shipment")
+	why.reason = c.event.Ignored
+	r.records.note(c, ingestion.Ignored, why, c.courier.success.Status)
 }
 
 func (r *refuser) logRefusal(c *call, refusal *refusal) {

@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"slices"
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
@@ -10,6 +11,10 @@ import (
 // Rejections are the outcomes of requests that were refused, or would have been
 // if their courier were not in observe mode.
 var Rejections = []ingestion.Outcome{ingestion.Refused, ingestion.Observed}
+
+// NotQueued are the outcomes that a listing of rejections can be asked for: besides
+// [Rejections], which it has when it is not asked, that of ignored requests.
+var NotQueued = append(slices.Clone(Rejections), ingestion.Ignored)
 
 // IngestionPage is one page of a listing, newest first.
 type IngestionPage struct {
@@ -63,7 +68,7 @@ func CheckAcceptable(r *ingestion.Record) *Problem {
 		return p
 	case r.Request == nil:
 		return Refuse(event.Incomplete, "record %q is an aggregate and holds none of the requests it counts: have the courier send them again", r.ID)
-	case r.Outcome != ingestion.Refused:
+	case r.Outcome != ingestion.Refused && r.Outcome != ingestion.Ignored:
 		return Refuse(AlreadyAccepted, "request %q was not refused, it was accepted when it came", r.ID)
 	case !r.Request.Whole():
 		return Refuse(event.Incomplete, "of the body of request %q only %d of %d bytes were kept: have the courier send it again",

@@ -45,14 +45,15 @@ func DeadLetterQuery(filter event.DeadLetterFilter) url.Values {
 	})
 }
 
-// ParseIngestionQuery reads the query of a listing of records with these outcomes.
+// ParseIngestionQuery reads the query of a listing of records with these outcomes,
+// unless it asks for others of more.
 // What is wrong with it is a [Problem].
-func ParseIngestionQuery(query url.Values, outcomes []ingestion.Outcome) (ingestion.Filter, error) {
+func ParseIngestionQuery(query url.Values, outcomes, more []ingestion.Outcome) (ingestion.Filter, error) {
 	filter := ingestion.Filter{Outcomes: slices.Clone(outcomes), Limit: DefaultPage}
 	err := parseQuery(query, map[string]setter{
 		"courier": text(&filter.Courier), "code": text(&filter.Code),
 		"outcome": func(value string) (fault string) {
-			filter.Outcomes, fault = ParseOutcomes(value, outcomes)
+			filter.Outcomes, fault = ParseOutcomes(value, outcomes, more)
 			return fault
 		},
 		"open": yesOrNo(&filter.Open), "after": text(&filter.After), "limit": rowLimit(&filter.Limit),
@@ -125,10 +126,13 @@ func oneOf[S ~string](to *S, words []S) setter {
 	}
 }
 
-// ParseOutcomes reads outcomes with commas between them. Nothing, and the word all,
-// mean all of those in among. fault says what the value is not.
-func ParseOutcomes(value string, among []ingestion.Outcome) (outcomes []ingestion.Outcome, fault string) {
-	if value == "" || value == "all" {
+// ParseOutcomes reads outcomes of among with commas between them. Nothing means those
+// in usual, and the word all all of them. fault says what the value is not.
+func ParseOutcomes(value string, usual, among []ingestion.Outcome) (outcomes []ingestion.Outcome, fault string) {
+	switch value {
+	case "":
+		return slices.Clone(usual), ""
+	case "all":
 		return slices.Clone(among), ""
 	}
 	for word := range strings.SplitSeq(value, ",") {

@@ -27,11 +27,11 @@ func FuzzListingQueries(f *testing.F) {
 			t.Fatalf("%q is %+v and then %+v, %v", raw, letters, again, errAgain)
 		}
 		for _, outcomes := range [][]ingestion.Outcome{Rejections, ingestion.Outcomes} {
-			records, err := ParseIngestionQuery(query, outcomes)
+			records, err := ParseIngestionQuery(query, outcomes, outcomes)
 			if err != nil {
 				continue
 			}
-			again, err := ParseIngestionQuery(IngestionQuery(records), outcomes)
+			again, err := ParseIngestionQuery(IngestionQuery(records), outcomes, outcomes)
 			if err != nil || fmt.Sprint(again) != fmt.Sprint(records) || records.Limit < 1 || records.Limit > MaxPage || len(records.Outcomes) == 0 {
 				t.Fatalf("%q is %+v and then %+v, %v", raw, records, again, err)
 			}

@@ -113,10 +113,18 @@ func successChanges(groups []*group, now time.Time) []event.Change {
 			records[k] = j.record
 			records[k].Attempts = append([]event.Attempt(nil), j.record.Attempts...)
 			end(&records[k], event.Processed, event.Succeeded, "", "", now)
+			noteLeftOut(records[k].Attempts, j.event.LeftOut)
 		}
 		changes[i] = event.Change{Shipment: &g.shipment, Records: records}
 	}
 	return changes
+}
+
+// noteLeftOut says in the last attempt what of the event's body was left out.
+func noteLeftOut(attempts []event.Attempt, leftOut event.Faults) {
+	if last := len(attempts) - 1; last >= 0 && len(leftOut) > 0 {
+		attempts[last].Message = "left out: " + leftOut.Error()
+	}
 }
 
 // conclude decides a group's jobs by the outcome of their change and returns

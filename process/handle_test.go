@@ -52,6 +52,22 @@ func TestHandleProcessesABatchInFixedCalls(t *testing.T) {
 	}
 }
 
+// TestHandleNotesWhatIsLeftOut: where an operator looks an event up.
+func TestHandleNotesWhatIsLeftOut(t *testing.T) {
+	d := newFixture(t)
+	read := d.Read
+	d.Read = func(env *event.Envelope, e *event.Event, faults event.Faults) event.Faults {
+		faults = read(env, e, faults)
+		e.LeftOut = event.Faults{{Path: "log[0].at", Message: "must be a time"}}
+		return faults
+	}
+	d.handle(t, d.arrives("k", "s", "in_transit", noon))
+	r := d.record(t, "k")
+	if r.Status != event.Processed || r.Message != "" || r.Attempts[0].Message != "left out: log[0].at: must be a time" {
+		t.Errorf("ledger row is %+v", r)
+	}
+}
+
 func TestHandleDecidesCopies(t *testing.T) {
 	original := func(d *fixture) event.Delivery { return d.arrives("k", "s", "in_transit", noon) }
 	tests := []struct {

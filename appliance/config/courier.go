@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -91,7 +90,7 @@ func (c Courier) defaultTolerance() time.Duration {
 }
 
 // Canonical reports whether the courier posts the canonical body.
-func (c Courier) Canonical() bool { return reflect.DeepEqual(c.Event, payload.Mapping{}) }
+func (c Courier) Canonical() bool { return c.Event.Canonical() }
 
 // validate adds what is wrong with a courier, except its secrets. Where its signatures
 // are not verified, their settings are not checked.

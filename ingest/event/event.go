@@ -41,6 +41,11 @@ type Event struct {
 	// The array is the event's own, and the next decode into the same Event uses
 	// it again; their strings are shared like the others.
 	Checkpoints []Moment
+	// LeftOut is what of the body could not be read and was left out: the rest counts.
+	LeftOut Faults
+	// Ignored is why the request says nothing of a shipment, by its courier's settings;
+	// empty when it does. With it nothing but the type is set.
+	Ignored string
 }
 
 // Moment is a shipment's state at a time: one element of a cumulative push.

@@ -44,7 +44,7 @@ type Attempt struct {
 	EndedAt   time.Time `json:"endedAt,omitzero"`
 	Outcome   Outcome   `json:"outcome,omitempty"`
 	Code      Code      `json:"errorCode,omitempty"`
-	Message   string    `json:"message,omitempty"`
+	Message   string    `json:"message,omitempty"` // of an attempt that succeeded: what was left out
 }
 
 // Record is an event's row in the ledger (processed_events).

@@ -10,12 +10,31 @@ import (
 // NewDecoder compiles a mapping. Its error is [event.Faults]: everything that is
 // wrong with the mapping, by the paths of its keys, as in "checkpoints.time.zone".
 func NewDecoder(m Mapping) (*Decoder, error) {
-	if m.zero() {
+	canonical := m.Canonical()
+	if canonical && len(m.Ignore) == 0 {
 		return &Decoder{}, nil
 	}
 	c := compiler{nodes: 1}
-	d := &Decoder{root: &node{path: "$"}}
+	d := &Decoder{root: &node{path: "$"}, standard: canonical}
 	c.into = d.root
+	if canonical {
+		d.kind = c.field("event_type", []string{"{eventType}"}, memberType, names)
+	} else {
+		c.event(d, &m)
+	}
+	c.into = d.root
+	d.ignore = c.ignore(m.Ignore, d.kind.alternatives)
+	if c.nodes > maxNodes {
+		c.fault("$", "the paths go through %d members and elements, no more than %d are possible", c.nodes, maxNodes)
+	}
+	if err := c.faults.Err(); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// event compiles the places of what an event is made of.
+func (c *compiler) event(d *Decoder, m *Mapping) {
 	switch {
 	case len(m.EventID) > 0:
 		d.id = c.field("event_id", m.EventID, memberID, identifies)
@@ -35,17 +54,10 @@ func NewDecoder(m Mapping) (*Decoder, error) {
 	d.status = c.report("", m.Status, m.Substatus, m.States, nil)
 	d.time = c.clock("time", m.Time, "")
 	d.extra = c.extra(m.Single)
-	d.list = c.list(&m, d.status.states)
+	d.list = c.list(m, d.status.states)
 	if len(m.Time.From) == 0 && !m.Time.Received && d.list == nil {
 		c.fault("time.from", "is needed, unless checkpoints have the time or time.received allows the time of receipt in its place")
 	}
-	if c.nodes > maxNodes {
-		c.fault("$", "the paths go through %d members and elements, no more than %d are possible", c.nodes, maxNodes)
-	}
-	if err := c.faults.Err(); err != nil {
-		return nil, err
-	}
-	return d, nil
 }
 
 func (m *Mapping) zero() bool {

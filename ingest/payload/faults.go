@@ -7,22 +7,29 @@ import (
 	"github.com/fincart/courier-gateway/ingest/jsontext"
 )
 
-// maxFaults bounds the faults of one body.
-const maxFaults = 100
+// maxLeftOut bounds what is named of one body that was left out: a body can have as
+// much as it has elements. Of faults there are a few for each member of the mapping.
+const maxLeftOut = 20
 
-// reporter gathers the faults of one body, one for each node at most.
+// reporter gathers the faults of one body, one for each node at most. A fault of what
+// the event can do without refuses nothing: it says what was left out.
 type reporter struct {
 	all      event.Faults
-	kept     int    // of them, those that were there before
-	reported uint64 // by node id: a fault names it already
-	inside   *list  // while an element is read: its list
-	index    int    // and its place there
+	kept     int          // of them, those that were there before
+	leftOut  event.Faults // what the event does without
+	optional bool         // while something is read that the event can do without
+	reported uint64       // by node id: a fault names it already
+	noted    uint64       // by node id: what was left out names it already
+	inside   *list        // while an element is read: its list
+	index    int          // its place there
+	unfit    bool         // it has a fault
 }
 
-// add adds a fault at a path, which inside an element is relative to it. Past
-// maxFaults it adds no more, because a body can have as many as it has elements.
+// add adds a fault at a path, which inside an element is relative to it.
 func (r *reporter) add(path, message string) {
-	if len(r.all)-r.kept >= maxFaults {
+	r.unfit = true
+	lenient := r.lenient()
+	if lenient && len(r.leftOut) >= maxLeftOut {
 		return
 	}
 	if r.inside != nil {
@@ -32,13 +39,35 @@ func (r *reporter) add(path, message string) {
 		}
 		path = element + path
 	}
+	if lenient {
+		r.leftOut = append(r.leftOut, event.Fault{Path: path, Message: message})
+		return
+	}
 	r.all = append(r.all, event.Fault{Path: path, Message: message})
+}
+
+// lenient reports whether the event can do without what is being read.
+func (r *reporter) lenient() bool { return r.inside != nil || r.optional }
+
+// refuse makes faults of what was left out since from, because the event can't do
+// without it. It reports false when there was nothing.
+func (r *reporter) refuse(from int) bool {
+	late := r.leftOut[from:]
+	r.leftOut = r.leftOut[:from]
+	for _, f := range late {
+		r.add(f.Path, f.Message)
+	}
+	return len(late) > 0
 }
 
 // at adds a fault at n unless there is one already.
 func (r *reporter) at(n *node, message string) {
-	if r.reported&(1<<n.id) == 0 {
-		r.reported |= 1 << n.id
+	named := &r.reported
+	if r.lenient() {
+		named = &r.noted
+	}
+	if *named&(1<<n.id) == 0 {
+		*named |= 1 << n.id
 		r.add(n.path, message)
 	}
 }

@@ -15,15 +15,13 @@ import (
 func (m *decoding) fill() {
 	p, e := m.plan, m.event
 	if p.list != nil {
-		if c := m.values.kinds[p.list.node.id]; c != 0 && c != 'n' && c != '[' {
-			m.faults.wrongKind(&m.values, p.list.node, "an array")
-		}
+		m.checkList(p.list)
 	}
 	if !m.queued {
 		m.text(&p.id, true, &e.ID)
 		e.Key = e.ID
 	}
-	m.text(&p.kind, true, &e.Type)
+	m.fillType()
 	m.fillTime()
 	m.text(&p.source, false, &e.Source)
 	if !m.queued && len(p.key.alternatives) > 0 {
@@ -46,50 +44,88 @@ func (m *decoding) single() {
 	}
 }
 
-// clockTime reads the time of the first template that can be filled. When that is
-// no time, it says so.
+// checkList says so when the list of checkpoints is none, or longer than it may be.
+func (m *decoding) checkList(l *list) {
+	m.faults.optional = true
+	if c := m.values.kinds[l.node.id]; c != 0 && c != 'n' && c != '[' {
+		m.faults.wrongKind(&m.values, l.node, "an array")
+	}
+	if m.crowded {
+		m.faults.at(l.node, "holds more than "+strconv.Itoa(MaxCheckpoints)+" checkpoints, of which the later ones count")
+	}
+	m.faults.optional = false
+}
+
+// fillType fills the event's type, which it can do without.
+func (m *decoding) fillType() {
+	e, kind := m.event, &m.plan.kind
+	if m.text(kind, false, &e.Type); e.Type != "" {
+		return
+	}
+	m.faults.optional = true
+	m.faults.missing(&m.values, kind.alternatives, absent)
+	m.faults.optional = false
+	e.Type = DefaultType
+}
+
+// clockTime reads the time of the first template that holds one. Of those before it that
+// hold something else, it says so.
 func (m *decoding) clockTime(c *clock) (at time.Time, got found) {
 	for i := range c.from {
 		t := &c.from[i]
 		var memory [64]byte
 		b, one := m.values.join(memory[:0], t)
-		if one == wrong {
+		if one == filled {
+			if at, one = m.timeOf(c, t, strings.TrimSpace(unsafe.String(unsafe.SliceData(b), len(b)))); one == filled {
+				return at, filled
+			}
+		} else if one == wrong {
 			m.faults.parts(&m.values, t, wrong)
-			return at, wrong
 		}
 		got = max(got, one)
-		if one < filled {
-			continue
-		}
-		at, ok := c.read(unsafe.String(unsafe.SliceData(b), len(b)))
-		switch {
-		case !ok:
-			m.faults.atTemplate(t, c.expected)
-		case at.Year() < minYear || at.Year() > maxYear:
-			m.faults.atTemplate(t, "must be in the years "+strconv.Itoa(minYear)+" to "+strconv.Itoa(maxYear))
-		default:
-			return at, filled
-		}
-		return at, wrong
 	}
-	return at, got
+	return time.Time{}, got
 }
 
-// fillTime fills the event's time.
+// timeOf reads the time that t is filled with.
+func (m *decoding) timeOf(c *clock, t *template, text string) (at time.Time, got found) {
+	at, ok := c.read(text)
+	switch {
+	case !ok:
+		m.faults.atTemplate(t, c.expected)
+	case at.Year() < minYear || at.Year() > maxYear:
+		m.faults.atTemplate(t, "must be in the years "+strconv.Itoa(minYear)+" to "+strconv.Itoa(maxYear))
+	default:
+		return at, filled
+	}
+	return at, wrong
+}
+
+// fillTime fills the event's time. One that can't be read is left out when the
+// checkpoints or the receipt have another.
 func (m *decoding) fillTime() {
+	before := len(m.faults.leftOut)
+	m.faults.optional = true
 	at, got := m.clockTime(&m.plan.time)
+	m.faults.optional = false
 	latest := m.newest(func(*event.Moment) bool { return true })
 	switch {
-	case got >= wrong:
+	case got == filled:
 		m.event.OccurredAt = at
 	case latest != nil:
 		m.event.OccurredAt = latest.At
 	case m.plan.time.received && !m.received.IsZero():
 		m.event.OccurredAt = m.received.UTC()
+	case got == wrong:
+		if !m.faults.refuse(before) {
+			m.faults.add("$", "has no time that can be read")
+		}
 	case len(m.plan.time.from) > 0:
 		m.faults.missing(&m.values, m.plan.time.from, got)
 	case m.plan.list != nil:
-		m.faults.at(m.plan.list.node, "has no time")
+		if !m.faults.refuse(0) {
+			m.faults.at(m.plan.list.node, "has no time")
+		}
 	default:
 		m.faults.add("$", "has no time")
 	}
@@ -98,10 +134,16 @@ func (m *decoding) fillTime() {
 // fillStatus fills the event's status, and adds it to the checkpoints when their
 // newest status is another.
 func (m *decoding) fillStatus() {
-	e := m.event
-	m.readStatus(&m.plan.status, &e.Status, &e.State)
+	e, before := m.event, len(m.faults.leftOut)
+	m.faults.optional = true
+	readable := m.readStatus(&m.plan.status, &e.Status, &e.State)
+	m.faults.optional = false
 	latest := m.newest(func(c *event.Moment) bool { return c.State != "" })
 	switch {
+	case !readable && latest == nil: // nothing is left to say
+		if !m.faults.refuse(before) {
+			m.faults.add("$", "has no status that can be read")
+		}
 	case len(e.Checkpoints) == 0:
 	case e.State == "" && latest != nil:
 		e.Status, e.State = latest.Status, latest.State
@@ -111,23 +153,28 @@ func (m *decoding) fillStatus() {
 	}
 }
 
-func (m *decoding) readStatus(s *report, to *string, state *shipment.State) {
+// readStatus reads a status, if there is one. It says so, and reports false, when it is
+// none that can be read.
+func (m *decoding) readStatus(s *report, to *string, state *shipment.State) bool {
 	text, t, got := m.values.first(s.status)
 	if got == wrong {
 		m.faults.parts(&m.values, t, wrong)
+		return false
 	}
 	if got != filled {
-		return
+		return true
 	}
 	if hasControl(text) { // a line break in a text for people, as a rule
 		if text = strings.TrimSpace(strings.Map(spaceForControl, text)); text == "" {
-			return
+			return true
 		}
 	}
 	if message := textFault(memberStatus, text); message != "" {
 		m.faults.atTemplate(t, message)
+		return false
 	}
 	*to, *state = text, s.states.of(text, m.listed(s, text))
+	return true
 }
 
 func spaceForControl(r rune) rune {
@@ -145,9 +192,7 @@ func (m *decoding) listed(s *report, status string) string {
 		sub, got := m.values.fillIn(t)
 		if got == wrong {
 			m.faults.parts(&m.values, t, wrong)
-			return ""
-		}
-		if got == filled && s.states.lists(status, sub) {
+		} else if got == filled && s.states.lists(status, sub) {
 			return sub
 		}
 	}
@@ -167,8 +212,23 @@ func (m *decoding) addCheckpoint(l *list) {
 		return
 	}
 	c := event.Moment{At: at}
-	m.readStatus(&l.status, &c.Status, &c.State)
-	m.event.Checkpoints = append(m.event.Checkpoints, c)
+	if m.readStatus(&l.status, &c.Status, &c.State) {
+		m.keep(c)
+	}
+}
+
+// keep keeps a checkpoint. Past the bound it takes the place of an earlier one: in a
+// list that starts with the oldest, of the oldest that is left.
+func (m *decoding) keep(c event.Moment) {
+	all := m.event.Checkpoints
+	if len(all) < MaxCheckpoints {
+		m.event.Checkpoints = append(all, c)
+		return
+	}
+	m.crowded = true
+	if earlier := &all[m.faults.index%MaxCheckpoints]; c.At.After(earlier.At) {
+		*earlier = c
+	}
 }
 
 // newest returns the newest checkpoint of those that count, by rank at the same

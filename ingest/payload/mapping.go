@@ -37,9 +37,9 @@ const DefaultType = "shipment.status.updated"
 //	shipment.updated           text alone, the same for every event
 //
 // A placeholder can't be filled when its member or header is absent, null or
-// empty. Numbers are taken as the text that is in the body, and so are true
+// blank. Numbers are taken as the text that is in the body, and so are true
 // and false where a status is read. Anything else in such a place is a fault, but
-// where Source or OrderID is read, which then stay empty. White space at the ends of a
+// where the event can do without: see [Decoder.Decode]. White space at the ends of a
 // value goes.
 //
 // Only EventID and Key may look at headers and hash the body: the worker reads an
@@ -79,6 +79,17 @@ type Mapping struct {
 	// elements would lose the others silently, so for the worker it has a fault, which
 	// keeps the whole of it as a dead letter.
 	Single []string `koanf:"single"`
+
+	// Ignore lists what this sender posts that says nothing of a shipment. Such a request
+	// has to be valid JSON, and each of the members that are read may be there once.
+	Ignore []IgnoreRule `koanf:"ignore"`
+}
+
+// Canonical reports whether the mapping is that of the canonical body, of which some
+// may be ignored.
+func (m Mapping) Canonical() bool {
+	m.Ignore = nil
+	return m.zero()
 }
 
 // TimeMapping says where a time is and how it is written.
@@ -88,7 +99,8 @@ type TimeMapping struct {
 	//
 	//	rfc3339    2026-02-26T12:00:00.5+01:00, nothing else
 	//	iso8601    the same, but a space may replace the T, and seconds,
-	//	           offset (also +0100 and +01) or the whole clock may be missing
+	//	           offset (also +0100, +01 and +01.00) or the whole clock may be missing;
+	//	           also 20260226T120000, without hyphens and colons, and 24:00
 	//	unix       seconds since 1970, as a number or a string, with a fraction or not
 	//	unix_ms    milliseconds since 1970
 	//
@@ -98,8 +110,8 @@ type TimeMapping struct {
 	// as in "Asia/Kolkata", or an offset as in "+05:30". None means UTC, and for
 	// checkpoints the zone of the event.
 	Zone string `koanf:"zone"`
-	// Received allows the time of receipt in the place of one that the body lacks.
-	// Such events are in the order of arrival.
+	// Received allows the time of receipt in the place of one that the body lacks, or
+	// has in a form that can't be read. Such events are in the order of arrival.
 	Received bool `koanf:"received"`
 }
 
@@ -132,7 +144,10 @@ type Input struct {
 // Decoder reads a sender's body by a [Mapping]. It is immutable and safe for
 // concurrent use. A nil Decoder reads the canonical body.
 type Decoder struct {
-	root *node // nil for the canonical body
+	root   *node // nil for the canonical body of which nothing is ignored
+	ignore []ignoreRule
+	// standard says that what is not ignored is the canonical body.
+	standard bool
 
 	id       field
 	key      field // without alternatives: the same as id
@@ -150,21 +165,30 @@ type Decoder struct {
 // Decode fills e from a request, appends every fault it finds to faults and
 // returns the result; e is usable when nothing was appended. It is as strict as
 // [DecodeCanonical], whose rules on the text of members hold here too, and names
-// faults by the paths of the sender's own body ("header:…" for a header). Of one
-// body it reports no more than a hundred.
+// faults by the paths of the sender's own body ("header:…" for a header).
+//
+// Only what names the event or its shipment has to be readable, and a time, and a status
+// where there is one. What the event can do without is left out when it can't be
+// read, and [event.Event.LeftOut] says so: a type, an order id, an element of the
+// checkpoints, a time or a status in the place of which another is found. Of more
+// checkpoints than [MaxCheckpoints] the later ones count.
 //
 // Of an event with checkpoints, a time or status that the body does not have
 // beside them is that of the newest one; and where the event's own state is known and
 // differs from it, the event's own time and status follow as one more checkpoint.
 //
+// A request that says nothing of a shipment by [Mapping.Ignore] has no faults either:
+// e then has a type at most, and [event.Event.Ignored].
+//
 // Decode neither changes nor keeps the body, but e shares memory with it, with
-// the headers and with the Decoder. It reads the body once, and once more the
-// elements that [-1] or both a path and the checkpoints ask for. It allocates for
+// the headers and with the Decoder. It reads the body once; once more the
+// elements that [-1] or both a path and the checkpoints ask for, and a canonical body
+// of which some are ignored. It allocates for
 // strings with escapes, for each text joined of several parts or hashed, for
 // times written in a layout that has an offset, and for the checkpoints beyond
 // those that e.Checkpoints has memory for; in other cases it does not.
 func (d *Decoder) Decode(in Input, e *event.Event, faults event.Faults) event.Faults {
-	if d.canonical() {
+	if d == nil || d.root == nil {
 		return DecodeCanonical(in.Body, e, faults)
 	}
 	m := decoding{Scanner: jsontext.NewScanner(in.Body), plan: d, event: e, received: in.Received,
@@ -175,6 +199,7 @@ func (d *Decoder) Decode(in Input, e *event.Event, faults event.Faults) event.Fa
 // DecodeQueued is [Decoder.Decode] for an event from the queue. The envelope
 // has its id and key, so the body's own are not looked for. It alone checks
 // [Mapping.Single]: the intake accepts such an event, because its sender can't change it.
+// It ignores nothing, because what is on the queue has to get an outcome.
 func (d *Decoder) DecodeQueued(env *event.Envelope, e *event.Event, faults event.Faults) event.Faults {
 	if d.canonical() {
 		faults = DecodeCanonical(env.Body, e, faults)
@@ -187,4 +212,4 @@ func (d *Decoder) DecodeQueued(env *event.Envelope, e *event.Event, faults event
 	return faults
 }
 
-func (d *Decoder) canonical() bool { return d == nil || d.root == nil }
+func (d *Decoder) canonical() bool { return d == nil || d.root == nil || d.standard }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/event/shipment"
@@ -229,6 +230,67 @@ func TestMappedFaults(t *testing.T) {
 	}
 }
 
+// TestMappedLeavesOut: what an event can do without and can't be read is left out, and
+// named. The rest counts.
+func TestMappedLeavesOut(t *testing.T) {
+	t.Parallel()
+	d := mustDecoder(t, Mapping{
+		EventID: []string{"{id}"}, ShipmentID: []string{"{number}"}, OrderID: []string{"{order}"}, Type: []string{"{kind}", "{type}"},
+		Status: []string{"{status}"}, Substatus: []string{"{sub}", "{more}"},
+		States:      map[shipment.State][]string{shipment.InTransit: {"T"}, shipment.AvailableForPickup: {"T/desk"}, shipment.Delivered: {"D"}},
+		Time:        TimeMapping{From: []string{"{at}", "{other}"}, Formats: []string{"iso8601"}, Received: true},
+		Checkpoints: CheckpointMapping{Path: "log", Time: TimeMapping{From: []string{"{t}", "{u}"}}, Status: []string{"{s}"}, Substatus: []string{"{sub}"}},
+	})
+	noon, later := at("2026-03-02T12:00:00Z"), at("2026-03-02T13:00:00Z")
+	const kind, when = `"kind":"k",`, `"at":"2026-03-02T12:00:00Z",`
+	for _, tc := range []struct {
+		name, body string
+		state      shipment.State
+		at         time.Time
+		moments    int
+		want       []string
+	}{
+		{"a blank time", kind + `"status":"D","at":" ","other":"2026-03-02T12:00:00Z"`, shipment.Delivered, noon, 0, nil},
+		{"no time at all", kind + `"status":"D"`, shipment.Delivered, received, 0, nil},
+		{"a zero date", kind + `"status":"D","at":"0000-00-00 00:00:00"`, shipment.Delivered, received, 0,
+			[]string{"at: must be a time of the form iso8601"}},
+		{"an early year and another time", kind + `"status":"D","at":"0001-01-01T00:00:00Z","other":"2026-03-02T12:00:00Z"`, shipment.Delivered, noon, 0,
+			[]string{"at: must be in the years 1970 to 2261"}},
+		{"a time of another type", kind + `"status":"D","at":{}`, shipment.Delivered, received, 0, []string{"at: must be a string or a number, is an object"}},
+		{"the end of a day", kind + `"status":"D","at":"2026-03-02T24:00:00+12:00"`, shipment.Delivered, noon, 0, nil},
+		{"no type", when + `"status":"D"`, shipment.Delivered, noon, 0, []string{"kind: is missing, and so is type"}},
+		{"a type that is none", when + `"kind":[],"status":"D"`, shipment.Delivered, noon, 0, []string{"kind: must be a string or a number, is an array"}},
+		{"an order that is none", kind + when + `"status":"D","order":{}`, shipment.Delivered, noon, 0, []string{"order: must be a string or a number, is an object"}},
+		{"a substatus that is none", kind + when + `"status":"T","sub":{},"more":"desk"`, shipment.AvailableForPickup, noon, 0,
+			[]string{"sub: must be a string, a number or a boolean, is an object"}},
+		{"no checkpoints", kind + when + `"status":"D","log":[]`, shipment.Delivered, noon, 0, nil},
+		{"checkpoints that are an object", kind + when + `"status":"D","log":{}`, shipment.Delivered, noon, 0, []string{"log: must be an array, is an object"}},
+		{"checkpoints that are a text", kind + when + `"status":"D","log":""`, shipment.Delivered, noon, 0, []string{"log: must be an array, is a string"}},
+		{"a status that is none, with a history", kind + `"status":[],"log":[{"t":"2026-03-02T13:00:00Z","s":"D"}]`, shipment.Delivered, later, 1,
+			[]string{"status: must be a string, a number or a boolean, is an array"}},
+		{"elements that are none", kind + when + `"status":"D","log":["x",null,3,{"t":"2026-03-02T12:00:00Z","s":"D"}]`, shipment.Delivered, noon, 1,
+			[]string{"log[0]: must be an object, is a string", "log[2]: must be an object, is a number"}},
+		{"times of elements", kind + when + `"status":"D","log":[{"t":"0001-01-01T00:00:00Z","s":"T"},{"t":"soon","u":"2026-03-02T11:00:00Z","s":"T"},{"t":"","s":"T"},{"t":"2026-03-02T12:00:00Z","s":"D"}]`,
+			shipment.Delivered, noon, 2, []string{"log[0].t: must be in the years 1970 to 2261", "log[1].t: must be a time of the form rfc3339"}},
+		{"a status of an element", kind + when + `"status":"D","log":[{"t":"2026-03-02T11:00:00Z","s":[1]},{"t":"2026-03-02T12:00:00Z","s":"D"}]`, shipment.Delivered, noon, 1,
+			[]string{"log[0].s: must be a string, a number or a boolean, is an array"}},
+		{"a substatus of an element", kind + when + `"status":"D","log":[{"t":"2026-03-02T11:00:00Z","s":"T","sub":[]},{"t":"2026-03-02T12:00:00Z","s":"D"}]`, shipment.Delivered, noon, 2,
+			[]string{"log[0].sub: must be a string, a number or a boolean, is an array"}},
+		{"a member twice in an element", kind + when + `"status":"D","log":[{"t":"2026-03-02T11:00:00Z","s":"T","s":"D"},{"t":"2026-03-02T12:00:00Z","s":"D"}]`, shipment.Delivered, noon, 1,
+			[]string{"log[0].s: appears more than once, and readers disagree on which counts (RFC 8259, section 4)"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			body := []byte(`{"id":"a","number":"n",` + tc.body + `}`)
+			var e event.Event
+			faults := d.Decode(Input{Body: body, Received: received}, &e, nil)
+			if len(faults) > 0 || e.State != tc.state || !e.OccurredAt.Equal(tc.at) || len(e.Checkpoints) != tc.moments || !slices.Equal(texts(e.LeftOut), tc.want) {
+				t.Errorf("got %+v and %v, want %s at %v with %d checkpoints, without %v", e, faults, tc.state, tc.at, tc.moments, tc.want)
+			}
+		})
+	}
+}
+
 // TestMappedTextsAreTrimmed: and what an event can do without is no reason to refuse
 // it.
 func TestMappedTextsAreTrimmed(t *testing.T) {
@@ -257,15 +319,23 @@ func TestMappedFaultsAndCheckpointsAreBounded(t *testing.T) {
 		return []byte(`{"id":"p","number":"n","date":"20260226","time":"120000","history":[` + strings.Repeat(element+",", n-1) + element + `]}`)
 	}
 	var e event.Event
-	if faults := d.Decode(Input{Body: body(`1`, MaxCheckpoints)}, &e, event.Faults{{Path: "kept"}}); len(faults) != 1+maxFaults {
-		t.Errorf("%d faults, want %d", len(faults), 1+maxFaults)
+	if faults := d.Decode(Input{Body: body(`1`, MaxCheckpoints)}, &e, event.Faults{{Path: "kept"}}); len(faults) != 1 || len(e.LeftOut) != maxLeftOut {
+		t.Errorf("%d faults and %d left out, want 1 and %d", len(faults), len(e.LeftOut), maxLeftOut)
 	}
 	if faults := d.Decode(Input{Body: body(`{"at":"2026-02-26"}`, MaxCheckpoints)}, &e, nil); len(faults) > 0 || len(e.Checkpoints) != MaxCheckpoints {
 		t.Errorf("%d checkpoints are refused: %v", len(e.Checkpoints), faults)
 	}
-	got := texts(d.Decode(Input{Body: body(`{"at":"2026-02-26"}`, MaxCheckpoints+5)}, &e, nil))
-	if !slices.Equal(got, []string{"history: must not hold more than 1000 checkpoints"}) {
-		t.Errorf("too many checkpoints: %v", got)
+	crowd := []string{"history: holds more than 1000 checkpoints, of which the later ones count"}
+	for name, order := range map[string]func(i int) int{"oldest first": func(i int) int { return i }, "newest first": func(i int) int { return 1499 - i }} {
+		var elements []string
+		for i := range 1500 {
+			elements = append(elements, `{"at":"`+time.Date(2020, 1, 1+order(i), 0, 0, 0, 0, time.UTC).Format(time.RFC3339)+`"}`)
+		}
+		faults := d.Decode(Input{Body: body(strings.Join(elements, ","), 1)}, &e, nil)
+		oldest := slices.MinFunc(e.Checkpoints, func(a, b event.Moment) int { return a.At.Compare(b.At) })
+		if len(faults) > 0 || !slices.Equal(texts(e.LeftOut), crowd) || len(e.Checkpoints) != MaxCheckpoints || !oldest.At.Equal(time.Date(2020, 1, 501, 0, 0, 0, 0, time.UTC)) {
+			t.Errorf("%s: %v, left out %v, %d checkpoints from %v on", name, faults, e.LeftOut, len(e.Checkpoints), oldest.At)
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package payload
 
 import (
-	"strconv"
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
@@ -17,6 +16,7 @@ type decoding struct {
 	event    *event.Event
 	received time.Time
 	queued   bool // the envelope has id and key
+	crowded  bool // there are more checkpoints than are kept
 	values   values
 	faults   reporter
 }
@@ -52,7 +52,16 @@ func (m *decoding) run() event.Faults {
 	case !m.plan.root.fits(c):
 		return append(m.faults.all[:m.faults.kept], event.Fault{Path: "$", Message: "must be " + m.plan.root.wants() + ", is " + jsontext.Kind(c)})
 	}
+	if why := m.ignored(); why != "" && len(m.faults.all) == m.faults.kept && !m.queued {
+		m.event.Type, _, _ = m.values.first(m.plan.kind.alternatives)
+		m.event.Ignored = why
+		return m.faults.all
+	}
+	if m.plan.standard {
+		return DecodeCanonical(m.values.body, m.event, m.faults.all[:m.faults.kept])
+	}
 	m.fill()
+	m.event.LeftOut = m.faults.leftOut
 	return m.faults.all
 }
 
@@ -131,18 +140,14 @@ func (m *decoding) reread(n *node, pos int) {
 	m.Seek(end)
 }
 
-// checkpoint consumes element i of the list and adds its checkpoint.
+// checkpoint consumes element i of the list and adds its checkpoint, unless it can't be
+// read.
 func (m *decoding) checkpoint(l *list, i int) {
-	if i >= MaxCheckpoints {
-		m.faults.at(l.node, "must not hold more than "+strconv.Itoa(MaxCheckpoints)+" checkpoints")
-		m.Skip()
-		return
-	}
 	clear(m.values.kinds[l.from:l.to])
-	m.faults.reported &^= 1<<l.to - 1<<l.from
-	m.faults.inside, m.faults.index = l, i
+	m.faults.noted &^= 1<<l.to - 1<<l.from
+	m.faults.inside, m.faults.index, m.faults.unfit = l, i, false
 	m.value(l.element)
-	if !m.Failed() {
+	if !m.Failed() && !m.faults.unfit {
 		m.addCheckpoint(l)
 	}
 	m.faults.inside = nil

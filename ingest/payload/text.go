@@ -22,8 +22,8 @@ const (
 
 // text fills a member with the first of its alternatives that can be filled,
 // without white space at its ends. A member that may be missing stays empty when
-// what its place holds is unfit: an event that its courier signed is not refused
-// for what it can do without.
+// what its place holds is unfit, which is then left out: an event that its courier
+// signed is not refused for what it can do without.
 func (m *decoding) text(f *field, required bool, to *string) {
 	text, t, got := m.values.first(f.alternatives)
 	text = strings.TrimSpace(text)
@@ -31,17 +31,18 @@ func (m *decoding) text(f *field, required bool, to *string) {
 	if got == filled {
 		fault = textFault(f.member, text)
 	}
+	m.faults.optional = !required
 	switch {
 	case got == filled && fault == "":
 		*to = text
-	case !required:
 	case got == filled:
 		m.faults.atTemplate(t, fault)
 	case got == wrong:
 		m.faults.parts(&m.values, t, wrong)
-	default:
+	case required:
 		m.faults.missing(&m.values, f.alternatives, got)
 	}
+	m.faults.optional = false
 }
 
 // first returns what the first template that can be filled says, or the first one
@@ -113,7 +114,7 @@ func (v *values) scalar(t *template, n *node) (string, found) {
 		}
 	}
 	text := v.raw(n)
-	if text == "" {
+	if strings.TrimSpace(text) == "" {
 		return "", empty
 	}
 	return text, filled

@@ -108,9 +108,13 @@ func (c *clock) read(text string) (at time.Time, ok bool) {
 // parseISO reads the forms of ISO 8601 that senders use: a date, then T or a
 // space and a clock of hours, minutes and perhaps seconds with a fraction, then
 // perhaps an offset, with a space before it or not. Without one the time was
-// written in loc.
+// written in loc. 24:00 is the end of the day. The basic form, without hyphens and
+// colons, is read with a T and seconds.
 func parseISO(s string, loc *time.Location) (t time.Time, ok bool) {
-	const date, minutes = "dddd-dd-dd", "dd:dd"
+	const date, minutes, basic = "dddd-dd-dd", "dd:dd", "ddddddddTdddddd"
+	if len(s) >= len(basic) && shaped(s[:len(basic)], basic) {
+		s = s[:4] + "-" + s[4:6] + "-" + s[6:11] + ":" + s[11:13] + ":" + s[13:]
+	}
 	if len(s) < len(date) || !shaped(s[:len(date)], date) {
 		return time.Time{}, false
 	}
@@ -128,19 +132,27 @@ func parseISO(s string, loc *time.Location) (t time.Time, ok bool) {
 		second = number(rest[1:3])
 		nanos, rest = fraction(rest[3:])
 	}
+	days := 0 // beyond the date that is read
+	if hour == 24 && minute+second+nanos == 0 {
+		hour, days = 0, 1
+	}
 	if rest == "" {
-		return civil(year, month, day, hour, minute, second, nanos, loc)
+		t, ok = civil(year, month, day, hour, minute, second, nanos, loc)
+		return t.AddDate(0, 0, days), ok
 	}
 	offset, ok := looseZone(strings.TrimPrefix(rest, " "))
 	if !ok {
 		return time.Time{}, false
 	}
 	t, ok = civil(year, month, day, hour, minute, second, nanos, time.UTC)
-	return t.Add(-offset), ok
+	return t.AddDate(0, 0, days).Add(-offset), ok
 }
 
-// looseZone is [zone] that accepts +0100 and +01 too.
+// looseZone is [zone] that accepts +0100, +01 and +01.00 too.
 func looseZone(s string) (offset time.Duration, ok bool) {
+	if shaped(s, "+dd.dd") || shaped(s, "-dd.dd") {
+		s = s[:3] + s[4:]
+	}
 	switch {
 	case shaped(s, "+dddd") || shaped(s, "-dddd"):
 		offset = time.Duration(number(s[1:3]))*time.Hour + time.Duration(number(s[3:5]))*time.Minute

@@ -11,10 +11,11 @@ import (
 	"github.com/fincart/courier-gateway/ops"
 )
 
-// ingestions returns the handler that lists records of these outcomes.
-func (a *api) ingestions(outcomes []ingestion.Outcome) handler {
+// ingestions returns the handler that lists records of these outcomes, or of those among
+// more that it is asked for.
+func (a *api) ingestions(outcomes, more []ingestion.Outcome) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		filter, err := ops.ParseIngestionQuery(r.URL.Query(), outcomes)
+		filter, err := ops.ParseIngestionQuery(r.URL.Query(), outcomes, more)
 		if err != nil {
 			return err
 		}

@@ -28,20 +28,21 @@ func (c *commands) rejectionsList() *cobra.Command {
 		Use:   "list",
 		Short: "List requests that were refused, newest first",
 		Long: "List requests that were refused, and those that were accepted only because their\n" +
-			"courier is in observe mode; newest first. Requests beyond the bounds on records are\naggregated, those have no request to show.",
+			"courier is in observe mode; newest first. Requests beyond the bounds on records are\naggregated, those have no request to show.\n\n" +
+			"--outcome ignored lists what a courier's `ignore` took and did not queue: a few\nsamples, and aggregates.",
 		Example: "  appliance rejections list --courier demo --open\n  appliance rejections list --code INVALID_SIGNATURE --all-pages --json",
 	}
 	var flags originFlags
 	flags.add(cmd, event.InvalidSignature)
 	outcome := ""
-	wordFlag(cmd, &outcome, "outcome", "only with this outcome", append(ops.Words(ops.Rejections), "all"))
+	wordFlag(cmd, &outcome, "outcome", "only with this outcome", append(ops.Words(ops.NotQueued), "all"))
 	open := cmd.Flags().Bool("open", false, "only those that were not accepted since")
 	return listCommand(c, cmd, listing[ops.IngestionPage, ops.IngestionRow]{
 		things: "refused requests", member: "records",
 		head:  []string{"ID", "AT", "OUTCOME", "REQUESTS", "ERROR", "COURIER", "FROM", "ACCEPTED AS", "DETAIL"},
 		cells: c.print.rejectionCells,
 		pages: func(ctx context.Context, api *client.Client, p pageFlags) (iter.Seq2[ops.IngestionPage, error], error) {
-			outcomes, fault := ops.ParseOutcomes(strings.ToLower(outcome), ops.Rejections)
+			outcomes, fault := ops.ParseOutcomes(strings.ToLower(outcome), ops.Rejections, ops.NotQueued)
 			if fault != "" {
 				return nil, usageError("--outcome %q %s", outcome, fault)
 			}
@@ -143,7 +144,9 @@ func verifiedBy(keyID string) string {
 // has chosen, because people paste these lines into a shell.
 func (p *printer) nextSteps(r *ingestion.Record) []string {
 	switch {
-	case !slices.Contains(ops.Rejections, r.Outcome) || !r.AcceptedAt.IsZero():
+	case !slices.Contains(ops.NotQueued, r.Outcome) || !r.AcceptedAt.IsZero():
+		return nil
+	case r.Outcome == ingestion.Ignored && r.Request == nil:
 		return nil
 	case r.Request == nil:
 		return []string{"the requests of an aggregate were not kept: have the courier send them again"}

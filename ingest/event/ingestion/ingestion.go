@@ -16,21 +16,23 @@ import (
 type Outcome string
 
 // The outcomes. Observed requests are accepted, although they would be refused
-// if their courier were not in observe mode.
+// if their courier were not in observe mode. Ignored ones are answered like accepted ones
+// and not queued, because by their courier's settings they say nothing of a shipment.
 const (
 	Accepted  Outcome = "accepted"
 	Duplicate Outcome = "duplicate"
 	Observed  Outcome = "observed"
 	Refused   Outcome = "refused"
+	Ignored   Outcome = "ignored"
 )
 
 // Outcomes lists every outcome.
-var Outcomes = []Outcome{Accepted, Duplicate, Observed, Refused}
+var Outcomes = []Outcome{Accepted, Duplicate, Observed, Refused, Ignored}
 
 // Record is what the intake records of requests (ingestion_records). One
 // that was refused or observed has a record of its own, with the request in it,
-// as far as the bounds on records allow; accepted ones, and those beyond the
-// bounds, are aggregated: one record for each courier, outcome, code and reason in
+// as far as the bounds on records allow, and so have a few samples of those that are
+// ignored; accepted ones, and those beyond the bounds, are aggregated: one record for each courier, outcome, code and reason in
 // a stretch of time.
 type Record struct {
 	ID      string    `json:"id"`                // of a later record it is greater
@@ -43,7 +45,7 @@ type Record struct {
 
 	// Why a request was refused, or would have been.
 	Code   event.Code `json:"errorCode,omitempty"`
-	Reason string     `json:"reason,omitempty"` // kind of signature failure, such as "mismatch"
+	Reason string     `json:"reason,omitempty"` // kind of signature failure, such as "mismatch"; why it was ignored
 	Detail string     `json:"detail,omitempty"` // as in the answer
 
 	// What follows is of a single request.
