@@ -162,8 +162,8 @@ type Database interface {
 	// Problems returns what is wrong with the store although it answers, in a fixed
 	// order, each with what an operator should do about it.
 	Problems() []string
-	// Counts returns how many rows there are. It costs the same with a thousand
-	// rows as with a hundred million.
+	// Counts returns how many rows there are, and which of the figures are not exact. It
+	// costs no more with a hundred million rows than with a million.
 	Counts(ctx context.Context) (event.StoreCounts, error)
 
 	// Sweep deletes the rows whose time is up by the [Retention] and returns how

@@ -97,4 +97,15 @@ type StoreCounts struct {
 	Shipments   int64                  `json:"shipments"`
 	// Ingestions counts records, not the requests in them, by their outcome.
 	Ingestions map[string]int64 `json:"ingestions"`
+	// Approximate has the figures that are not exact, by their status, outcome or the word
+	// "shipments": "about" is the store's estimate, "at least" where it stopped counting.
+	Approximate map[string]string `json:"approximate,omitempty"`
+}
+
+// Approximately says that a figure is not exact, and how it is meant.
+func (c *StoreCounts) Approximately(name, how string) {
+	if c.Approximate == nil {
+		c.Approximate = map[string]string{}
+	}
+	c.Approximate[name] = how
 }

@@ -149,6 +149,7 @@ func TestStatusForPeople(t *testing.T) {
 	t.Parallel()
 	m := admintest.Sample()
 	counts, worker, reconciler := m.Totals, m.Deps().Worker(), m.Deps().Reconciler()
+	counts.Approximate = map[string]string{"processed": "about", "pending": "at least"}
 	status := ops.Status{
 		Version: "1.2.3", Role: "all", StartedAt: admintest.Noon.Add(-27 * time.Hour), UptimeSeconds: 97200, DataDir: "./data",
 		Listeners: []ops.Listener{{Name: "public", Address: "0.0.0.0:8443", TLS: true}, {Name: "admin", Address: "127.0.0.1:8081"}},

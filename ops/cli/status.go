@@ -95,21 +95,29 @@ func (p *printer) queue(t *terminal.Table, q *ops.QueueStatus) {
 }
 
 func printCounts(t *terminal.Table, counts *event.StoreCounts) {
-	t.Row("events", tally(counts.Records, []event.Status{event.Received, event.Processing, event.Processed, event.Failed, event.DeadLettered}))
-	t.Row("dead letters", tally(counts.DeadLetters, event.ReviewStatuses))
-	t.Row("shipments", fmt.Sprint(counts.Shipments))
-	t.Row("records", tally(counts.Ingestions, ops.Rejections))
+	t.Row("events", tally(counts, counts.Records, []event.Status{event.Received, event.Processing, event.Processed, event.Failed, event.DeadLettered}))
+	t.Row("dead letters", tally(counts, counts.DeadLetters, event.ReviewStatuses))
+	t.Row("shipments", figure(counts, "shipments", counts.Shipments))
+	t.Row("records", tally(counts, counts.Ingestions, ops.Rejections))
 }
 
-// tally shows the counts that are not zero, in the given order.
-func tally[K, S ~string](counts map[K]int64, order []S) string {
+// tally shows those of the counts that are not zero, in the given order.
+func tally[K, S ~string](of *event.StoreCounts, counts map[K]int64, order []S) string {
 	var parts []string
 	for _, status := range order {
 		if n := counts[K(status)]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, status))
+			parts = append(parts, figure(of, string(status), n)+" "+string(status))
 		}
 	}
 	return cmp.Or(strings.Join(parts, ", "), "none")
+}
+
+// figure shows a count, and how it is meant if it is not exact.
+func figure(of *event.StoreCounts, name string, n int64) string {
+	if how := of.Approximate[name]; how != "" {
+		return fmt.Sprintf("%s %d", how, n)
+	}
+	return fmt.Sprint(n)
 }
 
 // listenerURL returns an address that can be opened on the machine of the appliance.

@@ -3,48 +3,74 @@ package mongo
 import (
 	"context"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
+
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/persistence"
 )
 
-// countLimit bounds how many index entries one figure of Counts is worth. A
-// status that has more rows counts as that many.
-const countLimit = 1_000_000
+// The most entries of an index that are read for one figure of Counts. Rows that are many in
+// a store without faults, processed events and shipments, are estimated beyond exactLimit; a
+// figure of any other status ends at countLimit.
+const (
+	exactLimit = 100_000
+	countLimit = 1_000_000
+)
 
-// Counts implements [persistence.Database]. How many documents there are the server knows.
-// Those of a status are counted in an index, up to countLimit; of the events the
-// processed ones, nearly all of them, are what the others leave.
+// Counts implements [persistence.Database]. Of many rows the server's own number of documents
+// is the estimate: on a single server it is wrong after a crash, until MongoDB has validated
+// the collection, and with shards it has documents twice while they move.
 func (s *Store) Counts(ctx context.Context) (event.StoreCounts, error) {
-	counts := persistence.EmptyCounts()
-	err := s.server.do(ctx, "counts", func(ctx context.Context) (err error) {
-		if counts.Shipments, err = s.indexes.shipments.estimate(ctx); err != nil {
-			return err
-		}
-		left, err := s.indexes.records.estimate(ctx)
-		if err != nil {
-			return err
-		}
+	c := counter{StoreCounts: persistence.EmptyCounts()}
+	err := s.server.do(ctx, "counts", func(ctx context.Context) error {
+		records, others := s.indexes.records, int64(0)
 		for _, status := range []event.Status{event.Received, event.Processing, event.Failed, event.DeadLettered} {
-			n, err := s.indexes.records.count(ctx, "status", string(status))
-			if err != nil {
-				return err
-			}
-			counts.Records[status] = n
-			left -= n
+			c.Records[status] = c.count(ctx, records, "status", string(status))
+			others += c.Records[status]
 		}
-		counts.Records[event.Processed] = max(left, 0)
+		c.Records[event.Processed] = c.countMany(ctx, records, string(event.Processed), bson.E{Key: "status", Value: string(event.Processed)}, others)
+		c.Shipments = c.countMany(ctx, s.indexes.shipments, "shipments", bson.E{Key: "_id", Value: bson.D{{Key: "$gte", Value: ""}}}, 0)
 		for _, status := range event.ReviewStatuses {
-			if counts.DeadLetters[status], err = s.indexes.letters.count(ctx, "reviewStatus", string(status)); err != nil {
-				return err
-			}
+			c.DeadLetters[status] = c.count(ctx, s.indexes.letters, "reviewStatus", string(status))
 		}
 		for _, outcome := range ingestion.Outcomes {
-			if counts.Ingestions[string(outcome)], err = s.indexes.ingestions.count(ctx, "outcome", string(outcome)); err != nil {
-				return err
-			}
+			c.Ingestions[string(outcome)] = c.count(ctx, s.indexes.ingestions, "outcome", string(outcome))
 		}
-		return nil
+		return c.err
 	})
-	return counts, err
+	return c.StoreCounts, err
+}
+
+// counter counts until the first error.
+type counter struct {
+	event.StoreCounts
+	err error
+}
+
+// count counts the rows of a status, up to countLimit.
+func (c *counter) count(ctx context.Context, in *table, field, status string) int64 {
+	n := c.ask(func() (int64, error) { return in.count(ctx, bson.E{Key: field, Value: status}, countLimit) })
+	if n >= countLimit {
+		c.Approximately(status, "at least")
+	}
+	return n
+}
+
+// countMany counts rows up to exactLimit, and takes more for what the server estimates,
+// without the others that are counted already.
+func (c *counter) countMany(ctx context.Context, in *table, name string, which bson.E, others int64) int64 {
+	n := c.ask(func() (int64, error) { return in.count(ctx, which, exactLimit) })
+	if n < exactLimit {
+		return n
+	}
+	c.Approximately(name, "about")
+	return max(n, c.ask(func() (int64, error) { return in.estimate(ctx) })-others)
+}
+
+func (c *counter) ask(count func() (int64, error)) (n int64) {
+	if c.err == nil {
+		n, c.err = count()
+	}
+	return n
 }

@@ -130,14 +130,15 @@ func (t *table) estimate(ctx context.Context) (n int64, err error) {
 	return n, err
 }
 
-func (t *table) count(ctx context.Context, field, value string) (int64, error) {
+// count counts the rows that pass a condition, up to a limit.
+func (t *table) count(ctx context.Context, which bson.E, limit int) (int64, error) {
 	// CountDocuments would aggregate, which is slower than the server's count.
 	var answer struct {
 		N int64 `bson:"n"`
 	}
 	err := t.server.retry(ctx, func(ctx context.Context) error {
 		return t.rows.Database().RunCommand(ctx, bson.D{
-			{Key: "count", Value: t.name()}, {Key: "query", Value: bson.D{{Key: field, Value: value}}}, {Key: "limit", Value: countLimit},
+			{Key: "count", Value: t.name()}, {Key: "query", Value: bson.D{which}}, {Key: "limit", Value: limit},
 		}).Decode(&answer)
 	})
 	return answer.N, err
