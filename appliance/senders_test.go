@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
@@ -206,32 +207,34 @@ type wantedShipment struct {
 	at            time.Time
 }
 
-// expect takes in a case that was sent at now. The fixtures keep to the plain rules:
-// what is newer counts, by rank at the same instant, and after the end of a journey an
-// unknown status says nothing.
+// expect takes in a case that was sent at now. The fixtures keep to the plain rules: what
+// is newer counts, by rank at the same instant; a status that is not mapped is the
+// courier's last word, and moves nothing; the end of a journey stays.
 func (s *wantedShipment) expect(e sendertest.WantedEvent, now time.Time) {
 	if s.state == "" {
 		s.state = shipment.Unknown
 	}
-	if s.order == "" {
-		s.order = e.OrderID
+	s.order = cmp.Or(s.order, e.OrderID)
+	at := e.OccurredAt
+	if at.IsZero() {
+		at = now
 	}
-	moments := slices.Clone(momentsOf(&e))
-	slices.SortStableFunc(moments, func(a, b sendertest.WantedMoment) int { return a.OccurredAt.Compare(b.OccurredAt) })
-	for _, m := range moments {
-		if m.OccurredAt.IsZero() {
-			m.OccurredAt = now
-		}
-		older := m.OccurredAt.Before(s.at) || m.OccurredAt.Equal(s.at) && m.State.Rank() < s.state.Rank()
-		if e.OrderID != "" && !older {
-			s.order = e.OrderID
-		}
-		stays := s.state.Terminal() && (m.State == s.state || m.State == shipment.Unknown)
-		if m.State == "" || older || stays {
-			continue
-		}
-		s.state, s.status, s.at = m.State, m.Status, m.OccurredAt
+	if e.State == "" || at.Before(s.at) || at.Equal(s.at) && e.State.Rank() < s.state.Rank() {
+		return
 	}
+	s.status = e.Status
+	state := e.State
+	if state == shipment.Unknown { // then a push's newest scan that is mapped
+		for _, m := range slices.SortedFunc(slices.Values(e.Checkpoints), func(a, b sendertest.WantedMoment) int { return a.OccurredAt.Compare(b.OccurredAt) }) {
+			if m.State != "" && m.State != shipment.Unknown {
+				state = m.State
+			}
+		}
+	}
+	if state == shipment.Unknown || s.state.Terminal() && state == s.state {
+		return
+	}
+	s.state, s.at, s.order = state, at, cmp.Or(e.OrderID, s.order)
 }
 
 // moments are what the event adds to its shipment's history.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/event/shipment"
+	"github.com/fincart/courier-gateway/process/journey"
 )
 
 // group is what one change is made of: a shipment and the jobs that move it.
@@ -82,7 +83,7 @@ func (h *Handler) fold(ctx context.Context, jobs []*job) ([]*group, []failure, e
 	}
 	for _, g := range groups {
 		for _, j := range g.jobs {
-			apply(&g.shipment, j.event.Clone(), h.Now())
+			journey.Apply(&g.shipment, journey.Report{Event: j.event.Clone(), ReceivedAt: j.ReceivedAt, MaxAhead: h.MaxAhead(j.Courier)}, h.Now())
 		}
 	}
 	return groups, failed, nil

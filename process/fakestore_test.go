@@ -265,10 +265,11 @@ func newFixture(t testing.TB) *fixture {
 	store, cache := newFakeStore(), &fakeCache{hashes: map[event.Identity]string{}}
 	return &fixture{store: store, cache: cache, Handler: &Handler{
 		Store: store, Cache: cache, Stamper: newStamper(t), Read: (*payload.Decoder)(nil).DecodeQueued,
-		Policy:  Policy{MaxAttempts: 5, Base: time.Second, Multiplier: 2, Jitter: 0.2},
-		Log:     slog.New(slog.DiscardHandler),
-		Metrics: NewMetrics(prometheus.NewRegistry()),
-		Now:     func() time.Time { return noon },
+		Policy:   Policy{MaxAttempts: 5, Base: time.Second, Multiplier: 2, Jitter: 0.2},
+		Log:      slog.New(slog.DiscardHandler),
+		Metrics:  NewMetrics(prometheus.NewRegistry()),
+		Now:      func() time.Time { return noon },
+		MaxAhead: func(string) time.Duration { return DefaultMaxAhead },
 	}}
 }
 

@@ -29,10 +29,12 @@ type Handler struct {
 	Cache   Cache
 	Stamper *stamp.Stamper // verifies that an event came through this appliance
 	Read    Reader
-	Policy  Policy // attempts, and the wait between them
-	Log     *slog.Logger
-	Metrics *Metrics
-	Now     func() time.Time
+	// MaxAhead returns how far ahead of its receipt an event of a courier may be dated.
+	MaxAhead func(courier string) time.Duration
+	Policy   Policy // attempts, and the wait between them
+	Log      *slog.Logger
+	Metrics  *Metrics
+	Now      func() time.Time
 
 	quarantine quarantine
 	rounds     sync.RWMutex // held for reading over a round, for writing over one that follows a lost one

@@ -24,10 +24,16 @@ package process
 
 import (
 	"context"
+	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/event/shipment"
 )
+
+// DefaultMaxAhead is how far ahead of its receipt an event may be dated, where the courier
+// has no setting: as far as a local time that passes for UTC can be, and a clock that is
+// somewhat wrong.
+const DefaultMaxAhead = 24 * time.Hour
 
 // Store keeps the ledger, the shipments and the dead letters. Each call is one
 // unit of work for a whole batch, whatever its size. Errors carry an

@@ -126,7 +126,7 @@ func Start(ctx context.Context, cfg config.Config, deps Deps) (_ *App, err error
 			return nil, fmt.Errorf("open the cache: %w", err)
 		}
 		consumers = newConsumers(cfg, consumerDeps{
-			broker: broker, store: store, wrap: deps.WrapStore, cache: cache, stamper: stamper, decode: couriers.decoders.decode,
+			broker: broker, store: store, wrap: deps.WrapStore, cache: cache, stamper: stamper, decode: couriers.decoders.decode, maxAhead: couriers.maxAhead,
 			metrics: registry, log: deps.Log.With("package", "process"),
 		})
 		health.cache, health.worker, health.held, health.letters = cache, consumers.oldestHeartbeat, consumers.longestHold, store.Database

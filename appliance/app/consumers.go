@@ -46,8 +46,10 @@ type consumerDeps struct {
 	cache   persistence.Cache
 	stamper *stamp.Stamper
 	decode  process.Reader
-	metrics prometheus.Registerer
-	log     *slog.Logger
+	// maxAhead is [process.Handler.MaxAhead].
+	maxAhead func(courier string) time.Duration
+	metrics  prometheus.Registerer
+	log      *slog.Logger
 }
 
 func newConsumers(cfg config.Config, deps consumerDeps) *consumers {
@@ -57,7 +59,7 @@ func newConsumers(cfg config.Config, deps consumerDeps) *consumers {
 		ledger = deps.wrap(store.Ledger)
 	}
 	handler := &process.Handler{
-		Store: ledger, Cache: deps.cache, Stamper: deps.stamper, Read: deps.decode, Policy: cfg.RetryPolicy(), Log: log, Metrics: process.NewMetrics(deps.metrics), Now: time.Now,
+		Store: ledger, Cache: deps.cache, Stamper: deps.stamper, Read: deps.decode, MaxAhead: deps.maxAhead, Policy: cfg.RetryPolicy(), Log: log, Metrics: process.NewMetrics(deps.metrics), Now: time.Now,
 	}
 	c := &consumers{
 		heartbeats: make([]process.Heartbeat, cfg.Process.Workers),

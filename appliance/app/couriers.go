@@ -111,6 +111,12 @@ func (c *couriers) replace(cfg config.Config) error {
 	return nil
 }
 
+// maxAhead implements [process.Handler.MaxAhead]. A courier that is not configured any more
+// has the default.
+func (c *couriers) maxAhead(name string) time.Duration {
+	return c.active.Load().Couriers[name].WithDefaults().MaxAhead
+}
+
 // reloadRequest is reload for the admin API.
 func (c *couriers) reloadRequest(context.Context) (ops.ReloadReport, error) { return c.reload() }
 

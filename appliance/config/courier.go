@@ -15,6 +15,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
 	"github.com/fincart/courier-gateway/ingest/signature/jwks"
+	"github.com/fincart/courier-gateway/process"
 )
 
 // Courier is one sender, as the configuration describes it: how it signs, what its
@@ -31,7 +32,8 @@ type Courier struct {
 	PrivateKey       Secret          `koanf:"private_key"` // for sign and send
 	PrivateKeyID     string          `koanf:"private_key_id"`
 
-	Event payload.Mapping `koanf:"event"` // its payload; none is the canonical body
+	Event    payload.Mapping `koanf:"event"`     // its payload; none is the canonical body
+	MaxAhead time.Duration   `koanf:"max_ahead"` // of its receipt, that an event's time is believed
 
 	SuccessStatus      int             `koanf:"success_status"`
 	SuccessBody        string          `koanf:"success_body"`
@@ -68,6 +70,9 @@ func (c Courier) WithDefaults() Courier {
 	}
 	if c.SuccessStatus == 0 {
 		c.SuccessStatus = 202
+	}
+	if c.MaxAhead == 0 {
+		c.MaxAhead = process.DefaultMaxAhead
 	}
 	if c.Tolerance == 0 && (c.TolerancePast == 0 || c.ToleranceFuture == 0) {
 		c.Tolerance = c.defaultTolerance()
@@ -107,6 +112,7 @@ func (c Courier) validate(f *faults, key, name string, verifies bool) {
 	f.check(c.SuccessContentType == "" || c.SuccessBody != "", key+".success_content_type", "is set, but there is no success_body")
 	unprintable := strings.ContainsFunc(c.SuccessContentType, func(r rune) bool { return r < ' ' || r > '~' })
 	f.check(!unprintable, key+".success_content_type", "%q can't be in a header", c.SuccessContentType)
+	f.check(c.MaxAhead >= 0, key+".max_ahead", "%v is negative", c.MaxAhead)
 	f.check(c.MaxBodyBytes >= 0, key+".max_body_bytes", "%d is negative", c.MaxBodyBytes)
 	f.check(c.RatePerSecond >= 0 && !math.IsInf(c.RatePerSecond, 1), key+".rate_per_second", "%g is no number from 0 up", c.RatePerSecond)
 	f.check(c.RateBurst >= 0, key+".rate_burst", "%d is negative", c.RateBurst)

@@ -37,7 +37,7 @@ type Event struct {
 	// none, so that [shipment.ParseState] has to find it.
 	State shipment.State
 	// Checkpoints is the shipment's history in a cumulative push, in the sender's
-	// order. When there are any, they are all that the event says of its state.
+	// order. What the event says of the present is its own Status, at OccurredAt.
 	// The array is the event's own, and the next decode into the same Event uses
 	// it again; their strings are shared like the others.
 	Checkpoints []Moment

@@ -131,8 +131,8 @@ func (m *decoding) fillTime() {
 	}
 }
 
-// fillStatus fills the event's status, and adds it to the checkpoints when their
-// newest status is another.
+// fillStatus fills the event's status; without one of its own it is that of the newest
+// checkpoint.
 func (m *decoding) fillStatus() {
 	e, before := m.event, len(m.faults.leftOut)
 	m.faults.optional = true
@@ -144,12 +144,8 @@ func (m *decoding) fillStatus() {
 		if !m.faults.refuse(before) {
 			m.faults.add("$", "has no status that can be read")
 		}
-	case len(e.Checkpoints) == 0:
 	case e.State == "" && latest != nil:
 		e.Status, e.State = latest.Status, latest.State
-	case e.State == "" || e.State == shipment.Unknown:
-	case latest == nil || latest.State != e.State:
-		e.Checkpoints = append(e.Checkpoints, event.Moment{At: e.OccurredAt, State: e.State, Status: e.Status})
 	}
 }
 

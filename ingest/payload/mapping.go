@@ -174,8 +174,7 @@ type Decoder struct {
 // checkpoints than [MaxCheckpoints] the later ones count.
 //
 // Of an event with checkpoints, a time or status that the body does not have
-// beside them is that of the newest one; and where the event's own state is known and
-// differs from it, the event's own time and status follow as one more checkpoint.
+// beside them is that of the newest one.
 //
 // A request that says nothing of a shipment by [Mapping.Ignore] has no faults either:
 // e then has a type at most, and [event.Event.Ignored].

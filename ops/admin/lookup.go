@@ -18,7 +18,14 @@ func (a *api) event(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *api) shipment(w http.ResponseWriter, r *http.Request) error {
-	return answerOne(a, w, r, "shipment", r.PathValue("id"), a.deps.Shipments.ShipmentsByID,
+	find := func(ctx context.Context, id string) ([]shipment.Shipment, error) {
+		found, err := a.deps.Shipments.ShipmentsByID(ctx, id)
+		for i := range found {
+			found[i] = found[i].Shown()
+		}
+		return found, err
+	}
+	return answerOne(a, w, r, "shipment", r.PathValue("id"), find,
 		func(shipment shipment.Shipment) string { return shipment.Courier })
 }
 

@@ -44,7 +44,11 @@ func (p *printer) history(s shipment.Shipment) error {
 	t.Gap()
 	t.Row("OCCURRED", "STATE", "RAW STATUS", "KEY")
 	for _, h := range s.History {
-		t.Row(p.clock.Format(h.At), string(h.State), h.Status, h.Key)
+		at := p.clock.Format(h.At)
+		if !h.ClaimedAt.IsZero() {
+			at += " (received; it claims " + p.clock.Format(h.ClaimedAt) + ")"
+		}
+		t.Row(at, string(h.State), h.Status, h.Key)
 	}
 	return t.Flush()
 }

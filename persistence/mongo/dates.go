@@ -74,6 +74,7 @@ func (t *times) attempt(d attemptDocument) event.Attempt {
 func (t *times) checkpoint(d checkpointDocument) shipment.Checkpoint {
 	return shipment.Checkpoint{
 		At: t.at(d.At, d.AtNanos), State: shipment.State(d.State), Status: d.Status, Key: d.Key, EventID: d.EventID, Type: d.Type,
+		OrderID: d.OrderID, ClaimedAt: t.at(d.ClaimedAt, d.ClaimedNanos), ScanAt: t.at(d.ScanAt, d.ScanNanos),
 	}
 }
 

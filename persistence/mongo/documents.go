@@ -75,13 +75,18 @@ type shipmentDocument struct {
 }
 
 type checkpointDocument struct {
-	At      date   `bson:"occurredAt,omitempty"`
-	AtNanos int32  `bson:"occurredAtNanos,omitempty"`
-	State   string `bson:"state"`
-	Status  string `bson:"rawStatus,omitempty"`
-	Key     string `bson:"idempotencyKey"`
-	EventID string `bson:"eventId"`
-	Type    string `bson:"eventType,omitempty"`
+	At           date   `bson:"occurredAt,omitempty"`
+	AtNanos      int32  `bson:"occurredAtNanos,omitempty"`
+	State        string `bson:"state"`
+	Status       string `bson:"rawStatus,omitempty"`
+	Key          string `bson:"idempotencyKey"`
+	EventID      string `bson:"eventId"`
+	Type         string `bson:"eventType,omitempty"`
+	OrderID      string `bson:"orderId,omitempty"`
+	ClaimedAt    date   `bson:"claimedAt,omitempty"`
+	ClaimedNanos int32  `bson:"claimedAtNanos,omitempty"`
+	ScanAt       date   `bson:"scanAt,omitempty"`
+	ScanNanos    int32  `bson:"scanAtNanos,omitempty"`
 }
 
 type letterDocument struct {
@@ -179,6 +184,7 @@ func newCheckpointDocument(c shipment.Checkpoint) checkpointDocument {
 	return checkpointDocument{
 		At: dateOf(c.At), AtNanos: nanosOf(c.At), State: persistence.CleanText(string(c.State)), Status: persistence.CleanText(c.Status), Key: persistence.CleanText(c.Key),
 		EventID: persistence.CleanText(c.EventID), Type: persistence.CleanText(c.Type),
+		OrderID: persistence.CleanText(c.OrderID), ClaimedAt: dateOf(c.ClaimedAt), ClaimedNanos: nanosOf(c.ClaimedAt), ScanAt: dateOf(c.ScanAt), ScanNanos: nanosOf(c.ScanAt),
 	}
 }
 

@@ -54,6 +54,9 @@ func encodeHistory(history []shipment.Checkpoint) string {
 		o.text(`,"idempotencyKey":`, c.Key)
 		o.text(`,"eventId":`, c.EventID)
 		o.text(`,"eventType":`, c.Type)
+		o.text(`,"orderId":`, c.OrderID)
+		o.time(`,"claimedAt":"`, c.ClaimedAt)
+		o.time(`,"scanAt":"`, c.ScanAt)
 	}
 	return o.end()
 }
@@ -174,6 +177,12 @@ func decodeHistory(text string) ([]shipment.Checkpoint, error) {
 			c.EventID = value
 		case "eventType":
 			c.Type = value
+		case "orderId":
+			c.OrderID = value
+		case "claimedAt":
+			c.ClaimedAt, err = persistence.ParseTime(value)
+		case "scanAt":
+			c.ScanAt, err = persistence.ParseTime(value)
 		}
 		return err
 	})

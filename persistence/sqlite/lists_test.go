@@ -42,7 +42,7 @@ func FuzzHistoryComesBack(f *testing.F) {
 	f.Add("é", "\\u0041", "}],[{", "日本", int64(1<<62), int64(0))
 	f.Fuzz(func(t *testing.T, state, status, key, id string, seconds, nanos int64) {
 		in := []shipment.Checkpoint{
-			{At: time.Unix(seconds, nanos), State: shipment.State(state), Status: status, Key: key, EventID: id, Type: state},
+			{At: time.Unix(seconds, nanos), State: shipment.State(state), Status: status, Key: key, EventID: id, Type: state, OrderID: key, ClaimedAt: time.Unix(seconds, 0), ScanAt: time.Unix(0, nanos)},
 			{},
 			{At: time.Unix(nanos, seconds), Type: key},
 		}
@@ -55,8 +55,12 @@ func FuzzHistoryComesBack(f *testing.F) {
 			t.Fatalf("%q: %v", text, err)
 		}
 		for i := range in {
-			at, _ := persistence.ParseTime(persistence.TimeText(in[i].At))
-			in[i] = shipment.Checkpoint{At: at, State: shipment.State(persistence.CleanText(string(in[i].State))), Status: persistence.CleanText(in[i].Status),
+			kept := func(t time.Time) time.Time {
+				t, _ = persistence.ParseTime(persistence.TimeText(t))
+				return t
+			}
+			in[i] = shipment.Checkpoint{At: kept(in[i].At), OrderID: persistence.CleanText(in[i].OrderID), ClaimedAt: kept(in[i].ClaimedAt), ScanAt: kept(in[i].ScanAt),
+				State: shipment.State(persistence.CleanText(string(in[i].State))), Status: persistence.CleanText(in[i].Status),
 				Key: persistence.CleanText(in[i].Key), EventID: persistence.CleanText(in[i].EventID), Type: persistence.CleanText(in[i].Type)}
 		}
 		if !reflect.DeepEqual(got, in) {

@@ -49,7 +49,8 @@ func FullShipment(courier, id string) shipment.Shipment {
 		Ref: shipment.Ref{Courier: courier, ID: id}, OrderID: "ord_1", State: shipment.Delivered,
 		RawStatus: "DELIVERED", EventTime: Noon, LastEvent: "k2", Leg: 2,
 		History: []shipment.Checkpoint{
-			{At: Noon.Add(-time.Hour), State: shipment.Unknown, Status: "odd", Key: "k1", EventID: "e1", Type: "t1"},
+			{At: Noon.Add(-time.Hour), State: shipment.Unknown, Status: "odd", Key: "k1", EventID: "e1", Type: "t1",
+				OrderID: "ord_1", ClaimedAt: Noon.Add(time.Hour), ScanAt: Noon.Add(-2 * time.Hour)},
 			{At: Noon, State: shipment.Delivered, Key: "k2", EventID: "e2"},
 		},
 		Dropped: 7, CreatedAt: Noon.Add(1), UpdatedAt: Noon.Add(2),

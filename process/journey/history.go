@@ -1,0 +1,141 @@
+package journey
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
+)
+
+// A history is sorted by compareCheckpoints. At one moment it has a scan, once, in the name
+// of the push whose key comes first; or what events say of the present, each of them, and
+// then no scan that says the same. What a push says of the present and its newest scan says
+// too is in it as well ([shipment.Checkpoint.ScanAt]), and not shown.
+
+// maxHistory bounds the checkpoints kept with a shipment; past it the oldest are
+// dropped and counted.
+const maxHistory = 500
+
+// keep adds c to the history of s and reports whether it was not there before. A full
+// history loses its oldest checkpoint for c, and counts it. When c is that one itself it is
+// not counted, because it may be known from before.
+func keep(s *shipment.Shipment, c shipment.Checkpoint) bool {
+	at, joined := join(&s.History, c)
+	if len(s.History) <= maxHistory {
+		return joined
+	}
+	gone := dispensable(s.History)
+	s.History = slices.Delete(s.History, gone, gone+1)
+	if gone == at {
+		return false
+	}
+	s.Dropped++
+	return joined
+}
+
+// join adds c to a history, and returns its place and whether it was not there before.
+func join(history *[]shipment.Checkpoint, c shipment.Checkpoint) (at int, joined bool) {
+	if isScan(c) {
+		c = joinClaims(history, c)
+	}
+	at, known := slices.BinarySearchFunc(*history, c, compareMoments)
+	if known {
+		there := &(*history)[at]
+		switch {
+		case isScan(c):
+			if isScan(*there) && c.Key < there.Key {
+				*there = c
+			}
+			return at, false
+		case isScan(*there):
+			*there = c
+			return at, true
+		}
+		if at, known = slices.BinarySearchFunc(*history, c, compareCheckpoints); known {
+			return at, false
+		}
+	}
+	*history = slices.Insert(*history, at, c)
+	return at, true
+}
+
+// joinClaims takes a scan out of the history that claims the same time as c, and returns
+// what both of them are: at the earliest of the receipts that stand for a time too far ahead.
+func joinClaims(history *[]shipment.Checkpoint, c shipment.Checkpoint) shipment.Checkpoint {
+	same := func(o shipment.Checkpoint) bool {
+		return isScan(o) && !o.At.Equal(c.At) && claim(o).Equal(claim(c)) && o.State == c.State && o.Status == c.Status
+	}
+	if c.ClaimedAt.IsZero() && !slices.ContainsFunc(*history, func(o shipment.Checkpoint) bool { return !o.ClaimedAt.IsZero() }) {
+		return c
+	}
+	i := slices.IndexFunc(*history, same)
+	if i < 0 {
+		return c
+	}
+	o := (*history)[i]
+	*history = slices.Delete(*history, i, i+1)
+	claimed := claim(c)
+	if o.At.Before(c.At) {
+		c.At = o.At
+	}
+	if o.Key < c.Key {
+		c.Key, c.EventID = o.Key, o.EventID
+	}
+	c.ClaimedAt = claimed
+	return c
+}
+
+// claim returns the time that the sender gave c.
+func claim(c shipment.Checkpoint) time.Time {
+	if c.ClaimedAt.IsZero() {
+		return c.At
+	}
+	return c.ClaimedAt
+}
+
+// isScan reports whether c is from the history of a push, whose type is not that of its
+// elements.
+func isScan(c shipment.Checkpoint) bool { return c.Type == "" }
+
+// dispensable returns the place of the checkpoint that a full history can do without: the
+// oldest that neither ends a journey nor is the last that an event said of the present; the
+// oldest of all when there is no such.
+func dispensable(history []shipment.Checkpoint) int {
+	last := len(history) - 1
+	for last >= 0 && isScan(history[last]) {
+		last--
+	}
+	for i, c := range history {
+		if i != last && (isScan(c) || !c.State.Terminal()) {
+			return i
+		}
+	}
+	return 0
+}
+
+// compareMoments orders by event time, then by rank, then by the courier's words.
+func compareMoments(a, b shipment.Checkpoint) int {
+	return cmp.Or(
+		a.At.Compare(b.At),
+		cmp.Compare(rank(a.State), rank(b.State)),
+		cmp.Compare(a.Status, b.Status),
+		a.ScanAt.Compare(b.ScanAt),
+		a.ClaimedAt.Compare(b.ClaimedAt),
+	)
+}
+
+// rank is that of the vocabulary, but that what is not mapped comes last: it says nothing of
+// the state, and is the courier's last word all the same.
+func rank(s shipment.State) int {
+	if s == shipment.Unknown {
+		return len(shipment.States)
+	}
+	return s.Rank()
+}
+
+// compareCheckpoints orders by moment, then by what distinguishes two events, so that any
+// order of arrival leads to the same history.
+func compareCheckpoints(a, b shipment.Checkpoint) int {
+	return cmp.Or(compareMoments(a, b), cmp.Compare(a.Key, b.Key))
+}
