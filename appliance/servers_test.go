@@ -74,7 +74,8 @@ func (d *database) use(t *testing.T, cfg *config.Config) {
 
 func startDatabase(t *testing.T) *database {
 	t.Helper()
-	uri, genuine := os.LookupEnv("MONGO_URI")
+	uri := os.Getenv("MONGO_URI")
+	genuine := uri != ""
 	if !genuine {
 		var err error
 		if uri, err = ferretDB(); err != nil {

@@ -51,7 +51,11 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("mongodb store: %w", err)
 	}
-	client, err := mongo.Connect(c.options())
+	pool, err := newPoolMetrics(c.Registerer)
+	if err != nil {
+		return nil, fmt.Errorf("mongodb store: %w", err)
+	}
+	client, err := mongo.Connect(c.options().SetPoolMonitor(pool.monitor()))
 	if err != nil {
 		return nil, fmt.Errorf("mongodb store: %w", err)
 	}
