@@ -30,8 +30,9 @@ var arrows = map[string][]string{
 	"ingest/connlimit":        {"ingest/address"},
 	"ingest/body":             {"ingest/connlimit", "ingest/framing"},
 	"ingest/limits":           {"ingest/address", "ingest/event"},
+	"ingest/media":            {"ingest/event", "ingest/framing"},
 	"ingest/record":           {"ingest/address", "ingest/event", "ingest/signature"},
-	"ingest": {"ingest/address", "ingest/body", "ingest/certificate", "ingest/connlimit", "ingest/event", "ingest/framing", "ingest/jsontext", "ingest/limits", "ingest/payload",
+	"ingest": {"ingest/address", "ingest/body", "ingest/certificate", "ingest/connlimit", "ingest/event", "ingest/framing", "ingest/jsontext", "ingest/limits", "ingest/media", "ingest/payload",
 		"ingest/record", "ingest/signature", "ingest/signature/jwks"},
 	"jetstream":           {"ingest/event", "jetstream/dedup", "jetstream/durable", "jetstream/embedconn", "jetstream/embedded", "jetstream/integrity", "jetstream/pull"},
 	"jetstream/dedup":     {},
@@ -57,7 +58,7 @@ var arrows = map[string][]string{
 	"appliance/app": {"appliance/config", "bench/proof", "ingest", "ingest/certificate", "ingest/event", "ingest/payload", "ingest/signature", "ingest/signature/jwks",
 		"jetstream", "ops", "ops/admin", "ops/client", "persistence", "persistence/mongo", "persistence/redis", "persistence/sqlite", "process"},
 	"appliance/config/sendertest": {"appliance/config", "ingest/event", "ingest/payload", "ingest/signature", "ingest/signature/jwks"},
-	"appliance/config":            {"ingest", "ingest/event", "ingest/payload", "ingest/signature", "ingest/signature/jwks", "jetstream", "ops/admin", "persistence", "persistence/mongo", "persistence/redis", "process"},
+	"appliance/config":            {"ingest", "ingest/event", "ingest/media", "ingest/payload", "ingest/signature", "ingest/signature/jwks", "jetstream", "ops/admin", "persistence", "persistence/mongo", "persistence/redis", "process"},
 
 	// Parts of the vocabulary. Who may import ingest/event may import them.
 	"ingest/event/ingestion": {"ingest/event"},

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -129,10 +128,18 @@ func judge(cmd *cobra.Command, courier, file, at string) (v verdict, err error) 
 	if err := errors.Join(unverifiable, unreadable); err != nil {
 		return v, err
 	}
+	settings, err := cfg.IntakeCourier(courier, scheme)
+	if err != nil {
+		return v, err
+	}
 	captured := &ingest.Captured{Request: r}
-	v = verdict{Courier: courier, At: when.UTC(), Signature: scheme.Explain(captured, when), Notes: notes(r)}
-	v.read(decoder, captured, when)
-	v.decide(captured, cfg, cfg.Couriers[courier])
+	preview, err := settings.Preview(captured, cfg.Ingest.MaxBodyBytes)
+	if err != nil {
+		return v, err
+	}
+	v = verdict{Courier: courier, At: when.UTC(), Refusals: preview.Refusals, Signature: scheme.Explain(captured, when), Notes: notes(r)}
+	v.read(decoder, payload.Input{Body: preview.Body, Headers: captured, Received: when})
+	v.decide(settings.Observe)
 	return v, nil
 }
 
@@ -150,9 +157,9 @@ func schemeOf(ctx context.Context, cfg config.Config, courier string) (*signatur
 }
 
 // read reads the payload as the intake does, and then as the worker does.
-func (v *verdict) read(decoder *payload.Decoder, r *ingest.Captured, when time.Time) {
+func (v *verdict) read(decoder *payload.Decoder, in payload.Input) {
 	var e event.Event
-	v.Faults = decoder.Decode(payload.Input{Body: r.Request.Body, Headers: r, Received: when}, &e, nil)
+	v.Faults = decoder.Decode(in, &e, nil)
 	if len(v.Faults) > 0 {
 		return
 	}
@@ -164,16 +171,14 @@ func (v *verdict) read(decoder *payload.Decoder, r *ingest.Captured, when time.T
 	for _, f := range e.LeftOut {
 		v.Notes = append(v.Notes, "left out, and the rest counts: "+f.Path+" "+f.Message)
 	}
-	queued := &event.Envelope{EventID: e.ID, Key: e.Key, Body: r.Request.Body, ReceivedAt: when}
+	queued := &event.Envelope{EventID: e.ID, Key: e.Key, Body: in.Body, ReceivedAt: in.Received}
 	for _, f := range decoder.DecodeQueued(queued, &e, nil) {
 		v.Notes = append(v.Notes, "it becomes a dead letter: "+f.Path+" "+f.Message)
 	}
 }
 
 // decide says whether the request is accepted.
-func (v *verdict) decide(r *ingest.Captured, cfg config.Config, courier config.Courier) {
-	observed := courier.Mode == config.ModeObserve
-	v.Refusals = refusals(r, cmp.Or(courier.MaxBodyBytes, cfg.Ingest.MaxBodyBytes), observed)
+func (v *verdict) decide(observed bool) {
 	good := (v.Event != nil || v.Ignored != "") && v.Signature.Accepted
 	v.Accepted = len(v.Refusals) == 0 && (good || observed)
 	if observed {
@@ -182,20 +187,6 @@ func (v *verdict) decide(r *ingest.Captured, cfg config.Config, courier config.C
 	if v.Accepted && !good {
 		v.Notes = append(v.Notes, "in enforce mode it would be refused")
 	}
-}
-
-// refusals returns why the intake refuses a request before it verifies it.
-func refusals(r *ingest.Captured, maxBodyBytes int, observed bool) (all []string) {
-	if string(r.Method()) != "POST" {
-		all = append(all, fmt.Sprintf("%s: events are sent by POST", event.MethodNotAllowed))
-	}
-	if r.BodyBytes > maxBodyBytes {
-		all = append(all, fmt.Sprintf("%s: the body is larger than %d bytes", event.PayloadTooLarge, maxBodyBytes))
-	}
-	if fault := r.MediaFault(); fault != "" && !observed { // which tolerates it
-		all = append(all, fmt.Sprintf("%s: %s", event.UnsupportedMediaType, fault))
-	}
-	return all
 }
 
 func openCapture(file string, stdin io.Reader) (*ingestion.Request, time.Time, error) {

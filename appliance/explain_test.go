@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -43,8 +45,12 @@ func TestCouriersTestSaysWhatTheIntakeWould(t *testing.T) {
 			`answered and not queued, because by ignore[0]: the event type is not "tracker.*"; its type is "batch.created"`},
 		{"of another topic, forged", enforce, strings.Replace(wire("POST", isJSON, []byte(`{"id":"e3","description":"batch.created"}`)), "e3", "e4", 1), 1, "mismatch"},
 		{"one scan that can't be read", enforce, wire("POST", isJSON, []byte(strings.Replace(string(body), "2026-03-01T10:00:00Z", "0000-00-00", 1))), 0, "left out, and the rest counts: result."},
-		{"no type", enforce, wire("POST", "", body), 1, "UNSUPPORTED_MEDIA_TYPE: the content-type must be"},
-		{"packed", enforce, wire("POST", isJSON+"Content-Encoding: gzip\r\n", body), 1, "UNSUPPORTED_MEDIA_TYPE: the body must not be encoded"},
+		{"no type", enforce, wire("POST", "", body), 0, "key e1"},
+		{"another type", enforce, wire("POST", "Content-Type: text/xml\r\n", body), 1, "UNSUPPORTED_MEDIA_TYPE: the content-type must be"},
+		{"another coding", enforce, wire("POST", isJSON+"Content-Encoding: br\r\n", body), 1, "UNSUPPORTED_MEDIA_TYPE: the content-encoding must be identity or gzip"},
+		{"said to be packed", enforce, wire("POST", isJSON+"Content-Encoding: gzip\r\n", body), 1, "INVALID_PAYLOAD: the body is not valid gzip: it does not begin as gzip does"},
+		{"packed", enforce, wire("POST", isJSON+"Content-Encoding: gzip\r\n", zipped(body)), 0, "key e1"},
+		{"a form", enforce, wire("POST", "Content-Type: application/x-www-form-urlencoded\r\n", []byte("payload="+url.QueryEscape(string(body)))), 0, "key e1"},
 		{"no post", enforce, wire("PUT", isJSON, body), 1, "METHOD_NOT_ALLOWED: events are sent by POST"},
 		{"too large", enforce, wire("POST", isJSON, append(body, bytes.Repeat([]byte(" "), 2000)...)), 1, "PAYLOAD_TOO_LARGE: the body is larger than 2000 bytes"},
 		{"no event", enforce, wire("POST", isJSON, []byte("{}")), 1, "result"},
@@ -64,6 +70,15 @@ func TestCouriersTestSaysWhatTheIntakeWould(t *testing.T) {
 			t.Errorf("%s: as JSON %s", tc.name, out.String())
 		}
 	}
+}
+
+// zipped returns a body packed by gzip.
+func zipped(body []byte) []byte {
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	_, _ = w.Write(body)
+	_ = w.Close()
+	return out.Bytes()
 }
 
 // What strangers wrote, and what is quoted of it in an error, acts on no terminal.

@@ -36,9 +36,13 @@ func (s *Server) AcceptRefused(ctx context.Context, r ingestion.Record, vouch bo
 	if err != nil {
 		return ingestion.Acceptance{}, err
 	}
+	text, err := request.unpacked(courier.media, courier.maxBodyBytes)
+	if err != nil {
+		return ingestion.Acceptance{}, err
+	}
 	var ev event.Event
 	headers := &capturedHeaders{Captured: request}
-	faults := courier.decoder.Decode(payload.Input{Body: r.Request.Body, Headers: headers, Received: r.At.UTC()}, &ev, nil)
+	faults := courier.decoder.Decode(payload.Input{Body: text, Headers: headers, Received: r.At.UTC()}, &ev, nil)
 	if headers.lost != "" {
 		return ingestion.Acceptance{}, event.Errorf(event.Incomplete, acceptOp, "header %s, which names the event, was not kept because of a secret in it", headers.lost)
 	}
@@ -49,7 +53,7 @@ func (s *Server) AcceptRefused(ctx context.Context, r ingestion.Record, vouch bo
 		refusal := refusal{detail: "the body is still no valid event", faults: faults}
 		return ingestion.Acceptance{}, event.Errorf(event.InvalidPayload, acceptOp, "%s", refusal.fullDetail())
 	}
-	env := event.Envelope{TraceID: r.TraceID, ReceivedAt: r.At.UTC(), KeyID: keyID, Body: r.Request.Body}
+	env := event.Envelope{TraceID: r.TraceID, ReceivedAt: r.At.UTC(), KeyID: keyID, Body: text}
 	courier.complete(&env, &ev, s.deps.Stamper, nil)
 	receipt, err := s.deps.Publisher.Publish(ctx, &env)
 	if err != nil {
@@ -130,18 +134,6 @@ func (c *Captured) Header(name string) (value []byte, count int) {
 		}
 	}
 	return value, count
-}
-
-// MediaFault says why the intake refuses the type of the body, "" when it does not.
-func (c *Captured) MediaFault() string {
-	contentType, _ := c.Header("content-type")
-	var encodings [][]byte
-	for _, h := range c.Headers {
-		if strings.EqualFold(h.Name, "content-encoding") {
-			encodings = append(encodings, []byte(h.Value))
-		}
-	}
-	return mediaFault(contentType, encodings)
 }
 
 // Body returns the body, which is whole.

@@ -164,7 +164,7 @@ func TestAcceptRefusedAsOfItsTime(t *testing.T) {
 func TestAcceptRefusedRefuses(t *testing.T) {
 	t.Parallel()
 	f := start(t, quiet)
-	good := f.refusedRecord(t, withHeader(f.request(f.demo, "/v1/events/courier/demo", goodBody), "Content-Type", "text/plain"))
+	good := f.refusedRecord(t, withHeader(f.request(f.demo, "/v1/events/courier/demo", goodBody), "Content-Type", "text/html"))
 	f.set(t, Courier{Name: "rsa", Scheme: keyless(t)})
 	for _, tc := range []struct {
 		name   string

@@ -36,7 +36,9 @@ type call struct {
 	slot     limits.Slot // of the requests that the courier may have in work
 	traceID  string
 	body     *body.Body
-	verified bool // the signature is valid
+	packed   bool       // the body is, by its content-encoding
+	plain    *body.Body // what a packed body holds, once it is unpacked
+	verified bool       // the signature is valid
 	event    event.Event
 	env      event.Envelope
 	receipt  event.Receipt // of the published event
@@ -76,6 +78,7 @@ func (s *Server) end(c *call) {
 	c.ctx.Request.ReleaseBody(keepBodyBytes)
 	sound := fault == nil // else something may still hold the call
 	s.bodies.reader.Close(c.body, sound)
+	s.bodies.reader.Close(c.plain, sound)
 	if sound {
 		c.reset()
 		s.calls.Put(c)
@@ -88,7 +91,7 @@ func (c *call) reset() {
 		c.checkpoints = nil
 	}
 	clear(c.checkpoints) // their texts are the request's
-	*c = call{faults: c.faults[:0], checkpoints: c.checkpoints[:0], out: c.out[:0], body: c.body}
+	*c = call{faults: c.faults[:0], checkpoints: c.checkpoints[:0], out: c.out[:0], body: c.body, plain: c.plain}
 }
 
 // Header, and what follows it, make a call the [signature.Request] that its scheme

@@ -12,6 +12,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ingest/limits"
+	"github.com/fincart/courier-gateway/ingest/media"
 	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/record"
 	"github.com/fincart/courier-gateway/ingest/signature"
@@ -26,6 +27,8 @@ type Courier struct {
 	Success       Success
 	Handshake     Handshake
 	Networks      []netip.Prefix // from which it may post; none: any
+	ContentTypes  []string       // of its bodies, see [media.New]; none: [media.Types]
+	Encodings     []string       // of its bodies, the same way; none: [media.Codings]
 	MaxBodyBytes  int            // larger bodies are refused; 0: the listener's limit, which can't be exceeded
 	RatePerSecond float64        // of its requests, 0 for no limit; past it they are refused until Retry-After
 	RateBurst     int            // of them at once, after a silence; at least 1 with a rate
@@ -69,6 +72,7 @@ type courier struct {
 	success      Success // complete
 	handshake    Handshake
 	limits       *limits.Limits
+	media        *media.Accepts
 	maxBodyBytes int
 	tooLarge     string         // what the answer to a larger body says
 	shares       *record.Shares // of its requests with a record of their own; nil when nothing is recorded
@@ -141,6 +145,7 @@ func (g *registry) newCourier(c *Courier, before *courier, faults *event.Faults,
 		one.maxBodyBytes = g.maxBodyBytes
 	}
 	one.tooLarge = largerThan(one.maxBodyBytes)
+	one.media = c.accepts(faults, path)
 	var counted *limits.Limits
 	switch {
 	case before != nil:
@@ -152,6 +157,15 @@ func (g *registry) newCourier(c *Courier, before *courier, faults *event.Faults,
 		Networks: c.Networks, RatePerSecond: c.RatePerSecond, RateBurst: c.RateBurst, MaxConcurrent: c.MaxConcurrent,
 	}, counted, faults, path)
 	return one
+}
+
+// accepts returns which bodies a courier may post, and adds what is wrong with the lists.
+func (c *Courier) accepts(faults *event.Faults, path string) *media.Accepts {
+	types := c.ContentTypes
+	if len(types) == 0 {
+		types = media.Types(c.Scheme != nil && c.Scheme.Name() == "basic")
+	}
+	return media.New(types, c.Encodings, faults, path+".")
 }
 
 // count gives a courier that becomes active its counters, which show in the metrics

@@ -62,7 +62,7 @@ func (s *Server) intake(c *call, name []byte) {
 		return
 	}
 	s.metrics.accepted.Observe(s.deps.Now().Sub(c.started).Seconds())
-	s.metrics.bytes.Add(float64(len(c.env.Body)))
+	s.metrics.bytes.Add(float64(len(c.body.Bytes)))
 	outcome := &c.courier.accepted
 	if c.receipt.Conflict {
 		outcome = &c.courier.conflict
@@ -78,5 +78,5 @@ func (s *Server) intake(c *call, name []byte) {
 		s.refusals.observe(c)
 		return
 	}
-	outcome.aggregate.Add(c.started, len(c.env.Body))
+	outcome.aggregate.Add(c.started, len(c.body.Bytes))
 }

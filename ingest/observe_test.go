@@ -31,10 +31,10 @@ func TestObserveMode(t *testing.T) {
 		{"another payload", mappedBody, nil, hashed(mappedBody), "k1", event.InvalidPayload, "", "no valid event: eventId is missing; eventType is missing"},
 		{"no payload at all", "", nil, hashed(""), "k1", event.InvalidPayload, "", "$ "},
 		{"an array", "[1]", nil, hashed("[1]"), "k1", event.InvalidPayload, "", "$ must be an object"},
-		{"another type", bodyWithKey("k4"), func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") },
+		{"another type", bodyWithKey("k4"), func(r *http.Request) { r.Header.Set("Content-Type", "text/html") },
 			"k4", "k1", event.UnsupportedMediaType, "", "application/json"},
 		{"everything wrong: the first is recorded", "a=b", func(r *http.Request) {
-			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			r.Header.Set("Content-Type", "image/png")
 			r.Header.Del("X-Signature")
 		}, hashed("a=b"), keyIDObserved, event.UnsupportedMediaType, "", "application/json"},
 	} {

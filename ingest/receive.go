@@ -5,6 +5,7 @@ import (
 	"hash"
 	"sync"
 
+	"github.com/fincart/courier-gateway/ingest/address"
 	"github.com/fincart/courier-gateway/ingest/body"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/event/stamp"
@@ -25,6 +26,7 @@ var receiving = [...]step{
 	(*Server).readBody,
 	(*Server).verify,
 	(*Server).takeSlot, // the limit of requests at once, of which unverified ones are none
+	unpack,
 	(*Server).readEvent,
 	(*Server).stamp,
 	(*Server).publish,
@@ -115,11 +117,12 @@ func (s *Server) chargeUnverified(c *call) *refusal {
 // the signature decides who is charged.
 func (s *Server) verify(c *call) *refusal {
 	wrong := s.checkSignature(c)
-	if detail := c.mediaFault(); detail != "" {
-		wrong = c.refuse(notJSON, detail)
-	}
 	if c.courier == nil {
 		return wrong
+	}
+	h, detail := &c.ctx.Request.Header, ""
+	if c.packed, detail = c.courier.media.Check(h.ContentType(), h.PeekAll("Content-Encoding")); detail != "" {
+		wrong = c.refuse(notJSON, detail)
 	}
 	l := c.courier.limits
 	if wrong == nil || wrong.code != event.IntakeUnavailable {
@@ -189,6 +192,35 @@ func (s *Server) takeSlot(c *call) *refusal {
 	if !c.courier.limits.Enter(&c.slot) {
 		return c.refuse(tooMany, "this courier sends more requests at once than it may")
 	}
+	return nil
+}
+
+// unpack replaces a packed body by what it holds. The signature, of the bytes as they were
+// sent, was verified before; what is queued, stamped and shown is the text of the event. The
+// limit of the courier's bodies holds for either.
+func unpack(s *Server, c *call) *refusal {
+	if !c.packed {
+		return nil
+	}
+	src := body.Source{Courier: c.courier.name, Address: address.Group(c.from())}
+	if !c.verified {
+		src.Courier = ""
+	}
+	err := s.bodies.reader.Inflate(c.plain, c.body.Bytes, &src, c.courier.maxBodyBytes)
+	switch {
+	case errors.Is(err, body.ErrNoMemory):
+		return c.refuse(unavailable, "too many long bodies are on their way; send the event again")
+	case err != nil:
+		refusal := c.refuse(badPayload, "the body can't be unpacked")
+		refusal.faults = event.Faults{{Path: "$", Message: err.Error()}}
+		if c.tolerate(refusal) {
+			return nil
+		}
+		return refusal
+	case !c.plain.Whole:
+		return c.refuse(tooLarge, c.courier.tooLarge+" when it is unpacked")
+	}
+	c.env.Body = c.plain.Bytes
 	return nil
 }
 

@@ -156,11 +156,11 @@ var refusedRequests = []refused{
 	{"by GET", by("GET"), 405, event.MethodNotAllowed, "POST"},
 	{"by PUT", by("PUT"), 405, event.MethodNotAllowed, "POST"},
 	{"by DELETE", by("DELETE"), 405, event.MethodNotAllowed, "POST"},
-	{"no content-type", func(_ *fixture, r *http.Request) { r.Header.Del("Content-Type") }, 415, event.UnsupportedMediaType, "application/json"},
-	{"form", setHeader("Content-Type", "application/x-www-form-urlencoded"), 415, event.UnsupportedMediaType, "application/json"},
+	{"picture", setHeader("Content-Type", "image/png"), 415, event.UnsupportedMediaType, "application/json"},
 	{"multipart", setHeader("Content-Type", "multipart/form-data; boundary=x"), 415, event.UnsupportedMediaType, "application/json"},
 	{"other charset", setHeader("Content-Type", "application/json; charset=utf-16"), 415, event.UnsupportedMediaType, "UTF-8"},
-	{"compressed", setHeader("Content-Encoding", "gzip"), 415, event.UnsupportedMediaType, "content-encoding"},
+	{"compressed by another coding", setHeader("Content-Encoding", "br"), 415, event.UnsupportedMediaType, "content-encoding"},
+	{"said to be compressed", setHeader("Content-Encoding", "gzip"), 400, event.InvalidPayload, "unpacked"},
 	{"broker full", failing(event.Errorf(event.IntakeUnavailable, "publish", "store is full at %d", 7)), 503, event.IntakeUnavailable, "send it again"},
 	{"broker failing oddly", failing(errors.New("hidden detail")), 503, event.IntakeUnavailable, "send it again"},
 }
@@ -212,27 +212,6 @@ func expectProblem(t testing.TB, a *answered, status int, code event.Code, detai
 	}
 	if (len(d.Errors) > 0) != (code == event.InvalidPayload) {
 		t.Errorf("errors are %v", d.Errors)
-	}
-}
-
-func TestAcceptedMediaTypes(t *testing.T) {
-	t.Parallel()
-	f := start(t, nil)
-	for _, contentType := range []string{
-		"application/json", "APPLICATION/JSON", "application/json; charset=utf-8", `application/json;charset="UTF-8"; v=1`,
-		"application/cloudevents+json", "application/vnd.courier.v2+json; charset=UTF-8",
-	} {
-		r := f.request(f.demo, "/v1/events/courier", goodBody)
-		r.Header.Set("Content-Type", contentType)
-		r.Header.Set("Content-Encoding", "identity")
-		if a := send(t, r); a.StatusCode != 202 {
-			t.Errorf("%s: got %d %s", contentType, a.StatusCode, a.body)
-		}
-	}
-	for _, contentType := range []string{"", "json", "text/json", "application/jsonp", "+json", "application/json+xml", "application/json; charset=", "application/json; a=b; charset=latin1"} {
-		if jsonType([]byte(contentType)) {
-			t.Errorf("%q passes for JSON", contentType)
-		}
 	}
 }
 

@@ -282,7 +282,7 @@ func TestWhatIsRecorded(t *testing.T) {
 	post("/v1/events/courier", nil)
 	post("/v1/events/courier", nil)
 	post("/v1/events/courier", func(r *http.Request) { r.Header.Set("X-Signature", "x") })
-	post("/v1/events/courier", func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") })
+	post("/v1/events/courier", func(r *http.Request) { r.Header.Set("Content-Type", "text/html") })
 	post("/v1/events/courier", func(r *http.Request) { *r = *f.request(f.demo, "/v1/events/courier", "{}") })
 	post("/v1/events/courier", func(r *http.Request) { *r = *f.request(f.demo, "/v1/events/courier", bodyWithKey("panic")) })
 	post("/v1/events/courier/small", nil)

@@ -177,7 +177,7 @@ func New(c Config, d Deps) (*Server, error) {
 		},
 	}
 	s.hard, s.hardStop = context.WithCancelCause(context.Background())
-	s.calls.New = func() any { return &call{body: new(body.Body)} }
+	s.calls.New = func() any { return &call{body: new(body.Body), plain: new(body.Body)} }
 	s.dummy.digests.New = func() any { return hmac.New(sha256.New, []byte("no courier's")) }
 	if c.TLSCertFile != "" {
 		certs, err := certificate.Open(c.TLSCertFile, c.TLSKeyFile, d.Now, s.failures.Warn)

@@ -89,7 +89,7 @@ func TestJunkLeavesRecordsToOthers(t *testing.T) {
 		"junk of the right type, one of the wrong": {
 			junk: func(f *fixture, i int) string { return f.raw(f.demo, path, bodyWithKey(fmt.Sprint("junk-", i))) },
 			genuine: func(f *fixture, i int) string {
-				return strings.Replace(f.raw(f.plain, path, bodyWithKey(fmt.Sprint("genuine-", i))), "application/json", "text/json", 1)
+				return strings.Replace(f.raw(f.plain, path, bodyWithKey(fmt.Sprint("genuine-", i))), "application/json", "text/html", 1)
 			},
 		},
 	} {

@@ -34,7 +34,7 @@ func TestUnverifiedRequestsTakeNoRate(t *testing.T) {
 			r := f.request(f.demo, path, bodyWithKey(fmt.Sprint("bad-", i)))
 			switch i % 4 {
 			case 1:
-				r.Header.Set("Content-Type", "text/plain")
+				r.Header.Set("Content-Type", "text/html")
 			case 2:
 				r = f.request(f.demo, path, strings.Repeat("x", f.config.MaxBodyBytes+1))
 			case 3:

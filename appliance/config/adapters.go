@@ -102,14 +102,22 @@ func (c Config) IntakeCouriers(schemes map[string]*signature.Scheme) (ingest.Cou
 	return all, f.err()
 }
 
+// IntakeCourier returns one courier for package ingest.
+func (c Config) IntakeCourier(name string, scheme *signature.Scheme) (ingest.Courier, error) {
+	var f faults
+	one := c.Couriers[name].intake(&f, name, scheme)
+	return one, f.err()
+}
+
 // intake returns one courier for package ingest.
 func (c Courier) intake(f *faults, name string, scheme *signature.Scheme) ingest.Courier {
 	key := "couriers." + name
 	one := ingest.Courier{
 		Name: name, Scheme: scheme, Decoder: c.decoder(f, key), Observe: c.Mode == ModeObserve,
-		Success:   ingest.Success{Status: c.SuccessStatus, ContentType: c.SuccessContentType},
-		Handshake: ingest.Handshake{EchoQuery: c.Handshake.EchoQuery, CloudEvents: c.Handshake.CloudEvents},
-		Networks:  c.prefixes(f, key), MaxBodyBytes: c.MaxBodyBytes,
+		Success:      ingest.Success{Status: c.SuccessStatus, ContentType: c.SuccessContentType},
+		Handshake:    ingest.Handshake{EchoQuery: c.Handshake.EchoQuery, CloudEvents: c.Handshake.CloudEvents},
+		ContentTypes: c.ContentTypes, Encodings: c.ContentEncodings,
+		Networks: c.prefixes(f, key), MaxBodyBytes: c.MaxBodyBytes,
 		RatePerSecond: c.RatePerSecond, RateBurst: c.RateBurst, MaxConcurrent: c.MaxConcurrent,
 	}
 	if c.SuccessBody != "" {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/media"
 	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
 	"github.com/fincart/courier-gateway/ingest/signature/jwks"
@@ -34,6 +35,10 @@ type Courier struct {
 
 	Event    payload.Mapping `koanf:"event"`     // its payload; none is the canonical body
 	MaxAhead time.Duration   `koanf:"max_ahead"` // of its receipt, that an event's time is believed
+
+	ContentTypes     []string `koanf:"content_types"`
+	ContentEncodings []string `koanf:"content_encodings"`
+	FormField        string   `koanf:"form_field"` // that has the JSON, of a form
 
 	SuccessStatus      int             `koanf:"success_status"`
 	SuccessBody        string          `koanf:"success_body"`
@@ -67,6 +72,15 @@ func (c Courier) WithDefaults() Courier {
 	}
 	if c.Mode == "" {
 		c.Mode = modeEnforce
+	}
+	if len(c.ContentTypes) == 0 {
+		c.ContentTypes = media.Types(c.Scheme == "basic")
+	}
+	if len(c.ContentEncodings) == 0 {
+		c.ContentEncodings = slices.Clone(media.Codings)
+	}
+	if c.FormField == "" {
+		c.FormField = payload.DefaultFormField
 	}
 	if c.SuccessStatus == 0 {
 		c.SuccessStatus = 202
@@ -107,6 +121,11 @@ func (c Courier) validate(f *faults, key, name string, verifies bool) {
 	}
 	c.decoder(f, key)
 	c.prefixes(f, key)
+	var wrong event.Faults
+	media.New(c.ContentTypes, c.ContentEncodings, &wrong, key+".")
+	for _, fault := range wrong {
+		f.add(fault.Path, "%s", fault.Message)
+	}
 	f.check(c.SuccessStatus >= 200 && c.SuccessStatus <= 204, key+".success_status", "%d is not between 200 and 204", c.SuccessStatus)
 	f.check(c.SuccessStatus != 204 || c.SuccessBody == "", key+".success_body", "can't go with success_status 204, which has no body")
 	f.check(c.SuccessContentType == "" || c.SuccessBody != "", key+".success_content_type", "is set, but there is no success_body")
@@ -240,6 +259,9 @@ func (c Courier) decoder(f *faults, key string) *payload.Decoder {
 	for _, fault := range faults {
 		path := strings.TrimSuffix(key+".event."+fault.Path, ".$")
 		f.add(path, "%s", fault.Message)
+	}
+	if d != nil {
+		d = d.InFormField(c.FormField)
 	}
 	return d
 }

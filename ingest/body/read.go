@@ -75,12 +75,13 @@ func HalfBytes(largest int) int64 { return max(memoryBytes, memoryBodies*int64(l
 type Reader struct {
 	known, unknown    pool
 	spare             sync.Pool // of *buffer, none larger than keptBytes
+	inflaters         chan *inflater
 	minBytesPerSecond int
 }
 
 // NewReader returns a reader without bodies.
 func NewReader(c Config) *Reader {
-	return &Reader{known: pool{limit: c.KnownBytes}, unknown: pool{limit: c.UnknownBytes}, minBytesPerSecond: c.MinBytesPerSecond}
+	return &Reader{known: pool{limit: c.KnownBytes}, unknown: pool{limit: c.UnknownBytes}, inflaters: newInflaters(), minBytesPerSecond: c.MinBytesPerSecond}
 }
 
 // Usage is how much memory of one half is used.

@@ -136,7 +136,7 @@ type Headers interface {
 
 // Input is what a sender posted.
 type Input struct {
-	Body     []byte
+	Body     []byte    // JSON, or a form that has it in a field
 	Headers  Headers   // may be nil: none
 	Received time.Time // as in the envelope, for mappings that fall back on it
 }
@@ -147,7 +147,8 @@ type Decoder struct {
 	root   *node // nil for the canonical body of which nothing is ignored
 	ignore []ignoreRule
 	// standard says that what is not ignored is the canonical body.
-	standard bool
+	standard  bool
+	formField string // that has the JSON of a form; "" for the default
 
 	id       field
 	key      field // without alternatives: the same as id
@@ -187,11 +188,19 @@ type Decoder struct {
 // times written in a layout that has an offset, and for the checkpoints beyond
 // those that e.Checkpoints has memory for; in other cases it does not.
 func (d *Decoder) Decode(in Input, e *event.Event, faults event.Faults) event.Faults {
-	if d == nil || d.root == nil {
-		return DecodeCanonical(in.Body, e, faults)
+	return d.decode(in, false, e, faults)
+}
+
+func (d *Decoder) decode(in Input, queued bool, e *event.Event, faults event.Faults) event.Faults {
+	text, fault := d.jsonIn(in.Body)
+	switch {
+	case fault != "":
+		return append(faults, event.Fault{Path: "$", Message: fault})
+	case d == nil || d.root == nil || queued && d.standard:
+		return DecodeCanonical(text, e, faults)
 	}
-	m := decoding{Scanner: jsontext.NewScanner(in.Body), plan: d, event: e, received: in.Received,
-		values: values{body: in.Body, headers: in.Headers}, faults: reporter{all: faults}}
+	m := decoding{Scanner: jsontext.NewScanner(text), plan: d, event: e, received: in.Received, queued: queued,
+		values: values{body: text, sent: in.Body, headers: in.Headers}, faults: reporter{all: faults}}
 	return m.run()
 }
 
@@ -200,15 +209,7 @@ func (d *Decoder) Decode(in Input, e *event.Event, faults event.Faults) event.Fa
 // [Mapping.Single]: the intake accepts such an event, because its sender can't change it.
 // It ignores nothing, because what is on the queue has to get an outcome.
 func (d *Decoder) DecodeQueued(env *event.Envelope, e *event.Event, faults event.Faults) event.Faults {
-	if d.canonical() {
-		faults = DecodeCanonical(env.Body, e, faults)
-	} else {
-		m := decoding{Scanner: jsontext.NewScanner(env.Body), plan: d, event: e, received: env.ReceivedAt, queued: true,
-			values: values{body: env.Body}, faults: reporter{all: faults}}
-		faults = m.run()
-	}
+	faults = d.decode(Input{Body: env.Body, Received: env.ReceivedAt}, true, e, faults)
 	e.ID, e.Key = env.EventID, env.Key
 	return faults
 }
-
-func (d *Decoder) canonical() bool { return d == nil || d.root == nil || d.standard }

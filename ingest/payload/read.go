@@ -23,7 +23,8 @@ type decoding struct {
 
 // values are what a request has at the nodes of a plan, and in its headers.
 type values struct {
-	body    []byte
+	body    []byte // the JSON text
+	sent    []byte // the body that has it
 	headers Headers
 	kinds   [maxNodes]byte // by node id: how its value starts, 0 while it is not met
 	spans   [maxNodes]span // by node id: the values that templates ask for

@@ -96,7 +96,7 @@ func (v *values) part(t *template, p *part) (string, found) {
 }
 
 func (v *values) hash() string {
-	sum := sha256.Sum256(v.body)
+	sum := sha256.Sum256(v.sent)
 	var text [2 * len(sum)]byte
 	hex.Encode(text[:], sum[:])
 	return string(text[:])
