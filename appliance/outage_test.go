@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -216,6 +217,10 @@ func TestDatabaseOutageCostsTimeOnly(t *testing.T) {
 				h := a.health()
 				return h["status"] == "degraded" && h["mongo"] == "disconnected"
 			})
+			a.accept(eventBody("waits", "shp-waits", "in_transit", time.Now()))
+			if r := a.ends("waits", event.Received); !strings.HasPrefix(r.Message, "accepted, waiting: the store is down since ") {
+				t.Errorf("the event waits: %q", r.Message)
+			}
 			last(t, *outage)
 			end()
 			eventually(t, "the health to recover", func() bool { return a.health()["status"] == "healthy" })

@@ -132,6 +132,7 @@ func Start(ctx context.Context, cfg config.Config, deps Deps) (_ *App, err error
 		health.cache, health.worker, health.held, health.letters = cache, consumers.oldestHeartbeat, consumers.longestHold, store.Database
 		health.outcomes = consumers.outcomeProblems
 		operators.Events, operators.Shipments, operators.DeadLetters = store.Ledger, store.Ledger, store.DeadLetters
+		operators.Waiting = waitingEvents(broker, health.storeDown)
 		operators.Worker, operators.Reconciler = consumers.workerStatus, consumers.reconcilerStatus
 		operators.Replayer = &process.Replayer{
 			DeadLetters: store.DeadLetters, Publisher: broker, Stamper: stamper, Log: deps.Log.With("package", "process"), Now: time.Now,

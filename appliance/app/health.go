@@ -57,6 +57,8 @@ type HealthReport struct {
 	Worker    string    `json:"worker,omitempty"` // pulling, working, holding, stalled or stopped
 	Problems  []string  `json:"problems,omitempty"`
 	Timestamp time.Time `json:"timestamp"`
+
+	storeDown time.Time // since when, zero while it answers
 }
 
 // degrade adds problems that cost time only: intake goes on.
@@ -126,6 +128,7 @@ func (h *health) probe(ctx context.Context) {
 	if h.cache != nil {
 		r.Cache, r.Redis = h.cache.Name(), h.reach(r, "cache", h.cache, "redis", got.cache)
 	}
+	r.storeDown = h.downSince["store"]
 	h.checkWorkers(r)
 	if store, ok := h.store.(adviser); ok {
 		r.degrade(store.Problems()...)
@@ -236,6 +239,14 @@ func (h *health) ask(ctx context.Context, slowly bool) (got answers) {
 	}
 	asked.Wait()
 	return got
+}
+
+// storeDown returns since when the store does not answer, zero while it does.
+func (h *health) storeDown() time.Time {
+	if r := h.current.Load(); r != nil {
+		return r.storeDown
+	}
+	return time.Time{}
 }
 
 // alive reports whether the probing goes on; when it does not, the process hangs.

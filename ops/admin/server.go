@@ -80,7 +80,10 @@ type About struct {
 // runs without them; the server then says so instead of answering. All else is
 // required.
 type Deps struct {
-	Events      Events
+	Events Events
+	// Waiting returns the events with this idempotency key that are on the queue and have
+	// no row yet, as rows that say why. It can be nil: then none are found.
+	Waiting     func(ctx context.Context, key string) []event.Record
 	Shipments   Shipments
 	DeadLetters DeadLetters
 	Counts      Counter

@@ -26,7 +26,11 @@ func (p *printer) record(r event.Record) error {
 	t.Row("key", r.Key)
 	t.Row("courier", r.Courier)
 	t.Row("status", string(r.Status))
-	t.Field("error", codeAndMessage(r.Code, r.Message))
+	if r.Code == "" {
+		t.Field("note", r.Message)
+	} else {
+		t.Field("error", codeAndMessage(r.Code, r.Message))
+	}
 	t.Row("received", p.clock.Format(r.ReceivedAt))
 	t.Row("ended", p.clock.Format(r.EndedAt))
 	t.Row("event", strings.TrimSpace(r.EventID+" "+r.EventType))
