@@ -20,20 +20,20 @@ import (
 // TestRoundTrips counts commands where the driver sends them.
 func TestRoundTrips(t *testing.T) {
 	t.Parallel()
-	c, large := testConfig(""), 30
-	if mongoURI() != "" {
-		c, large = realMongo(t), 500
-	} else {
-		c.URI = ferret().uri
+	c, genuine := anyMongo(t)
+	large := 30
+	if genuine {
+		large = 500
 	}
-	countTrips(t, c, large)
+	countTrips(t, c, large, genuine)
 	// The scripted server takes any number.
 	c = testConfig((&scriptedMongo{}).start(t))
-	countTrips(t, c, 500)
+	countTrips(t, c, 500, true)
 }
 
-// countTrips fails the test unless batches of 1 and of large take the same trips.
-func countTrips(t *testing.T, c Config, large int) {
+// countTrips fails the test unless batches of 1 and of large take the same trips. FerretDB
+// does not say which index a duplicate key is in, so that has to be looked up.
+func countTrips(t *testing.T, c Config, large int, namesIndex bool) {
 	t.Helper()
 	var mu sync.Mutex
 	var sent []string
@@ -80,9 +80,8 @@ func countTrips(t *testing.T, c Config, large int) {
 		defer mu.Unlock()
 		return strings.Join(sent, " ")
 	}
-	// FerretDB does not say which index a duplicate key is in, so that has to be looked up.
 	look := ""
-	if c.URI == ferret().uri {
+	if !namesIndex {
 		look = " find"
 	}
 	want := "insert insert insert update " + // new rows: reserve, shipments, letters, finish
@@ -100,7 +99,7 @@ func countTrips(t *testing.T, c Config, large int) {
 // and applies the same event again.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
-	c := testConfig(ferret().uri)
+	c, _ := anyMongo(t)
 	var cut atomic.Pointer[func()] // called after each command that writes
 	c.monitor = &drivers.CommandMonitor{Succeeded: func(_ context.Context, e *drivers.CommandSucceededEvent) {
 		if fn := cut.Load(); fn != nil && (e.CommandName == "insert" || e.CommandName == "update") {
@@ -146,7 +145,7 @@ func TestInterrupted(t *testing.T) {
 // TestInterruptedAgain ends the commit of a row that exists after it is reserved.
 func TestInterruptedAgain(t *testing.T) {
 	t.Parallel()
-	c := testConfig(ferret().uri)
+	c, _ := anyMongo(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	c.monitor = &drivers.CommandMonitor{Succeeded: func(_ context.Context, e *drivers.CommandSucceededEvent) {
 		if e.CommandName == "update" {

@@ -19,7 +19,7 @@ import (
 
 func TestIndexes(t *testing.T) {
 	t.Parallel()
-	c := testConfig(ferret().uri)
+	c, _ := anyMongo(t)
 	first := openTest(t, c)
 	if err := first.Ping(t.Context()); err != nil {
 		t.Fatal(err)
@@ -81,8 +81,8 @@ func TestReportsIndexesBeingMade(t *testing.T) {
 // ours is made beside it.
 func TestIndexBeside(t *testing.T) {
 	t.Parallel()
-	c := testConfig(ferret().uri)
-	in := openTest(t, testConfig(c.URI)).server.db.Client().Database(c.Database).Collection("dead_letter_events")
+	c, _ := anyMongo(t)
+	in := connectTo(t, c).Collection("dead_letter_events")
 	storetest.Must(in.Indexes().CreateOne(t.Context(), mongo.IndexModel{Keys: bson.D{{Key: "sequence", Value: -1}}, Options: indexNamed("by_sequence")}))
 	m := openTest(t, c)
 	storetest.CommitAll(t, m.Ledger, storetest.Records(storetest.FullRecord("demo", "k")))
@@ -160,10 +160,7 @@ func TestIndexServedBy(t *testing.T) {
 // on a server: it is never lost silently, and is stored when the index is gone.
 func TestForeignUniqueIndex(t *testing.T) {
 	t.Parallel()
-	c := testConfig(ferret().uri)
-	if mongoURI() != "" {
-		c = realMongo(t)
-	}
+	c, _ := anyMongo(t)
 	m := openTest(t, c)
 	if err := m.Ping(t.Context()); err != nil {
 		t.Fatal(err)

@@ -10,11 +10,12 @@ import (
 
 	"github.com/FerretDB/FerretDB/ferretdb"
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/fincart/courier-gateway/persistence/storetest"
 )
 
-// ferret starts an embedded server that speaks MongoDB's protocol, one for all
+// ferret starts, where MONGO_URI names no server, an embedded one that speaks MongoDB's protocol, one for all
 // tests (making a second one is a data race in it), each of which has a database
 // of its own. It knows no TTL indexes, takes at most 99 updates in one command,
 // and its updates are not atomic: a store in front of it has one connection only,
@@ -77,25 +78,39 @@ func openTest(t testing.TB, c Config) *Store {
 	return m
 }
 
-// mongoURI is the address of a server to test against, "" for none.
-func mongoURI() string { return os.Getenv("MONGO_URI") }
-
-// realMongo returns the settings of a database of its own on the server that
-// MONGO_URI names; it is dropped when the test ends.
-func realMongo(t testing.TB) Config {
+// anyMongo returns the settings of a database of its own on the server that MONGO_URI names,
+// which is dropped when the test ends, or, without one, on FerretDB.
+func anyMongo(t testing.TB) (c Config, genuine bool) {
 	t.Helper()
-	uri := mongoURI()
-	if uri == "" {
-		t.Skip("MONGO_URI names no server to test against")
+	c = testConfig(os.Getenv("MONGO_URI"))
+	if c.URI == "" {
+		c.URI = ferret().uri
+		return c, false
 	}
-	c := testConfig(uri)
 	c.MaxConns = 16
+	db := connectTo(t, c) // registered before the test's stores are closed, so it ends after them
 	t.Cleanup(func() {
-		m := storetest.Must(Open(context.WithoutCancel(t.Context()), c))
-		if err := m.server.db.Drop(context.WithoutCancel(t.Context())); err != nil {
+		if err := db.Drop(context.WithoutCancel(t.Context())); err != nil {
 			t.Errorf("drop %s: %v", c.Database, err)
 		}
-		m.Close()
 	})
+	return c, true
+}
+
+// realMongo skips the test where there is no MongoDB.
+func realMongo(t testing.TB) Config {
+	t.Helper()
+	if os.Getenv("MONGO_URI") == "" {
+		t.Skip("MONGO_URI names no server to test against")
+	}
+	c, _ := anyMongo(t)
 	return c
+}
+
+// connectTo returns a database as another program sees it.
+func connectTo(t testing.TB, c Config) *mongo.Database {
+	t.Helper()
+	client := storetest.Must(mongo.Connect(c.options()))
+	t.Cleanup(func() { _ = client.Disconnect(context.WithoutCancel(t.Context())) })
+	return client.Database(c.Database)
 }

@@ -3,6 +3,7 @@ package mongo
 import (
 	"cmp"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -16,21 +17,13 @@ import (
 	"github.com/fincart/courier-gateway/persistence/storetest"
 )
 
-func TestContractOnFerretDB(t *testing.T) {
-	t.Parallel()
-	uri := ferret().uri
-	storetest.Store(t, func(t *testing.T, keep persistence.Retention) persistence.Store {
-		c := testConfig(uri)
-		c.Retention.IngestionsPerCourier = keep.IngestionsPerCourier
-		return openTest(t, c).Parts()
-	})
-}
-
 func TestContract(t *testing.T) {
-	realMongo(t)
 	t.Parallel()
 	storetest.Store(t, func(t *testing.T, keep persistence.Retention) persistence.Store {
-		c := realMongo(t)
+		c, genuine := anyMongo(t)
+		if !genuine { // which knows no TTL indexes
+			keep = persistence.Retention{IngestionsPerCourier: keep.IngestionsPerCourier}
+		}
 		c.Retention = keep
 		return openTest(t, c).Parts()
 	})
@@ -59,10 +52,14 @@ func TestConfig(t *testing.T) {
 // and by letting them hang.
 func TestAway(t *testing.T) {
 	t.Parallel()
-	uri := ferret().uri
-	p := storetest.NewProxy(t, strings.TrimSuffix(strings.TrimPrefix(uri, "mongodb://"), "/"))
+	c, _ := anyMongo(t)
+	u := storetest.Must(url.Parse(c.URI))
+	p := storetest.NewProxy(t, u.Host)
 	p.Down()
-	c := testConfig("mongodb://" + p.Addr)
+	q := u.Query()
+	q.Set("directConnection", "true") // not the address by which the server knows itself
+	u.Host, u.RawQuery = p.Addr, q.Encode()
+	c.URI = u.String()
 	c.MaxConns, c.SelectTimeout, c.OperationTimeout = 4, 100*time.Millisecond, 300*time.Millisecond
 	m := openTest(t, c)
 	isDown := func(when string) {
@@ -189,15 +186,18 @@ func TestTimesAreDates(t *testing.T) {
 		set := storetest.Must(asMap(c["update"].(bson.D)))["$set"].(bson.D)
 		findTimes(t, "ingestion_records", storetest.Must(asMap(set)), &dates)
 	}
-	slices.Sort(dates)
-	storetest.Same(t, slices.Compact(dates), []string{
+	for _, name := range []string{
 		"active_shipments.createdAt", "active_shipments.eventTime", "active_shipments.history.occurredAt", "active_shipments.updatedAt",
 		"dead_letter_events.attempts.endedAt", "dead_letter_events.attempts.startedAt", "dead_letter_events.deadAt",
 		"dead_letter_events.receivedAt", "dead_letter_events.replays.at", "dead_letter_events.reviewedAt",
 		"ingestion_records.at", "ingestion_records.takenAt", "ingestion_records.until",
 		"processed_events.attempts.endedAt", "processed_events.attempts.startedAt", "processed_events.endedAt",
 		"processed_events.occurredAt", "processed_events.receivedAt", "processed_events.updatedAt",
-	})
+	} {
+		if !slices.Contains(dates, name) {
+			t.Errorf("no date %s among %v", name, dates)
+		}
+	}
 }
 
 // findTimes adds the names of a document's dates, and fails the test for a time in another
