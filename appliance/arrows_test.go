@@ -57,6 +57,7 @@ var arrows = map[string][]string{
 		"ops/cli", "ops/client", "ops/terminal", "process"},
 	"appliance/app": {"appliance/config", "bench/proof", "ingest", "ingest/certificate", "ingest/event", "ingest/payload", "ingest/signature", "ingest/signature/jwks",
 		"jetstream", "ops", "ops/admin", "ops/client", "persistence", "persistence/mongo", "persistence/redis", "persistence/sqlite", "process"},
+	"appliance/config/sdktest":    {"appliance/config/sendertest", "ingest", "ingest/event", "ingest/signature", "ingest/signature/jwks"},
 	"appliance/config/sendertest": {"appliance/config", "ingest/event", "ingest/payload", "ingest/signature", "ingest/signature/jwks"},
 	"appliance/config":            {"ingest", "ingest/event", "ingest/media", "ingest/payload", "ingest/signature", "ingest/signature/jwks", "jetstream", "ops/admin", "persistence", "persistence/mongo", "persistence/redis", "process"},
 
@@ -114,11 +115,18 @@ var territory = map[string][]string{
 	"github.com/coreos/go-systemd":     {"appliance"},
 	"github.com/spf13/cobra":           {"appliance", "ops/cli", "bench", "bench/load"},
 	"github.com/spf13/pflag":           {"bench/load"},
-	"github.com/prometheus":            {"appliance", "appliance/app", "ingest", "jetstream", "jetstream/integrity", "process", "persistence", "persistence/mongo", "persistence/redis", "persistence/sqlite", "ops/admin", "ops/admintest"},
+	"github.com/prometheus":            {"appliance", "appliance/app", "appliance/config/sdktest", "ingest", "jetstream", "jetstream/integrity", "process", "persistence", "persistence/mongo", "persistence/redis", "persistence/sqlite", "ops/admin", "ops/admintest"},
 	"golang.org/x/sys":                 {"appliance", "jetstream", "jetstream/durable", "persistence/sqlite", "bench/load"},
 	"golang.org/x/term":                {"appliance"},
 	"golang.org/x/time":                {"ingest", "ingest/limits", "ingest/record"},
-	"golang.org/x/text":                {"ingest/signature"},
+	"golang.org/x/text":                {"ingest/signature", "appliance/config/sdktest"},
+
+	// The senders' own libraries: in tests, all of that room.
+	"github.com/EasyPost":          {"appliance/config/sdktest"},
+	"github.com/google/go-github":  {"appliance/config/sdktest"},
+	"github.com/standard-webhooks": {"appliance/config/sdktest"},
+	"github.com/stripe":            {"appliance/config/sdktest"},
+	"github.com/svix":              {"appliance/config/sdktest"},
 }
 
 // topLevel is everything that may stand at the root of the repository.

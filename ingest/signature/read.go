@@ -102,7 +102,7 @@ func (in *input) readFields(text []byte) (found int, fail *Failure) {
 	s := in.scheme
 	times := 0
 	for item := range bytes.SplitSeq(text, s.separator) {
-		name, value, _ := bytes.Cut(bytes.TrimSpace(item), equals)
+		name, value, _ := bytes.Cut(bytes.Trim(item, " \t"), equals)
 		if s.timestamp.from == "field" && string(name) == s.timestamp.names[0] {
 			in.timestamp = value
 			times++
