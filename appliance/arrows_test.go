@@ -34,11 +34,12 @@ var arrows = map[string][]string{
 	"ingest/record":           {"ingest/address", "ingest/event", "ingest/signature"},
 	"ingest": {"ingest/address", "ingest/body", "ingest/certificate", "ingest/connlimit", "ingest/event", "ingest/framing", "ingest/jsontext", "ingest/limits", "ingest/media", "ingest/payload",
 		"ingest/record", "ingest/signature", "ingest/signature/jwks"},
-	"jetstream":           {"ingest/event", "jetstream/dedup", "jetstream/durable", "jetstream/embedconn", "jetstream/embedded", "jetstream/integrity", "jetstream/pull"},
+	"jetstream":           {"ingest/event", "jetstream/dedup", "jetstream/durable", "jetstream/embedconn", "jetstream/embedded", "jetstream/external", "jetstream/integrity", "jetstream/pull"},
 	"jetstream/dedup":     {},
 	"jetstream/durable":   {},
 	"jetstream/embedconn": {"ingest/event", "ingest/jsontext"},
 	"jetstream/embedded":  {},
+	"jetstream/external":  {"ingest/event"},
 	"jetstream/integrity": {"ingest/event", "jetstream/durable"},
 	"jetstream/pull":      {"ingest/event"},
 	"process":             {"ingest/event", "ingest/jsontext", "process/journey"},
@@ -97,7 +98,7 @@ var testArrows = map[string][]string{
 // what has none may be imported nowhere.
 var territory = map[string][]string{
 	"github.com/valyala/fasthttp":      {"ingest", "ingest/framing", "bench/load", "bench/compare"},
-	"github.com/nats-io":               {"jetstream", "jetstream/dedup", "jetstream/embedconn", "jetstream/embedded", "jetstream/integrity", "jetstream/pull"}, // dedup and embedconn in tests
+	"github.com/nats-io":               {"jetstream", "jetstream/dedup", "jetstream/embedconn", "jetstream/embedded", "jetstream/external", "jetstream/integrity", "jetstream/pull"}, // dedup and embedconn in tests
 	"github.com/minio/highwayhash":     {"jetstream/dedup", "jetstream/embedded"},
 	"github.com/gofrs/flock":           {"jetstream/durable"},
 	"go.mongodb.org":                   {"persistence/mongo"},

@@ -185,6 +185,41 @@ func (c *child) ends() {
 	}
 }
 
+// TestBrokerThatHangsIsNoticed pauses the broker, whose connections stay open.
+func TestBrokerThatHangsIsNoticed(t *testing.T) {
+	nats := startNATS(t)
+	cfg := quick(t)
+	cfg.JetStream.Mode, cfg.JetStream.URLs = config.ModeExternal, []string{"nats://" + nats.addr}
+	cfg.JetStream.StampKeys = []config.Secret{secretFile(t, "a stamp key of enough bytes")}
+	a := startApp(t, cfg, nil)
+	ready := func() int {
+		answer, err := client.Get("http://" + a.Admin().String() + "/readyz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		return answer.StatusCode
+	}
+	if ready() != http.StatusOK {
+		t.Error("it is not ready")
+	}
+	goOn := nats.pause()
+	defer goOn()
+	began := time.Now()
+	eventually(t, "the readiness to be 503", func() bool { return ready() == http.StatusServiceUnavailable })
+	if took := time.Since(began); took > 2500*time.Millisecond {
+		t.Errorf("the readiness was 503 after %v", took)
+	}
+	began = time.Now()
+	got, err := a.post(eventBody("during", "shp", "in_transit", time.Now()))
+	if took := time.Since(began); err != nil || got.Status != http.StatusServiceUnavailable || got.RetryAfter == "" || took > 500*time.Millisecond {
+		t.Errorf("answer while the broker hangs: %+v, %v, after %v", got, err, took)
+	}
+	goOn()
+	eventually(t, "the readiness without a single event", func() bool { return ready() == http.StatusOK })
+	a.accept(eventBody("after", "shp", "in_transit", time.Now()))
+}
+
 func TestBrokerOutageIsRefusedAtOnce(t *testing.T) {
 	nats := startNATS(t)
 	cfg := quick(t)

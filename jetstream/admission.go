@@ -18,6 +18,7 @@ const (
 	recovering                 // the embedded broker is being restarted
 	disconnected               // no connection to the broker
 	diskReserve                // too little free space
+	silent                     // connected, but the leader of the stream does not answer
 	stalled                    // connected, but publishes are not answered
 	reasons
 )

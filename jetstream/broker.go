@@ -16,6 +16,7 @@
 //	retention    purges history that is settled and verified
 //	upkeep       makes again what is missing on the broker
 //	supervisor   restarts the embedded server after an error
+//	external     whether an external broker's servers answer
 //
 // Its types are those of package event; the appliance joins it to the intake and the
 // worker. No package but this one and those below it imports NATS.
@@ -294,6 +295,9 @@ func (b *Broker) run(ctx context.Context) (err error) {
 		return err
 	}
 	b.life.onStop("publishes in flight", b.publisher.drain)
+	if !b.cfg.embedded() {
+		b.life.start("probe of the broker", b.publisher.probe(b.conns.publish).Run)
+	}
 	if b.cfg.Consume {
 		b.life.start("pull of events", b.consumer.events.Run)
 		b.life.start("pull of advisories", b.consumer.advisories.Run)

@@ -67,6 +67,18 @@ func (c *connections) open(ctx context.Context, natsgo bool) (err error) {
 	return err
 }
 
+// all returns the connections by their roles; to an embedded broker, those of nats.go.
+func (c *connections) all() map[string]*nats.Conn {
+	all := map[string]*nats.Conn{"admin": c.admin}
+	if c.publish != nil {
+		all["publish"] = c.publish
+	}
+	if c.consume != nil {
+		all["consume"] = c.consume
+	}
+	return all
+}
+
 // connected reports whether the broker can be asked.
 func (c *connections) connected() bool { return c.admin.IsConnected() }
 
@@ -197,7 +209,7 @@ func (c *connections) externalOptions() []nats.Option {
 		nats.IgnoreAuthErrorAbort(),
 		nats.Timeout(2 * time.Second),
 		nats.ReconnectWait(100 * time.Millisecond),
-		nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(2),
+		nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2),
 		nats.FlusherTimeout(c.cfg.PublishTimeout), nats.ReconnectOnFlusherError(),
 	}
 	if c.cfg.CredentialsFile != "" {

@@ -42,6 +42,12 @@ type metrics struct {
 	ackFloor       prometheus.Gauge
 	verified       prometheus.Gauge
 	diskFree       prometheus.Gauge
+	unconsumed     prometheus.Gauge
+	hasLeader      prometheus.Gauge
+	wanted         prometheus.Gauge
+	current        prometheus.Gauge
+	lag            prometheus.Gauge
+	connections    *prometheus.GaugeVec // by connection and server
 
 	integrity  integrity.Metrics // some of these
 	unregister func()            // takes them out of the registry again
@@ -83,6 +89,12 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		ackFloor:       set.gauge("ack_floor_sequence", "Every sequence up to here is settled."),
 		verified:       set.gauge("verified_sequence", "Every sequence up to here is reconciled."),
 		diskFree:       set.gauge("disk_free_bytes", "Free space on the store's file system."),
+		unconsumed:     set.gauge("unconsumed_seconds", "For how long no process has asked for events, 0 while one does."),
+		hasLeader:      set.gauge("has_leader", "1 when a server leads the stream, external only."),
+		wanted:         set.gauge("replicas_wanted", "Servers that are to hold the stream, external only."),
+		current:        set.gauge("replicas_current", "Servers that hold all of the stream, its leader included, external only."),
+		lag:            set.gauge("replica_lag_operations", "Of the replica that is furthest behind the leader, external only."),
+		connections:    set.gauges("connection_server", "1 for the server that each connection is on, external only.", "connection", "server"),
 	}
 	m.integrity = integrity.Metrics{Missing: m.missing, Lost: m.lost, LostOpen: m.lostOpen, Unreadable: m.unreadable}
 	m.unregister = func() {
@@ -118,6 +130,10 @@ func (s *collectors) counters(name, help, label string) *prometheus.CounterVec {
 
 func (s *collectors) gauge(name, help string) prometheus.Gauge {
 	return add(s, prometheus.NewGauge(prometheus.GaugeOpts{Name: metricsPrefix + name, Help: help}))
+}
+
+func (s *collectors) gauges(name, help string, labels ...string) *prometheus.GaugeVec {
+	return add(s, prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: metricsPrefix + name, Help: help}, labels))
 }
 
 func (s *collectors) histogram(name, help string) prometheus.Histogram {
@@ -159,4 +175,34 @@ func (m *metrics) state(s event.QueueState) {
 	m.ackFloor.Set(float64(s.AckFloor))
 	m.verified.Set(float64(s.Verified))
 	m.diskFree.Set(float64(s.DiskFree))
+	m.unconsumed.Set(0)
+	if !s.UnconsumedSince.IsZero() {
+		m.unconsumed.Set(time.Since(s.UnconsumedSince).Seconds())
+	}
+	if s.Servers != nil {
+		m.servers(s.Servers)
+	}
+}
+
+func (m *metrics) servers(s *event.QueueServers) {
+	current, lag := 0, uint64(0)
+	if s.Leader != "" {
+		current++
+	}
+	m.hasLeader.Set(float64(current))
+	for _, r := range s.Replicas {
+		if r.Current && !r.Missing {
+			current++
+		}
+		lag = max(lag, r.Lag)
+	}
+	m.wanted.Set(float64(s.Wanted))
+	m.current.Set(float64(current))
+	m.lag.Set(float64(lag))
+	m.connections.Reset()
+	for role, server := range s.Connected {
+		if server != "" {
+			m.connections.WithLabelValues(role, server).Set(1)
+		}
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/fincart/courier-gateway/jetstream/dedup"
 	"github.com/fincart/courier-gateway/jetstream/durable"
 	"github.com/fincart/courier-gateway/jetstream/embedconn"
+	"github.com/fincart/courier-gateway/jetstream/external"
 	"github.com/fincart/courier-gateway/jetstream/integrity"
 )
 
@@ -235,6 +236,32 @@ func (p *publisher) giveUp(s *slot, start time.Time, err *event.Error) error {
 	return err
 }
 
+// probe returns what finds out that publishes would not be answered.
+func (p *publisher) probe(conn *nats.Conn) *external.Probe {
+	shut := func(r reason, why string) {
+		if p.admission.holds(closing) {
+			return
+		}
+		if p.admission.shut(r, why) {
+			p.log.Warn("the broker does not answer, intake is shut until it does", "problem", why)
+		}
+		p.abandon(embedconn.Refuse("%s; it is not known whether it is stored", why))
+	}
+	return &external.Probe{
+		Conn: conn, Stream: eventsStream, InFlight: p.inFlight, LastAnswer: p.answeredAt.Load,
+		Silent:     func(why string) { shut(silent, why) },
+		Unanswered: func(why string) { shut(stalled, why) },
+		Answered: func() {
+			if p.admission.open(silent) {
+				p.log.Info("the broker answers again")
+			}
+			if p.admission.heldFor(stalled) > p.timeout { // nobody may be trying
+				p.admission.open(stalled)
+			}
+		},
+	}
+}
+
 // replace gives back a slot that was not answered.
 func (p *publisher) replace(s *slot) {
 	s.waiting.Store(false)
@@ -256,6 +283,7 @@ func (p *publisher) answered(reply []byte, noStream bool, data []byte) {
 		now := time.Now()
 		p.answeredAt.Store(now.UnixNano())
 		p.admission.open(stalled)
+		p.admission.open(silent)
 		if p.window != nil && s.answer.Err == nil {
 			p.window.Put(s.fingerprint, s.answer.Sequence, now)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/jetstream/durable"
+	"github.com/fincart/courier-gateway/jetstream/external"
 	"github.com/fincart/courier-gateway/jetstream/integrity"
 )
 
@@ -29,8 +30,10 @@ type status struct {
 	progress  *progress
 	upkeep    *upkeep // nil without Config.Consume
 
-	mu   sync.Mutex
-	last event.QueueState
+	mu          sync.Mutex
+	last        event.QueueState
+	consumption external.Consumption
+	unknown     string // why the consumers' figures are old, "" when they aren't
 }
 
 // get is [Broker.State].
@@ -62,6 +65,14 @@ func (st *status) problems() (all []string) {
 	}
 	if st.upkeep != nil {
 		all = append(all, st.upkeep.problems()...)
+	} else if idle := external.Unconsumed(st.last.UnconsumedSince, st.last.Unprocessed(), time.Now()); idle != "" {
+		all = append(all, idle)
+	}
+	if st.unknown != "" {
+		all = append(all, st.unknown)
+	}
+	if st.last.Servers != nil {
+		all = append(all, external.Problems(st.last.Servers)...)
 	}
 	return all
 }
@@ -77,23 +88,42 @@ func (st *status) renew(ctx context.Context, s *event.QueueState) error {
 	}
 	s.Messages, s.Bytes, s.MaxBytes = info.State.Msgs, info.State.Bytes, info.Config.MaxBytes
 	s.FirstSeq, s.LastSeq = info.State.FirstSeq, info.State.LastSeq
-	if st.cfg.Consume {
-		if err := st.renewConsumers(ctx, s); err != nil {
-			return err
-		}
+	if !st.cfg.embedded() {
+		s.Servers = external.ServersOf(info, st.cfg.Replicas, st.conns.all())
+	}
+	switch err := st.renewConsumers(ctx, s); {
+	case err != nil && st.cfg.Consume:
+		return err
+	case err != nil:
+		st.unknown = fmt.Sprintf("how many events wait is not known, the figures of the backlog are old: %v", err)
+	default:
+		st.unknown = ""
 	}
 	s.At = time.Now()
 	return nil
 }
 
+// consumersTimeout leaves a process that needs no consumer time enough to report the rest.
+const consumersTimeout = 400 * time.Millisecond
+
+// renewConsumers renews what the consumers say, also in a process that does not consume.
 func (st *status) renewConsumers(ctx context.Context, s *event.QueueState) error {
-	t := st.topo.now()
-	c, err := st.consumerInfo(ctx, t.processors)
-	if c == nil {
+	if !st.cfg.Consume {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, consumersTimeout)
+		defer cancel()
+	}
+	c, err := st.consumerInfo(ctx, eventsStream, processors)
+	if err != nil {
 		return err
 	}
+	s.UnconsumedSince = st.consumption.Observe(c, time.Now())
+	if c == nil {
+		s.Pending = s.Messages // none of them was ever delivered, or the upkeep corrects it
+		return nil
+	}
 	s.AckFloor, s.Pending, s.InFlight, s.Redelivered = ackFloor(c), c.NumPending, c.NumAckPending, c.NumRedelivered
-	d, err := st.consumerInfo(ctx, t.deadLetters)
+	d, err := st.consumerInfo(ctx, advisoriesStream, deadLetters)
 	if d == nil {
 		return err
 	}
@@ -103,17 +133,19 @@ func (st *status) renewConsumers(ctx context.Context, s *event.QueueState) error
 }
 
 // consumerInfo asks for a consumer. It returns nil and no error when that is missing,
-// which the upkeep corrects.
-func (st *status) consumerInfo(ctx context.Context, c natsjs.Consumer) (*natsjs.ConsumerInfo, error) {
-	info, err := c.Info(ctx)
-	if errors.Is(err, natsjs.ErrConsumerNotFound) {
-		st.upkeep.wakeUp()
+// which the upkeep corrects where this process consumes.
+func (st *status) consumerInfo(ctx context.Context, stream, name string) (*natsjs.ConsumerInfo, error) {
+	c, err := st.conns.js.Consumer(ctx, stream, name)
+	if errors.Is(err, natsjs.ErrConsumerNotFound) || !st.cfg.Consume && errors.Is(err, natsjs.ErrStreamNotFound) {
+		if st.upkeep != nil {
+			st.upkeep.wakeUp()
+		}
 		return nil, nil
 	}
 	if err != nil {
 		return nil, down("state", err)
 	}
-	return info, nil
+	return c.CachedInfo(), nil
 }
 
 func (st *status) modeName() string {

@@ -59,7 +59,7 @@ func TestOpenAPISchemasAreTheTypes(t *testing.T) {
 	t.Parallel()
 	doc := readDocument(t)
 	for name, v := range map[string]any{
-		"Problem": Problem{}, "Status": Status{}, "Attention": Attention{}, "Listener": Listener{}, "Health": Health{}, "QueueStatus": QueueStatus{}, "StoreCounts": event.StoreCounts{},
+		"Problem": Problem{}, "Status": Status{}, "Attention": Attention{}, "Listener": Listener{}, "Health": Health{}, "QueueStatus": QueueStatus{}, "QueueServers": event.QueueServers{}, "QueueReplica": event.QueueReplica{}, "StoreCounts": event.StoreCounts{},
 		"WorkerStatus": WorkerStatus{}, "ReconcilerStatus": ReconcilerStatus{}, "Record": event.Record{}, "Attempt": event.Attempt{},
 		"Shipment": shipment.Shipment{}, "Checkpoint": shipment.Checkpoint{}, "DeadLetter": event.DeadLetter{}, "DeadLetterPage": DeadLetterPage{},
 		"ReplayLink": event.ReplayLink{}, "Note": Note{}, "IngestionPage": IngestionPage{}, "IngestionRow": IngestionRow{}, "IngestionRecord": ingestion.Record{},

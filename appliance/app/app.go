@@ -40,8 +40,9 @@ type App struct {
 	adminTLS bool
 	started  atomic.Bool
 	draining atomic.Bool
-	alive    func() bool // see Alive
-	failed   chan error  // a part that ended by itself
+	alive    func() bool   // see Alive
+	refusing func() string // why the intake accepts nothing, "" when it does or there is none
+	failed   chan error    // a part that ended by itself
 }
 
 // Deps is what an appliance needs from its process.
@@ -138,7 +139,7 @@ func Start(ctx context.Context, cfg config.Config, deps Deps) (_ *App, err error
 			DeadLetters: store.DeadLetters, Publisher: broker, Stamper: stamper, Log: deps.Log.With("package", "process"), Now: time.Now,
 		}
 	}
-	app.alive = health.alive
+	app.alive, app.refusing = health.alive, health.refusing(broker.Healthy)
 	health.probe(ctx) // so that the first answer is not "starting"
 	app.life.Run("health probe", health.run)
 
@@ -248,9 +249,11 @@ func (a *App) readiness() error {
 		return errors.New("draining")
 	case !a.started.Load():
 		return errors.New("starting")
-	default:
-		return nil
 	}
+	if why := a.refusing(); a.public != nil && why != "" {
+		return errors.New("no event can be accepted: " + why)
+	}
+	return nil
 }
 
 func (a *App) listeners() []ops.Listener {

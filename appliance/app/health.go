@@ -249,6 +249,20 @@ func (h *health) storeDown() time.Time {
 	return time.Time{}
 }
 
+// refusing returns a function that says why the queue takes no events, "" while it does.
+// That is known at once by healthy, its reason from the last probe.
+func (h *health) refusing(healthy func() bool) func() string {
+	return func() string {
+		if healthy() {
+			return ""
+		}
+		if r := h.current.Load(); r != nil && r.Status == "unhealthy" {
+			return r.Problems[len(r.Problems)-1]
+		}
+		return "the queue has just stopped taking them"
+	}
+}
+
 // alive reports whether the probing goes on; when it does not, the process hangs.
 func (h *health) alive() bool {
 	r := h.current.Load()

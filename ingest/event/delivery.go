@@ -90,8 +90,30 @@ type QueueState struct {
 	DiskFree    int64     `json:"diskFreeBytes"` // on the store's file system, -1 when unknown
 	At          time.Time `json:"at"`
 
+	// UnconsumedSince is since when no process has asked for events, zero while one does.
+	UnconsumedSince time.Time `json:"unconsumedSince,omitzero"`
+	// Servers are those of an external broker, nil of an embedded one.
+	Servers *QueueServers `json:"servers,omitempty"`
+
 	// Problems is what is wrong while events are accepted all the same, one line each.
 	Problems []string `json:"problems,omitempty"`
+}
+
+// QueueServers is what an external broker says of its servers.
+type QueueServers struct {
+	Wanted   int            `json:"wanted"`             // how many are to hold the events
+	Leader   string         `json:"leader"`             // of those that do, "" for none
+	Replicas []QueueReplica `json:"replicas,omitempty"` // the others
+	// Connected is the server that each of our connections is on, "" for none.
+	Connected map[string]string `json:"connected"`
+}
+
+// QueueReplica is a server that holds the events beside their leader.
+type QueueReplica struct {
+	Name    string `json:"name"`
+	Missing bool   `json:"missing"` // the leader has not heard of it for seconds
+	Current bool   `json:"current"` // it has what the leader has
+	Lag     uint64 `json:"lag"`     // operations behind the leader
 }
 
 // Unprocessed is the backlog: events accepted but not settled.

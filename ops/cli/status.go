@@ -89,9 +89,42 @@ func (p *printer) queue(t *terminal.Table, q *ops.QueueStatus) {
 	t.Row("  backlog", fmt.Sprintf("%d unprocessed: %d waiting, %d in flight (%d delivered again)", q.Unprocessed, q.Pending, q.InFlight, q.Redelivered))
 	t.Row("  stored", fmt.Sprintf("%d events, %s%s%s", q.Messages, terminal.Size(int64(q.Bytes)), limit, free))
 	t.Row("  sequences", fmt.Sprintf("%d to %d, settled to %d, reconciled to %d", q.FirstSeq, q.LastSeq, q.AckFloor, q.Verified))
+	if q.Servers != nil {
+		t.Row("  servers", serversLine(q.Servers))
+		t.Row("  connected", connectedLine(q.Servers.Connected))
+	}
 	if q.Advisories > 0 {
 		t.Row("  advisories", fmt.Sprintf("%d exhausted events wait to become dead letters", q.Advisories))
 	}
+}
+
+// serversLine shows the servers that hold the queue as "n1 leads, n2 follows, n3 is missing
+// (3 wanted)".
+func serversLine(s *event.QueueServers) string {
+	parts := []string{"none leads"}
+	if s.Leader != "" {
+		parts[0] = s.Leader + " leads"
+	}
+	for _, r := range s.Replicas {
+		switch {
+		case r.Missing:
+			parts = append(parts, r.Name+" is MISSING")
+		case !r.Current:
+			parts = append(parts, fmt.Sprintf("%s is %d behind", r.Name, r.Lag))
+		default:
+			parts = append(parts, r.Name+" follows")
+		}
+	}
+	return fmt.Sprintf("%s (%d wanted)", strings.Join(parts, ", "), s.Wanted)
+}
+
+// connectedLine shows the connections as "admin to n1, publish to n2".
+func connectedLine(connected map[string]string) string {
+	var parts []string
+	for _, role := range slices.Sorted(maps.Keys(connected)) {
+		parts = append(parts, role+" to "+cmp.Or(connected[role], "none"))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func printCounts(t *terminal.Table, counts *event.StoreCounts) {
