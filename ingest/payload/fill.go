@@ -169,7 +169,9 @@ func (m *decoding) readStatus(s *report, to *string, state *shipment.State) bool
 		m.faults.atTemplate(t, message)
 		return false
 	}
-	*to, *state = text, s.states.of(text, m.listed(s, text))
+	if of := s.states.of(text, m.listed(s, text)); of != NoState {
+		*to, *state = text, of
+	}
 	return true
 }
 

@@ -70,6 +70,7 @@ type Mapping struct {
 	// counts that is listed with the status. Letter case and white space around them
 	// don't matter. With a table only the table counts, and what it does not list
 	// is kept raw as [shipment.Unknown]; without one [shipment.ParseState] decides.
+	// [NoState] lists statuses that leave the state as it is.
 	States map[shipment.State][]string `koanf:"states"`
 
 	Checkpoints CheckpointMapping `koanf:"checkpoints"`

@@ -141,7 +141,7 @@ func TestMappedSubstatuses(t *testing.T) {
 	t.Parallel()
 	d := mustDecoder(t, small(func(m *Mapping) {
 		m.Status, m.Substatus = []string{"{s}"}, []string{"{code}", "{urgent}"}
-		m.States = map[shipment.State][]string{shipment.InTransit: {"T"}, shipment.AvailableForPickup: {"T/desk"}, shipment.AttemptFailed: {"T/true"}}
+		m.States = map[shipment.State][]string{shipment.InTransit: {"T"}, shipment.AvailableForPickup: {"T/desk"}, shipment.AttemptFailed: {"T/true"}, NoState: {"date", "T/date"}}
 	}))
 	for more, want := range map[string]shipment.State{
 		`"s":"T"`:                                 shipment.InTransit,
@@ -151,6 +151,8 @@ func TestMappedSubstatuses(t *testing.T) {
 		`"s":"T","code":"lost","urgent":false`:    shipment.InTransit,
 		`"s":"T","code":null,"urgent":true`:       shipment.AttemptFailed,
 		`"s":"other","code":"desk","urgent":true`: shipment.Unknown,
+		`"s":"date"`:                              "", // it says nothing of where the parcel is
+		`"s":"T","code":"date"`:                   "",
 	} {
 		var e event.Event
 		body := `{"id":"a","at":"2026-03-02T12:00:00Z","data":{"parcel":{"number":"n"}},` + more + `}`

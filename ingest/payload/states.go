@@ -16,6 +16,11 @@ type report struct {
 	states            states
 }
 
+// NoState is the place in [Mapping.States] of statuses that say nothing of where the
+// parcel is: another date of delivery, a changed address. What they report is an event without
+// a status.
+const NoState shipment.State = "none"
+
 // states maps a sender's statuses, and "status/substatus", both folded, onto ours.
 type states map[string]shipment.State
 
@@ -37,7 +42,7 @@ func (c *compiler) report(prefix string, from, sub []string, table map[shipment.
 
 func (c *compiler) states(key string, table map[shipment.State][]string) states {
 	out := make(states, len(table))
-	for _, state := range shipment.States {
+	for _, state := range append(slices.Clone(shipment.States), NoState) {
 		for _, status := range table[state] {
 			folded := string(appendFolded(nil, status))
 			switch other, twice := out[folded]; {
@@ -51,8 +56,8 @@ func (c *compiler) states(key string, table map[shipment.State][]string) states 
 		}
 	}
 	for _, state := range slices.Sorted(maps.Keys(table)) {
-		if state.Rank() < 0 {
-			c.fault(key+"."+string(state), "is none of %v", shipment.States)
+		if state.Rank() < 0 && state != NoState {
+			c.fault(key+"."+string(state), "is none of %v, nor %s", shipment.States, NoState)
 		}
 	}
 	return out

@@ -31,6 +31,7 @@ type Case struct {
 	Headers map[string]string `json:"headers"` // but for those that signing adds
 	Body    json.RawMessage   `json:"body"`    // sent as it is in the file; of a string its text
 	Want    WantedEvent       `json:"want"`
+	Ignored bool              `json:"ignored"` // it says nothing of a shipment, by its preset
 }
 
 // WantedEvent is the event that a request means.
@@ -73,8 +74,19 @@ func Names(t testing.TB) (names []string) {
 	return names
 }
 
-// Cases reads the requests of a preset's sender.
+// Cases reads the requests of a preset's sender that mean an event.
 func Cases(t testing.TB, preset string) []Case {
+	t.Helper()
+	return slices.DeleteFunc(all(t, preset), func(c Case) bool { return c.Ignored })
+}
+
+// IgnoredCases reads those that say nothing of a shipment.
+func IgnoredCases(t testing.TB, preset string) []Case {
+	t.Helper()
+	return slices.DeleteFunc(all(t, preset), func(c Case) bool { return !c.Ignored })
+}
+
+func all(t testing.TB, preset string) []Case {
 	t.Helper()
 	raw, err := requests.ReadFile("testdata/" + preset + ".json")
 	if err != nil {
