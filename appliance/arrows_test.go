@@ -60,7 +60,7 @@ var arrows = map[string][]string{
 		"jetstream", "ops", "ops/admin", "ops/client", "persistence", "persistence/mongo", "persistence/redis", "persistence/sqlite", "process"},
 	"appliance/config/sdktest":    {"appliance/config/sendertest", "ingest", "ingest/event", "ingest/signature", "ingest/signature/jwks"},
 	"appliance/config/sendertest": {"appliance/config", "ingest/event", "ingest/payload", "ingest/signature", "ingest/signature/jwks"},
-	"appliance/config":            {"ingest", "ingest/event", "ingest/media", "ingest/payload", "ingest/signature", "ingest/signature/jwks", "jetstream", "ops/admin", "persistence", "persistence/mongo", "persistence/redis", "process"},
+	"appliance/config":            {"ingest", "ingest/event", "ingest/media", "ingest/payload", "ingest/signature", "ingest/signature/jwks", "jetstream", "jetstream/durable", "ops/admin", "persistence", "persistence/mongo", "persistence/redis", "process"},
 
 	// Parts of the vocabulary. Who may import ingest/event may import them.
 	"ingest/event/ingestion": {"ingest/event"},

@@ -50,16 +50,22 @@ func configCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check", Short: "Report everything that is wrong with the configuration", Args: cobra.NoArgs,
 		Long: "Read the configuration as serve does, with every secret that it refers to, and\n" +
-			"report everything that is wrong with it. Nothing is started or made.",
+			"report everything that is wrong with it, and what is likely to be. Nothing is\n" +
+			"started or made.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := read(cmd, "")
+			warnings := config.Faults{}
 			if err == nil {
 				err = l.Check()
+				warnings = append(warnings, l.Warnings()...)
 			}
 			asJSON, _ := cmd.Flags().GetBool("json")
 			if asJSON {
-				report := checkReport{OK: err == nil, File: l.File, Faults: faultsOf(err)}
+				report := checkReport{OK: err == nil, File: l.File, Faults: faultsOf(err), Warnings: warnings}
 				return errors.Join(err, terminal.PrintJSON(cmd.OutOrStdout(), report))
+			}
+			for _, warning := range warnings {
+				fmt.Fprintln(cmd.OutOrStdout(), "WARNING", terminal.Escape(warning.String()))
 			}
 			if err == nil {
 				fmt.Fprintln(cmd.OutOrStdout(), "The configuration is good.")
@@ -76,6 +82,8 @@ type checkReport struct {
 	OK     bool           `json:"ok"`
 	File   string         `json:"file,omitempty"`
 	Faults []config.Fault `json:"faults"`
+
+	Warnings []config.Fault `json:"warnings"`
 }
 
 // faultsOf returns what is wrong with a configuration: one fault about the file as a whole

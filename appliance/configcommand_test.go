@@ -72,9 +72,9 @@ func TestConfigCheckAsJSON(t *testing.T) {
 		return code, strings.ReplaceAll(compact.String(), path, "F")
 	}
 	for document, want := range map[string]string{
-		"":                              `{"ok":true,"file":"F","faults":[]}`,
-		"role = 1\n[log]\nleve = \"x\"": `{"ok":false,"file":"F","faults":[{"path":"role","message":"\"1\" is none of all, ingest, process","file":"F","line":1,"column":1},{"path":"log.leve","message":"there is no such key; did you mean \"level\"?","file":"F","line":3,"column":1}]}`,
-		"role = all":                    `{"ok":false,"faults":[{"path":"$","message":"a text needs quotes around it","file":"F","line":1,"column":8}]}`,
+		"":                              `{"ok":true,"file":"F","faults":[],"warnings":[]}`,
+		"role = 1\n[log]\nleve = \"x\"": `{"ok":false,"file":"F","faults":[{"path":"role","message":"\"1\" is none of all, ingest, process","file":"F","line":1,"column":1},{"path":"log.leve","message":"there is no such key; did you mean \"level\"?","file":"F","line":3,"column":1}],"warnings":[]}`,
+		"role = all":                    `{"ok":false,"faults":[{"path":"$","message":"a text needs quotes around it","file":"F","line":1,"column":8}],"warnings":[]}`,
 	} {
 		code, got := check(document)
 		if got != want || (code == 0) != (document == "") {

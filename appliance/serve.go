@@ -57,8 +57,9 @@ func (c *cli) runServe(cmd *cobra.Command, signals <-chan os.Signal) error {
 	if l.File != "" {
 		log.Info("configuration read", "file", l.File)
 	}
+	warn(log, l)
 	defer tuneRuntime(l.JetStream)()
-	running, err := startUnlessSignalled(cmd.Context(), l.Config, app.Deps{Log: log, Version: c.version, Reread: rereader(cmd, l), WrapStore: c.wrapStore}, signals)
+	running, err := startUnlessSignalled(cmd.Context(), l.Config, app.Deps{Log: log, Version: c.version, Reread: rereader(cmd, l, log), WrapStore: c.wrapStore}, signals)
 	if err != nil {
 		return err
 	}
@@ -72,6 +73,13 @@ func (c *cli) runServe(cmd *cobra.Command, signals <-chan os.Signal) error {
 	stopWatchdog()
 	notify(log, daemon.SdNotifyStopping)
 	return errors.Join(failure, stopWithin(running, l.ShutdownTimeout, signals))
+}
+
+// warn logs what in a configuration is likely a mistake.
+func warn(log *slog.Logger, l config.Loaded) {
+	for _, warning := range l.Warnings() {
+		log.Warn("the configuration may have a mistake", "key", warning.Path, "problem", warning.Message)
+	}
 }
 
 // startUnlessSignalled starts an appliance; a signal before that is done cancels it.
@@ -148,7 +156,7 @@ func drain(ctx context.Context, running *app.App, delay time.Duration, log *slog
 
 // rereader returns a function that reads the configuration again, from the file that
 // was found at the start, even if that file is gone.
-func rereader(cmd *cobra.Command, before config.Loaded) func() (config.Config, []string, error) {
+func rereader(cmd *cobra.Command, before config.Loaded, log *slog.Logger) func() (config.Config, []string, error) {
 	return func() (config.Config, []string, error) {
 		l, err := read(cmd, before.File)
 		if err == nil {
@@ -157,6 +165,7 @@ func rereader(cmd *cobra.Command, before config.Loaded) func() (config.Config, [
 		if err != nil {
 			return config.Config{}, nil, err
 		}
+		warn(log, l)
 		changed, err := before.RestartNeeded(l)
 		return l.Config, changed, err
 	}

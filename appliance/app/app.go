@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -71,8 +70,8 @@ func Start(ctx context.Context, cfg config.Config, deps Deps) (_ *App, err error
 		}
 	}()
 	about := admin.About{Version: deps.Version, Role: cfg.Role, StartedAt: time.Now(), DataDir: cfg.DataDir}
-	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data directory (data_dir): %w", err)
+	if err := cfg.MakeDataDir(); err != nil {
+		return nil, err
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(),

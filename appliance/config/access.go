@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fincart/courier-gateway/jetstream/durable"
 	"github.com/fincart/courier-gateway/ops/admin"
 )
 
@@ -62,7 +63,11 @@ func (c Config) OpenAccess(address net.Addr) ([]admin.Token, error) {
 	if err := f.err(); err != nil {
 		return nil, err
 	}
-	before, err := ReadAccess(c.DataDir)
+	err := durable.Owned(filepath.Join(c.DataDir, AccessFile))
+	var before Access
+	if err == nil {
+		before, err = ReadAccess(c.DataDir)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the admin token: %w (without this file a start or a reload makes a new one)", err)
 	}

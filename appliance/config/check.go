@@ -2,10 +2,17 @@ package config
 
 import (
 	"crypto/tls"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/event/stamp"
 	"github.com/fincart/courier-gateway/ingest/signature/jwks"
+	"github.com/fincart/courier-gateway/jetstream/durable"
 )
 
 // Check reports everything that is wrong with a configuration, in one error: keys
@@ -75,8 +82,93 @@ func (l Loaded) checkSecrets(f *faults) {
 	}
 }
 
-// checkFiles reads the certificates.
+// leastSecretBytes is how short a secret may be that can't be guessed.
+const leastSecretBytes = 16
+
+// placed is a secret, or another private file, with its key.
+type placed struct {
+	key    string
+	secret Secret
+	word   bool // it is one word that only two sides know: not a URL, nor a key in PEM form
+}
+
+// secrets returns every secret that this role reads, and its private files.
+func (l Loaded) secrets() []placed {
+	all := []placed{
+		{"admin.token", l.Admin.Token, true},
+		{"persistence.mongo_uri", l.Persistence.MongoURI, false},
+		{"persistence.redis_url", l.Persistence.RedisURL, false},
+	}
+	for _, file := range []struct{ key, path string }{
+		{"admin.tls_key_file", l.Admin.TLSKeyFile}, {"ingest.tls_key_file", l.Ingest.TLSKeyFile},
+		{"jetstream.tls_key_file", l.JetStream.TLSKeyFile}, {"jetstream.credentials_file", l.JetStream.CredentialsFile},
+		{"data_dir", filepath.Join(l.DataDir, StampKeyFile)}, {"data_dir", filepath.Join(l.DataDir, AccessFile)},
+		{"data_dir", filepath.Join(l.DataDir, DemoSecretFile)},
+	} {
+		if file.path != "" {
+			all = append(all, placed{file.key, Secret("file:" + file.path), false})
+		}
+	}
+	for i, s := range l.JetStream.StampKeys {
+		all = append(all, placed{fmt.Sprintf("jetstream.stamp_keys[%d]", i), s, true})
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.Admin.Tokens)) {
+		all = append(all, placed{"admin.tokens." + name + ".token", l.Admin.Tokens[name].Token, true})
+	}
+	if l.Role == RoleProcess {
+		return all
+	}
+	for _, name := range l.CourierNames() {
+		for i, s := range l.Couriers[name].Secrets {
+			all = append(all, placed{fmt.Sprintf("couriers.%s.secrets[%d]", name, i), s.Secret, true})
+		}
+		all = append(all, placed{"couriers." + name + ".private_key", l.Couriers[name].PrivateKey, false})
+	}
+	return all
+}
+
+// Warnings returns what may be as it is, but is likely a mistake or a risk.
+func (l Loaded) Warnings() Faults {
+	var warnings event.Faults
+	warn := func(key, format string, args ...any) { warnings.Check(false, key, format, args...) }
+	l.warnSecrets(warn)
+	located, _ := errors.AsType[Faults](l.err(faults(warnings))) // none: no warnings
+	return located
+}
+
+// warnSecrets warns of secrets that others can read, that two sides share, or that are
+// short or not what they look like.
+func (l Loaded) warnSecrets(warn func(key, format string, args ...any)) {
+	owners := map[string]string{} // of each secret, the key of the first that has it
+	for _, s := range l.secrets() {
+		if path := s.secret.File(); path != "" {
+			if info, err := os.Stat(path); err == nil && durable.Readable(info) != "" {
+				warn(s.key, "%s can be read by %s: chmod go-rwx %s", path, durable.Readable(info), path)
+			}
+		}
+		value, err := s.secret.Resolve()
+		if err != nil || !s.word {
+			continue // a secret that can't be read is a fault
+		}
+		for _, flaw := range s.secret.Flaws() {
+			warn(s.key, "%s %s", s.secret, flaw)
+		}
+		if len(value) < leastSecretBytes {
+			warn(s.key, "%s has only %d bytes, and could be guessed: use at least %d", s.secret, len(value), leastSecretBytes)
+		}
+		if first, shared := owners[string(value)]; shared {
+			warn(s.key, "is the same secret as %s: whoever knows one can pass for the other", first)
+		} else {
+			owners[string(value)] = s.key
+		}
+	}
+}
+
+// checkFiles reads the certificates, and looks at whose the data directory is.
 func (l Loaded) checkFiles(f *faults) {
+	if err := durable.OwnedDir(l.DataDir); err != nil {
+		f.add("data_dir", "%v", err)
+	}
 	for _, pair := range []struct{ key, cert, private string }{
 		{"ingest.tls_cert_file", l.Ingest.TLSCertFile, l.Ingest.TLSKeyFile},
 		{"admin.tls_cert_file", l.Admin.TLSCertFile, l.Admin.TLSKeyFile},

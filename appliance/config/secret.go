@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Secret refers to a secret: "env:NAME" is an environment variable, "file:PATH" a
-// file whose final line break does not count. The configuration never holds the
+// file. The configuration never holds the
 // secret itself, so it can be shown, logged and committed.
 type Secret string
 
@@ -24,29 +26,91 @@ func (s Secret) String() string {
 	return "(hidden)"
 }
 
-// Resolve reads the secret. It fails when there is none, or an empty one.
+// Resolve reads the secret. It fails when there is none, or an empty one. A byte order
+// mark before it and line breaks behind it do not count: editors and shells leave them.
 func (s Secret) Resolve() ([]byte, error) {
-	kind, name, _ := strings.Cut(string(s), ":")
-	var value []byte
-	switch kind {
-	case "env":
-		value = []byte(os.Getenv(name))
-	case "file":
-		raw, err := os.ReadFile(name)
-		if err != nil {
-			return nil, fmt.Errorf("read the secret: %w", err)
-		}
-		value = bytes.TrimSuffix(bytes.TrimSuffix(raw, []byte("\n")), []byte("\r"))
-	default:
-		return nil, fmt.Errorf("is neither env:NAME nor file:PATH; a secret itself does not belong in the configuration")
+	raw, err := s.read()
+	if err != nil {
+		return nil, err
 	}
+	value := bytes.TrimRight(bytes.TrimPrefix(raw, utf8Mark), "\r\n")
 	switch {
-	case len(value) == 0 && kind == "env":
+	case len(value) == 0 && strings.HasPrefix(string(s), "env:"):
 		return nil, fmt.Errorf("%s is empty or not set in the environment of this process, which can't change while it runs", s)
 	case len(value) == 0:
 		return nil, fmt.Errorf("%s is empty", s)
 	}
 	return value, nil
+}
+
+// read returns what the environment or the file has.
+func (s Secret) read() ([]byte, error) {
+	switch kind, name, _ := strings.Cut(string(s), ":"); kind {
+	case "env":
+		return []byte(os.Getenv(name)), nil
+	case "file":
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("read the secret: %w", err)
+		}
+		return raw, nil
+	default:
+		return nil, fmt.Errorf("is neither env:NAME nor file:PATH; a secret itself does not belong in the configuration")
+	}
+}
+
+// File returns the path of a secret in a file, "" for another one.
+func (s Secret) File() string {
+	path, isFile := strings.CutPrefix(string(s), "file:")
+	if !isFile {
+		return ""
+	}
+	return path
+}
+
+var utf8Mark = []byte("\uFEFF")
+
+// Flaws says what about a secret that can be read is likely a mistake, in words that
+// reveal nothing of it. What is no text is random bytes, which have no flaws of these kinds.
+func (s Secret) Flaws() (flaws []string) {
+	raw, err := s.read()
+	value, resolveErr := s.Resolve()
+	if err != nil || resolveErr != nil {
+		return nil
+	}
+	found := func(is bool, flaw string) {
+		if is {
+			flaws = append(flaws, flaw)
+		}
+	}
+	found(bytes.HasPrefix(raw, utf8Mark), "begins with a byte order mark, which does not count: save it without one")
+	found(bytes.HasPrefix(raw, []byte("\xFF\xFE")) || bytes.HasPrefix(raw, []byte("\xFE\xFF")), "begins with the byte order mark of UTF-16: save it as UTF-8, without a mark")
+	if !utf8.Valid(value) {
+		return flaws
+	}
+	text := string(value)
+	bare := strings.TrimSpace(text)
+	found(bare != strings.TrimLeftFunc(text, unicode.IsSpace) || bare != strings.TrimRightFunc(text, unicode.IsSpace),
+		"has white space at its beginning or end, which counts")
+	found(strings.ContainsFunc(bare, unicode.IsSpace), "has white space inside, which counts")
+	found(inQuotes(bare), "is in quotes, which count as a part of it")
+	for _, r := range text {
+		if !unicode.IsSpace(r) && (!unicode.IsPrint(r) || r == utf8.RuneError) {
+			found(true, fmt.Sprintf("has a character that can't be seen (U+%04X), which counts", r))
+			break
+		}
+	}
+	return flaws
+}
+
+// inQuotes reports whether a text is between two quotes of one kind.
+func inQuotes(text string) bool {
+	for _, pair := range [][2]string{{`"`, `"`}, {"'", "'"}, {"`", "`"}, {"\u201C", "\u201D"}, {"\u2018", "\u2019"}} {
+		if len(text) > 1 && strings.HasPrefix(text, pair[0]) && strings.HasSuffix(text, pair[1]) {
+			return true
+		}
+	}
+	return false
 }
 
 // resolveAll reads several secrets; each one that fails is one fault.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	"github.com/fincart/courier-gateway/ingest/event/stamp"
+	"github.com/fincart/courier-gateway/jetstream/durable"
 )
 
 // Files that the first start makes in the data directory, readable by their owner
@@ -21,6 +22,18 @@ const (
 	DemoSecretFile = "demo.secret"
 	DemoCourier    = "demo"
 )
+
+// MakeDataDir makes the data directory, readable by its owner only. One that is there must
+// not be somebody else's: its keys would be theirs.
+func (c Config) MakeDataDir() error {
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return fmt.Errorf("make the data directory (data_dir): %w", err)
+	}
+	if err := durable.OwnedDir(c.DataDir); err != nil {
+		return fmt.Errorf("the data directory (data_dir) is not safe to use: %w", err)
+	}
+	return nil
+}
 
 // Stamper returns the stamper of the configured keys, or of the data directory's
 // own key.
@@ -52,6 +65,9 @@ func (c Config) MissingStampKey() (path string, missing bool) {
 // made first, with 64 random hex digits. The file is whole or absent, never half,
 // and on disk before this returns.
 func randomFile(path string) ([]byte, error) {
+	if err := durable.Owned(path); err != nil {
+		return nil, err
+	}
 	value, err := Secret("file:" + path).Resolve()
 	if !errors.Is(err, fs.ErrNotExist) {
 		return value, err

@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,6 +16,9 @@ import (
 // when the process ends, however it ends.
 func Lock(dir string) (unlock func() error, err error) {
 	path := filepath.Join(dir, "lock")
+	if err := errors.Join(OwnedDir(dir), Owned(path)); err != nil {
+		return nil, fmt.Errorf("lock store directory %s: %w", dir, err)
+	}
 	lock := flock.New(path, flock.SetPermissions(0o600))
 	got, err := lock.TryLock()
 	if err != nil {

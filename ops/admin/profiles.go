@@ -12,8 +12,11 @@ import (
 // maxProfile is how long a profile or a trace may take: it slows the whole process.
 const maxProfile = time.Minute
 
-// profile bounds a profile's handler: in length, and to one at a time.
-func (a *api) profile(h http.HandlerFunc) handler {
+// profiler takes profiles; there is one in it while one is being taken.
+type profiler chan struct{}
+
+// bounded bounds a profile's handler: in length, and to one at a time.
+func (p profiler) bounded(h http.HandlerFunc) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if text := r.URL.Query().Get("seconds"); text != "" {
 			seconds, err := strconv.ParseFloat(text, 64)
@@ -22,8 +25,8 @@ func (a *api) profile(h http.HandlerFunc) handler {
 			}
 		}
 		select {
-		case a.profiling <- struct{}{}:
-			defer func() { <-a.profiling }()
+		case p <- struct{}{}:
+			defer func() { <-p }()
 		default:
 			return ops.Refuse(event.Throttled, "another profile is being taken: one at a time, because it slows the whole process")
 		}

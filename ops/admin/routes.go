@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/fincart/courier-gateway/ingest/event"
@@ -42,22 +43,20 @@ func (rt *route) needs() Role {
 
 // api answers the routes. Each function is in the file of what it is about.
 type api struct {
-	deps    Deps
-	timeout time.Duration // for the stores and the queue to answer one request
-
-	profiling chan struct{} // has one in it while a profile is being taken
-	silences  silences
+	deps     Deps
+	timeout  time.Duration // for the stores and the queue to answer one request
+	silences silences
 }
 
 func (a *api) routes() []route {
-	d := a.deps
+	d, profiles := a.deps, make(profiler, 1)
 	letters := func(h handler) handler { return a.where(d.DeadLetters != nil, "dead letters", "processes", h) }
 	records := func(h handler) handler { return a.where(d.Ingestions != nil, "records of requests", "processes", h) }
 	return []route{
 		{pattern: "GET /livez", handle: livez, open: true},
 		{pattern: "GET /readyz", handle: a.readyz, open: true},
 		{pattern: "GET " + ops.HealthPath, handle: a.health, open: true},
-		{pattern: "GET /metrics", handle: a.promMetrics(), metrics: true},
+		{pattern: "GET /metrics", handle: promMetrics(d.Gatherer, a.timeout), metrics: true},
 		{pattern: "GET /version", handle: a.version, open: true},
 		{pattern: "GET /openapi.json", handle: openAPI},
 
@@ -80,11 +79,11 @@ func (a *api) routes() []route {
 
 		// The command line of the process is not among the profiles: it may name
 		// things that are secret.
-		{pattern: "GET /debug/pprof/{$}", handle: a.profile(pprof.Index), slow: true, role: Admin},
-		{pattern: "GET /debug/pprof/{profile}", handle: a.profile(pprof.Index), slow: true, role: Admin},
-		{pattern: "GET /debug/pprof/profile", handle: a.profile(pprof.Profile), slow: true, role: Admin},
-		{pattern: "GET /debug/pprof/trace", handle: a.profile(pprof.Trace), slow: true, role: Admin},
-		{pattern: "GET /debug/pprof/symbol", handle: a.profile(pprof.Symbol), role: Admin},
+		{pattern: "GET /debug/pprof/{$}", handle: profiles.bounded(pprof.Index), slow: true, role: Admin},
+		{pattern: "GET /debug/pprof/{profile}", handle: profiles.bounded(pprof.Index), slow: true, role: Admin},
+		{pattern: "GET /debug/pprof/profile", handle: profiles.bounded(pprof.Profile), slow: true, role: Admin},
+		{pattern: "GET /debug/pprof/trace", handle: profiles.bounded(pprof.Trace), slow: true, role: Admin},
+		{pattern: "GET /debug/pprof/symbol", handle: profiles.bounded(pprof.Symbol), role: Admin},
 	}
 }
 
@@ -127,8 +126,8 @@ func (a *api) health(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-func (a *api) promMetrics() handler {
-	h := promhttp.HandlerFor(a.deps.Gatherer, promhttp.HandlerOpts{Timeout: a.timeout})
+func promMetrics(from prometheus.Gatherer, timeout time.Duration) handler {
+	h := promhttp.HandlerFor(from, promhttp.HandlerOpts{Timeout: timeout})
 	return plain(h.ServeHTTP)
 }
 

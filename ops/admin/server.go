@@ -147,7 +147,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		routes: map[string]route{},
 	}
 	s.SetTokens(cfg.Tokens)
-	handlers := &api{deps: deps, timeout: cfg.RequestTimeout, profiling: make(chan struct{}, 1)}
+	handlers := &api{deps: deps, timeout: cfg.RequestTimeout}
 	for _, r := range handlers.routes() {
 		s.routes[r.pattern] = r
 		s.mux.Handle(r.pattern, s.serve(r))
