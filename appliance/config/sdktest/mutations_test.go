@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -69,6 +70,7 @@ func (s *sender) mutations(t *testing.T, base request, c content, now time.Time)
 	m.lists()
 	m.times()
 	m.bodies(t)
+	m.media()
 	m.framing()
 	if s.prefix != "" {
 		m.otherNames()
@@ -425,6 +427,26 @@ func rewritten(t *testing.T, body []byte) map[string][]byte {
 		}
 	}
 	return all
+}
+
+// media: what the body is said to be, which no signature covers, and a form that is signed.
+func (m *maker) media() {
+	for media, kind := range map[string]string{
+		"text/plain": "another content type", "application/x-www-form-urlencoded": "another content type", "application/json; charset=utf-8": "another content type",
+		"image/png": "content type of no JSON", "text/html; charset=utf-16": "content type of no JSON",
+	} {
+		r := m.base.clone()
+		r.media = media
+		m.add(kind, media, r)
+	}
+	c := m.c
+	c.body = []byte("payload=" + url.QueryEscape(string(m.c.body)))
+	form := m.base.clone()
+	form.media, form.headers, form.body = "application/x-www-form-urlencoded", m.headers(c), c.body
+	m.resigned("form, signed", "", form, c, m.now)
+	unsigned := m.base.clone()
+	unsigned.media, unsigned.body = form.media, form.body
+	m.add("form", "", unsigned)
 }
 
 // framing: the same request in chunks, and with the signature where no header is.

@@ -83,10 +83,13 @@ var ofAll = differences{
 	"refuse, folded headers": "RFC 9112, section 5.2, has servers refuse them",
 }
 
+// ofContent is a difference from the libraries that do not look at the content type.
+var ofContent = differences{"refuse, content type of no JSON": "what says that it is something else is refused before it is read"}
+
 // ofUnsigned is a difference where there are headers that no signature covers.
 var ofUnsigned = differences{"refuse, space behind a header's name": "RFC 9112, section 5.1, has servers refuse it; net/http takes it for another header"}
 
-var ofWebhooks = ofAll.and(differences{
+var ofWebhooks = ofAll.and(ofContent).and(differences{
 	"refuse, values joined":                       "the library leaves out what is behind a second comma",
 	"refuse, values joined, another last":         "the library leaves out what is behind a second comma",
 	"accept, value cut":                           unpadded,
@@ -108,7 +111,7 @@ var ofSvix = ofWebhooks.and(differences{
 	"refuse, headers of the other name, beside our id": "the library goes on to webhook-id; a mapping that names the event by svix-id would take one that is not signed",
 })
 
-var ofStripe = ofAll.and(differences{
+var ofStripe = ofAll.and(ofContent).and(differences{
 	"refuse, a time ahead, signed":                "the library has no bound ahead, so that a request signed ahead of its time could be sent again until then",
 	"refuse, time twice":                          "the library takes the last; another reader may take the first",
 	"refuse, values joined":                       "the header has the time twice then",
@@ -127,10 +130,12 @@ var ofStripe = ofAll.and(differences{
 })
 
 var ofGitHub = ofAll.and(ofUnsigned).and(differences{
+	"accept, another content type":          "JSON is known by what it is; the library takes two types only",
 	"refuse, by an algorithm that is named": "GitHub signs by SHA-256; who could choose could choose SHA-1",
 })
 
-var ofEasyPost = ofAll.and(differences{
+var ofEasyPost = ofAll.and(ofContent).and(differences{
+	"accept, form, signed":                   "a form is read by any courier; the library reads the body as JSON",
 	"accept, signature as hex in upper case": "hex in either case is the same bytes",
 	"accept, signature as hex in both cases": "hex in either case is the same bytes",
 })

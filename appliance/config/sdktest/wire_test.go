@@ -3,6 +3,7 @@ package sdktest
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -33,6 +34,7 @@ type request struct {
 	target  string
 	headers []signature.Header
 	body    []byte
+	media   string // of the body; application/json by default
 	framing string // in place of Content-Length, and behind the body what is in trailer
 	trailer string
 }
@@ -43,7 +45,7 @@ func (r *request) bytes() []byte {
 	if framing == "" {
 		framing = fmt.Sprintf("Content-Length: %d", len(r.body))
 	}
-	fmt.Fprintf(&b, "POST %s HTTP/1.1\r\nHost: gateway.example\r\nContent-Type: application/json\r\n%s\r\n", r.target, framing)
+	fmt.Fprintf(&b, "POST %s HTTP/1.1\r\nHost: gateway.example\r\nContent-Type: %s\r\n%s\r\n", r.target, cmp.Or(r.media, "application/json"), framing)
 	for _, h := range r.headers {
 		fmt.Fprintf(&b, "%s:%s\r\n", h.Name, h.Value)
 	}
