@@ -1,6 +1,10 @@
 package ops
 
-import "time"
+import (
+	"time"
+
+	"github.com/fincart/courier-gateway/ingest/event/shipment"
+)
 
 // Modes of a courier.
 const (
@@ -60,6 +64,19 @@ type KeySourceInfo struct {
 	Count    int       `json:"count"`             // keys that are known
 	LoadedAt time.Time `json:"loadedAt,omitzero"` // absent before the first time
 	Problem  string    `json:"problem,omitempty"` // why they could not be loaded lately
+}
+
+// UnmappedList are the statuses that no mapping knew when they came, by courier, the last
+// seen first.
+type UnmappedList struct {
+	Statuses []UnmappedStatus `json:"statuses"`
+}
+
+// UnmappedStatus is one of them.
+type UnmappedStatus struct {
+	Courier string `json:"courier"`
+	shipment.UnmappedStatus
+	Mapped bool `json:"mapped"` // by now: the events that had it wait to be reprocessed
 }
 
 // ReloadReport is the result of a reload.

@@ -64,7 +64,7 @@ func TestOpenAPISchemasAreTheTypes(t *testing.T) {
 		"Shipment": shipment.Shipment{}, "Checkpoint": shipment.Checkpoint{}, "DeadLetter": event.DeadLetter{}, "DeadLetterPage": DeadLetterPage{},
 		"ReplayLink": event.ReplayLink{}, "Note": Note{}, "IngestionPage": IngestionPage{}, "IngestionRow": IngestionRow{}, "IngestionRecord": ingestion.Record{},
 		"CapturedRequest": ingestion.Request{}, "CapturedHeader": ingestion.Header{}, "AcceptRequest": AcceptRequest{}, "Accepted": Accepted{},
-		"CourierList": CourierList{}, "CourierInfo": CourierInfo{}, "KeyInfo": KeyInfo{}, "KeySourceInfo": KeySourceInfo{}, "ReloadReport": ReloadReport{},
+		"CourierList": CourierList{}, "UnmappedList": UnmappedList{}, "UnmappedStatus": UnmappedStatus{}, "CourierInfo": CourierInfo{}, "KeyInfo": KeyInfo{}, "KeySourceInfo": KeySourceInfo{}, "ReloadReport": ReloadReport{},
 		"LossList": LossList{}, "Loss": loss.Loss{}, "SequenceRange": loss.Range{},
 	} {
 		all, required := members(reflect.TypeOf(v))

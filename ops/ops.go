@@ -38,6 +38,7 @@ const (
 	RejectionsPath  = "/api/v1/rejections"
 	IngestionsPath  = "/api/v1/ingestions"
 	CouriersPath    = "/api/v1/couriers"
+	UnmappedPath    = CouriersPath + "/unmapped"
 	LossesPath      = "/api/v1/queue/losses"
 )
 

@@ -5,6 +5,7 @@
 //	process        ──▶ Cache         persistence.MemoryCache, persistence/redis
 //	process, ops   ──▶ Ledger      ┐
 //	               ──▶ DeadLetters │
+//	               ──▶ Statuses    │
 //	ingest, ops    ──▶ Ingestions  ├ persistence/sqlite, persistence/mongo
 //	appliance, ops ──▶ Database    │
 //	appliance      ──▶ Marks       ┘ (Marks: sqlite only)
@@ -54,6 +55,7 @@ type Store struct {
 	Ledger      Ledger
 	DeadLetters DeadLetters
 	Ingestions  Ingestions
+	Statuses    Statuses
 	Marks       Marks // nil for a store that keeps none
 	Database    Database
 }
@@ -129,6 +131,17 @@ type Ingestions interface {
 	// and as the event with which idempotency key. A record that was accepted before is
 	// left as it is. It returns the record as it then is, or an error with code NotFound.
 	AcceptIngestion(ctx context.Context, id, key, keyID string, at time.Time) (ingestion.Record, error)
+}
+
+// Statuses keeps what couriers say that no mapping knows. The lists are bounded by those who
+// change them.
+type Statuses interface {
+	// Unmapped returns the lists that are not empty, by courier.
+	Unmapped(ctx context.Context) ([]shipment.Unmapped, error)
+	// ChangeUnmapped replaces the list of a courier by what change makes of it, durably; of
+	// one that has none change gets an empty one. It calls change again when another writer
+	// was quicker, and fails with VersionConflict after some of those.
+	ChangeUnmapped(ctx context.Context, courier string, change func(*shipment.Unmapped)) error
 }
 
 // Marks keeps how far the events of a queue are known to have their outcome in the store.

@@ -150,7 +150,7 @@ func (h *Handler) conclude(ctx context.Context, g *group, err error) ([]failure,
 
 // processed concludes a job whose change is stored.
 func (h *Handler) processed(j *job) {
-	j.record.Status = event.Processed
+	j.record.Status, j.applied = event.Processed, true
 	now := h.Now()
 	h.Metrics.processed.Inc()
 	h.Metrics.latency.Observe(now.Sub(j.ReceivedAt).Seconds())

@@ -26,6 +26,7 @@ type fakeStore struct {
 	records   map[event.Identity]event.Record
 	shipments map[shipment.Ref]shipment.Shipment
 	letters   map[string]event.DeadLetter
+	unmapped  map[string]shipment.Unmapped
 	calls     map[string]int
 	applied   map[event.Identity]int // how often an identity reached a shipment
 
@@ -44,7 +45,7 @@ type fakeStore struct {
 func newFakeStore() *fakeStore {
 	return &fakeStore{
 		records: map[event.Identity]event.Record{}, shipments: map[shipment.Ref]shipment.Shipment{},
-		letters: map[string]event.DeadLetter{}, calls: map[string]int{}, applied: map[event.Identity]int{},
+		letters: map[string]event.DeadLetter{}, unmapped: map[string]shipment.Unmapped{}, calls: map[string]int{}, applied: map[event.Identity]int{},
 	}
 }
 
@@ -59,6 +60,19 @@ func (m *fakeStore) Ping(context.Context) error {
 	leave, err := m.enter("ping")
 	defer leave()
 	return err
+}
+
+func (m *fakeStore) ChangeUnmapped(_ context.Context, courier string, change func(*shipment.Unmapped)) error {
+	leave, err := m.enter("unmapped")
+	defer leave()
+	if err != nil {
+		return err
+	}
+	u := m.unmapped[courier]
+	u.Courier = courier
+	change(&u)
+	m.unmapped[courier] = u
+	return nil
 }
 
 func (m *fakeStore) Records(_ context.Context, ids []event.Identity) ([]event.Record, error) {
@@ -270,6 +284,8 @@ func newFixture(t testing.TB) *fixture {
 		Metrics:  NewMetrics(prometheus.NewRegistry()),
 		Now:      func() time.Time { return noon },
 		MaxAhead: func(string) time.Duration { return DefaultMaxAhead },
+		Mapped:   func(_, status string) bool { return status == "unknown" },
+		Statuses: store,
 	}}
 }
 

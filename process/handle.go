@@ -31,6 +31,9 @@ type Handler struct {
 	Read    Reader
 	// MaxAhead returns how far ahead of its receipt an event of a courier may be dated.
 	MaxAhead func(courier string) time.Duration
+	// Mapped reports whether a courier's status means something by its mapping.
+	Mapped   func(courier, status string) bool
+	Statuses Statuses
 	Policy   Policy // attempts, and the wait between them
 	Log      *slog.Logger
 	Metrics  *Metrics
@@ -49,6 +52,7 @@ type job struct {
 	isolated  bool         // its change failed together with others: commit it by itself
 	exclusive bool         // nothing is handled beside it in this process
 	record    event.Record // as it will be written
+	applied   bool         // to its shipment, just now
 	decided   bool
 	verdict   event.Verdict
 }
@@ -89,6 +93,7 @@ func (h *Handler) handle(ctx context.Context, batch []event.Delivery, exclusive 
 		return nil, err
 	}
 	h.cacheProcessed(ctx, jobs)
+	h.countUnmapped(ctx, jobs)
 	verdicts := make([]event.Verdict, len(jobs))
 	for i, j := range jobs {
 		if !j.decided { // lost every round to other writers

@@ -7,6 +7,7 @@ type Metrics struct {
 	processed        prometheus.Counter
 	failed           *prometheus.CounterVec // by code
 	dead             *prometheus.CounterVec // by code
+	unmapped         *prometheus.CounterVec // by courier
 	duplicates       prometheus.Counter
 	conflicts        prometheus.Counter
 	versionConflicts prometheus.Counter
@@ -25,15 +26,16 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		reg.MustRegister(c)
 		return c
 	}
-	byCode := func(name, help string) *prometheus.CounterVec {
-		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "courier_gateway_process_" + name, Help: help}, []string{"code"})
+	by := func(label, name, help string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "courier_gateway_process_" + name, Help: help}, []string{label})
 		reg.MustRegister(c)
 		return c
 	}
 	m := &Metrics{
 		processed:        counter("processed_total", "Events applied to a shipment."),
-		failed:           byCode("failed_attempts_total", "Attempts that failed and will be repeated, by code."),
-		dead:             byCode("dead_letters_total", "Events moved to the dead letters, by code."),
+		failed:           by("code", "failed_attempts_total", "Attempts that failed and will be repeated, by code."),
+		dead:             by("code", "dead_letters_total", "Events moved to the dead letters, by code."),
+		unmapped:         by("courier", "unmapped_total", "Events applied with a status that no mapping knows, by courier."),
 		duplicates:       counter("duplicates_total", "Deliveries of events that had their outcome already."),
 		conflicts:        counter("conflicts_total", "Deliveries of an idempotency key with another body than the first."),
 		versionConflicts: counter("version_conflicts_total", "Changes read and written again because a row had changed."),

@@ -126,13 +126,16 @@ func Start(ctx context.Context, cfg config.Config, deps Deps) (_ *App, err error
 			return nil, fmt.Errorf("open the cache: %w", err)
 		}
 		consumers = newConsumers(cfg, consumerDeps{
-			broker: broker, store: store, wrap: deps.WrapStore, cache: cache, stamper: stamper, decode: couriers.decoders.decode, maxAhead: couriers.maxAhead,
+			broker: broker, store: store, wrap: deps.WrapStore, cache: cache, stamper: stamper, decode: couriers.decoders.decode, maxAhead: couriers.maxAhead, mapped: couriers.decoders.mapped,
 			metrics: registry, log: deps.Log.With("package", "process"),
 		})
 		health.cache, health.worker, health.held, health.letters = cache, consumers.oldestHeartbeat, consumers.longestHold, store.Database
 		health.outcomes = consumers.outcomeProblems
 		operators.Events, operators.Shipments, operators.DeadLetters = store.Ledger, store.Ledger, store.DeadLetters
 		operators.Waiting = waitingEvents(broker, health.storeDown)
+		operators.Unmapped = func(ctx context.Context) (ops.UnmappedList, error) {
+			return unmapped(ctx, store.Statuses, couriers.decoders.mapped)
+		}
 		operators.Worker, operators.Reconciler = consumers.workerStatus, consumers.reconcilerStatus
 		operators.Replayer = &process.Replayer{
 			DeadLetters: store.DeadLetters, Publisher: broker, Stamper: stamper, Log: deps.Log.With("package", "process"), Now: time.Now,

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"log/slog"
 	"strconv"
 	"time"
@@ -48,6 +49,7 @@ type consumerDeps struct {
 	decode  process.Reader
 	// maxAhead is [process.Handler.MaxAhead].
 	maxAhead func(courier string) time.Duration
+	mapped   func(courier, status string) bool // [process.Handler.Mapped]
 	metrics  prometheus.Registerer
 	log      *slog.Logger
 }
@@ -59,7 +61,7 @@ func newConsumers(cfg config.Config, deps consumerDeps) *consumers {
 		ledger = deps.wrap(store.Ledger)
 	}
 	handler := &process.Handler{
-		Store: ledger, Cache: deps.cache, Stamper: deps.stamper, Read: deps.decode, MaxAhead: deps.maxAhead, Policy: cfg.RetryPolicy(), Log: log, Metrics: process.NewMetrics(deps.metrics), Now: time.Now,
+		Store: ledger, Cache: deps.cache, Stamper: deps.stamper, Read: deps.decode, MaxAhead: deps.maxAhead, Mapped: deps.mapped, Statuses: store.Statuses, Policy: cfg.RetryPolicy(), Log: log, Metrics: process.NewMetrics(deps.metrics), Now: time.Now,
 	}
 	c := &consumers{
 		heartbeats: make([]process.Heartbeat, cfg.Process.Workers),
@@ -120,6 +122,18 @@ func (c *consumers) outcomeProblems() []string {
 		return nil
 	}
 	return c.marked.problems()
+}
+
+// unmapped lists the statuses that no mapping knew when they came.
+func unmapped(ctx context.Context, store persistence.Statuses, mapped func(courier, status string) bool) (ops.UnmappedList, error) {
+	list := ops.UnmappedList{Statuses: []ops.UnmappedStatus{}}
+	found, err := store.Unmapped(ctx)
+	for _, u := range found {
+		for _, s := range u.Statuses {
+			list.Statuses = append(list.Statuses, ops.UnmappedStatus{Courier: u.Courier, UnmappedStatus: s, Mapped: s.Status != "" && mapped(u.Courier, s.Status)})
+		}
+	}
+	return list, err
 }
 
 // workerStatus sums up the workers: their counts, and the state of the one that

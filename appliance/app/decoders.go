@@ -30,3 +30,8 @@ func (d *decoders) set(cfg config.Config) error {
 func (d *decoders) decode(env *event.Envelope, e *event.Event, faults event.Faults) event.Faults {
 	return (*d.byCourier.Load())[env.Courier].DecodeQueued(env, e, faults)
 }
+
+// mapped implements [process.Handler.Mapped].
+func (d *decoders) mapped(courier, status string) bool {
+	return (*d.byCourier.Load())[courier].Mapped(status)
+}

@@ -190,7 +190,7 @@ func (m *decoding) listed(s *report, status string) string {
 		sub, got := m.values.fillIn(t)
 		if got == wrong {
 			m.faults.parts(&m.values, t, wrong)
-		} else if got == filled && s.states.lists(status, sub) {
+		} else if got == filled && s.states.listsPair(status, sub) {
 			return sub
 		}
 	}

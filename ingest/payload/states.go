@@ -63,8 +63,18 @@ func (c *compiler) states(key string, table map[shipment.State][]string) states 
 	return out
 }
 
-// lists reports whether the table has status with substatus.
-func (s states) lists(status, substatus string) bool {
+// lists reports whether the table has status; without one our own words count.
+func (s states) lists(status string) bool {
+	folded := string(appendFolded(nil, status))
+	if len(s) == 0 {
+		return folded == string(shipment.Unknown) || shipment.ParseState(status) != shipment.Unknown
+	}
+	_, ok := s[folded]
+	return ok
+}
+
+// listsPair reports whether the table has status with substatus.
+func (s states) listsPair(status, substatus string) bool {
 	var memory [128]byte
 	_, ok := s[string(appendPair(memory[:0], status, substatus))]
 	return ok
@@ -99,4 +109,13 @@ func appendFolded(b []byte, s string) []byte {
 		b = utf8.AppendRune(b, unicode.ToLower(r))
 	}
 	return b
+}
+
+// Mapped reports whether a status, without a substatus, means something by the mapping, if
+// only "unknown".
+func (d *Decoder) Mapped(status string) bool {
+	if d == nil || d.root == nil || d.standard {
+		return states(nil).lists(status)
+	}
+	return d.status.states.lists(status) || d.list != nil && d.list.status.states.lists(status)
 }

@@ -20,6 +20,14 @@ func (a *api) couriers(w http.ResponseWriter, _ *http.Request) error {
 	return answer(w, list)
 }
 
+func (a *api) unmapped(w http.ResponseWriter, r *http.Request) error {
+	list, err := a.deps.Unmapped(r.Context())
+	if err != nil {
+		return err
+	}
+	return answer(w, list)
+}
+
 // reload makes the couriers of a configuration that has changed the active ones.
 func (a *api) reload(w http.ResponseWriter, r *http.Request) error {
 	report, err := a.deps.Reload(r.Context())

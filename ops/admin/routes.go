@@ -75,6 +75,7 @@ func (a *api) routes() []route {
 		{pattern: "GET " + ops.LossesPath, handle: a.where(d.Queue != nil, "a queue", "processes", a.losses)},
 		{pattern: "POST " + ops.LossesPath + "/{id}/acknowledge", handle: a.where(d.Queue != nil, "a queue", "processes", a.acknowledgeLoss)},
 		{pattern: "GET " + ops.CouriersPath, handle: a.where(d.Couriers != nil, "couriers", "receives", a.couriers)},
+		{pattern: "GET " + ops.UnmappedPath, handle: a.where(d.Unmapped != nil, "statuses", "processes", a.unmapped)},
 		{pattern: "POST " + ops.CouriersPath + "/reload", handle: a.where(d.Reload != nil, "couriers", "receives", a.reload)},
 
 		// The command line of the process is not among the profiles: it may name

@@ -95,6 +95,8 @@ type Deps struct {
 	Intake      Intake
 	// Couriers returns the active couriers, by name.
 	Couriers func() []ops.CourierInfo
+	// Unmapped lists the statuses that no mapping knew; nil where nothing is processed.
+	Unmapped func(ctx context.Context) (ops.UnmappedList, error)
 	// Reload makes the couriers of the configuration, as it is now, the active ones.
 	// On error those before it stay active; an error without a code is a list of the
 	// configuration's faults, which is shown.

@@ -32,6 +32,7 @@ type Stores struct {
 	Records   []event.Record
 	Shipments []shipment.Shipment
 	Letters   []event.DeadLetter
+	Unmapped  []ops.UnmappedStatus
 	Queue     event.QueueState
 	Lost      []loss.Loss
 	Totals    event.StoreCounts
@@ -191,6 +192,9 @@ func (m *Stores) Deps() admin.Deps {
 			status := map[int]string{200: "healthy", 503: "unhealthy"}[m.Health]
 			return m.Health, []byte(`{"status":"` + status + `","redis":"embedded","mongo":"connected","store":"mongodb","cache":"memory","timestamp":"2026-02-26T12:00:00Z"}`)
 		},
+		Unmapped: func(context.Context) (ops.UnmappedList, error) {
+			return ops.UnmappedList{Statuses: m.Unmapped}, m.Fault
+		},
 		Ingestions: m, Intake: m.Intake, Couriers: func() []ops.CourierInfo { return m.Intake.Couriers }, Reload: m.Intake.reload,
 		Gatherer: reg, Metrics: reg, Log: slog.New(slog.DiscardHandler),
 	}
@@ -209,8 +213,14 @@ func Sample() *Stores {
 			BodyHash: "ab12", Attempts: attempts[:1], Conflicts: 1, UpdatedAt: Noon, EndedAt: Noon.Add(-89 * time.Second),
 		}
 	}
+	odd := shipment.UnmappedStatus{
+		Status: "RTO_OFD", Events: 12, FirstSeen: Noon.Add(-26 * time.Hour), LastSeen: Noon.Add(-time.Minute), Key: "demo:evt_1", ShipmentID: "shp_1",
+	}
+	seldom := odd
+	seldom.Status, seldom.Events = "held\x1b[31m", 1
 	m := &Stores{
-		Records: []event.Record{record("demo", "demo:evt_1"), record("beta", "shared"), record("alpha", "shared")},
+		Unmapped: []ops.UnmappedStatus{{Courier: "alpha", UnmappedStatus: odd}, {Courier: "demo", UnmappedStatus: seldom, Mapped: true}},
+		Records:  []event.Record{record("demo", "demo:evt_1"), record("beta", "shared"), record("alpha", "shared")},
 		Shipments: []shipment.Shipment{{
 			Ref: shipment.Ref{Courier: "demo", ID: "shp_1"}, OrderID: "ord_1", State: shipment.OutForDelivery, RawStatus: "OFD",
 			EventTime: Noon.Add(-time.Hour), LastEvent: "demo:evt_1", Leg: 1, Dropped: 3, CreatedAt: Noon.Add(-48 * time.Hour), UpdatedAt: Noon.Add(-time.Minute),

@@ -114,6 +114,7 @@ func TestOutputForPeople(t *testing.T) {
 		"rejections_dry_run_ids":    {"rejections", "accept", "--dry-run", admintest.RefusedID, admintest.LaterAcceptedID, admintest.AggregateID, "nothing"},
 		"couriers_list":             {"couriers", "list"},
 		"couriers_reload":           {"couriers", "reload"},
+		"couriers_unmapped":         {"couriers", "unmapped"},
 
 		"queue_losses":      {"queue", "losses"},
 		"queue_losses_json": {"queue", "losses", "--json"},
@@ -136,7 +137,7 @@ func TestOutputIsSafeForTerminals(t *testing.T) {
 		{"events", "show", "\x1b[2J\u202e"},
 		{"rejections", "list"}, {"rejections", "list", "--json"}, {"rejections", "show", admintest.RefusedID}, {"rejections", "show", admintest.RefusedID, "--json"},
 		{"rejections", "show", admintest.LaterAcceptedID}, {"rejections", "show", admintest.RedactedID}, {"rejections", "accept", "--dry-run", "--all"}, {"rejections", "accept", "--yes", admintest.LaterAcceptedID},
-		{"couriers", "list"}, {"couriers", "list", "--json"}, {"queue", "losses"}, {"queue", "losses", "--json"},
+		{"couriers", "list"}, {"couriers", "list", "--json"}, {"couriers", "unmapped"}, {"couriers", "unmapped", "--json"}, {"queue", "losses"}, {"queue", "losses", "--json"},
 	} {
 		stdout, stderr, _ := caller{address: address}.run(t, args...)
 		if i := strings.IndexAny(stdout+stderr, "\x1b\u202e\u009b\a\b"); i >= 0 {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,7 +13,7 @@ import (
 )
 
 func (c *commands) couriers() *cobra.Command {
-	subcommands := append([]*cobra.Command{c.couriersList(), c.couriersReload()}, c.Couriers...)
+	subcommands := append([]*cobra.Command{c.couriersList(), c.couriersReload(), c.couriersUnmapped()}, c.Couriers...)
 	return group("couriers", "Look at the active couriers, and reload them", subcommands...)
 }
 
@@ -106,4 +107,35 @@ func (p *printer) reload(r ops.ReloadReport) error {
 	}
 	_, err := fmt.Fprintf(p.out, "active couriers: %d\n", r.Couriers)
 	return err
+}
+
+func (c *commands) couriersUnmapped() *cobra.Command {
+	return askCommand(c, &cobra.Command{
+		Use:   "unmapped",
+		Short: "List the statuses that no mapping knows",
+		Long: "List the statuses that no mapping knew when they came. They are in the history of their\n" +
+			"shipments, and changed no state. Add one to the courier's states, reload, and then let\n" +
+			"`events reprocess` read its events again.",
+		Example: "  appliance couriers unmapped\n  appliance couriers unmapped --json",
+	}, (*client.Client).Unmapped, c.print.unmapped)
+}
+
+func (p *printer) unmapped(list ops.UnmappedList) error {
+	if len(list.Statuses) == 0 {
+		p.say("every status that came is mapped")
+		return nil
+	}
+	t := terminal.NewTable(p.out)
+	t.Row("COURIER", "STATUS", "EVENTS", "FIRST SEEN", "LAST SEEN", "EXAMPLE", "NOW")
+	for _, s := range list.Statuses {
+		status, now := s.Status, "not mapped"
+		if status == "" {
+			status = "(others)"
+		}
+		if s.Mapped {
+			now = "mapped, reprocess"
+		}
+		t.Row(s.Courier, status, strconv.FormatInt(s.Events, 10), p.clock.Format(s.FirstSeen), p.clock.Format(s.LastSeen), s.Key, now)
+	}
+	return t.Flush()
 }

@@ -121,11 +121,11 @@ func TestCouriersCommandsJoinTheGroup(t *testing.T) {
 			t.Errorf("exit %d: %s%s", code, stdout, stderr)
 		}
 	}
-	if _, stderr, code := (caller{}).run(t, "couriers", "none"); code != 2 || !strings.Contains(stderr, "it has list, reload, test, presets") {
+	if _, stderr, code := (caller{}).run(t, "couriers", "none"); code != 2 || !strings.Contains(stderr, "it has list, reload, unmapped, test, presets") {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 	for _, cmd := range Commands(Deps{}) {
-		if cmd.Name() == "couriers" && len(cmd.Commands()) != 2 {
+		if cmd.Name() == "couriers" && len(cmd.Commands()) != 3 {
 			t.Error("the group has more commands than its own, though none are given")
 		}
 	}

@@ -208,6 +208,11 @@ func (c *Client) Couriers(ctx context.Context) (ops.CourierList, error) {
 	return get[ops.CourierList](ctx, c, ops.CouriersPath, nil)
 }
 
+// Unmapped returns the statuses that no mapping knew when they came.
+func (c *Client) Unmapped(ctx context.Context) (ops.UnmappedList, error) {
+	return get[ops.UnmappedList](ctx, c, ops.UnmappedPath, nil)
+}
+
 // Reload makes the couriers of the appliance's configuration, as it is now, the
 // active ones. When it is wrong the error is a [ops.Problem] with the code
 // [ops.InvalidConfig] and all its faults, and the couriers before it stay active.

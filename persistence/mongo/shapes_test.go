@@ -80,6 +80,10 @@ func askEverything(t *testing.T, m *Store) {
 	storetest.Must(m.Ledger.ShipmentsByID(ctx, "k"))
 	storetest.Must(m.Ledger.EndedSequences(ctx, loss.Missing{Sequence: loss.Range{First: 1, Last: 2}, EndedAfter: storetest.Noon, ReceivedBefore: storetest.Noon}))
 	storetest.Must(m.DeadLetters.DeadSequences(ctx, []uint64{1}))
+	storetest.Must(m.Statuses.Unmapped(ctx))
+	if err := m.Statuses.ChangeUnmapped(ctx, "c", func(*shipment.Unmapped) {}); event.CodeOf(err) != event.VersionConflict {
+		t.Errorf("a list that another writer changes every time: %v", err)
+	}
 	storetest.Must(m.Counts(ctx))
 	storetest.PutIngestions(t, m.Ingestions, storetest.FullIngestion(1))
 	r := storetest.FullRecord("c", "k")
@@ -139,6 +143,7 @@ var few = map[string][]string{
 	"active_shipments":   {"_id", "shipmentId"},
 	"dead_letter_events": {"_id", "idempotencyKey", "sequence"},
 	"ingestion_records":  {"_id", "courier", "outcome", "errorCode"},
+	"unmapped_statuses":  {"_id"}, // one for each courier
 }
 
 // servedBy returns the name of the index that has what is asked for as its beginning: the

@@ -7,8 +7,9 @@
 //	active_shipments      courier:shipmentId       Ledger
 //	dead_letter_events    id of the dead letter    Ledger, DeadLetters
 //	ingestion_records     id of the record         Ingestions
+//	unmapped_statuses     courier                  Statuses
 //
-//	Ledger, DeadLetters, Ingestions ──▶ table (one collection) ──▶ server (retries,
+//	Ledger, DeadLetters, Ingestions, Statuses ──▶ table (one collection) ──▶ server (retries,
 //	readiness, time-outs) ──▶ the driver
 package mongo
 
@@ -35,6 +36,7 @@ type Store struct {
 	Ledger      *Ledger
 	DeadLetters *DeadLetters
 	Ingestions  *Ingestions
+	Statuses    *Statuses
 
 	server  *server
 	indexes *indexes
@@ -98,13 +100,14 @@ func newStore(c Config, client *mongo.Client, metrics *persistence.StoreMetrics)
 		Ledger:      &Ledger{server: srv, records: x.records, shipments: x.shipments, letters: x.letters},
 		DeadLetters: &DeadLetters{x.letters},
 		Ingestions:  &Ingestions{x.ingestions, persistence.NewIngestionLimit(c.Retention.IngestionsPerCourier)},
+		Statuses:    &Statuses{collection("unmapped_statuses")},
 		server:      srv, indexes: x, log: c.Log,
 	}
 }
 
 // Parts returns the store as the other packages see it.
 func (s *Store) Parts() persistence.Store {
-	return persistence.Store{Ledger: s.Ledger, DeadLetters: s.DeadLetters, Ingestions: s.Ingestions, Database: s}
+	return persistence.Store{Ledger: s.Ledger, DeadLetters: s.DeadLetters, Ingestions: s.Ingestions, Statuses: s.Statuses, Database: s}
 }
 
 // The pause between attempts to get ready grows from first to last.

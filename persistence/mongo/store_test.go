@@ -187,7 +187,8 @@ func TestTimesAreDates(t *testing.T) {
 		findTimes(t, "ingestion_records", storetest.Must(asMap(set)), &dates)
 	}
 	for _, name := range []string{
-		"active_shipments.createdAt", "active_shipments.eventTime", "active_shipments.history.occurredAt", "active_shipments.updatedAt",
+		"active_shipments.createdAt", "active_shipments.eventTime", "active_shipments.history.claimedAt",
+		"active_shipments.history.occurredAt", "active_shipments.history.scanAt", "active_shipments.updatedAt",
 		"dead_letter_events.attempts.endedAt", "dead_letter_events.attempts.startedAt", "dead_letter_events.deadAt",
 		"dead_letter_events.receivedAt", "dead_letter_events.replays.at", "dead_letter_events.reviewedAt",
 		"ingestion_records.at", "ingestion_records.takenAt", "ingestion_records.until",

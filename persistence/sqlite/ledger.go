@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"zombiezen.com/go/sqlite"
@@ -136,4 +137,42 @@ func readShipment(c *columns) shipment.Shipment {
 	s.Dropped = int(c.int())
 	s.CreatedAt, s.UpdatedAt = c.time(), c.time()
 	return s
+}
+
+// Statuses keeps what couriers say that no mapping knows.
+type Statuses struct{ db *database }
+
+// Unmapped implements [persistence.Statuses].
+func (s *Statuses) Unmapped(ctx context.Context) ([]shipment.Unmapped, error) {
+	return selectRows(ctx, s.db, "unmapped", "SELECT courier, statuses FROM unmapped_statuses WHERE statuses <> '[]' ORDER BY courier",
+		func(*binder) {}, readUnmapped)
+}
+
+// ChangeUnmapped implements [persistence.Statuses].
+func (s *Statuses) ChangeUnmapped(ctx context.Context, courier string, change func(*shipment.Unmapped)) error {
+	return s.db.write(ctx, "change_unmapped", func(conn *sqlite.Conn) error {
+		list, exists, err := findByID(conn, "SELECT courier, statuses FROM unmapped_statuses WHERE courier = ?", courier, readUnmapped)
+		if err != nil {
+			return err
+		}
+		if !exists {
+			list.Courier = courier
+		}
+		change(&list)
+		text, err := json.Marshal(append([]shipment.UnmappedStatus{}, list.Statuses...))
+		if err != nil {
+			return err
+		}
+		return execute(conn, "INSERT INTO unmapped_statuses (courier, statuses) VALUES (?, ?) ON CONFLICT DO UPDATE SET statuses = excluded.statuses",
+			func(b *binder) {
+				b.key(courier)
+				b.key(string(text))
+			})
+	})
+}
+
+func readUnmapped(c *columns) (u shipment.Unmapped) {
+	u.Courier = c.text()
+	c.json(&u.Statuses)
+	return u
 }

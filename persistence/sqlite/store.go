@@ -44,6 +44,7 @@ type Store struct {
 	Ledger      *Ledger
 	DeadLetters *DeadLetters
 	Ingestions  *Ingestions
+	Statuses    *Statuses
 	Marks       *Marks
 
 	db      *database
@@ -85,7 +86,7 @@ func newStore(c Config, metrics *persistence.StoreMetrics) *Store {
 		path: c.Path, metrics: metrics, health: &health{path: c.Path, log: c.Log}, closed: make(chan struct{}),
 	}
 	return &Store{
-		Ledger: &Ledger{db}, DeadLetters: &DeadLetters{db}, Marks: &Marks{db},
+		Ledger: &Ledger{db}, DeadLetters: &DeadLetters{db}, Marks: &Marks{db}, Statuses: &Statuses{db},
 		Ingestions: &Ingestions{db: db, limit: persistence.NewIngestionLimit(c.Retention.IngestionsPerCourier)},
 		db:         db,
 		opener:     &opener{config: c, db: db, log: c.Log},
@@ -96,7 +97,7 @@ func newStore(c Config, metrics *persistence.StoreMetrics) *Store {
 // Parts returns the store as the other packages see it.
 func (s *Store) Parts() persistence.Store {
 	return persistence.Store{
-		Ledger: s.Ledger, DeadLetters: s.DeadLetters, Ingestions: s.Ingestions, Marks: s.Marks, Database: s,
+		Ledger: s.Ledger, DeadLetters: s.DeadLetters, Ingestions: s.Ingestions, Statuses: s.Statuses, Marks: s.Marks, Database: s,
 	}
 }
 

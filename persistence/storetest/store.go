@@ -49,6 +49,7 @@ func Store(t *testing.T, open func(t *testing.T, keep persistence.Retention) per
 		{"links are added at the same time", contractLinks},
 		{"dead sequences", contractDeadSequences},
 		{"ended sequences", contractEndedSequences},
+		{"statuses that are not mapped", contractUnmapped},
 		{"counts", contractCounts},
 		{"cancelled and closed", contractEnds},
 	} {
