@@ -2,7 +2,10 @@ package terminal
 
 import (
 	"bytes"
+	"strings"
 	"testing"
+
+	"github.com/rivo/uniseg"
 )
 
 func TestTable(t *testing.T) {
@@ -19,5 +22,87 @@ func TestTable(t *testing.T) {
 	want := "NAME  VALUE\n-     two\\x0alines\\x09\\x1b\n\nkept  é\n      x\n"
 	if err := table.Flush(); err != nil || b.String() != want {
 		t.Errorf("%v, got\n%s, want\n%s", err, b.String(), want)
+	}
+}
+
+// fixed is a screen of a width.
+func fixed(b *bytes.Buffer, width int, color bool) *Screen {
+	return &Screen{Writer: b, Width: func() int { return width }, Color: color}
+}
+
+// TestTableAlignsWideCharacters has texts that take two columns for a character, one for
+// several, and none: each line's second column begins at the same place of the terminal.
+func TestTableAlignsWideCharacters(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	table := NewTable(&b)
+	for _, name := range []string{"parcel", "包裹", "e\u0301te\u0301", "🚚", "🇩🇪", "한국"} {
+		table.Row(name, "x")
+	}
+	if err := table.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	want := "parcel  x\n包裹    x\ne\u0301te\u0301     x\n🚚      x\n🇩🇪      x\n한국    x\n"
+	if b.String() != want {
+		t.Errorf("got\n%s, want\n%s", b.String(), want)
+	}
+}
+
+func TestTableFitsTheTerminal(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	table := NewTable(fixed(&b, 40, false))
+	table.Row("ID", "MESSAGE")
+	table.Row("019c9a0e2b00", "the store does not answer, 包裹包裹包裹包裹包裹包裹包裹包裹 and aWordThatIsLongerThanItsColumn")
+	table.Gap()
+	table.Row("a line by itself is longer than the terminal and is not cut")
+	if err := table.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	want := `ID            MESSAGE
+019c9a0e2b00  the store does not answer,
+              包裹包裹包裹包裹包裹包裹包
+              裹包裹 and
+              aWordThatIsLongerThanItsCo
+              lumn
+
+a line by itself is longer than the
+terminal and is not cut
+`
+	if b.String() != want {
+		t.Errorf("got\n%s, want\n%s", b.String(), want)
+	}
+	for line := range strings.Lines(b.String()) {
+		if uniseg.StringWidth(strings.TrimSuffix(line, "\n")) > 40 {
+			t.Errorf("%q is wider than the terminal", line)
+		}
+	}
+}
+
+func TestTableHasColours(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	screen := fixed(&b, 0, true)
+	table := NewTable(screen)
+	table.Row("ID", "STATUS")
+	table.Row("1", "dead_lettered")
+	table.Row("processing", "processed")
+	if err := table.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	want := "\x1b[1mID\x1b[0m          \x1b[1mSTATUS\x1b[0m\n1           \x1b[31mdead_lettered\x1b[0m\nprocessing  \x1b[32mprocessed\x1b[0m\n"
+	if b.String() != want {
+		t.Errorf("got %q, want %q", b.String(), want)
+	}
+	b.Reset()
+	if err := screen.SetColor("never"); err != nil {
+		t.Fatal(err)
+	}
+	table.Row("1", "dead_lettered")
+	if err := table.Flush(); err != nil || b.String() != "1  dead_lettered\n" {
+		t.Errorf("%q, %v", b.String(), err)
+	}
+	if NewScreen(&b).Color || screen.SetColor("pink") == nil {
+		t.Error("colours in a pipe, or a word that is none")
 	}
 }
