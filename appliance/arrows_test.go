@@ -118,7 +118,7 @@ var territory = map[string][]string{
 	"github.com/spf13/pflag":           {"bench/load"},
 	"github.com/prometheus":            {"appliance", "appliance/app", "appliance/config/sdktest", "ingest", "jetstream", "jetstream/integrity", "process", "persistence", "persistence/mongo", "persistence/redis", "persistence/sqlite", "ops/admin", "ops/admintest"},
 	"golang.org/x/sys":                 {"appliance", "jetstream", "jetstream/durable", "persistence/sqlite", "bench/load"},
-	"golang.org/x/term":                {"appliance"},
+	"golang.org/x/term":                {"appliance", "ops/terminal"},
 	"golang.org/x/time":                {"ingest", "ingest/limits", "ingest/record"},
 	"golang.org/x/text":                {"ingest/signature", "appliance/config/sdktest"},
 

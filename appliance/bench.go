@@ -33,8 +33,9 @@ func (c *cli) benchDeps() loadtest.Deps {
 // as always, but for a store that fails the events which the seed decides on.
 func (c *cli) benchServe() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "serve",
-		Short: "Serve with injected faults; bench starts this by itself",
+		Use:     "serve",
+		Example: "  appliance bench serve --data-dir /tmp/bench",
+		Short:   "Serve with injected faults; bench starts this by itself",
 		Long: "Serve as `appliance serve` does, for a load test: one courier, whose secret is in\n" +
 			"the environment variable " + loadtest.SecretVariable + ", and a store that fails a share of the\n" +
 			"events. Which events, and how often, is decided by a hash of the seed and the\n" +

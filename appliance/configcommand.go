@@ -21,6 +21,7 @@ func configShow() *cobra.Command {
 		Use: "show", Short: "Print every key with its effective value and where it comes from", Args: cobra.NoArgs,
 		Long: "Print every key with its effective value and where it comes from: the default,\n" +
 			"a file, the environment or a flag. Secrets are shown as references only.",
+		Example: "  appliance config show\n  appliance config show --json --config appliance.toml",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := load(cmd)
 			if err != nil {
@@ -31,7 +32,7 @@ func configShow() *cobra.Command {
 				return err
 			}
 			if asJSON, err := cmd.Flags().GetBool("json"); asJSON || err != nil {
-				return terminal.PrintJSON(cmd.OutOrStdout(), settings)
+				return terminal.PrintJSON(cmd.OutOrStdout(), map[string][]config.Setting{"settings": settings})
 			}
 			table := terminal.NewTable(cmd.OutOrStdout())
 			table.Empty = ""
@@ -52,6 +53,7 @@ func configCheck() *cobra.Command {
 		Long: "Read the configuration as serve does, with every secret that it refers to, and\n" +
 			"report everything that is wrong with it, and what is likely to be. Nothing is\n" +
 			"started or made.",
+		Example: "  appliance config check\n  appliance config check --json --config appliance.toml",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := read(cmd, "")
 			warnings := config.Faults{}

@@ -91,7 +91,7 @@ func TestExitCodes(t *testing.T) {
 		{"version", 0}, {"--help", 0}, {"completion bash", 0}, {"completion zsh", 0}, {"completion fish", 0},
 		{"nonsense", 2}, {"version extra", 2}, {"serve --nonsense", 2}, {"events show", 2},
 		{"config check --config /no/such/file", 1},
-		{"status --admin-listen 127.0.0.1:1", 1},
+		{"status --admin-listen 127.0.0.1:1", 5}, {"couriers presets nosuch", 4},
 		{"health --admin-listen 127.0.0.1:1", 1},
 	}
 	for _, tt := range tests {

@@ -6,14 +6,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"time"
 	_ "time/tzdata" // for payloads with local times, where the system has no zones
 
@@ -21,7 +22,9 @@ import (
 	"golang.org/x/term"
 
 	"github.com/fincart/courier-gateway/appliance/config"
+	"github.com/fincart/courier-gateway/bench"
 	loadtest "github.com/fincart/courier-gateway/bench/load"
+	"github.com/fincart/courier-gateway/ingest/event"
 	operators "github.com/fincart/courier-gateway/ops/cli"
 	"github.com/fincart/courier-gateway/ops/terminal"
 	"github.com/fincart/courier-gateway/process"
@@ -32,8 +35,10 @@ var version string
 
 // Exit codes; a threshold that was missed is 3, see package bench/load.
 const (
-	exitFailed = 1
-	exitUsage  = 2
+	exitFailed      = 1
+	exitUsage       = 2
+	exitNotFound    = operators.ExitNotFound
+	exitUnreachable = operators.ExitUnreachable
 )
 
 func main() {
@@ -48,31 +53,71 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 
 func (c *cli) run(ctx context.Context, args []string) int {
 	c.version = buildVersion()
+	c.screen = terminal.NewScreen(c.out)
 	root := c.root()
 	root.SetArgs(args)
 	root.SetIn(c.in)
-	root.SetOut(c.out)
+	root.SetOut(c.screen)
 	root.SetErr(c.err)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(c.err, "appliance: %s\n", terminal.EscapeLines(err.Error()))
-	code := exitFailed
-	var coded interface{ ExitCode() int }
-	if errors.As(err, &coded) {
-		code = coded.ExitCode()
+	code := exitCode(err)
+	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
+		_ = terminal.PrintJSON(c.err, failure{Code: reason(err, code), Message: err.Error(), Exit: code}) // nowhere else to say it
+		return code
 	}
+	fmt.Fprintf(c.err, "appliance: %s\n", terminal.EscapeLines(err.Error()))
 	if code == exitUsage {
 		fmt.Fprintf(c.err, "Try: %s --help\n", cmd.CommandPath())
 	}
 	return code
 }
 
+// failure is what a command with --json prints to standard error when it fails. The names
+// are those of the API's problems.
+type failure struct {
+	Code    string `json:"errorCode"`
+	Message string `json:"message"`
+	Exit    int    `json:"exitCode"`
+}
+
+// exitCode returns the code that a command exits with for an error.
+func exitCode(err error) int {
+	if coded, ok := errors.AsType[interface {
+		error
+		ExitCode() int
+	}](err); ok {
+		return coded.ExitCode()
+	}
+	if errors.Is(err, bench.ErrNoConnection) {
+		return exitUnreachable
+	}
+	return exitFailed
+}
+
+// reason names an error: by the code that the appliance gave, or by how the command ended.
+func reason(err error, exit int) string {
+	if refused, ok := errors.AsType[interface {
+		error
+		ErrorCode() event.Code
+	}](err); ok {
+		return string(refused.ErrorCode())
+	}
+	return cmp.Or(map[int]string{exitUsage: "USAGE", exitNotFound: string(event.NotFound), exitUnreachable: "UNREACHABLE"}[exit], "FAILED")
+}
+
+// notFound is an error about a name that nothing has.
+type notFound struct{ error }
+
+func (notFound) ExitCode() int { return exitNotFound }
+
 // cli is what every command shares.
 type cli struct {
 	in        io.Reader
 	out, err  io.Writer
+	screen    *terminal.Screen // of out
 	version   string
 	wrapStore func(process.Store) process.Store // see Deps
 }
@@ -88,13 +133,17 @@ func (c *cli) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "appliance",
 		Short: "The Courier Gateway appliance: receives signed webhooks, loses none, applies each exactly once",
+		Long: "The Courier Gateway appliance: receives signed webhooks, loses none, applies each exactly once.\n\n" +
+			"Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a threshold was missed (bench), 4 nothing has\n" +
+			"this name or id, 5 no appliance answers. With --json a failure is a JSON document on standard\n" +
+			"error, with errorCode, message and exitCode.",
 		// Errors are printed once, by run.
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usage{fmt.Errorf("there is no command %q", args[0])}
+				return usage{fmt.Errorf("there is no command %q%s", args[0], config.DidYouMean(args[0], names(cmd.Commands())))}
 			}
 			return cmd.Help()
 		},
@@ -102,18 +151,45 @@ func (c *cli) root() *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.String("config", "", "configuration file (default: "+config.DefaultFile+" if it is there)")
 	flags.String("data-dir", "", "where everything is kept (data_dir)")
+	flags.String("color", "auto", "colours: "+strings.Join(terminal.Colors, ", ")+"; auto is on a terminal, unless NO_COLOR is set")
+	flags.Lookup("color").NoOptDefVal = "always"
+	flags.Bool("no-color", false, "the same as --color never")
+	root.PersistentPreRunE = c.setColor
 	flags.String("admin-listen", "", "address of the operators' listener (admin.listen)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage{err} })
 	root.AddCommand(c.serve(), configCommand(), c.versionCommand())
 	root.AddCommand(operators.Commands(operators.Deps{
-		Admin: findAdmin, In: c.in, Out: c.out, Err: c.err,
+		Admin: findAdmin, In: c.in, Out: c.screen, Err: c.err,
 		InTerminal: isTerminal(c.in), ErrTerminal: isTerminal(c.err),
 		Now: time.Now, Zone: time.Local, Couriers: []*cobra.Command{explainCommand(), presetsCommand()},
 	})...)
 	couriers := c.courierCommands()
 	root.AddCommand(couriers.sign(), couriers.send(), loadtest.Command(c.benchDeps()))
 	usageArgs(root)
+	addCompletions(root)
 	return root
+}
+
+// setColor reads the flags about colours.
+func (c *cli) setColor(cmd *cobra.Command, _ []string) error {
+	word, err := cmd.Flags().GetString("color")
+	if never, _ := cmd.Flags().GetBool("no-color"); never {
+		word = "never"
+	}
+	if err == nil {
+		err = c.screen.SetColor(word)
+	}
+	if err != nil {
+		return usage{err}
+	}
+	return nil
+}
+
+func names(commands []*cobra.Command) (all []string) {
+	for _, cmd := range commands {
+		all = append(all, cmd.Name())
+	}
+	return all
 }
 
 // courierCommands returns the commands that act as a courier: sign and send.
@@ -149,10 +225,10 @@ func usageArgs(cmd *cobra.Command) {
 
 func (c *cli) versionCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs, Example: "  appliance version",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if asJSON, err := cmd.Flags().GetBool("json"); asJSON || err != nil {
-				return errors.Join(err, json.NewEncoder(c.out).Encode(map[string]string{"version": c.version, "go": runtime.Version()}))
+				return errors.Join(err, terminal.PrintJSON(c.out, map[string]string{"version": c.version, "go": runtime.Version()}))
 			}
 			fmt.Fprintln(c.out, c.version)
 			return nil

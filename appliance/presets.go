@@ -39,7 +39,7 @@ func presetsCommand() *cobra.Command {
 		}
 		i := slices.IndexFunc(infos, func(p config.PresetInfo) bool { return p.Name == args[0] })
 		if i < 0 {
-			return usage{fmt.Errorf("there is no preset %q%s (`appliance couriers presets` lists all)", args[0], config.DidYouMean(args[0], presetNames(infos)))}
+			return notFound{fmt.Errorf("there is no preset %q%s (`appliance couriers presets` lists all)", args[0], config.DidYouMean(args[0], presetNames()))}
 		}
 		infos[i].TOML = infos[i].Document()
 		if *asJSON {
@@ -65,11 +65,4 @@ func printPresets(out io.Writer, infos []config.PresetInfo) error {
 		table.Row(p.Name, verified, p.Scheme, p.Binding, p.About, secret)
 	}
 	return table.Flush()
-}
-
-func presetNames(infos []config.PresetInfo) (names []string) {
-	for _, p := range infos {
-		names = append(names, p.Name)
-	}
-	return names
 }

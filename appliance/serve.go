@@ -31,6 +31,8 @@ func (c *cli) serve() *cobra.Command {
 			"called demo, and prints a curl line to try it with.\n\n" +
 			"SIGTERM stops it cleanly, a second one at once (during ingest.drain_delay, the second\n" +
 			"one ends that and a third one stops at once); SIGHUP reads the couriers again.",
+		Example: "  appliance serve\n  appliance serve --config /etc/courier-gateway/appliance.toml --data-dir /var/lib/courier-gateway\n" +
+			"  appliance serve --role ingest",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			signals := make(chan os.Signal, 4)

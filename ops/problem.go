@@ -44,6 +44,9 @@ type Problem struct { //nolint:errname // RFC 9457 calls it so
 // is printed on a terminal.
 func (p *Problem) Error() string { return p.Detail }
 
+// ErrorCode returns the reason.
+func (p *Problem) ErrorCode() event.Code { return p.Code }
+
 // statuses are the HTTP statuses of refusals, by reason; a reason without one is
 // answered with 500. What is wrong with the thing that a request is about, and not
 // with the request itself, is 422.

@@ -27,7 +27,7 @@ type silences struct {
 }
 
 // attention returns what an operator should look at.
-func (a *api) attention(ctx context.Context, couriers []ops.CourierInfo) (all []ops.Attention) {
+func attention(ctx context.Context, deps *Deps, s *silences, couriers []ops.CourierInfo) (all []ops.Attention) {
 	for _, c := range couriers {
 		if c.Unverified && c.Mode == ops.ModeEnforce {
 			all = append(all, ops.Attention{
@@ -36,16 +36,15 @@ func (a *api) attention(ctx context.Context, couriers []ops.CourierInfo) (all []
 			})
 		}
 	}
-	return append(all, a.silent(ctx, couriers)...)
+	if deps.Ingestions == nil {
+		return all
+	}
+	return append(all, s.search(ctx, deps, couriers)...)
 }
 
-// silent returns the couriers that have sent nothing for longer than ever before. It
+// search returns the couriers that have sent nothing for longer than ever before. It
 // searches now and then: the answer may be a minute old.
-func (a *api) silent(ctx context.Context, couriers []ops.CourierInfo) []ops.Attention {
-	if a.deps.Ingestions == nil {
-		return nil
-	}
-	s := &a.silences
+func (s *silences) search(ctx context.Context, deps *Deps, couriers []ops.CourierInfo) []ops.Attention {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if time.Since(s.at) < silenceEvery {
@@ -53,13 +52,13 @@ func (a *api) silent(ctx context.Context, couriers []ops.CourierInfo) []ops.Atte
 	}
 	s.at, s.found = time.Now(), nil
 	for _, c := range couriers[:min(len(couriers), silencePages)] {
-		records, err := a.deps.Ingestions.Ingestions(ctx, ingestion.Filter{
+		records, err := deps.Ingestions.Ingestions(ctx, ingestion.Filter{
 			Courier: c.Name, Outcomes: []ingestion.Outcome{ingestion.Accepted, ingestion.Duplicate}, Limit: habitPeriods,
 		})
 		if err != nil {
 			return s.found // the status says what is wrong with the store
 		}
-		if quiet, longest := silence(records, a.deps.About.StartedAt, s.at); quiet > 0 {
+		if quiet, longest := silence(records, deps.About.StartedAt, s.at); quiet > 0 {
 			s.found = append(s.found, ops.Attention{
 				Courier: c.Name, What: fmt.Sprintf("it has sent nothing for %s; its longest silence before was %s", quiet, longest),
 				Do: "see with `appliance rejections list --courier " + c.Name + "` whether its requests are refused, and ask the sender whether its webhook is switched on",

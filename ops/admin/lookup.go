@@ -13,21 +13,23 @@ import (
 )
 
 func (a *api) event(w http.ResponseWriter, r *http.Request) error {
-	return answerOne(a, w, r, "event", r.PathValue("key"), a.records,
+	return answerOne(a, w, r, "event", r.PathValue("key"), recordsOf(&a.deps),
 		func(record event.Record) string { return record.Courier })
 }
 
-// records returns the ledger's rows of a key; where it has none, or can't be asked, those
-// of events that wait on the queue.
-func (a *api) records(ctx context.Context, key string) ([]event.Record, error) {
-	rows, err := a.deps.Events.RecordsByKey(ctx, key)
-	if err == nil && len(rows) > 0 || a.deps.Waiting == nil {
+// recordsOf returns what looks up the ledger's rows of a key; where it has none, or can't
+// be asked, those of events that wait on the queue.
+func recordsOf(deps *Deps) func(ctx context.Context, key string) ([]event.Record, error) {
+	return func(ctx context.Context, key string) ([]event.Record, error) {
+		rows, err := deps.Events.RecordsByKey(ctx, key)
+		if err == nil && len(rows) > 0 || deps.Waiting == nil {
+			return rows, err
+		}
+		if waiting := deps.Waiting(ctx, key); len(waiting) > 0 {
+			return waiting, nil
+		}
 		return rows, err
 	}
-	if waiting := a.deps.Waiting(ctx, key); len(waiting) > 0 {
-		return waiting, nil
-	}
-	return rows, err
 }
 
 func (a *api) shipment(w http.ResponseWriter, r *http.Request) error {

@@ -22,7 +22,7 @@ func (a *api) status(w http.ResponseWriter, r *http.Request) error {
 	}
 	if a.deps.Couriers != nil {
 		couriers := a.deps.Couriers()
-		s.Observing, s.Attention = observing(couriers), a.attention(r.Context(), couriers)
+		s.Observing, s.Attention = observing(couriers), attention(r.Context(), &a.deps, &a.silences, couriers)
 	}
 	a.addFigures(r, &s)
 	return answer(w, s)

@@ -48,6 +48,8 @@ type actionReport struct {
 	Done    []actionResult  `json:"done"`
 	Failed  []actionFailure `json:"failed"`
 	Untried int             `json:"untried"` // left when it had to stop early
+
+	unreachable bool // that is why
 }
 
 // actionResult is a dead letter or a refused request that an action was done to.
@@ -181,9 +183,22 @@ func (c *commands) act(cmd *cobra.Command, api *client.Client, act action, flags
 		return err
 	}
 	if left := len(report.Failed) + report.Untried; left > 0 {
-		return fmt.Errorf("%d of %s could not be %s", left, act.count(len(things)), act.past)
+		return coded{fmt.Errorf("%d of %s could not be %s", left, act.count(len(things)), act.past), report.exitCode()}
 	}
 	return nil
+}
+
+// exitCode tells apart what made all of it fail.
+func (r actionReport) exitCode() int {
+	missing := func(f actionFailure) bool { return f.Code == event.NotFound }
+	switch {
+	case r.unreachable:
+		return ExitUnreachable
+	case len(r.Done) == 0 && !slices.ContainsFunc(r.Failed, func(f actionFailure) bool { return !missing(f) }):
+		return ExitNotFound
+	default:
+		return 1
+	}
 }
 
 // perform does the action to one thing after the other; in a dry run it looks up the
@@ -213,7 +228,7 @@ func (r *run) perform(ctx context.Context, things []actionResult) actionReport {
 		progress.Print(terminal.Escape(thing.ID + ": " + err.Error()))
 		report.Failed = append(report.Failed, failureOf(thing.ID, err))
 		if _, gone := errors.AsType[*client.UnreachableError](err); gone {
-			report.Untried = len(things) - i - 1
+			report.Untried, report.unreachable = len(things)-i-1, true
 			break
 		}
 	}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ops"
 	"github.com/fincart/courier-gateway/ops/client"
 	"github.com/fincart/courier-gateway/ops/terminal"
@@ -161,10 +162,42 @@ func (usage) ExitCode() int { return 2 }
 
 func usageError(format string, args ...any) error { return usage{fmt.Errorf(format, args...)} }
 
+// Exit codes that are told apart for scripts, beside 1 (failed) and 2 (wrong usage).
+const (
+	ExitNotFound    = 4 // nothing has this name or id
+	ExitUnreachable = 5 // no appliance answers
+)
+
+// coded is an error with the code to exit with.
+type coded struct {
+	error
+	code int
+}
+
+func (e coded) Unwrap() error { return e.error }
+func (e coded) ExitCode() int { return e.code }
+
 // escapedError is an error whose text is safe to print on a terminal.
 type escapedError struct{ error }
 
 func (e escapedError) Unwrap() error { return e.error }
+
+// ExitCode returns the code that the process should exit with.
+func (e escapedError) ExitCode() int {
+	if inner, ok := errors.AsType[interface {
+		error
+		ExitCode() int
+	}](e.error); ok {
+		return inner.ExitCode()
+	}
+	if _, gone := errors.AsType[*client.UnreachableError](e.error); gone {
+		return ExitUnreachable
+	}
+	if p, ok := errors.AsType[*ops.Problem](e.error); ok && p.Code == event.NotFound {
+		return ExitNotFound
+	}
+	return 1
+}
 
 // Error keeps the lines of what lists faults of a configuration. Other refusals may
 // quote what a courier wrote, which must not look like a line of its own.

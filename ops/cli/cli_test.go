@@ -345,7 +345,7 @@ func TestReplayStopsWhenTheApplianceIsGone(t *testing.T) {
 	server.Start()
 	t.Cleanup(server.Close)
 	stdout, stderr, code := caller{address: server.URL}.run(t, "dlq", "replay", "--yes", "a", "b", "c", "d")
-	if code != 1 || asked.Load() != 2 || !strings.Contains(stdout, "1 dead letter replayed, 1 failed, 2 not tried") || !strings.Contains(stderr, "3 of 4 dead letters") {
+	if code != ExitUnreachable || asked.Load() != 2 || !strings.Contains(stdout, "1 dead letter replayed, 1 failed, 2 not tried") || !strings.Contains(stderr, "3 of 4 dead letters") {
 		t.Errorf("exit %d, asked %d times: %s%s", code, asked.Load(), stdout, stderr)
 	}
 }

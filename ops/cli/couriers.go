@@ -19,8 +19,9 @@ func (c *commands) couriers() *cobra.Command {
 
 func (c *commands) couriersList() *cobra.Command {
 	return askCommand(c, &cobra.Command{
-		Use:   "list",
-		Short: "List the active couriers, and warn of what is not verified",
+		Use:     "list",
+		Short:   "List the active couriers, and warn of what is not verified",
+		Example: "  appliance couriers list",
 	}, (*client.Client).Couriers, c.print.couriers)
 }
 
@@ -94,8 +95,9 @@ func hasValidKey(c *ops.CourierInfo) bool {
 
 func (c *commands) couriersReload() *cobra.Command {
 	return askCommand(c, &cobra.Command{
-		Use:   "reload",
-		Short: "Read the couriers from the configuration again",
+		Use:     "reload",
+		Short:   "Read the couriers from the configuration again",
+		Example: "  appliance couriers reload",
 		Long: "Read the couriers from the configuration again, as SIGHUP does.\n\n" +
 			"When it is wrong all its faults are listed, and the couriers before it stay active.",
 	}, (*client.Client).Reload, c.print.reload)

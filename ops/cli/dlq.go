@@ -45,7 +45,7 @@ func (f *filterFlags) filter() (event.DeadLetterFilter, error) {
 }
 
 func (c *commands) dlqList() *cobra.Command {
-	cmd := &cobra.Command{Use: "list", Short: "List dead letters"}
+	cmd := &cobra.Command{Use: "list", Short: "List dead letters", Example: "  appliance dlq list --status pending --courier demo\n  appliance dlq list --code DOMAIN_INVALID --all-pages --json"}
 	var flags filterFlags
 	flags.add(cmd)
 	return listCommand(c, cmd, listing[ops.DeadLetterPage, ops.DeadLetterRow]{
@@ -69,8 +69,9 @@ func (p *printer) letterCells(d ops.DeadLetterRow) []string {
 
 func (c *commands) dlqShow() *cobra.Command {
 	return showCommand(c, &cobra.Command{
-		Use:   "show ID",
-		Short: "Show one dead letter whole: why, every attempt, headers and body",
+		Use:     "show ID",
+		Short:   "Show one dead letter whole: why, every attempt, headers and body",
+		Example: "  appliance dlq show 42-9f86d081",
 	}, (*client.Client).DeadLetter, c.print.letter)
 }
 
@@ -169,7 +170,7 @@ func replayOne(ctx context.Context, api *client.Client, id string) (actionResult
 }
 
 func (c *commands) dlqClose() *cobra.Command {
-	cmd := &cobra.Command{Use: "close ID...", Short: "Close dead letters that need nothing more"}
+	cmd := &cobra.Command{Use: "close ID...", Short: "Close dead letters that need nothing more", Example: "  appliance dlq close 42-9f86d081 --note 'sent again by the courier'"}
 	flags := &actFlags{}
 	flags.add(cmd)
 	return reviewCommand(c, cmd, flags, event.ReviewClosed, action{kind: deadLetter, verb: "close", past: "closed"})
@@ -177,7 +178,7 @@ func (c *commands) dlqClose() *cobra.Command {
 
 // dlqReview only marks, so it does not ask.
 func (c *commands) dlqReview() *cobra.Command {
-	cmd := &cobra.Command{Use: "review ID...", Short: "Mark dead letters as looked at"}
+	cmd := &cobra.Command{Use: "review ID...", Short: "Mark dead letters as looked at", Example: "  appliance dlq review 42-9f86d081 --note 'asked the courier'"}
 	flags := &actFlags{yes: true}
 	cmd.Flags().BoolVar(&flags.asJSON, "json", false, "print as JSON")
 	return reviewCommand(c, cmd, flags, event.ReviewReviewed, action{kind: deadLetter, verb: "review", past: "reviewed"})

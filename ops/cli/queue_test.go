@@ -20,7 +20,7 @@ func TestAcknowledgeLosses(t *testing.T) {
 			t.Errorf("loss %+v", l)
 		}
 	}
-	if _, stderr, code := c.run(t, "queue", "acknowledge-loss", "9", "--yes"); code != 1 || !strings.Contains(stderr, "no loss") {
+	if _, stderr, code := c.run(t, "queue", "acknowledge-loss", "9", "--yes"); code != ExitNotFound || !strings.Contains(stderr, "no loss") {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 	c.terminal, c.stdin = true, "n\n"

@@ -65,8 +65,9 @@ func (p *printer) rejectionCells(r ops.IngestionRow) []string {
 
 func (c *commands) rejectionsShow() *cobra.Command {
 	return showCommand(c, &cobra.Command{
-		Use:   "show ID",
-		Short: "Show one refused request whole: why, headers and body, and what to do next",
+		Use:     "show ID",
+		Short:   "Show one refused request whole: why, headers and body, and what to do next",
+		Example: "  appliance rejections show 019c9a0e2b00-9f86d081884c7d65",
 	}, (*client.Client).Rejection, c.print.rejection)
 }
 

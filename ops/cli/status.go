@@ -20,8 +20,9 @@ import (
 
 func (c *commands) status() *cobra.Command {
 	return askCommand(c, &cobra.Command{
-		Use:   "status",
-		Short: "Show the running appliance at a glance: health, queue, worker, stores",
+		Use:     "status",
+		Short:   "Show the running appliance at a glance: health, queue, worker, stores",
+		Example: "  appliance status\n  appliance status --json --admin-listen 127.0.0.1:8081",
 	}, (*client.Client).Status, c.print.status)
 }
 
@@ -178,7 +179,8 @@ func (c *commands) health() *cobra.Command {
 		Short: "Show the health of the running appliance in one line",
 		Long: "Show the health of the running appliance in one line.\n\n" +
 			"Exits with 0 when it is healthy or degraded, and with 1 when it is unhealthy or\ndoes not answer, as a container's HEALTHCHECK wants it.",
-		Args: cobra.NoArgs,
+		Example: "  appliance health --timeout 2s",
+		Args:    cobra.NoArgs,
 	}
 	asJSON := jsonFlag(cmd)
 	timeout := cmd.Flags().Duration("timeout", probeTimeout, "how long to wait for the answer")
@@ -191,7 +193,7 @@ func (c *commands) health() *cobra.Command {
 	return c.runWithin(cmd, timeout, func(cmd *cobra.Command, api *client.Client, _ []string) error {
 		health, document, err := api.Health(cmd.Context())
 		if err != nil {
-			return err
+			return coded{err, 1} // whatever it is: a container's engine knows no other codes
 		}
 		if *asJSON {
 			err = terminal.PrintJSON(c.Out, document)

@@ -1,10 +1,10 @@
 // Package terminal prints for people: text that others wrote, tables, JSON
 // documents, times and sizes, and how far a long command has come.
 //
-// What comes in may hold anything, because couriers write it. What goes out moves no
+// What comes in may hold anything, because couriers write it. What goes out of it moves no
 // cursor, changes no colour and turns no direction of writing: tables and JSON are
 // escaped here, and a caller that prints another text on a terminal calls [Escape] or
-// [EscapeLines] for it. The commands of ops/cli and appliance call this package; it
+// [EscapeLines] for it. Colours are the table's own ([Screen] says whether there are any). The commands of ops/cli and appliance call this package; it
 // calls no other of this module.
 package terminal
 
