@@ -72,6 +72,9 @@ func (a *admission) shut(r reason, why string) bool {
 	return first
 }
 
+// close shuts intake because the process stops.
+func (a *admission) close() { a.shut(closing, "the appliance is stopping") }
+
 // open ends the refusal for r and reports whether there was one. It costs one
 // atomic load while intake is open.
 func (a *admission) open(r reason) bool {

@@ -102,14 +102,16 @@ type Broker struct {
 }
 
 // openTimeout bounds Open when its context doesn't, apart from the start of an embedded
-// server.
+// server and the wait for an external one.
 const openTimeout = 30 * time.Second
 
 // Open starts or reaches the broker, makes what is missing on it, and returns
 // when events are accepted. A store that is made here is durable by then. It
 // fails when another process uses the store directory, when the store is
 // damaged, or when what exists on the broker has another shape; the error says
-// what to do. What it has started is registered with deps.Lifecycle, also when it fails.
+// what to do. An external broker that is away, or that its operator has to repair, it
+// waits for until ctx ends, and reports why. What it has started is registered with
+// deps.Lifecycle, also when it fails.
 func Open(ctx context.Context, cfg Config, deps Deps) (_ *Broker, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("broker configuration: %w", err)
@@ -121,7 +123,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (_ *Broker, err error) {
 	b := &Broker{cfg: cfg, log: deps.Logger, life: lifecycle{deps.Lifecycle}, admission: &admission{}, sync: cfg.Sync}
 	defer func() {
 		if err != nil {
-			b.shutIntake() // so that connections which are closed now are not reported as lost
+			b.admission.close() // so that connections which are closed now are not reported as lost
 		}
 	}()
 	wake := make(chan struct{}, 1) // of the supervisor
@@ -139,14 +141,21 @@ func Open(ctx context.Context, cfg Config, deps Deps) (_ *Broker, err error) {
 	}
 	b.life.onStop("record of the stream", func(context.Context) error { return b.record.Close() })
 
-	// Recovering a large store takes as long as it takes; what follows does not.
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
-	defer cancel()
-	b.conns = &connections{cfg: b.cfg, log: b.log, server: b.server, life: b.life, closing: func() bool { return b.admission.holds(closing) }}
-	if err := b.conns.open(ctx, deps.natsgo); err != nil {
+	waiting := func(error) {}
+	if !cfg.embedded() {
+		var stopNotice func() bool
+		waiting, stopNotice = reportWaiting(b.log, b.cfg.URLs, deps.Waiting)
+		defer stopNotice()
+	}
+	b.conns = &connections{
+		cfg: b.cfg, log: b.log, server: b.server, life: b.life, closing: func() bool { return b.admission.holds(closing) }, waiting: waiting,
+	}
+	if err := b.reach(ctx, deps, wake, waiting); err != nil {
 		return nil, err
 	}
-	b.compose(deps, wake)
+	// Recovering a large store, or a broker, takes as long as it takes; what follows does not.
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
 	if err := b.openTopology(ctx); err != nil {
 		return nil, err
 	}
@@ -156,7 +165,28 @@ func Open(ctx context.Context, cfg Config, deps Deps) (_ *Broker, err error) {
 	return b, nil
 }
 
-func (b *Broker) shutIntake() { b.admission.shut(closing, "the appliance is stopping") }
+// reach connects, and makes and checks what is on the broker.
+func (b *Broker) reach(ctx context.Context, deps Deps, wake chan struct{}, waiting func(error)) error {
+	if b.cfg.embedded() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, openTimeout)
+		defer cancel()
+	}
+	if err := b.conns.open(ctx, deps.natsgo); err != nil {
+		return err
+	}
+	b.compose(deps, wake)
+	var err error
+	if b.cfg.embedded() {
+		err = b.topo.ensure(ctx)
+	} else {
+		err = b.topo.ensureExternal(ctx, b.conns.refusal, waiting)
+	}
+	if err != nil {
+		return fmt.Errorf("prepare the broker: %w", err)
+	}
+	return nil
+}
 
 // openStore takes the store directory, repairs what an earlier process left of a
 // failed flush, and starts the embedded server on it. Where no call flushes a whole file
@@ -257,15 +287,8 @@ func (b *Broker) compose(deps Deps, wake chan struct{}) {
 	b.supervisor.checker, b.supervisor.filler, b.supervisor.status = b.checker, b.filler, b.status
 }
 
-// openTopology makes and checks what is on the broker, and makes it durable.
+// openTopology makes what is on the broker fit, and durable.
 func (b *Broker) openTopology(ctx context.Context) error {
-	ensure := b.topo.ensure
-	if !b.cfg.embedded() {
-		ensure = b.topo.ensureExternal
-	}
-	if err := ensure(ctx); err != nil {
-		return fmt.Errorf("prepare the broker: %w", err)
-	}
 	if err := b.aligner.checkPosition(ctx); err != nil {
 		return err
 	}
@@ -309,7 +332,7 @@ func (b *Broker) run(ctx context.Context) (err error) {
 		b.life.start("duplicate window", func(ctx context.Context) { b.filler.Run(ctx, b.conns.connected) })
 	}
 	b.life.start("supervisor", b.supervisor.run)
-	b.life.onStop("intake", func(context.Context) error { b.shutIntake(); return nil })
+	b.life.onStop("intake", func(context.Context) error { b.admission.close(); return nil })
 	return nil
 }
 

@@ -120,6 +120,9 @@ type Deps struct {
 	Metrics prometheus.Registerer
 	// Lifecycle stops what [Open] starts, also after it has failed.
 	Lifecycle Lifecycle
+	// Waiting is called with why [Open] goes on trying to reach an external broker, or to
+	// use it, each time that a try has failed. Nil for no call.
+	Waiting func(problem error)
 
 	// For tests.
 	flush       func() error  // instead of flushing the file system

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/fincart/courier-gateway/jetstream/embedconn"
 	"github.com/fincart/courier-gateway/jetstream/embedded"
+	"github.com/fincart/courier-gateway/jetstream/external"
 )
 
 // loadTimeout bounds one read whose caller gave no bound.
@@ -39,7 +39,9 @@ type connections struct {
 	log     *slog.Logger
 	server  *embedded.Server // nil when external
 	life    lifecycle
-	closing func() bool // whether the process stops
+	closing func() bool           // whether the process stops
+	waiting func(error)           // is called with why a connection is not there yet
+	denied  atomic.Pointer[error] // what the broker has last not permitted
 
 	publish, admin, consume *nats.Conn // publish is nil with embedded, consume without Config.Consume
 	embedded                *embedconn.Conn
@@ -65,6 +67,14 @@ func (c *connections) open(ctx context.Context, natsgo bool) (err error) {
 	}
 	c.consume, err = c.dial(ctx, "consume")
 	return err
+}
+
+// refusal returns what the broker has not permitted since it was last asked for.
+func (c *connections) refusal() error {
+	if denied := c.denied.Swap(nil); denied != nil {
+		return *denied
+	}
+	return nil
 }
 
 // all returns the connections by their roles; to an embedded broker, those of nats.go.
@@ -164,6 +174,9 @@ func (c *connections) dial(ctx context.Context, role string, more ...nats.Option
 		nats.Name(c.cfg.Name + " " + role),
 		nats.MaxReconnects(-1),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrPermissionViolation) {
+				c.denied.Store(&err)
+			}
 			if warnings.allow(err.Error()) {
 				c.log.Warn("connection to the broker", "role", role, "error", err)
 			}
@@ -178,9 +191,15 @@ func (c *connections) dial(ctx context.Context, role string, more ...nats.Option
 		opts = append(opts, c.externalOptions()...)
 	}
 	opts = append(opts, more...)
-	conn, err := dialUntil(ctx, address, opts)
+	conn, err := external.Until(ctx, func() (*nats.Conn, error) {
+		conn, err := nats.Connect(address, opts...)
+		if err != nil {
+			return nil, fmt.Errorf("connect to the broker at %s: %w", WithoutCredentials(address), external.Explain(err, nil))
+		}
+		return conn, nil
+	}, external.Final, c.waiting)
 	if err != nil {
-		return nil, fmt.Errorf("connect to the broker at %s: %w", WithoutCredentials(address), err)
+		return nil, err
 	}
 	c.life.onStop(role+" connection", func(ctx context.Context) error {
 		if conn.IsConnected() {
@@ -207,7 +226,7 @@ func flushConnection(ctx context.Context, c *nats.Conn) error {
 func (c *connections) externalOptions() []nats.Option {
 	opts := []nats.Option{
 		nats.IgnoreAuthErrorAbort(),
-		nats.Timeout(2 * time.Second),
+		nats.Timeout(1500 * time.Millisecond),
 		nats.ReconnectWait(100 * time.Millisecond),
 		nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2),
 		nats.FlusherTimeout(c.cfg.PublishTimeout), nats.ReconnectOnFlusherError(),
@@ -221,25 +240,26 @@ func (c *connections) externalOptions() []nats.Option {
 	return opts
 }
 
-// dialUntil tries until ctx ends, because the broker may be starting too.
-func dialUntil(ctx context.Context, url string, opts []nats.Option) (*nats.Conn, error) {
-	return retry(ctx, func() (*nats.Conn, error) { return nats.Connect(url, opts...) }, func(err error) bool {
-		return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, os.ErrNotExist)
-	})
-}
+// noticeAfter is when a wait for an external broker is reported that has not failed yet.
+const noticeAfter = 1500 * time.Millisecond
 
-// retry calls f until it succeeds, its error is final, or ctx ends; then it returns
-// the last error.
-func retry[T any](ctx context.Context, f func() (T, error), final func(error) bool) (T, error) {
-	for {
-		v, err := f()
-		if err == nil || final(err) {
-			return v, err
+// reportWaiting returns what reports why Open goes on trying: to report and, when it is
+// new, to the log; and if nothing has failed by then, after noticeAfter.
+func reportWaiting(log *slog.Logger, urls []string, report func(error)) (waiting func(error), stop func() bool) {
+	var warnings logLimiter
+	var notice *time.Timer
+	say := func(problem error) {
+		if warnings.allow(problem.Error()) {
+			log.Warn("the broker can't be used yet, trying again", "problem", problem)
 		}
-		if sleep(ctx, 100*time.Millisecond) != nil {
-			return v, err
+		if report != nil {
+			report(problem)
 		}
 	}
+	notice = time.AfterFunc(noticeAfter, func() {
+		say(fmt.Errorf("the broker at %s has not answered yet", WithoutCredentials(strings.Join(urls, ","))))
+	})
+	return func(problem error) { notice.Stop(); say(problem) }, notice.Stop
 }
 
 // backTimeout bounds the wait for the connections after a restart.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/fincart/courier-gateway/jetstream/external"
 )
 
 // Limits of the two small streams.
@@ -265,15 +267,22 @@ func createConsumer(ctx context.Context, s natsjs.Stream, want natsjs.ConsumerCo
 }
 
 // topologyTimeout bounds one try at making what is missing on an external broker.
-const topologyTimeout = 2 * time.Second
+const topologyTimeout = 1500 * time.Millisecond
 
-// ensureExternal is ensure on a broker that may be starting: a cluster without a leader
-// leaves requests unanswered.
-func (t *topology) ensureExternal(ctx context.Context) error {
-	_, err := retry(ctx, func() (struct{}, error) {
+// ensureExternal is ensure on a broker that may be starting, or that its operator has to
+// repair: it goes on trying until ctx ends, unless what is there, or the configuration,
+// has to be changed. refusal returns what the broker has not permitted meanwhile; waiting
+// is called with why a try has failed.
+func (t *topology) ensureExternal(ctx context.Context, refusal func() error, waiting func(error)) error {
+	_, err := external.Until(ctx, func() (struct{}, error) {
 		ctx, cancel := context.WithTimeout(ctx, topologyTimeout)
 		defer cancel()
-		return struct{}{}, t.ensure(ctx)
-	}, func(err error) bool { return errors.Is(err, errShape) })
+		err := t.ensure(ctx)
+		denied := refusal()
+		if err != nil {
+			err = external.Explain(err, denied)
+		}
+		return struct{}{}, err
+	}, func(err error) bool { return errors.Is(err, errShape) || external.Final(err) }, waiting)
 	return err
 }
