@@ -28,7 +28,8 @@ type verdict struct {
 	Courier   string                `json:"courier"`
 	At        time.Time             `json:"at"` // the time by which it is judged
 	Accepted  bool                  `json:"accepted"`
-	Refusals  []string              `json:"refusals,omitempty"` // by the intake, before it verifies
+	Handshake string                `json:"handshake,omitempty"` // how it is answered when it is one, and no event
+	Refusals  []string              `json:"refusals,omitempty"`  // by the intake, before it verifies
 	Signature signature.Explanation `json:"signature"`
 	Ignored   string                `json:"ignored,omitempty"` // why it says nothing of a shipment
 	Event     *eventView            `json:"event,omitempty"`   // as it was read; nil with faults, or when it is ignored
@@ -137,6 +138,9 @@ func judge(cmd *cobra.Command, courier, file, at string) (v verdict, err error) 
 	if err != nil {
 		return v, err
 	}
+	if preview.Handshake != "" {
+		return verdict{Courier: courier, At: when.UTC(), Accepted: true, Handshake: "answered and not queued, " + preview.Handshake}, nil
+	}
 	v = verdict{Courier: courier, At: when.UTC(), Refusals: preview.Refusals, Signature: scheme.Explain(captured, when), Notes: notes(r)}
 	v.read(decoder, payload.Input{Body: preview.Body, Headers: captured, Received: when})
 	v.decide(settings.Observe)
@@ -235,6 +239,10 @@ func printVerdict(out io.Writer, v verdict) error {
 	table := terminal.NewTable(out)
 	table.Empty = ""
 	table.Row(" ", "judged at", v.At.Format(time.RFC3339))
+	if v.Handshake != "" {
+		table.Row(checkMark(true), "handshake", v.Handshake)
+		return table.Flush()
+	}
 	table.Row(" ", "covers", v.Signature.Binding.String())
 	for _, text := range v.Refusals {
 		table.Row(checkMark(false), "request", text)

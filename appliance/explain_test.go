@@ -34,6 +34,7 @@ func TestCouriersTestSaysWhatTheIntakeWould(t *testing.T) {
 	good := wire("POST", isJSON, body)
 	forged := strings.Replace(good, "e1", "e2", 1)
 	enforce, observe := configFile(t, document), configFile(t, document+"mode = \"observe\"\n")
+	probed := configFile(t, document+"handshake = { probe = true, challenge = \"c\" }\n")
 	for _, tc := range []struct {
 		name, settings, request string
 		code                    int
@@ -51,6 +52,11 @@ func TestCouriersTestSaysWhatTheIntakeWould(t *testing.T) {
 		{"said to be packed", enforce, wire("POST", isJSON+"Content-Encoding: gzip\r\n", body), 1, "INVALID_PAYLOAD: the body is not valid gzip: it does not begin as gzip does"},
 		{"packed", enforce, wire("POST", isJSON+"Content-Encoding: gzip\r\n", zipped(body)), 0, "key e1"},
 		{"a form", enforce, wire("POST", "Content-Type: application/x-www-form-urlencoded\r\n", []byte("payload="+url.QueryEscape(string(body)))), 0, "key e1"},
+		{"no probe", enforce, "GET /v1/events/courier/parcels HTTP/1.1\r\n\r\n", 1, "METHOD_NOT_ALLOWED"},
+		{"a probe", probed, "GET /v1/events/courier/parcels HTTP/1.1\r\n\r\n", 0, "answered and not queued, with 200, as a probe of the address"},
+		{"an empty post", probed, "POST /v1/events/courier/parcels HTTP/1.1\r\n\r\n", 0, "answered and not queued, with 200"},
+		{"a challenge", probed, "POST /v1/events/courier/parcels HTTP/1.1\r\n\r\n{\"c\":\"x\"}", 0, "answered and not queued, with the challenge"},
+		{"a challenge in an event", probed, strings.Replace(good, "{", `{"c":"x",`, 1), 1, "mismatch"},
 		{"no post", enforce, wire("PUT", isJSON, body), 1, "METHOD_NOT_ALLOWED: events are sent by POST"},
 		{"too large", enforce, wire("POST", isJSON, append(body, bytes.Repeat([]byte(" "), 2000)...)), 1, "PAYLOAD_TOO_LARGE: the body is larger than 2000 bytes"},
 		{"no event", enforce, wire("POST", isJSON, []byte("{}")), 1, "result"},

@@ -1,6 +1,8 @@
 package ingest
 
 import (
+	"github.com/valyala/fasthttp"
+
 	"github.com/fincart/courier-gateway/ingest/jsontext"
 )
 
@@ -51,6 +53,12 @@ func (c *call) answerOwn() bool {
 
 func (c *call) answer(status int, contentType string, body []byte) {
 	r := &c.ctx.Response
+	if c.courier != nil && status < fasthttp.StatusMultipleChoices {
+		for i := range c.courier.success.Headers {
+			h := &c.courier.success.Headers[i]
+			r.Header.Set(h.Name, h.Value)
+		}
+	}
 	r.SetStatusCode(status)
 	r.Header.SetContentType(contentType)
 	r.Header.Set("X-Request-Id", c.traceID)

@@ -3,6 +3,8 @@ package ingest
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -40,6 +42,24 @@ type Success struct {
 	Status      int    // 2xx; 0 means 202
 	Body        []byte // nil means our JSON, or nothing with a status that has no body
 	ContentType string // of Body; "" means plain text
+	Headers     []Header
+}
+
+// Header is one of an answer.
+type Header struct{ Name, Value string }
+
+// ownHeaders are those of answers that no courier's settings may replace.
+var ownHeaders = []string{"connection", "content-encoding", "content-length", "content-type", "date", "keep-alive", "retry-after", "trailer",
+	"transfer-encoding", "upgrade", "www-authenticate", "x-request-id"}
+
+// headerName is a token of RFC 9110, section 5.6.2.
+var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$")
+
+// Check adds a fault when no courier's settings can add h to an answer.
+func (h Header) Check(faults *event.Faults, path string) {
+	faults.Check(headerName.MatchString(h.Name), path, "%q can't be the name of a header", h.Name)
+	faults.Check(!slices.Contains(ownHeaders, strings.ToLower(h.Name)), path, "header %s of an answer is the appliance's own", h.Name)
+	faults.Check(printable(h.Value), path, "the value can't be in a header")
 }
 
 // Couriers are all senders that may post events.
@@ -71,6 +91,7 @@ type courier struct {
 	observe      bool
 	success      Success // complete
 	handshake    Handshake
+	asks         bool // by POST, in a handshake
 	limits       *limits.Limits
 	media        *media.Accepts
 	maxBodyBytes int
@@ -139,13 +160,14 @@ func (g *registry) newCourier(c *Courier, before *courier, faults *event.Faults,
 		"has a limit of %d body bytes, the listener accepts 1 to %d", c.MaxBodyBytes, g.maxBodyBytes)
 	one := &courier{
 		name: c.Name, scheme: c.Scheme, decoder: c.Decoder, observe: c.Observe,
-		success: c.Success.complete(faults, path), handshake: c.Handshake, maxBodyBytes: c.MaxBodyBytes,
+		success: c.Success.complete(faults, path), handshake: c.Handshake, asks: c.Handshake.posts(), maxBodyBytes: c.MaxBodyBytes,
 	}
 	if one.maxBodyBytes == 0 {
 		one.maxBodyBytes = g.maxBodyBytes
 	}
 	one.tooLarge = largerThan(one.maxBodyBytes)
 	one.media = c.accepts(faults, path)
+	c.Handshake.Check(faults, path+".handshake.")
 	var counted *limits.Limits
 	switch {
 	case before != nil:
@@ -157,6 +179,22 @@ func (g *registry) newCourier(c *Courier, before *courier, faults *event.Faults,
 		Networks: c.Networks, RatePerSecond: c.RatePerSecond, RateBurst: c.RateBurst, MaxConcurrent: c.MaxConcurrent,
 	}, counted, faults, path)
 	return one
+}
+
+// challenge returns what a 401 asks a client for that sends its credential only then (RFC
+// 7617, section 2; RFC 6750, section 3), "" where no such client is meant.
+func (k *courier) challenge(reason string) string {
+	switch {
+	case k == nil:
+		return ""
+	case k.scheme.Name() == "basic":
+		return `Basic realm="events", charset="UTF-8"`
+	case k.scheme.Name() != "bearer":
+		return ""
+	case reason == signature.Missing.String():
+		return `Bearer realm="events"`
+	}
+	return `Bearer realm="events", error="invalid_token"`
 }
 
 // accepts returns which bodies a courier may post, and adds what is wrong with the lists.
@@ -191,6 +229,9 @@ func (s Success) complete(faults *event.Faults, path string) Success {
 	if bare := s.Status == fasthttp.StatusNoContent || s.Status == fasthttp.StatusResetContent; bare {
 		faults.Check(len(s.Body) == 0, path, "has a success body, which status %d can't have", s.Status)
 		s.Body, s.ContentType = []byte{}, ""
+	}
+	for _, h := range s.Headers {
+		h.Check(faults, path)
 	}
 	faults.Check(printable(s.ContentType), path, "has success content-type %q, which no header can carry", s.ContentType)
 	if len(s.Body) > 0 && s.ContentType == "" {

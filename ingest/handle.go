@@ -54,7 +54,9 @@ func (s *Server) intake(c *call, name []byte) {
 	c.table = s.couriers.active.Load()
 	c.courier = c.table.find(name)
 	if refusal := s.receive(c); refusal != nil {
-		s.refusals.refuse(c, refusal)
+		if refusal != replied {
+			s.refusals.refuse(c, refusal)
+		}
 		return
 	}
 	if c.event.Ignored != "" {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
 // ask sends a request without a body.
@@ -114,4 +115,171 @@ func TestHandshakesKeepTheLimits(t *testing.T) {
 		t.Errorf("got %d %s", a.StatusCode, a.body)
 	}
 	expectProblem(t, f.ask(t, "GET", "/v1/events/courier/slow?c=x"), 429, event.RateLimited, "")
+}
+
+// post sends a body, which nothing signs, unless headers do.
+func (f *fixture) post(t testing.TB, target, body string, headers ...string) *answered {
+	t.Helper()
+	r, err := http.NewRequest("POST", "http://"+f.addr+target, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		r.Header.Add(name, value)
+	}
+	return send(t, r)
+}
+
+// TestProbes: an address is found to be there by a request that says nothing.
+func TestProbes(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil)
+	f.set(t,
+		Courier{Name: "probed", Scheme: f.plain, Handshake: Handshake{Probe: true}},
+		Courier{Name: "own", Scheme: f.plain, Handshake: Handshake{Probe: true, EchoQuery: "c"},
+			Success: Success{Status: 204, Headers: []Header{{"X-Own", "yes"}}}},
+		Courier{Name: "watched", Scheme: f.plain, Handshake: Handshake{Probe: true}, Observe: true},
+		Courier{Name: "rated", Scheme: f.plain, Handshake: Handshake{Probe: true}, RatePerSecond: 1, RateBurst: 1},
+	)
+	const path = "/v1/events/courier/"
+	for _, a := range []*answered{
+		f.ask(t, "GET", path+"probed"), f.ask(t, "HEAD", path+"probed?x=y"), f.ask(t, "POST", path+"probed"), f.ask(t, "POST", path+"probed/"),
+		f.post(t, path+"probed", "", "Content-Type: application/json"), f.post(t, path+"watched", ""), f.ask(t, "GET", path+"own"), f.ask(t, "GET", path+"rated"),
+	} {
+		if a.StatusCode != 200 || len(a.body) != 0 {
+			t.Errorf("%s %s: got %d %s", a.Request.Method, a.Request.URL, a.StatusCode, a.body)
+		}
+	}
+	if a := f.ask(t, "GET", path+"own?c=d"); string(a.body) != "d" || a.Header.Get("X-Own") != "yes" {
+		t.Errorf("got %s %v", a.body, a.Header)
+	}
+	for _, body := range []string{" ", "{}", "[]", "null", goodBody} {
+		expectProblem(t, f.post(t, path+"probed", body, "Content-Type: application/json"), 401, event.InvalidSignature, "")
+	}
+	expectProblem(t, f.ask(t, "PUT", path+"probed"), 405, event.MethodNotAllowed, "")
+	expectProblem(t, f.ask(t, "GET", path+"plain"), 405, event.MethodNotAllowed, "")
+	expectProblem(t, f.post(t, path+"plain", ""), 401, event.InvalidSignature, "")
+	expectProblem(t, f.ask(t, "POST", path+"rated"), 429, event.RateLimited, "")
+	if got, _ := f.metric(t, "requests_total code=HANDSHAKE courier=probed"); got != 5 || len(f.publisher.all()) != 0 {
+		t.Errorf("%v handshakes are counted, %d events are queued", got, len(f.publisher.all()))
+	}
+}
+
+// TestChallenges: what is sent back is never an event, and an event is never a challenge.
+func TestChallenges(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil)
+	f.set(t,
+		Courier{Name: "text", Scheme: f.plain, Handshake: Handshake{Challenge: "challenge"}},
+		Courier{Name: "json", Scheme: f.plain, Handshake: Handshake{Challenge: "challenge", ChallengeAnswer: "json"}},
+		Courier{Name: "watched", Scheme: f.plain, Handshake: Handshake{Challenge: "challenge"}, Observe: true},
+		Courier{Name: "header", Scheme: f.plain, Handshake: Handshake{EchoHeader: "X-Hook-Secret"}},
+	)
+	const path = "/v1/events/courier/"
+	const question = `{"token":"x","challenge":"3eZ\u00e9\"<b>","type":"url_verification"}`
+	event1 := strings.Replace(goodBody, `{`, `{"challenge":"c",`, 1)
+	for _, tc := range []struct {
+		name, courier, body string
+		headers             []string
+		signed              bool
+		status              int
+		answer, kind, echo  string
+		queued              int
+	}{
+		{"as text", "text", question, nil, false, 200, `3eZé"<b>`, "text/plain; charset=utf-8", "", 0},
+		{"as JSON", "json", question, nil, false, 200, `{"challenge":"3eZé\"<b>"}`, "application/json", "", 0},
+		{"signed", "text", question, nil, true, 200, `3eZé"<b>`, "text/plain; charset=utf-8", "", 0},
+		{"observed", "watched", question, nil, false, 200, `3eZé"<b>`, "text/plain; charset=utf-8", "", 0},
+		{"in an event that is not signed", "text", event1, nil, false, 401, "", "", "", 0},
+		{"in an event", "text", event1, nil, true, 202, "", "", "", 1},
+		{"twice", "text", `{"challenge":"a","challenge":"b"}`, nil, false, 401, "", "", "", 0},
+		{"no text", "text", `{"challenge":7}`, nil, false, 401, "", "", "", 0},
+		{"empty", "text", `{"challenge":""}`, nil, false, 401, "", "", "", 0},
+		{"below", "text", `{"a":{"challenge":"x"}}`, nil, false, 401, "", "", "", 0},
+		{"half a surrogate pair", "text", `{"challenge":"\ud83d"}`, nil, false, 401, "", "", "", 0},
+		{"long", "text", `{"challenge":"` + strings.Repeat("x", maxEchoBytes+1) + `"}`, nil, false, 401, "", "", "", 0},
+		{"broken", "text", question + "}", nil, false, 401, "", "", "", 0},
+		{"not asked for", "header", question, nil, false, 401, "", "", "", 0},
+		{"header", "header", "", []string{"X-Hook-Secret: b537-2"}, false, 200, "", "", "b537-2", 0},
+		{"header, with a body", "header", "{}", []string{"X-Hook-Secret: b537-2"}, false, 200, "", "", "b537-2", 0},
+		{"two headers", "header", "{}", []string{"X-Hook-Secret: a", "X-Hook-Secret: b"}, false, 400, "", "", "", 0},
+		{"header with spaces", "header", "{}", []string{"X-Hook-Secret: a b"}, false, 400, "", "", "", 0},
+		{"header of an event that is not signed", "header", goodBody, []string{"X-Hook-Secret: a"}, false, 401, "", "", "", 0},
+		{"header of an event", "header", goodBody, []string{"X-Hook-Secret: a"}, true, 202, "", "", "", 1},
+		{"header of a packed event", "header", zipped(bodyWithKey("k2")), []string{"X-Hook-Secret: a", "Content-Encoding: gzip"}, true, 202, "", "", "", 1},
+		{"other header", "text", "{}", []string{"X-Hook-Secret: a"}, false, 401, "", "", "", 0},
+	} {
+		before := len(f.publisher.all())
+		headers := tc.headers
+		if tc.signed {
+			for _, h := range f.plain.Sign([]byte(tc.body), noon) {
+				headers = append(headers, h.Name+": "+h.Value)
+			}
+		}
+		a := f.post(t, path+tc.courier, tc.body, headers...)
+		if a.StatusCode != tc.status || tc.status == 200 && string(a.body) != tc.answer || a.Header.Get("X-Hook-Secret") != tc.echo {
+			t.Errorf("%s: got %d %s %v", tc.name, a.StatusCode, a.body, a.Header)
+		}
+		if tc.kind != "" && (a.Header.Get("Content-Type") != tc.kind || a.Header.Get("X-Content-Type-Options") != "nosniff") {
+			t.Errorf("%s: answered with %v", tc.name, a.Header)
+		}
+		if n := len(f.publisher.all()) - before; n != tc.queued {
+			t.Errorf("%s: %d events are queued, want %d", tc.name, n, tc.queued)
+		}
+		f.publisher.mu.Lock()
+		f.publisher.kept = nil
+		f.publisher.mu.Unlock()
+	}
+	if a := f.ask(t, "GET", path+"header", "X-Hook-Secret: c"); a.StatusCode != 200 || a.Header.Get("X-Hook-Secret") != "c" {
+		t.Errorf("by GET: got %d %v", a.StatusCode, a.Header)
+	}
+}
+
+// TestCredentialsAreAskedFor: a 401 asks for the credential that clients wait to be asked for,
+// and for no other.
+func TestCredentialsAreAskedFor(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil)
+	var couriers []Courier
+	for _, name := range []string{"basic", "bearer"} {
+		s, err := signature.New(signature.Config{Scheme: name, Secrets: []signature.Secret{{ID: "k1", Key: []byte("user:password")}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		couriers = append(couriers, Courier{Name: name, Scheme: s})
+	}
+	f.set(t, couriers...)
+	for _, tc := range []struct{ courier, authorization, want string }{
+		{"basic", "", `Basic realm="events", charset="UTF-8"`}, {"basic", "Basic eDp5", `Basic realm="events", charset="UTF-8"`},
+		{"bearer", "", `Bearer realm="events"`}, {"bearer", "Bearer x", `Bearer realm="events", error="invalid_token"`},
+		{"plain", "", ""}, {"demo", "Basic eDp5", ""}, {"unknown", "", ""},
+	} {
+		var headers []string
+		if tc.authorization != "" {
+			headers = []string{"Authorization: " + tc.authorization}
+		}
+		a := f.post(t, "/v1/events/courier/"+tc.courier, goodBody, append(headers, "Content-Type: application/json")...)
+		if got := a.Header.Get("WWW-Authenticate"); got != tc.want || a.StatusCode != 401 && tc.courier != "unknown" {
+			t.Errorf("%s with %q: got %d, asked for %q, want %q", tc.courier, tc.authorization, a.StatusCode, got, tc.want)
+		}
+	}
+}
+
+func TestFaultsOfAnswers(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil)
+	for want, c := range map[string]Courier{
+		"can't be the name of a header":         {Success: Success{Headers: []Header{{"a b", "c"}}}},
+		"is the appliance's own":                {Success: Success{Headers: []Header{{"Content-Length", "1"}}}},
+		"the value can't be in a header":        {Success: Success{Headers: []Header{{"X-A", "a\r\nX-B: c"}}}},
+		"transfer-encoding of an answer is the": {Handshake: Handshake{EchoHeader: "transfer-encoding"}},
+		`neither "text" nor "json"`:             {Handshake: Handshake{Challenge: "c", ChallengeAnswer: "xml"}},
+		"there is no challenge":                 {Handshake: Handshake{ChallengeAnswer: "json"}},
+	} {
+		c.Name, c.Scheme = "one", f.plain
+		if err := f.SetCouriers(Couriers{All: []Courier{c}}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
 }

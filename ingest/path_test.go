@@ -3,11 +3,14 @@ package ingest
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"testing"
@@ -118,7 +121,14 @@ func FuzzPath(f *testing.F) {
 		{"POST", "/v1/events/courier/watched", "X-Forwarded-For: 192.0.2.9, 192.0.2.1\r\n", "demo-secret\xff", false},
 		{"POST", "/v1/events/courier/unknown?to=demo-secret&%64emo-secret", "Authorization: x\r\nCookie: demo-secret\r\n", goodBody, false},
 		{"GET", "/v1/events/courier/shaken?check=%3Cscript%3E%00", "", "", false},
-		{"OPTIONS", "/v1/events/courier/shaken", "WebHook-Request-Origin: a.example\r\n", "", false},
+		{"OPTIONS", "/v1/events/courier/shaken/", "WebHook-Request-Origin: a.example\r\n", "", false},
+		{"POST", "/v1/events/courier/asked", "", "", false}, {"HEAD", "/v1/events/courier/asked", "", "", false},
+		{"POST", "/v1/events/courier/asked", "X-Hook-Secret: a\r\n", "{}", false},
+		{"POST", "/v1/events/courier/asked", "X-Hook-Secret: a\r\n", goodBody, false},
+		{"POST", "/v1/events/courier/asked", "", `{"challenge":"\u003c"}`, false},
+		{"POST", "/v1/events/courier/asked", "Content-Encoding: gzip\r\n", strings.Replace(goodBody, "{", `{"challenge":"x",`, 1), true},
+		{"POST", "/v1/events/courier", "Content-Type: text/plain; charset=utf8\r\nContent-Encoding: gzip\r\n", zipped(goodBody), true},
+		{"POST", "/v1/events/courier/mapped", "Content-Type: application/x-www-form-urlencoded\r\n", "payload=" + url.QueryEscape(mappedBody), true},
 	} {
 		for mood := range byte(moods) {
 			f.Add(seed.method, seed.path, seed.headers, []byte(seed.body), seed.signed, mood)
@@ -131,6 +141,7 @@ func FuzzPath(f *testing.F) {
 	fx.set(f,
 		Courier{Name: "mapped", Scheme: fx.demo, Decoder: mapped(f)}, Courier{Name: "watched", Scheme: fx.demo, Decoder: mapped(f), Observe: true},
 		Courier{Name: "shaken", Scheme: fx.demo, Handshake: Handshake{EchoQuery: "check", CloudEvents: true}},
+		Courier{Name: "asked", Scheme: fx.demo, Handshake: Handshake{Probe: true, Challenge: "challenge", EchoHeader: "X-Hook-Secret"}},
 	)
 	fx.records.put = fx.caught.put // and nothing is written
 	f.Fuzz(func(t *testing.T, method, path, headers string, body []byte, signed bool, mood byte) {
@@ -219,7 +230,24 @@ func checkAnswer(t *testing.T, ctx *fasthttp.RequestCtx, isRequest bool, p *mood
 }
 
 func isHandshake(ctx *fasthttp.RequestCtx) bool {
-	return string(ctx.URI().PathOriginal()) == intakePath+"/shaken" && !ctx.IsPost()
+	name, _ := courierIn(ctx.URI().PathOriginal())
+	return string(name) == "shaken" && !ctx.IsPost() || string(name) == "asked" && (!ctx.IsPost() || !readable(ctx.Request.Body()))
+}
+
+// readable reports whether a body, packed or not, is a canonical event.
+func readable(text []byte) bool {
+	var e event.Event
+	return len((*payload.Decoder)(nil).Decode(payload.Input{Body: unpacked(text)}, &e, nil)) == 0
+}
+
+// unpacked returns what a body holds that is packed, and any other as it is.
+func unpacked(text []byte) []byte {
+	if z, err := gzip.NewReader(bytes.NewReader(text)); err == nil {
+		if plain, err := io.ReadAll(z); err == nil {
+			return plain
+		}
+	}
+	return text
 }
 
 // checkHandshake checks that a handshake says no more than it was asked for, and
@@ -230,6 +258,14 @@ func checkHandshake(t *testing.T, res *http.Response, ctx *fasthttp.RequestCtx, 
 		t.Fatalf("a handshake is answered %d, %d events kept", res.StatusCode, len(p.kept))
 	}
 	body, h := ctx.Response.Body(), res.Header
+	if name, _ := courierIn(ctx.URI().PathOriginal()); string(name) == "asked" {
+		text, challenged := challengeIn(ctx.Request.Body(), "challenge")
+		echo, asked := h.Get("X-Hook-Secret"), string(ctx.Request.Header.Peek("X-Hook-Secret"))
+		if len(body) > 0 && (!challenged || string(body) != text) || echo != "" && echo != strings.TrimSpace(asked) {
+			t.Fatalf("answers %q with %v", body, h)
+		}
+		return
+	}
 	switch {
 	case ctx.IsGet():
 		if !bytes.Equal(body, ctx.QueryArgs().Peek("check")) || len(body) > maxEchoBytes || h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Content-Type") != plainText {
@@ -283,7 +319,11 @@ func checkEnvelope(t *testing.T, ctx *fasthttp.RequestCtx, e *event.Envelope) {
 	if e.Scheme != "gateway" || e.KeyID != "k1" && (!watched || e.KeyID != keyIDObserved) || !e.ReceivedAt.Equal(noon) || e.Replay != "" {
 		t.Errorf("envelope %+v", e)
 	}
-	if !bytes.Equal(e.Body, ctx.Request.Body()) {
+	sent := ctx.Request.Body()
+	if len(ctx.Request.Header.Peek("Content-Encoding")) > 0 && !bytes.Equal(e.Body, sent) {
+		sent = unpacked(sent)
+	}
+	if !bytes.Equal(e.Body, sent) {
 		t.Errorf("the body changed from %q to %q", ctx.Request.Body(), e.Body)
 	}
 	switch id, key := said(t, ctx, e); {
@@ -307,7 +347,11 @@ func said(t *testing.T, ctx *fasthttp.RequestCtx, e *event.Envelope) (id, key st
 		return ev.ID, ev.Key
 	}
 	var doc map[string]any
-	if err := json.Unmarshal(e.Body, &doc); err != nil {
+	text := bytes.TrimPrefix(e.Body, []byte("\ufeff"))
+	if form, err := url.ParseQuery(string(e.Body)); err == nil && len(form["payload"]) == 1 && !json.Valid(text) {
+		text = bytes.TrimPrefix([]byte(form["payload"][0]), []byte("\ufeff"))
+	}
+	if err := json.Unmarshal(text, &doc); err != nil {
 		t.Fatalf("the body %q is not JSON: %v", e.Body, err)
 	}
 	id, _ = doc["eventId"].(string)

@@ -7,13 +7,15 @@ import (
 	"github.com/fincart/courier-gateway/ingest/body"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/media"
+	"github.com/fincart/courier-gateway/ingest/payload"
 )
 
 // Preview is what the intake would do with a captured request of a courier, apart from its
 // signature, its event, and the limits on addresses and rates.
 type Preview struct {
-	Body     []byte   // as it would be queued
-	Refusals []string // why it would be refused before its signature counts
+	Handshake string   // how it is answered when it is a handshake and no event; "" when it is none
+	Body      []byte   // as it would be queued
+	Refusals  []string // why it would be refused before its signature counts
 }
 
 // Preview returns what becomes of a captured request; maxBodyBytes is the limit of the
@@ -30,6 +32,14 @@ func (c Courier) Preview(r *Captured, maxBodyBytes int) (p Preview, err error) {
 		limit = c.MaxBodyBytes
 	}
 	p.Body = r.Body()
+	asked := c.Handshake.asked(r, func() bool {
+		var ev event.Event
+		return len(c.Decoder.Decode(payload.Input{Body: p.Body, Headers: r}, &ev, nil)) == 0 && ev.Ignored == ""
+	})
+	if asked != noQuestion && r.Whole() {
+		p.Handshake = asked.String()
+		return p, nil
+	}
 	if string(r.Method()) != "POST" {
 		refuse(event.MethodNotAllowed, "events are sent by POST")
 	}

@@ -24,6 +24,7 @@ var receiving = [...]step{
 	(*Server).checkRunning,
 	(*Server).checkLimits, // of address, rate and size
 	(*Server).readBody,
+	answerQuestion,
 	(*Server).verify,
 	(*Server).takeSlot, // the limit of requests at once, of which unverified ones are none
 	unpack,

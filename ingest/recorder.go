@@ -7,9 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/event/ingestion"
-	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/record"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
@@ -131,9 +129,7 @@ func (c *call) readable(shares *record.Shares) bool {
 	if c.verified || c.courier == nil || !c.body.Whole || !shares.MayRead(c.started) {
 		return false
 	}
-	in := payload.Input{Body: c.body.Bytes, Headers: c, Received: c.started.UTC()}
-	var ev event.Event
-	return len(c.courier.decoder.Decode(in, &ev, nil)) == 0 && ev.Ignored == ""
+	return c.isEvent()
 }
 
 // capture returns a request and its trace id in memory of their own and without a

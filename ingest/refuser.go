@@ -77,6 +77,11 @@ func (r *refuser) answerProblem(c *call, refusal *refusal) {
 	} else if refusal.retryable() {
 		c.ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, r.retryAfter)
 	}
+	if refusal.status == fasthttp.StatusUnauthorized {
+		if challenge := c.courier.challenge(refusal.reason); challenge != "" {
+			c.ctx.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, challenge)
+		}
+	}
 	c.out = appendProblem(c.out[:0], refusal, c.traceID)
 	c.answer(refusal.status, "application/problem+json", c.out)
 }

@@ -114,8 +114,8 @@ func (c Courier) intake(f *faults, name string, scheme *signature.Scheme) ingest
 	key := "couriers." + name
 	one := ingest.Courier{
 		Name: name, Scheme: scheme, Decoder: c.decoder(f, key), Observe: c.Mode == ModeObserve,
-		Success:      ingest.Success{Status: c.SuccessStatus, ContentType: c.SuccessContentType},
-		Handshake:    ingest.Handshake{EchoQuery: c.Handshake.EchoQuery, CloudEvents: c.Handshake.CloudEvents},
+		Success:      ingest.Success{Status: c.SuccessStatus, ContentType: c.SuccessContentType, Headers: c.answerHeaders(f, key)},
+		Handshake:    c.Handshake,
 		ContentTypes: c.ContentTypes, Encodings: c.ContentEncodings,
 		Networks: c.prefixes(f, key), MaxBodyBytes: c.MaxBodyBytes,
 		RatePerSecond: c.RatePerSecond, RateBurst: c.RateBurst, MaxConcurrent: c.MaxConcurrent,

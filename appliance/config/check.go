@@ -79,6 +79,7 @@ func (l Loaded) checkSecrets(f *faults) {
 	}
 	for _, name := range l.CourierNames() {
 		l.Couriers[name].scheme(f, "couriers."+name, jwks.At)
+		l.Couriers[name].answerHeaders(f, "couriers."+name)
 	}
 }
 

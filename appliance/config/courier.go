@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/netip"
 	"regexp"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fincart/courier-gateway/ingest"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/media"
 	"github.com/fincart/courier-gateway/ingest/payload"
@@ -40,23 +42,18 @@ type Courier struct {
 	ContentEncodings []string `koanf:"content_encodings"`
 	FormField        string   `koanf:"form_field"` // that has the JSON, of a form
 
-	SuccessStatus      int             `koanf:"success_status"`
-	SuccessBody        string          `koanf:"success_body"`
-	SuccessContentType string          `koanf:"success_content_type"`
-	Handshake          HandshakeConfig `koanf:"handshake"`
-	Networks           []string        `koanf:"networks"`
-	MaxBodyBytes       int             `koanf:"max_body_bytes"`
-	RatePerSecond      float64         `koanf:"rate_per_second"`
-	RateBurst          int             `koanf:"rate_burst"`
-	MaxConcurrent      int             `koanf:"max_concurrent"`
+	SuccessStatus      int               `koanf:"success_status"`
+	SuccessBody        string            `koanf:"success_body"`
+	SuccessContentType string            `koanf:"success_content_type"`
+	SuccessHeaders     map[string]string `koanf:"success_headers"` // a value may be a reference, see [Secret]
+	Handshake          ingest.Handshake  `koanf:"handshake"`
+	Networks           []string          `koanf:"networks"`
+	MaxBodyBytes       int               `koanf:"max_body_bytes"`
+	RatePerSecond      float64           `koanf:"rate_per_second"`
+	RateBurst          int               `koanf:"rate_burst"`
+	MaxConcurrent      int               `koanf:"max_concurrent"`
 
 	namer secretNamer // of its secrets, see [Config.namer]
-}
-
-// HandshakeConfig says which handshakes of a sender are answered.
-type HandshakeConfig struct {
-	EchoQuery   string `koanf:"echo_query"`
-	CloudEvents bool   `koanf:"cloudevents"`
 }
 
 // The modes of a courier.
@@ -123,6 +120,10 @@ func (c Courier) validate(f *faults, key, name string, verifies bool) {
 	c.prefixes(f, key)
 	var wrong event.Faults
 	media.New(c.ContentTypes, c.ContentEncodings, &wrong, key+".")
+	c.Handshake.Check(&wrong, key+".handshake.")
+	for name, value := range c.SuccessHeaders {
+		ingest.Header{Name: name, Value: value}.Check(&wrong, key+".success_headers."+name)
+	}
 	for _, fault := range wrong {
 		f.add(fault.Path, "%s", fault.Message)
 	}
@@ -247,6 +248,23 @@ func (c Courier) publicKeys(f *faults, key string, keys KeyMaker) *jwks.Source {
 		f.add(key+".jwks", "%v", err)
 	}
 	return source
+}
+
+// answerHeaders returns the headers of the answers to the courier, with the values read
+// that are references.
+func (c Courier) answerHeaders(f *faults, key string) (all []ingest.Header) {
+	for _, name := range slices.Sorted(maps.Keys(c.SuccessHeaders)) {
+		one := ingest.Header{Name: name, Value: c.SuccessHeaders[name]}
+		if strings.HasPrefix(one.Value, "env:") || strings.HasPrefix(one.Value, "file:") {
+			text, err := Secret(one.Value).Resolve()
+			if err != nil {
+				f.add(key+".success_headers."+name, "%v", err)
+			}
+			one.Value = string(text)
+		}
+		all = append(all, one)
+	}
+	return all
 }
 
 // decoder compiles what reads the courier's payload; nil when it adds faults.
