@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -250,11 +252,14 @@ func typeAt(key []string) (reflect.Type, *unknownKey) {
 			at = at.Elem()
 		case reflect.Struct:
 			fields := reflect.VisibleFields(at)
-			n := slices.IndexFunc(fields, func(f reflect.StructField) bool { return keyOf(f) == part })
+			name, _, item := strings.Cut(part, "[")
+			n := slices.IndexFunc(fields, func(f reflect.StructField) bool { return keyOf(f) == name })
 			if n < 0 {
 				return nil, &unknownKey{i, keysOf(fields)}
 			}
-			at = fields[n].Type
+			if at = fields[n].Type; item && at.Kind() == reflect.Slice {
+				at = at.Elem()
+			}
 		default:
 			return nil, &unknownKey{i, nil}
 		}
@@ -281,6 +286,23 @@ func (f *faults) unknown(key []string) {
 		hint = "; did you mean " + strings.Join(elsewhere, " or ") + "?"
 	}
 	f.add(strings.Join(key[:unknown.parts+1], "."), "there is no such key%s", hint)
+}
+
+// unknownItems adds a fault about each key of a table in a list, at key, that does not exist.
+// Secrets are decoded by code of their own, which says so itself.
+func (f *faults) unknownItems(key []string, list any) {
+	items, _ := list.([]any)
+	if of, unknown := typeAt(key); unknown != nil || of == reflect.TypeFor[[]CourierSecret]() {
+		return
+	}
+	for i, item := range items {
+		table, _ := item.(map[string]any)
+		at := slices.Clone(key)
+		at[len(at)-1] += "[" + strconv.Itoa(i) + "]"
+		for _, name := range slices.Sorted(maps.Keys(table)) {
+			f.unknown(append(slices.Clone(at), name))
+		}
+	}
 }
 
 // sections returns the keys of this name that are one level below the top.

@@ -48,7 +48,7 @@ mode = "Observ"
 secrets = [{secret = "env:HOME"}, {secrets = "env:USER"}]
 [couriers.parcels]
 preset = "easypst"
-event = {shipment_ids = ["{id}"]}
+event = {shipment_ids = ["{id}"], ignore = [{is = ["ping"]}, {isnot = ["x"]}]}
 `)
 	for _, want := range []string{
 		`data-dir: there is no such key; did you mean "data_dir"? ($FILE:1:1)`,
@@ -59,6 +59,7 @@ event = {shipment_ids = ["{id}"]}
 		`couriers.acme.secrets[1]: there is no key "secrets" in a secret: secret, not_before and not_after are ($FILE:14:35)`,
 		`couriers.parcels.preset: there is no preset "easypst"; did you mean "easypost"?`,
 		`couriers.parcels.event.shipment_ids: there is no such key; did you mean "shipment_id"? ($FILE:17:10)`,
+		`couriers.parcels.event.ignore[1].isnot: there is no such key; did you mean "is_not"?`,
 		`jetstream.sinc: there is no such key; did you mean "sync"? (set by APPLIANCE_JETSTREAM__SINC)`,
 		`ingest.max_connections: is the text "many", and must be a whole number (set by APPLIANCE_INGEST__MAX_CONNECTIONS)`,
 	} {

@@ -74,6 +74,7 @@ func Load(path string, flags map[string]any) (Loaded, error) {
 		for _, key := range source.Keys() {
 			l.Origins[key] = layer.name
 			f.unknown(source.KeyMap()[key])
+			f.unknownItems(source.KeyMap()[key], source.Get(key))
 		}
 		if err := k.Merge(source); err != nil {
 			return Loaded{}, fmt.Errorf("read %s: %w", layer.name, err)

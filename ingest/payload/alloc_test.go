@@ -37,6 +37,10 @@ func TestMappedDecodeDoesNotAllocate(t *testing.T) {
 		{"checkpoints, a joined time, a zone", pushMapping, pushBody, 0}, // once there is memory for them
 		{"a joined key", mapping(likeCanonical, func(m *Mapping) { m.Key = []string{"{id}:{kind}"} }), likeBody, 1},
 		{"a hashed key", mapping(likeCanonical, func(m *Mapping) { m.Key = []string{"{sha256:body}"} }), likeBody, 1},
+		{"types of which some are ignored", mapping(likeCanonical, func(m *Mapping) {
+			m.Ignore = []IgnoreRule{{IsNot: []string{"parcel.*", "shipment.*"}}, {At: "{wallet}"}}
+		}), likeBody, 0},
+		{"an ignored type", mapping(likeCanonical, func(m *Mapping) { m.Ignore = []IgnoreRule{{Is: []string{"shipment.*"}}} }), likeBody, 0},
 		{"an escape", mapping(likeCanonical, func(m *Mapping) { m.OrderID = []string{"{data.note}"} }), likeBody, 1},
 	} {
 		d, in := mustDecoder(t, tc.mapping), Input{Body: []byte(tc.body), Headers: fixedHeader{}}

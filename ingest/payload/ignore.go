@@ -7,9 +7,8 @@ import (
 )
 
 // IgnoreRule describes requests that say nothing of a shipment: the intake answers them
-// as it answers an event, counts them and forgets them. Is and IsNot compare without
-// regard to letter case and white space around; one that ends in * stands for all that
-// begin like it. A rule without any of Is, IsNot and Absent is about all that have
+// as it answers an event, counts them and forgets them. Is and IsNot compare as
+// [Mapping.States] does; one that ends in * stands for all that begin like it. A rule with a place and without any of Is, IsNot and Absent is about all that have
 // something at its place.
 //
 // A place that can't be filled is not IsNot, so an event that has lost its type is read
@@ -51,10 +50,16 @@ func (c *compiler) ignore(rules []IgnoreRule, kind []template) []ignoreRule {
 func (c *compiler) ignoreRule(key string, from IgnoreRule, kind []template) ignoreRule {
 	r := ignoreRule{at: kind}
 	what := "the event type"
-	if from.At != "" {
+	switch {
+	case from.At != "":
 		r.at, what = []template{c.template(key+".at", from.At, identifies|anyScalar)}, from.At
-	} else if !slices.ContainsFunc(kind, template.varies) {
+	case !slices.ContainsFunc(kind, template.varies):
 		c.fault(key+".at", "is needed, because the event type is the same for every event")
+	case len(from.Is)+len(from.IsNot) == 0:
+		c.fault(key, "needs is or is_not, or the place that it is about: otherwise it is about every event")
+	}
+	if from.Is != nil && len(from.Is) == 0 || from.IsNot != nil && len(from.IsNot) == 0 {
+		c.fault(key, "has an empty list")
 	}
 	if len(r.at) == 1 && len(r.at[0].parts) == 1 {
 		r.one = r.at[0].parts[0].node

@@ -68,6 +68,13 @@ func TestIgnoreRulesAreChecked(t *testing.T) {
 	_, err := NewDecoder(small(func(m *Mapping) {
 		m.Ignore = []IgnoreRule{{Is: []string{"a"}}, {At: "{x}", Is: []string{"a"}, IsNot: []string{"b"}}, {At: "{x}", Absent: true, Is: []string{" "}}, {At: "{sha256:body}"}, {At: "x"}}
 	}))
+	_, typed := NewDecoder(small(func(m *Mapping) {
+		m.Type, m.Ignore = []string{"{kind}"}, []IgnoreRule{{}, {Absent: true}, {Is: []string{}}, {At: "{x}", IsNot: []string{}}}
+	}))
+	const all = "needs is or is_not, or the place that it is about: otherwise it is about every event"
+	if got, want := typed.Error(), "ignore[0]: "+all+"; ignore[1]: "+all+"; ignore[2]: "+all+"; ignore[2]: has an empty list; ignore[3]: has an empty list"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
 	faults, _ := errors.AsType[event.Faults](err)
 	if want := []string{
 		"ignore[0].at: is needed, because the event type is the same for every event", "ignore[1]: has more than one of is, is_not and absent",

@@ -103,9 +103,13 @@ func appendPair(b []byte, status, substatus string) []byte {
 	return appendFolded(append(appendFolded(b, status), '/'), substatus)
 }
 
-// appendFolded appends s in lower case and without white space around it.
+// appendFolded appends s in lower case, without white space around it, and with a space
+// for "_" and "-": senders write one status in several ways.
 func appendFolded(b []byte, s string) []byte {
 	for _, r := range strings.TrimSpace(s) {
+		if r == '_' || r == '-' {
+			r = ' '
+		}
 		b = utf8.AppendRune(b, unicode.ToLower(r))
 	}
 	return b
