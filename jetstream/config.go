@@ -68,7 +68,7 @@ type Config struct {
 
 	// For ModeExternal.
 	URLs            []string
-	CredentialsFile string      // of the user to be; empty for none
+	CredentialsFile string      // of the user to be, or with USER:PASSWORD; empty for none
 	TLS             *tls.Config // nil for what the URLs say
 	Replicas        int         // of each stream, 1 to 5
 

@@ -1,10 +1,12 @@
 package jetstream
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -232,12 +234,33 @@ func (c *connections) externalOptions() []nats.Option {
 		nats.FlusherTimeout(c.cfg.PublishTimeout), nats.ReconnectOnFlusherError(),
 	}
 	if c.cfg.CredentialsFile != "" {
-		opts = append(opts, nats.UserCredentials(c.cfg.CredentialsFile))
+		opts = append(opts, credentials(c.cfg.CredentialsFile))
 	}
 	if c.cfg.TLS != nil {
 		opts = append(opts, nats.Secure(c.cfg.TLS))
 	}
 	return opts
+}
+
+// credentials takes the user from a file, which is read again for each connection: a token
+// and a key, as NATS's own tools write them, or USER:PASSWORD on a line.
+func credentials(file string) nats.Option {
+	return func(o *nats.Options) error {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		if bytes.Contains(text, []byte("-----BEGIN ")) || !bytes.Contains(text, []byte(":")) {
+			return nats.UserCredentials(file)(o)
+		}
+		return nats.UserInfoHandler(func() (user, password string) {
+			if latest, err := os.ReadFile(file); err == nil { // otherwise what it was
+				text = latest
+			}
+			user, password, _ = strings.Cut(strings.TrimSpace(string(text)), ":")
+			return user, password
+		})(o)
+	}
 }
 
 // noticeAfter is when a wait for an external broker is reported that has not failed yet.

@@ -3,7 +3,9 @@ package jetstream
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -104,5 +106,54 @@ func TestCredentialsFile(t *testing.T) {
 	advisories, err := b.PullAdvisories(t.Context(), 1)
 	if err != nil || len(advisories) != 1 || advisories[0].Sequence != 1 || !advisories[0].Terminated {
 		t.Errorf("advisories: %+v, %v", advisories, err)
+	}
+}
+
+// TestComposeCluster starts the three servers of compose.yaml on the configuration that its
+// first start makes, and meets them as its services do.
+func TestComposeCluster(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if out, err := exec.Command("sh", "../ops/secrets.sh", dir).CombinedOutput(); err != nil {
+		t.Fatalf("make the secrets: %v: %s", err, out)
+	}
+	made, err := os.ReadFile(filepath.Join(dir, "nats", "nats.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	routes := freePorts(t, 3)
+	text := string(made)
+	for _, line := range []string{"http: 127.0.0.1:8222\n", "jetstream { store_dir: /data }\n"} { // here each server has its own
+		if !strings.Contains(text, line) {
+			t.Fatalf("the configuration lacks %q: %s", line, text)
+		}
+		text = strings.Replace(text, line, "", 1)
+	}
+	for i, port := range routes {
+		text = strings.ReplaceAll(text, fmt.Sprintf("nats-%d:6222", i+1), fmt.Sprintf("127.0.0.1:%d", port))
+	}
+	var servers []*serverProcess
+	for i, port := range routes {
+		path := filepath.Join(dir, fmt.Sprintf("%d.conf", i))
+		if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "0.0.0.0:6222", fmt.Sprintf("127.0.0.1:%d", port))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		servers = append(servers, startServer(t, []string{"-c", path, "-n", fmt.Sprintf("nats-%d", i+1)}))
+	}
+	cfg := externalConfig(t, servers...)
+	stranger := filepath.Join(dir, "stranger")
+	if err := os.WriteFile(stranger, []byte("appliance:guessed\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, file := range map[string]string{"no user": "", "a wrong password": stranger} {
+		cfg.CredentialsFile = file
+		if _, err := openOn(t.Context(), cfg, testDeps()); err == nil {
+			t.Errorf("%s: a stranger is let in", name)
+		}
+	}
+	cfg.CredentialsFile = filepath.Join(dir, "appliance", "nats_user")
+	b := open(t, cfg)
+	if r := publish(t, b, envelope("k")); r.Sequence != 1 {
+		t.Errorf("receipt is %+v", r)
 	}
 }
