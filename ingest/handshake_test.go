@@ -250,6 +250,7 @@ func TestCredentialsAreAskedFor(t *testing.T) {
 		couriers = append(couriers, Courier{Name: name, Scheme: s})
 	}
 	f.set(t, couriers...)
+	expectProblem(t, f.post(t, "/v1/events/courier/basic", ""), 401, event.InvalidSignature, "") // whatever its type is
 	for _, tc := range []struct{ courier, authorization, want string }{
 		{"basic", "", `Basic realm="events", charset="UTF-8"`}, {"basic", "Basic eDp5", `Basic realm="events", charset="UTF-8"`},
 		{"bearer", "", `Bearer realm="events"`}, {"bearer", "Bearer x", `Bearer realm="events", error="invalid_token"`},

@@ -114,15 +114,16 @@ func (s *Server) chargeUnverified(c *call) *refusal {
 }
 
 // verify checks media type and signature, and charges the request to its courier if it is
-// verified, and to its address if not. A wrong media type comes first in the answer, but
-// the signature decides who is charged.
+// verified, and to its address if not. A wrong media type comes first in the answer, unless
+// that asks for a credential, but the signature decides who is charged.
 func (s *Server) verify(c *call) *refusal {
 	wrong := s.checkSignature(c)
 	if c.courier == nil {
 		return wrong
 	}
 	h, detail := &c.ctx.Request.Header, ""
-	if c.packed, detail = c.courier.media.Check(h.ContentType(), h.PeekAll("Content-Encoding")); detail != "" {
+	c.packed, detail = c.courier.media.Check(h.ContentType(), h.PeekAll("Content-Encoding"))
+	if asks := wrong != nil && c.courier.challenge(wrong.reason) != ""; detail != "" && !asks {
 		wrong = c.refuse(notJSON, detail)
 	}
 	l := c.courier.limits

@@ -22,7 +22,10 @@ func (d *Decoder) InFormField(name string) *Decoder {
 // It decides by the body alone, so that the worker, which has nothing else, reads what the
 // intake has read. The fault is what is wrong with a form, "" for nothing.
 func (d *Decoder) jsonIn(body []byte) (text []byte, fault string) {
-	if len(body) == 0 || body[0] == '{' || body[0] == '[' || body[0] <= ' ' || body[0] >= 0x7f {
+	switch {
+	case bytes.HasPrefix(body, []byte("\xff\xfe")) || bytes.HasPrefix(body, []byte("\xfe\xff")):
+		return nil, "is in UTF-16, but JSON is exchanged in UTF-8 (RFC 8259, section 8.1)"
+	case len(body) == 0 || body[0] == '{' || body[0] == '[' || body[0] <= ' ' || body[0] >= 0x7f:
 		return body, ""
 	}
 	field := DefaultFormField

@@ -35,6 +35,8 @@ func TestForm(t *testing.T) {
 		{"twice, once encoded", "payload=" + encoded + "&%70ayload=", nil, `more than once`},
 		{"bad escape", "payload=%zz", nil, `can't be decoded: invalid URL escape "%zz"`},
 		{"no JSON in it", "payload=a%3Db", nil, "is not valid JSON: expected a value at byte 0"},
+		{"UTF-16", "\xff\xfe{\x00}\x00", nil, "is in UTF-16"},
+		{"UTF-16, the other way", "\xfe\xff\x00{\x00}", nil, "is in UTF-16"},
 		{"empty", "payload=", nil, "is not valid JSON: expected a value at byte 0, where the body ends"},
 		{"form in a form", "payload=" + url.QueryEscape("payload="+encoded), nil, "is not valid JSON: expected a value at byte 0"},
 		{"string", `"payload=x"`, nil, "must be an object, is a string"},
