@@ -54,12 +54,13 @@ var arrows = map[string][]string{
 	"bench/proof":         {"bench", "ingest/event", "ingest/jsontext"},
 	"bench/load":          {"bench", "bench/proof", "ingest/event", "ingest/jsontext", "ingest/signature"},
 	"bench/compare":       {"ingest/jsontext", "ingest/signature"}, // a program of its own: nothing imports it
-	"appliance": {"appliance/app", "appliance/config", "bench", "bench/load", "ingest", "ingest/event", "ingest/payload", "ingest/signature", "ingest/signature/jwks",
+	"appliance": {"appliance/app", "appliance/config", "appliance/config/samples", "bench", "bench/load", "ingest", "ingest/event", "ingest/payload", "ingest/signature", "ingest/signature/jwks",
 		"ops/cli", "ops/client", "ops/terminal", "process"},
 	"appliance/app": {"appliance/config", "bench/proof", "ingest", "ingest/certificate", "ingest/event", "ingest/payload", "ingest/signature", "ingest/signature/jwks",
 		"jetstream", "ops", "ops/admin", "ops/client", "persistence", "persistence/mongo", "persistence/redis", "persistence/sqlite", "process"},
 	"appliance/config/sdktest":    {"appliance/config/sendertest", "ingest", "ingest/event", "ingest/signature", "ingest/signature/jwks"},
-	"appliance/config/sendertest": {"appliance/config", "ingest/event", "ingest/payload", "ingest/signature", "ingest/signature/jwks"},
+	"appliance/config/samples":    {},
+	"appliance/config/sendertest": {"appliance/config", "appliance/config/samples", "ingest/event", "ingest/payload", "ingest/signature", "ingest/signature/jwks"},
 	"appliance/config":            {"ingest", "ingest/event", "ingest/media", "ingest/payload", "ingest/signature", "ingest/signature/jwks", "jetstream", "jetstream/durable", "ops/admin", "persistence", "persistence/mongo", "persistence/redis", "process"},
 
 	// Parts of the vocabulary. Who may import ingest/event may import them.

@@ -123,5 +123,5 @@ func target(cmd *cobra.Command, name string) (bench.Target, error) {
 		}
 		return bench.Target{}, err
 	}
-	return bench.Target{Courier: name, URL: publicURL(cfg.Ingest, nil), Signature: settings, Mapped: !courier.Canonical()}, nil
+	return bench.Target{Courier: name, URL: publicURL(cfg.Ingest, nil), Signature: settings, Mapped: !courier.Canonical(), Preset: courier.Preset}, nil
 }

@@ -17,7 +17,7 @@ import (
 func TestEverySchemeIsSampled(t *testing.T) {
 	t.Parallel()
 	for _, name := range signature.Names() {
-		if !slices.ContainsFunc(samples(), func(s sample) bool { return s.config.Scheme == name }) {
+		if !slices.ContainsFunc(signedSamples(), func(s sample) bool { return s.config.Scheme == name }) {
 			t.Errorf("no sample signs by %s", name)
 		}
 	}
@@ -25,7 +25,7 @@ func TestEverySchemeIsSampled(t *testing.T) {
 
 func TestSignForEverySender(t *testing.T) {
 	t.Parallel()
-	for _, s := range samples() {
+	for _, s := range signedSamples() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			p := newVerifier(t, s.verifying(t))
@@ -81,7 +81,7 @@ func TestSignForEverySender(t *testing.T) {
 
 func TestSendForEverySender(t *testing.T) {
 	t.Parallel()
-	for _, s := range samples() {
+	for _, s := range signedSamples() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			p := newVerifier(t, s.verifying(t))
@@ -110,7 +110,7 @@ func TestSendForEverySender(t *testing.T) {
 
 func TestLoadForEverySender(t *testing.T) {
 	t.Parallel()
-	for _, s := range samples() {
+	for _, s := range signedSamples() {
 		if slices.Contains(s.flags, "--header") {
 			continue // which a load has none of
 		}
@@ -146,7 +146,7 @@ func TestLoadForEverySender(t *testing.T) {
 
 func TestTargetsForEverySender(t *testing.T) {
 	t.Parallel()
-	for _, s := range samples() {
+	for _, s := range signedSamples() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			p := newVerifier(t, s.verifying(t))
@@ -188,7 +188,7 @@ func TestTargetsForEverySender(t *testing.T) {
 // whether or not it is among the courier's.
 func TestAlgorithmsAreThoseOfTheScheme(t *testing.T) {
 	t.Parallel()
-	for _, s := range samples() {
+	for _, s := range signedSamples() {
 		known := signature.AlgorithmsOf(s.config.Scheme)
 		c := &courierCLI{url: "http://127.0.0.1:1", config: &s.config}
 		args := append([]string{"sign", "--json", inFile(t, s.body)}, s.arguments(t)...)
@@ -247,7 +247,7 @@ func acceptedBy(t *testing.T, s *sample, a signature.Algorithm, printed string) 
 
 func TestSigningNeedsThePrivateKey(t *testing.T) {
 	t.Parallel()
-	for _, s := range samples() {
+	for _, s := range signedSamples() {
 		if s.private == nil || s.config.Scheme == "standard-webhooks" {
 			continue
 		}
@@ -285,7 +285,7 @@ func TestHeadersThatCannotBeGiven(t *testing.T) {
 // terminal should show because nothing answers.
 func TestErrorsHideTheAddress(t *testing.T) {
 	t.Parallel()
-	s := samples()[slices.IndexFunc(samples(), func(s sample) bool { return s.name == "query_token" })]
+	s := signedSamples()[slices.IndexFunc(signedSamples(), func(s sample) bool { return s.name == "query_token" })]
 	p := newVerifier(t, s.verifying(t))
 	p.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()

@@ -12,7 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fincart/courier-gateway/appliance/config/samples"
 	"github.com/fincart/courier-gateway/bench"
+	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
 // sendTimeout is how long one event may take, its answer included.
@@ -25,6 +27,7 @@ type sendFlags struct {
 	count       int
 	concurrency int
 	ndjson      bool
+	sample      bool
 	asJSON      bool
 	caFile      string
 }
@@ -40,10 +43,11 @@ func (c *courierCommands) send() *cobra.Command {
 			"Each FILE is one event, or with --ndjson one event a line; - is standard input.\n" +
 			"Without a FILE events are made up: --count of them, each of its own, one shipment\n" +
 			"after the other along its way. With --event-id or --key all of them are one and\n" +
-			"the same event. A courier whose payload is its own needs a FILE.",
+			"the same event. A courier whose payload is its own needs a FILE, or --sample: it posts\n" +
+			"what the sender of its preset posts, as the appliance has it in its tests.",
 		Example: "  appliance send --shipment shp_456 --status delivered\n" +
 			"  appliance send event.json\n  appliance send --count 1000 --concurrency 50\n" +
-			"  appliance send --courier shop --header X-Shopify-Event-Id=evt_1 order.json",
+			"  appliance send --courier parcels --sample\n  appliance send --courier shop --header X-Shopify-Event-Id=evt_1 order.json",
 	}
 	var flags sendFlags
 	flags.signing.Add(cmd, c.target)
@@ -52,12 +56,19 @@ func (c *courierCommands) send() *cobra.Command {
 		if err := flags.check(cmd, files); err != nil {
 			return err
 		}
-		courier, err := flags.signing.Courier(cmd, c.target, c.now)
+		var sample samples.Request
+		target := c.target
+		if flags.sample {
+			target = c.sampleOf(&sample)
+		}
+		courier, err := flags.signing.Courier(cmd, target, c.now)
 		if err != nil {
 			return err
 		}
 		bodies, total := c.fileBodies(files, flags.ndjson), len(files)
 		switch {
+		case flags.sample:
+			total, bodies = 1, one(sample.Bytes())
 		case flags.ndjson:
 			total = 0
 		case len(files) == 0:
@@ -80,6 +91,7 @@ func (f *sendFlags) add(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&f.concurrency, "concurrency", 1, "how many events to send at once")
 	cmd.Flags().StringVar(&f.caFile, "ca", "", "PEM file of the authorities to trust for https")
 	cmd.Flags().BoolVar(&f.ndjson, "ndjson", false, "each line of the input is one event")
+	cmd.Flags().BoolVar(&f.sample, "sample", false, "send an example of what the sender of the courier's preset posts")
 	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print each answer as one line of JSON: status and body")
 }
 
@@ -91,17 +103,45 @@ func (f *sendFlags) check(cmd *cobra.Command, files []string) error {
 		return bench.UsageErrorf("--ndjson needs a FILE, or - for standard input")
 	}
 	for _, name := range generatedFlags {
-		if len(files) > 0 && cmd.Flags().Changed(name) {
-			return bench.UsageErrorf("--%s is for made up events: leave it or the FILE out", name)
+		if (len(files) > 0 || f.sample) && cmd.Flags().Changed(name) {
+			return bench.UsageErrorf("--%s is for made up events: leave it, or the FILE or --sample, out", name)
 		}
 	}
+	if len(files) > 0 && f.sample {
+		return bench.UsageErrorf("give a FILE or --sample, not both")
+	}
 	return nil
+}
+
+// sampleOf finds a courier as c.target does, and fills in the sample of its preset.
+func (c *courierCommands) sampleOf(sample *samples.Request) bench.FindTarget {
+	return func(cmd *cobra.Command, name string) (bench.Target, error) {
+		target, err := c.target(cmd, name)
+		if err != nil {
+			return target, err
+		}
+		if target.Preset == "" {
+			return target, bench.UsageErrorf("courier %s has no preset, and so no sample: give a FILE", target.Courier)
+		}
+		if *sample, err = samples.Of(target.Preset); err != nil {
+			return target, err
+		}
+		for name, value := range sample.Headers {
+			target.Headers = append(target.Headers, signature.Header{Name: name, Value: value})
+		}
+		return target, nil
+	}
+}
+
+// one yields one body.
+func one(body []byte) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) { yield(body, nil) }
 }
 
 // generatedBodies yields made up events that occur from now on.
 func (c *courierCommands) generatedBodies(courier *bench.Courier, flags sendFlags) (iter.Seq2[[]byte, error], error) {
 	if courier.Mapped {
-		return nil, bench.UsageErrorf("courier %s reads its own payload: give a FILE", courier.Name)
+		return nil, bench.UsageErrorf("courier %s reads its own payload: give a FILE, or --sample for what the sender of its preset posts", courier.Name)
 	}
 	g, err := bench.NewGenerator(bench.GeneratorConfig{
 		Seed: rand.Uint64(), Source: courier.Name,

@@ -285,9 +285,9 @@ func trackerUpdate(id, status, at string, checkpoints ...string) sendertest.Case
 		s, when, _ := strings.Cut(c, " ")
 		details = append(details, fmt.Sprintf(`{"status":%q,"datetime":%q}`, s, when))
 	}
-	return sendertest.Case{Body: fmt.Appendf(nil,
+	return sendertest.CaseOf(fmt.Appendf(nil,
 		`{"id":%q,"description":"tracker.updated","result":{"tracking_code":"T1","status":%q,"updated_at":%q,"carrier":"USPS","tracking_details":[%s]}}`,
-		id, status, at, strings.Join(details, ","))}
+		id, status, at, strings.Join(details, ",")))
 }
 
 // TestOrderDoesNotMatter sends one shipment's events in the wrong order, at one
@@ -381,7 +381,7 @@ func TestNewsInAPushOfTheSameTime(t *testing.T) {
 		},
 	} {
 		for _, body := range []string{c.first, c.second} {
-			if status, answer, _ := a.postAs(name, schemes[name], sendertest.Case{Body: json.RawMessage(body)}, time.Now()); status != a.cfg.Couriers[name].SuccessStatus {
+			if status, answer, _ := a.postAs(name, schemes[name], sendertest.CaseOf([]byte(body)), time.Now()); status != a.cfg.Couriers[name].SuccessStatus {
 				t.Fatalf("%s: answered %d %s", name, status, answer)
 			}
 		}
@@ -408,7 +408,7 @@ func TestPushesOfSeveralParcels(t *testing.T) {
 		"dhl-ecommerce": `{"packages":[{"package":{"dhlPackageId":"P1"},"events":[{"date":"2026-03-02","time":"05:00:00","primaryEventDescription":"EN ROUTE"}]},{"package":{"dhlPackageId":"P2"},"events":[]}]}`,
 		"fedex":         `{"output":{"completeTrackResults":[{"trackingNumber":"P1","trackResults":[{"scanEvents":[{"date":"2026-03-02T10:00:00+00:00","derivedStatusCode":"IT"}]}]},{"trackingNumber":"P2"}]}}`,
 	} {
-		status, answer, sent := a.postAs(name, schemes[name], sendertest.Case{Body: json.RawMessage(body)}, time.Now())
+		status, answer, sent := a.postAs(name, schemes[name], sendertest.CaseOf([]byte(body)), time.Now())
 		if status != a.cfg.Couriers[name].SuccessStatus {
 			t.Fatalf("%s: answered %d %s", name, status, answer)
 		}

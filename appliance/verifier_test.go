@@ -46,9 +46,9 @@ func timed(c signature.Config) signature.Config {
 
 func place(names ...string) signature.Place { return signature.Place{Names: names} }
 
-// samples has one sender of every scheme at least, and one of every place that a
+// signedSamples has one sender of every scheme at least, and one of every place that a
 // signature can be in.
-func samples() []sample {
+func signedSamples() []sample {
 	secret := func(c signature.Config, text string) signature.Config {
 		c.Secrets = []signature.Secret{{ID: "one", Key: []byte(text)}}
 		return c

@@ -23,7 +23,9 @@ type Target struct {
 	Signature signature.Config
 	// Mapped says that the courier's payload is its own and not the canonical one,
 	// so that no event can be made up for it.
-	Mapped bool
+	Mapped  bool
+	Preset  string             // that the courier is made of, "" for none
+	Headers []signature.Header // sent too, unless a flag gives them another value
 }
 
 // FindTarget finds a courier's settings and the appliance's address; an empty name
@@ -141,6 +143,11 @@ func (f *SigningFlags) Courier(cmd *cobra.Command, find FindTarget, now func() t
 	where, err := Endpoint(target.URL, target.Courier)
 	if err != nil {
 		return nil, UsageErrorf("%w", err)
+	}
+	for _, h := range target.Headers {
+		if !hasHeader(headers, h.Name) {
+			headers = append(headers, h)
+		}
 	}
 	signer, err := NewSigner(SignerConfig{URL: where, Scheme: scheme, Headers: headers})
 	if err != nil {

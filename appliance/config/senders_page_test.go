@@ -1,7 +1,6 @@
 package config_test
 
 import (
-	"encoding/json"
 	"flag"
 	"fmt"
 	"maps"
@@ -111,7 +110,7 @@ func TestSendersPageExamples(t *testing.T) {
 	}
 	c := pageCouriers(t, configuration[0])["northwind"]
 	scheme, decoder := sendertest.Compile(t, &c, 0)
-	fixture := sendertest.Case{Body: json.RawMessage(bodies[0])}
+	fixture := sendertest.CaseOf([]byte(bodies[0]))
 	sendertest.DecodeStrictly(t, []byte(bodies[1]), &fixture.Want)
 	r := fixture.Signed(t, "northwind", scheme, sendertest.SignedAt)
 	if _, err := scheme.Verify(r, sendertest.SignedAt); err != nil {

@@ -1,7 +1,7 @@
 // Package sendertest holds requests of every sender that there is a preset for, for the
 // tests of presets, of the intake and of the commands.
 //
-//	testdata/PRESET.json ──Cases──▶ Case ──Signed──▶ Request, as it comes in
+//	samples/PRESET.json ──Cases──▶ Case ──Signed──▶ Request, as it comes in
 //	                                  └─Want──▶ CheckEvent
 //
 // Only tests import it.
@@ -9,7 +9,6 @@ package sendertest
 
 import (
 	"bytes"
-	"embed"
 	"encoding/json"
 	"reflect"
 	"slices"
@@ -17,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fincart/courier-gateway/appliance/config/samples"
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/ingest/signature"
@@ -25,14 +25,12 @@ import (
 // Case is a request of a sender, before it is signed: a made up payload in the shape that
 // the sender documents, and the event that it means.
 type Case struct {
-	Name    string            `json:"name"`
-	Path    string            `json:"path"`    // the courier's address when empty
-	Query   string            `json:"query"`   // encoded
-	Headers map[string]string `json:"headers"` // but for those that signing adds
-	Body    json.RawMessage   `json:"body"`    // sent as it is in the file; of a string its text
-	Want    WantedEvent       `json:"want"`
-	Ignored bool              `json:"ignored"` // it says nothing of a shipment, by its preset
+	samples.Request
+	Want WantedEvent `json:"want"`
 }
+
+// CaseOf returns a request with a body, and nothing else that is particular.
+func CaseOf(body []byte) Case { return Case{Request: samples.Request{Body: body}} }
 
 // WantedEvent is the event that a request means.
 type WantedEvent struct {
@@ -55,23 +53,10 @@ type WantedMoment struct {
 	Status     string         `json:"status"`
 }
 
-// requests are a file for each preset, named like it.
-//
-//go:embed testdata
-var requests embed.FS
-
 // Names returns the presets of which there are requests, in order.
 func Names(t testing.TB) (names []string) {
 	t.Helper()
-	files, err := requests.ReadDir("testdata")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range files {
-		names = append(names, strings.TrimSuffix(f.Name(), ".json"))
-	}
-	slices.Sort(names)
-	return names
+	return samples.Presets()
 }
 
 // Cases reads the requests of a preset's sender that mean an event.
@@ -88,7 +73,7 @@ func IgnoredCases(t testing.TB, preset string) []Case {
 
 func all(t testing.TB, preset string) []Case {
 	t.Helper()
-	raw, err := requests.ReadFile("testdata/" + preset + ".json")
+	raw, err := samples.File(preset)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,19 +95,12 @@ func DecodeStrictly(t testing.TB, raw []byte, to any) {
 // draft returns the request as it is before the sender signs it.
 func (c *Case) draft(t testing.TB, courier string) signature.Draft {
 	t.Helper()
-	d := signature.Draft{Method: "POST", Path: c.Path, Body: c.Body}
+	d := signature.Draft{Method: "POST", Path: c.Path, Body: c.Bytes()}
 	if d.Path == "" {
 		d.Path = "/v1/events/courier/" + courier
 	}
 	for name, value := range c.Headers {
 		d.Headers = append(d.Headers, signature.Header{Name: name, Value: value})
-	}
-	if c.Body[0] == '"' {
-		var text string
-		if err := json.Unmarshal(c.Body, &text); err != nil {
-			t.Fatal(err)
-		}
-		d.Body = []byte(text)
 	}
 	return d
 }
