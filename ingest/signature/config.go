@@ -93,7 +93,7 @@ type Place struct {
 	PrefixOptional bool `koanf:"prefix_optional"`
 	// Format is plain (the default), fields ("t=1772107200,v1=ab") or tagged
 	// ("v1,ab v2,cd"). In the latter two every signature of the listed fields is
-	// tried, up to 64 (16 where there are public keys), and other fields don't matter.
+	// tried, up to 64 (8 of those for public keys), and other fields don't matter.
 	Format    string   `koanf:"format"`
 	Fields    []string `koanf:"fields"`
 	Separator string   `koanf:"separator"` // between fields: "," (the default) or ";"

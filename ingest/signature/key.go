@@ -94,7 +94,7 @@ type edKey struct{ public ed25519.PublicKey }
 
 func (k *edKey) verifies(in *input) bool {
 	return slices.ContainsFunc(in.given, func(g given) bool {
-		return ed25519.Verify(k.public, in.whole(), g.bytes)
+		return len(g.bytes) == ed25519.SignatureSize && ed25519.Verify(k.public, in.whole(), g.bytes)
 	})
 }
 

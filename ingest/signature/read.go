@@ -11,8 +11,8 @@ import (
 const (
 	// maxSignatures bounds the signatures of one request. By HMAC each costs a comparison.
 	maxSignatures = 64
-	// maxVerifications bounds them where each costs a verification by every public key.
-	maxVerifications = 16
+	// maxVerifications bounds those that each cost a verification by every public key.
+	maxVerifications = 8
 	// maxSignatureBytes bounds the text of one: RSA with 8192 bits, in hex.
 	maxSignatureBytes = 2048
 )
@@ -79,13 +79,23 @@ func (in *input) readSignature() *Failure {
 	switch {
 	case found == 0:
 		return s.noField
-	case found > s.maxSignatures:
+	case found > maxSignatures || s.Costly() && in.verifications() > maxVerifications:
 		return s.tooMany
 	case len(in.given) == 0:
 		return s.signature.refused
 	default:
 		return nil
 	}
+}
+
+// verifications returns how many of the signatures are such as public keys verify.
+func (in *input) verifications() (n int) {
+	for _, g := range in.given {
+		if in.scheme.family.keys != pairKeys || g.field == pairedField {
+			n++
+		}
+	}
+	return n
 }
 
 // cutPrefix returns the value behind the prefix.
@@ -107,7 +117,7 @@ func (in *input) readFields(text []byte) (found int, fail *Failure) {
 			in.timestamp = value
 			times++
 		} else if i := s.config.Signature.field(name); i >= 0 {
-			if found++; found <= s.maxSignatures {
+			if found++; found <= maxSignatures {
 				in.decode(i, value)
 			}
 		}
@@ -127,7 +137,7 @@ func (in *input) readTagged(text []byte) (found int) {
 	for item := range bytes.SplitSeq(text, blank) {
 		name, value, _ := bytes.Cut(item, comma)
 		if i := in.scheme.config.Signature.field(name); i >= 0 {
-			if found++; found <= in.scheme.maxSignatures {
+			if found++; found <= maxSignatures {
 				in.decode(i, value)
 			}
 		}

@@ -47,15 +47,14 @@ type Scheme struct {
 	config  Config // complete, its secrets included
 	binding Binding
 
-	algorithms    []*algorithm // allowed, the preferred first
-	codecs        []codec      // of the signature, the preferred first
-	separator     []byte       // of the signature's fields
-	parts         []part       // of the message
-	claims        []claim      // that a token must have
-	keys          []key        // the first that is valid signs
-	source        *jwks.Source // of RSA keys; nil for none
-	maxSignatures int          // of one request
-	inputs        *sync.Pool   // of *input
+	algorithms []*algorithm // allowed, the preferred first
+	codecs     []codec      // of the signature, the preferred first
+	separator  []byte       // of the signature's fields
+	parts      []part       // of the message
+	claims     []claim      // that a token must have
+	keys       []key        // the first that is valid signs
+	source     *jwks.Source // of RSA keys; nil for none
+	inputs     *sync.Pool   // of *input
 
 	signature, algorithm, keyID, timestamp source
 	noField, tooMany, noPrefix             *Failure
@@ -100,9 +99,6 @@ func (s *Scheme) compile() {
 		s.parts = newParts(c.Message)
 	}
 	s.claims = newClaims(c.Claims)
-	if s.maxSignatures = maxSignatures; s.Costly() {
-		s.maxSignatures = maxVerifications
-	}
 	s.separator = []byte(c.Signature.Separator)
 	s.inputs = &sync.Pool{New: func() any { return &input{scheme: s} }}
 	s.binding = s.bind()
@@ -121,7 +117,7 @@ func (s *Scheme) prepareFailures() {
 	}
 	what := s.signature.what
 	s.noField = &Failure{Kind: Missing, text: what + " has no signature " + strings.Join(c.Signature.Fields, " or ")}
-	s.tooMany = &Failure{Kind: Malformed, text: fmt.Sprintf("%s has more than %d signatures", what, s.maxSignatures)}
+	s.tooMany = &Failure{Kind: Malformed, text: fmt.Sprintf("%s has more than %d signatures, or %d for public keys", what, maxSignatures, maxVerifications)}
 	s.noPrefix = &Failure{Kind: Malformed, text: what + " does not start with " + c.Signature.Prefix + s.family.word}
 	s.tooOld = &Failure{Kind: TooOld, text: "the timestamp is more than " + c.TolerancePast.String() + " in the past"}
 	s.tooNew = &Failure{Kind: TooNew, text: "the timestamp is more than " + c.ToleranceFuture.String() + " in the future"}

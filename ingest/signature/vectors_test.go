@@ -183,7 +183,7 @@ func TestStandardWebhooksPairs(t *testing.T) {
 	c := timed(Config{Scheme: "standard-webhooks", Secrets: []Secret{{ID: "pub", Key: []byte(public)}, {ID: "sec", Key: []byte(secret)}}})
 	both := compile(t, c)
 	c.PrivateKey = &PrivateKey{Key: private}
-	byPair := signed(t, compile(t, c), payload, noon)
+	byPair, byOther := signed(t, compile(t, c), payload, noon), signed(t, compile(t, c), []byte("another body"), noon)
 	c.PrivateKey, c.Secrets = nil, c.Secrets[1:]
 	bySecret := signed(t, compile(t, c), payload, noon)
 	text := func(r *captured) string { v, _ := r.Header("webhook-signature"); return string(v) }
@@ -205,8 +205,10 @@ func TestStandardWebhooksPairs(t *testing.T) {
 		{"a version that is not known", strings.Replace(text(bySecret), "v1,", "v3,", 1), "", Missing},
 		{"no version", strings.TrimPrefix(text(bySecret), "v1,"), "", Missing},
 		{"a version in another case", strings.Replace(text(bySecret), "v1,", "V1,", 1), "", Missing},
-		{"as many as there may be", strings.Repeat("v1,AAAA ", maxVerifications-1) + text(bySecret), "sec", accepted},
-		{"too many", strings.Repeat("v1,AAAA ", maxVerifications) + text(bySecret), "", Malformed},
+		{"as many as there may be", strings.Repeat("v1,AAAA ", maxSignatures-1) + text(bySecret), "sec", accepted},
+		{"too many", strings.Repeat("v1,AAAA ", maxSignatures) + text(bySecret), "", Malformed},
+		{"as many for public keys", strings.Repeat(text(byOther)+" ", maxVerifications-1) + text(bySecret) + " " + text(byPair), "pub", accepted},
+		{"too many for public keys", strings.Repeat(text(byOther)+" ", maxVerifications) + text(bySecret) + " " + text(byPair), "", Malformed},
 		{"two spaces", "  " + text(bySecret) + "  " + text(byPair), "pub", accepted},
 	} {
 		r := *bySecret
