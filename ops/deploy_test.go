@@ -22,6 +22,17 @@ func run(t *testing.T, environment []string, script string, args ...string) (str
 	return string(out), err
 }
 
+// needs skips the test where a program is missing, but in CI.
+func needs(t *testing.T, program string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(program + " is missing")
+		}
+		t.Skip(program + " is missing")
+	}
+}
+
 // files returns the contents of the files below dir by their path, and fails the test for one
 // that others can read.
 func files(t *testing.T, dir string) map[string]string {
@@ -105,12 +116,7 @@ func TestSecretsAreMadeOnce(t *testing.T) {
 // TestRedisOfComposeWantsPassword starts Redis as compose.yaml does.
 func TestRedisOfComposeWantsPassword(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("redis-server is missing")
-		}
-		t.Skip("redis-server is missing")
-	}
+	needs(t, "redis-server")
 	dir := t.TempDir()
 	if out, err := run(t, nil, "secrets.sh", dir); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -215,5 +221,51 @@ esac
 				t.Errorf("%s: %s is not looked at: %s", name, image, out)
 			}
 		}
+	}
+}
+
+// TestServiceUnit has systemd read the unit: it takes every line, and lists nothing among what
+// a service could do without, but for the network, the socket of the watchdog, the root
+// directory (which holds its certificates) and what ProtectClock adds by itself.
+func TestServiceUnit(t *testing.T) {
+	t.Parallel()
+	needs(t, "systemd-analyze")
+	text, err := os.ReadFile("courier-gateway.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unit := filepath.Join(t.TempDir(), "courier-gateway.service")
+	installed := strings.ReplaceAll(string(text), "/usr/local/bin/appliance", "/bin/true")
+	if err := os.WriteFile(unit, []byte(installed), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("systemd-analyze", "verify", unit).CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("verify: %v: %s", err, out)
+	}
+	out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--no-pager", unit).CombinedOutput()
+	if err != nil {
+		t.Fatalf("security: %v: %s", err, out)
+	}
+	allowed := regexp.MustCompile(`^✗ (RootDirectory|RestrictAddressFamilies=~AF_(UNIX|\(INET)|PrivateNetwork|DeviceAllow=.*char-rtc:r|IPAddressDeny)`)
+	checked := 0
+	for _, line := range strings.Split(string(out), "\n") {
+		if strings.HasPrefix(line, "✓") {
+			checked++
+		}
+		if strings.HasPrefix(line, "✗") && !allowed.MatchString(line) {
+			t.Errorf("it may do without: %s", line)
+		}
+	}
+	if checked < 50 {
+		t.Errorf("only %d lines are good: %s", checked, out)
+	}
+	for _, setting := range []string{"LoadCredential=", "MemoryMax=1G", "Environment=GOMEMLIMIT=800MiB", "TasksMax="} { // which it does not rate
+		if !strings.Contains(string(text), "\n"+setting) {
+			t.Errorf("%s is missing", setting)
+		}
+	}
+	filter, err := exec.Command("systemd-analyze", "syscall-filter", "@sync").CombinedOutput()
+	if err != nil || !strings.Contains(string(filter), "syncfs") { // in @system-service; a flush of the queue is one
+		t.Errorf("the filter of system calls: %v: %s", err, filter)
 	}
 }
