@@ -3,6 +3,8 @@ package admin
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,8 +28,8 @@ type silences struct {
 	found []ops.Attention
 }
 
-// attention returns what an operator should look at.
-func attention(ctx context.Context, deps *Deps, s *silences, couriers []ops.CourierInfo) (all []ops.Attention) {
+// unverified returns the couriers that could refuse what is good.
+func unverified(couriers []ops.CourierInfo) (all []ops.Attention) {
 	for _, c := range couriers {
 		if c.Unverified && c.Mode == ops.ModeEnforce {
 			all = append(all, ops.Attention{
@@ -36,15 +38,40 @@ func attention(ctx context.Context, deps *Deps, s *silences, couriers []ops.Cour
 			})
 		}
 	}
-	if deps.Ingestions == nil {
-		return all
+	return all
+}
+
+// unmapped returns the couriers that send statuses which no mapping knows.
+func unmapped(ctx context.Context, deps *Deps) (all []ops.Attention) {
+	if deps.Unmapped == nil {
+		return nil
 	}
-	return append(all, s.search(ctx, deps, couriers)...)
+	list, _ := deps.Unmapped(ctx) // the status says what is wrong with the store
+	last, count := map[string]ops.UnmappedStatus{}, map[string]int{}
+	for _, s := range list.Statuses {
+		if !s.Mapped {
+			if count[s.Courier]++; count[s.Courier] == 1 || s.LastSeen.After(last[s.Courier].LastSeen) {
+				last[s.Courier] = s
+			}
+		}
+	}
+	for _, courier := range slices.Sorted(maps.Keys(last)) {
+		s := last[courier]
+		all = append(all, ops.Attention{
+			Courier: courier, What: fmt.Sprintf("%d of its statuses are in no mapping and move no shipment, the last %q at %s", count[courier], s.Status, s.LastSeen.UTC().Format(time.RFC3339)),
+			Do: "`appliance couriers unmapped` lists them: add each to the states of [couriers." + courier + ".event], then `appliance couriers reload`",
+		})
+	}
+	return all
 }
 
 // search returns the couriers that have sent nothing for longer than ever before. It
 // searches now and then: the answer may be a minute old.
-func (s *silences) search(ctx context.Context, deps *Deps, couriers []ops.CourierInfo) []ops.Attention {
+func (s *silences) search(ctx context.Context, deps *Deps) []ops.Attention {
+	if deps.Ingestions == nil || deps.Couriers == nil {
+		return nil
+	}
+	couriers := deps.Couriers()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if time.Since(s.at) < silenceEvery {

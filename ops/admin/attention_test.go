@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +17,7 @@ import (
 func attention(t *testing.T, couriers []ops.CourierInfo, records []ingestion.Record) (lines []string) {
 	t.Helper()
 	m := admintest.Sample()
-	m.Intake.Couriers, m.Intake.Records = couriers, records
+	m.Intake.Couriers, m.Intake.Records, m.Unmapped = couriers, records, nil
 	deps := m.Deps()
 	deps.About.StartedAt = time.Now().Add(-24 * time.Hour)
 	address := admintest.Start(t, admin.DefaultConfig(), deps)
@@ -41,6 +42,19 @@ func TestAttentionToUnverifiedPresets(t *testing.T) {
 	}, nil)
 	if len(lines) != 1 || !strings.HasPrefix(lines[0], "enforced: its preset lalamove") {
 		t.Errorf("%q", lines)
+	}
+}
+
+func TestAttentionToUnmappedStatuses(t *testing.T) {
+	t.Parallel()
+	m := admintest.Sample() // alpha's status is in no mapping, demo's is by now
+	status := read[ops.Status](t, admintest.Start(t, admin.DefaultConfig(), m.Deps()), "/api/v1/status")
+	i := slices.IndexFunc(status.Attention, func(a ops.Attention) bool { return strings.Contains(a.What, "RTO_OFD") })
+	if i < 0 || status.Attention[i].Courier != "alpha" || !strings.HasPrefix(status.Attention[i].What, "1 of its statuses") || !strings.Contains(status.Attention[i].Do, "couriers unmapped") {
+		t.Errorf("%+v", status.Attention)
+	}
+	if slices.ContainsFunc(status.Attention, func(a ops.Attention) bool { return a.Courier == "demo" && strings.Contains(a.What, "statuses") }) {
+		t.Errorf("a status that is mapped by now: %+v", status.Attention)
 	}
 }
 

@@ -22,9 +22,13 @@ func (a *api) status(w http.ResponseWriter, r *http.Request) error {
 	}
 	if a.deps.Couriers != nil {
 		couriers := a.deps.Couriers()
-		s.Observing, s.Attention = observing(couriers), attention(r.Context(), &a.deps, &a.silences, couriers)
+		s.Observing, s.Attention = observing(couriers), unverified(couriers)
 	}
 	a.addFigures(r, &s)
+	if s.Store != nil { // it answers
+		s.Attention = append(s.Attention, a.silences.search(r.Context(), &a.deps)...)
+		s.Attention = append(s.Attention, unmapped(r.Context(), &a.deps)...)
+	}
 	return answer(w, s)
 }
 
