@@ -57,7 +57,7 @@ var arrows = map[string][]string{
 	"appliance": {"appliance/app", "appliance/config", "appliance/config/samples", "bench", "bench/load", "ingest", "ingest/event", "ingest/payload", "ingest/signature", "ingest/signature/jwks",
 		"ops/cli", "ops/client", "ops/terminal", "process"},
 	"appliance/app": {"appliance/config", "bench/proof", "ingest", "ingest/certificate", "ingest/event", "ingest/payload", "ingest/signature", "ingest/signature/jwks",
-		"jetstream", "ops", "ops/admin", "ops/client", "persistence", "persistence/mongo", "persistence/redis", "persistence/sqlite", "process"},
+		"jetstream", "ops", "ops/admin", "ops/client", "ops/terminal", "persistence", "persistence/mongo", "persistence/redis", "persistence/sqlite", "process"},
 	"appliance/config/sdktest":    {"appliance/config/sendertest", "ingest", "ingest/event", "ingest/signature", "ingest/signature/jwks"},
 	"appliance/config/samples":    {},
 	"appliance/config/sendertest": {"appliance/config", "appliance/config/samples", "ingest/event", "ingest/payload", "ingest/signature", "ingest/signature/jwks"},

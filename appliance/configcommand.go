@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fincart/courier-gateway/appliance/app"
 	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ops/terminal"
 )
@@ -59,7 +60,7 @@ func configCheck() *cobra.Command {
 			warnings := config.Faults{}
 			if err == nil {
 				err = l.Check()
-				warnings = append(warnings, l.Warnings()...)
+				warnings = append(append(warnings, l.Warnings()...), app.MachineWarnings(l.Config)...)
 			}
 			asJSON, _ := cmd.Flags().GetBool("json")
 			if asJSON {

@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -80,6 +83,20 @@ func TestConfigCheckAsJSON(t *testing.T) {
 		if got != want || (code == 0) != (document == "") {
 			t.Errorf("%q: exit %d, got\n%s, want\n%s", document, code, got, want)
 		}
+	}
+}
+
+// TestConfigCheckWarnsOfTheDisk where the queue's directory is not there yet.
+func TestConfigCheckWarnsOfTheDisk(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "not", "there")
+	var out, errOut bytes.Buffer
+	path := configFile(t, fmt.Sprintf("data_dir = %q\n[jetstream]\ndisk_reserve_bytes = 1_152_921_504_606_846_976\n", dir))
+	code := run(t.Context(), []string{"config", "check", "--config", path}, nil, &out, &errOut)
+	if said := out.String(); code != 0 || !strings.Contains(said, "jetstream.disk_reserve_bytes: the disk of ") || !strings.Contains(said, "iB free") {
+		t.Errorf("exit %d, %s %s", code, said, errOut.String())
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the check has made %s: %v", dir, err)
 	}
 }
 

@@ -82,6 +82,9 @@ func warn(log *slog.Logger, l config.Loaded) {
 	for _, warning := range l.Warnings() {
 		log.Warn("the configuration may have a mistake", "key", warning.Path, "problem", warning.Message)
 	}
+	for _, warning := range app.MachineWarnings(l.Config) {
+		log.Warn("events will be refused", "key", warning.Path, "problem", warning.Message)
+	}
 }
 
 // startUnlessSignalled starts an appliance; a signal before that is done cancels it.

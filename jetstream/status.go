@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -161,6 +163,19 @@ func (st *status) durability() string {
 		return st.sync
 	}
 	return fmt.Sprintf("set by the server (version %s, %d replicas)", st.conns.admin.ConnectedServerVersion(), st.cfg.Replicas)
+}
+
+// FreeBytes returns the bytes that may be written below dir, which need not be there yet, and
+// the directory that was asked: dir or the one above it that is there. They are -1 when they
+// can't be known.
+func FreeBytes(dir string) (free int64, asked string) {
+	for free = durable.FreeBytes(dir); free < 0 && filepath.Dir(dir) != dir; free = durable.FreeBytes(dir) {
+		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	return free, dir
 }
 
 // diskFree returns the free bytes under the store, -1 when the store is

@@ -87,7 +87,7 @@ func (s *supervisor) checkDisk() {
 	switch {
 	case free < 0 || s.cfg.DiskReserveBytes == 0:
 	case free < s.cfg.DiskReserveBytes:
-		if s.admission.shut(diskReserve, fmt.Sprintf("less than %d bytes are free in %s", s.cfg.DiskReserveBytes, s.cfg.StoreDir)) {
+		if s.admission.shut(diskReserve, fmt.Sprintf("the disk of %s has %d MiB free, less than jetstream.disk_reserve_bytes (%d MiB): free space", s.cfg.StoreDir, free>>20, s.cfg.DiskReserveBytes>>20)) {
 			s.log.Error("disk reserve reached, intake is shut", "free_bytes", free, "reserve_bytes", s.cfg.DiskReserveBytes, "dir", s.cfg.StoreDir)
 		}
 	case s.admission.open(diskReserve):

@@ -69,6 +69,14 @@ func Start(ctx context.Context, cfg config.Config, deps Deps) (_ *App, err error
 			err = errors.Join(err, app.life.Stop(bound))
 		}
 	}()
+
+	// Addresses, before anything is made.
+	first, err := openListeners(ctx, cfg, deps.Log.With("package", "ops"))
+	if err != nil {
+		return nil, err
+	}
+	app.life.OnStop("addresses", first.close)
+	app.admin, app.adminTLS = first.listener.Addr(), first.secure != nil
 	about := admin.About{Version: deps.Version, Role: cfg.Role, StartedAt: time.Now(), DataDir: cfg.DataDir}
 	if err := cfg.MakeDataDir(); err != nil {
 		return nil, err
@@ -92,6 +100,7 @@ func Start(ctx context.Context, cfg config.Config, deps Deps) (_ *App, err error
 	}
 	broker, err := jetstream.Open(ctx, settings, jetstream.Deps{
 		Logger: deps.Log.With("package", "jetstream"), Metrics: registry, Lifecycle: app.life,
+		Waiting: first.waitFor,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start the queue: %w", err)
@@ -170,7 +179,7 @@ func Start(ctx context.Context, cfg config.Config, deps Deps) (_ *App, err error
 	}
 
 	// Operators' listener.
-	if err := app.serveOperators(ctx, cfg, operators); err != nil {
+	if err := app.serveOperators(cfg, first, operators); err != nil {
 		return nil, err
 	}
 

@@ -260,10 +260,10 @@ func TestHealthOfTheQueue(t *testing.T) {
 		change func(*event.QueueState)
 		words  []string // none for healthy
 	}{
-		"nearly full":                {func(s *event.QueueState) { s.Bytes = 901 }, []string{"901 of 1000", "jetstream.max_bytes"}},
+		"nearly full":                {func(s *event.QueueState) { s.Bytes = 901 }, []string{"901 B of 1000 B", "jetstream.max_bytes"}},
 		"full of history":            {func(s *event.QueueState) { s.Bytes = 900 }, nil},
 		"no limit":                   {func(s *event.QueueState) { s.Bytes, s.MaxBytes = 1<<40, -1 }, nil},
-		"disk nearly at reserve":     {func(s *event.QueueState) { s.DiskFree = 1249 }, []string{"1249 bytes free", "jetstream.disk_reserve_bytes"}},
+		"disk nearly at reserve":     {func(s *event.QueueState) { s.DiskFree = 1249 }, []string{"1.2 KiB free", "jetstream.disk_reserve_bytes"}},
 		"disk above the reserve":     {func(s *event.QueueState) { s.DiskFree = 1250 }, nil},
 		"a disk elsewhere":           {func(s *event.QueueState) { s.DiskFree = -1 }, nil},
 		"what the queue itself says": {func(s *event.QueueState) { s.Problems = []string{"events were lost"} }, []string{"events were lost"}},

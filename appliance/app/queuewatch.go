@@ -6,6 +6,8 @@ import (
 
 	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/jetstream"
+	"github.com/fincart/courier-gateway/ops/terminal"
 )
 
 // limitsOf returns the limits of a configuration.
@@ -15,6 +17,23 @@ func limitsOf(c config.Config) healthLimits {
 		limits.diskReserve = c.JetStream.DiskReserveBytes
 	}
 	return limits
+}
+
+// MachineWarnings returns what keeps a configuration that is good from working on this
+// machine as it is now: intake is shut while the disk of the queue has less free than the
+// reserve.
+func MachineWarnings(c config.Config) []config.Fault {
+	settings, err := c.Broker()
+	if err != nil || c.JetStream.Mode != config.ModeEmbedded {
+		return nil
+	}
+	free, dir := jetstream.FreeBytes(settings.StoreDir)
+	if free < 0 || free >= settings.DiskReserveBytes {
+		return nil
+	}
+	return []config.Fault{{Path: "jetstream.disk_reserve_bytes", Message: fmt.Sprintf(
+		"the disk of %s has %s free, less than this reserve of %s: every event is refused (503) until there is more; free space, or lower it",
+		dir, terminal.Size(free), terminal.Size(settings.DiskReserveBytes))}}
 }
 
 // healthLimits are the figures from which on there is a problem.
@@ -36,13 +55,13 @@ type queueWatch struct {
 // problems returns what is wrong with a queue that accepts events.
 func (w *queueWatch) problems(s event.QueueState, limits healthLimits, now time.Time) (problems []string) {
 	if s.MaxBytes > 0 && s.Bytes > uint64(s.MaxBytes)/10*9 {
-		problems = append(problems, fmt.Sprintf("the queue holds %d of %d bytes (jetstream.max_bytes), and intake is shut when it is full: "+
+		problems = append(problems, fmt.Sprintf("the queue holds %s of %s (jetstream.max_bytes), and intake is shut when it is full: "+
 			"%d events are unprocessed, and history is removed only behind events that are processed and verified; "+
-			"let the backlog drain (process.workers), or raise the limit", s.Bytes, s.MaxBytes, s.Unprocessed()))
+			"let the backlog drain (process.workers), or raise the limit", terminal.Size(int64(s.Bytes)), terminal.Size(s.MaxBytes), s.Unprocessed()))
 	}
 	if reserve := limits.diskReserve; reserve > 0 && s.DiskFree >= reserve && s.DiskFree < reserve/4*5 {
-		problems = append(problems, fmt.Sprintf("the disk of the queue has %d bytes free, and intake is shut below %d (jetstream.disk_reserve_bytes): free space",
-			s.DiskFree, reserve))
+		problems = append(problems, fmt.Sprintf("the disk of the queue has %s free, and intake is shut below %s (jetstream.disk_reserve_bytes): free space",
+			terminal.Size(s.DiskFree), terminal.Size(reserve)))
 	}
 	if s.Verified != w.verified || s.Verified >= s.AckFloor || w.since.IsZero() {
 		w.verified, w.since = s.Verified, now
