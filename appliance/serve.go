@@ -17,6 +17,7 @@ import (
 
 	"github.com/fincart/courier-gateway/appliance/app"
 	"github.com/fincart/courier-gateway/appliance/config"
+	"github.com/fincart/courier-gateway/ops/terminal"
 )
 
 // errSecondSignal ends a stop that a second signal cut short.
@@ -216,7 +217,18 @@ func newLogger(w io.Writer, cfg config.LogConfig) *slog.Logger {
 	}
 	options := &slog.HandlerOptions{Level: level}
 	if cfg.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
+		return slog.New(slog.NewJSONHandler(escapedJSON{w}, options))
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	return slog.New(slog.NewTextHandler(w, options)) // which quotes what can't be printed
+}
+
+// escapedJSON escapes in JSON lines what acts on a terminal that shows them, such as a
+// change of the direction of writing.
+type escapedJSON struct{ io.Writer }
+
+func (e escapedJSON) Write(line []byte) (int, error) {
+	if _, err := io.WriteString(e.Writer, terminal.EscapeJSON(string(line))); err != nil {
+		return 0, err
+	}
+	return len(line), nil
 }

@@ -56,7 +56,7 @@ type call struct {
 func (s *Server) begin(ctx *fasthttp.RequestCtx) *call {
 	c := s.calls.Get().(*call)
 	c.ctx, c.started, c.trusted = ctx, s.deps.Now(), s.trusted
-	c.traceID = c.findTrace()
+	c.traceID = c.findTrace(s.couriers.active.Load().redactor)
 	s.metrics.inFlight.Inc()
 	return c
 }

@@ -2,7 +2,10 @@ package ingest
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
+	"net/url"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -115,6 +118,9 @@ func TestRedaction(t *testing.T) {
 		{name: "the secret in the body", courier: "static", body: `{"token":"s3cret-static","a":1}`, wantBody: `{"token":"`, credential: true},
 		{name: "the secret of another courier", courier: "hmac", query: "?k=s3cret-static", headers: []string{"X-Sig: abcd", "X-Token: s3cret-static"},
 			wantQuery: "(redacted)", wantHeaders: "X-Sig: abcd\nX-Token: (redacted)"},
+		{name: "the secret of another courier in the body", courier: "hmac", body: `{"a":"s3cret-static"}`, wantBody: `{"a":"`},
+		{name: "the secret as a header's name", courier: "hmac", headers: []string{"s3cret-hmac: 1"}, wantHeaders: "(redacted): 1", credential: true},
+		{name: "the password of another courier", courier: "hmac", headers: []string{"X-Debug: s3cret-basic"}, wantHeaders: "X-Debug: (redacted)"},
 		{name: "a token that is for another courier", courier: "hmac", query: "?to+ken=y&jwt=a.b.c", headers: []string{"X-Sig: abcd", "X-Jwt: eyJ.eyJ.abc", "X-Token: a"},
 			wantQuery: "to+ken=(redacted)&jwt=(redacted)", wantHeaders: "X-Sig: abcd\nX-Jwt: (redacted)\nX-Token: (redacted)"},
 		{name: "a signature where another courier shows a token", courier: "likejwt", headers: []string{"X-Jwt: abcd"}, wantHeaders: "X-Jwt: abcd"},
@@ -152,6 +158,39 @@ func TestRedaction(t *testing.T) {
 				t.Errorf("a secret is left in %s", text)
 			}
 		})
+	}
+}
+
+// TestSecretsInEveryForm sends a courier's secret in every place of a request to another
+// one, written in every way: neither the record nor the log has it.
+func TestSecretsInEveryForm(t *testing.T) {
+	t.Parallel()
+	const secret, marker = "S3cret/with spaces+\u00fc&more", "S3cret"
+	f := prepare(t, nil)
+	f.set(t, Courier{Name: "hmac", Scheme: credential(t, "hmac", "s3cret-hmac", named("X-Sig"))},
+		Courier{Name: "static", Scheme: credential(t, "static_header", secret, named("X-Token"))})
+	b64, hexa := base64.StdEncoding.EncodeToString, func(s string) string { return hex.EncodeToString([]byte(s)) }
+	inJSON := strings.NewReplacer("3", `\u0033`, "/", `\/`, "\u00fc", `\u00fc`).Replace(secret)
+	for _, way := range []string{
+		b64([]byte(secret)), b64([]byte("user:" + secret)), b64([]byte("user1:" + secret + "!")), base64.RawURLEncoding.EncodeToString([]byte("us:" + secret)),
+		hexa(secret), strings.ToUpper(hexa(secret)), hexa("x" + secret + "x"), hexa(b64([]byte(secret))), b64([]byte(hexa(secret))), b64([]byte("a" + b64([]byte(secret)))),
+		url.QueryEscape(secret), url.PathEscape(secret), url.QueryEscape(url.QueryEscape(secret)), strings.ReplaceAll(url.PathEscape(secret), "S", "%53"),
+		url.QueryEscape(b64([]byte(secret))), b64([]byte(url.QueryEscape(secret))), inJSON, strings.ReplaceAll(inJSON, `\`, `\\`), b64([]byte(`{"a":"` + secret + `"}`)),
+	} {
+		sane := strings.NewReplacer(" ", "%20", "&", "%26").Replace(way)
+		record := f.captureOf(t, "hmac", "?q="+sane, `{"a":"`+way+`"}`, "X-Debug: <"+way+">")
+		if got := record.Request.Query; got != "(redacted)" {
+			t.Errorf("%s: the query is %q", way, got)
+		}
+		if got := headersIn(record.Request); got != "X-Debug: (redacted)" {
+			t.Errorf("%s: the headers are %q", way, got)
+		}
+		if got := string(record.Request.Body); !strings.HasPrefix(`{"a":"`+way, got) || len(got) > len(`{"a":"`)+16 {
+			t.Errorf("%s: of the body there is %q", way, got) // a prefix that is no part of the secret may be
+		}
+		if strings.Contains(jsonText(record), marker) || strings.Contains(jsonText(record), way) {
+			t.Errorf("%s: it is left in %s", way, jsonText(record))
+		}
 	}
 }
 

@@ -151,6 +151,14 @@ func (g *registry) set(c Couriers) error {
 	return nil
 }
 
+// hide returns a text that is logged without what it may quote of a request that is secret.
+func (g *registry) hide(text string) string {
+	if t := g.active.Load(); t != nil {
+		return t.redactor.Detail(text)
+	}
+	return text
+}
+
 // newCourier makes a courier ready for use, if it adds no fault; before is what it was
 // until now, nil for a new one.
 func (g *registry) newCourier(c *Courier, before *courier, faults *event.Faults, path string) *courier {

@@ -18,12 +18,13 @@ const (
 // log: each line says how many were left out before it.
 type rateLimitedLog struct {
 	logger  *slog.Logger
+	hide    func(text string) string // takes out secrets that a request may hold
 	limit   *rate.Limiter
 	skipped atomic.Int64
 }
 
-func newRateLimitedLog(logger *slog.Logger) *rateLimitedLog {
-	return &rateLimitedLog{logger: logger, limit: rate.NewLimiter(linesPerSecond, linesAtOnce)}
+func newRateLimitedLog(logger *slog.Logger, hide func(text string) string) *rateLimitedLog {
+	return &rateLimitedLog{logger: logger, hide: hide, limit: rate.NewLimiter(linesPerSecond, linesAtOnce)}
 }
 
 // admit reports whether a line may be written now.
@@ -42,8 +43,16 @@ func (l *rateLimitedLog) Warn(msg string, args ...any) {
 	}
 }
 
-// write writes a line that was admitted.
+// write writes a line that was admitted. What it says may quote a request.
 func (l *rateLimitedLog) write(msg string, args ...any) {
+	for i := 1; i < len(args); i += 2 {
+		switch v := args[i].(type) {
+		case string:
+			args[i] = l.hide(v)
+		case error:
+			args[i] = l.hide(v.Error())
+		}
+	}
 	if n := l.skipped.Swap(0); n > 0 {
 		args = append(args, "skipped_lines", n)
 	}

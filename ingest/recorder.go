@@ -88,7 +88,7 @@ func (r *recorder) recordSingle(c *call, key record.Key, shares *record.Shares, 
 		if r.put(ingestion.Record{
 			ID: record.NewID(c.started), Courier: key.Courier, Outcome: key.Outcome, Count: 1,
 			Bytes: int64(request.BodyBytes), At: c.started.UTC(), Until: c.started.UTC(),
-			Code: refusal.code, Reason: refusal.reason, Detail: aboutPath(key.Courier, request) + refusal.fullDetail(),
+			Code: refusal.code, Reason: refusal.reason, Detail: aboutPath(key.Courier, request) + c.table.redactor.Detail(refusal.fullDetail()),
 			Status: status, Address: c.from().String(), TraceID: traceID, Request: request,
 		}, class) {
 			return true
@@ -141,11 +141,11 @@ func (r *recorder) capture(c *call) (request *ingestion.Request, traceID string)
 	}
 	hide := c.table.redactor.Begin(scheme)
 	request = &ingestion.Request{
-		Method: record.Text(c.Method()), Path: hide.Path(c.Path()), Query: hide.Query(c.Query()), Headers: []ingestion.Header{},
-		Body: hide.Body(c.body.Bytes, r.config.BodyBytes), BodyBytes: c.body.Length,
+		Method: hide.Value(c.Method()), Path: hide.Path(c.Path()), Query: hide.Query(c.Query()), Headers: []ingestion.Header{},
+		Body: hide.Body(c.body.Bytes, c.plain.Bytes, r.config.BodyBytes), BodyBytes: c.body.Length,
 	}
 	for name, value := range c.ctx.Request.Header.AllInOrder() {
-		request.Headers = append(request.Headers, ingestion.Header{Name: record.Text(name), Value: hide.Header(string(name), value)})
+		request.Headers = append(request.Headers, ingestion.Header{Name: hide.Value(name), Value: hide.Header(string(name), value)})
 	}
 	traceID = hide.Value([]byte(c.traceID))
 	request.Redacted = hide.Done()

@@ -170,12 +170,12 @@ func New(c Config, d Deps) (*Server, error) {
 	half := body.HalfBytes(c.MaxBodyBytes)
 	s := &Server{
 		config: c, deps: d,
-		failures: newRateLimitedLog(d.Logger),
 		bodies: bodies{
 			reader:   body.NewReader(body.Config{KnownBytes: half, UnknownBytes: half, MinBytesPerSecond: c.MinBodyBytesPerSecond}),
 			maxBytes: c.MaxBodyBytes, tooLarge: largerThan(c.MaxBodyBytes), recordBytes: c.Records.BodyBytes + record.MaskAhead,
 		},
 	}
+	s.failures = newRateLimitedLog(d.Logger, s.couriers.hide)
 	s.hard, s.hardStop = context.WithCancelCause(context.Background())
 	s.calls.New = func() any { return &call{body: new(body.Body), plain: new(body.Body)} }
 	s.dummy.digests.New = func() any { return hmac.New(sha256.New, []byte("no courier's")) }
@@ -191,7 +191,7 @@ func New(c Config, d Deps) (*Server, error) {
 		return nil, fmt.Errorf("ingest config: TrustedProxies %w", err)
 	}
 	s.refusals = &refuser{
-		log: newRateLimitedLog(d.Logger), failures: s.failures, now: d.Now,
+		log: newRateLimitedLog(d.Logger, s.couriers.hide), failures: s.failures, now: d.Now,
 		retryAfter: strconv.Itoa(int((c.RetryAfter + time.Second - 1) / time.Second)),
 	}
 	s.conns = connlimit.New(c.MaxConns, c.MaxConnsPerIP, s.refusals.refuseConn)

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"math/rand/v2"
 	"strings"
+
+	"github.com/fincart/courier-gateway/ingest/record"
 )
 
 const (
@@ -16,14 +18,17 @@ const (
 
 // findTrace returns the trace id of a request: what the sender calls it in
 // x-request-id, else in traceparent, else one of our own. It is printable ASCII
-// without spaces, so it can go into a header and a log as it is.
-func (c *call) findTrace() string {
+// without spaces and without a courier's secret, so it can go into a header, a log and the
+// stores as it is.
+func (c *call) findTrace(secrets *record.Redactor) string {
 	h := &c.ctx.Request.Header
-	if id := h.Peek("X-Request-Id"); len(id) > 0 && len(id) <= maxTraceBytes && visible(id) {
+	if id := h.Peek("X-Request-Id"); len(id) > 0 && len(id) <= maxTraceBytes && visible(id) && !secrets.Finds(id) {
 		return alias(id)
 	}
-	if id := traceIn(alias(h.Peek("Traceparent"))); id != "" {
-		return id
+	if parent := h.Peek("Traceparent"); !secrets.Finds(parent) {
+		if id := traceIn(alias(parent)); id != "" {
+			return id
+		}
 	}
 	return alias(appendTraceID(c.trace[:0]))
 }

@@ -1,6 +1,9 @@
 package ingest
 
 import (
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -48,5 +51,39 @@ func TestTraceID(t *testing.T) {
 		if d := a.document(t); d.TraceID != got || a.Header.Get("X-Request-Id") != got {
 			t.Errorf("%s: the answer says %q and %q, the envelope %q", tc.name, d.TraceID, a.Header.Get("X-Request-Id"), got)
 		}
+	}
+}
+
+// TestSecretIsNoTraceID: the trace id is in answers, logs, on the queue and in every store.
+func TestSecretIsNoTraceID(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil)
+	const secret = "s3cret-0123456789-abcdef"
+	f.set(t, Courier{Name: "other", Scheme: credential(t, "static_header", secret, named("X-Token"))},
+		Courier{Name: "hexed", Scheme: credential(t, "static_header", "0123456789abcdef", named("X-Token"))})
+	for i, id := range []string{
+		secret, "a" + secret + "b", strings.ToUpper(secret), base64.StdEncoding.EncodeToString([]byte("x:" + secret)),
+		hex.EncodeToString([]byte(secret)), strings.ReplaceAll(secret, "-", "%2D"),
+	} {
+		r := f.request(f.demo, "/v1/events/courier/demo", bodyWithKey(fmt.Sprint("secret-", i)))
+		r.Header.Set("X-Request-Id", id)
+		a := send(t, r)
+		kept := f.publisher.all()
+		if got := kept[len(kept)-1].TraceID; !strings.HasPrefix(got, tracePrefix) || a.Header.Get("X-Request-Id") != got {
+			t.Errorf("%q becomes the trace id %q", id, got)
+		}
+		r = f.request(f.demo, "/v1/events/courier/nobody", "{}")
+		r.Header.Set("X-Request-Id", id)
+		send(t, r)
+	}
+	r := f.request(f.demo, "/v1/events/courier/demo", bodyWithKey("traceparent"))
+	r.Header.Set("Traceparent", "00-"+hex.EncodeToString([]byte("0123456789abcdef"))+"-00f067aa0ba902b7-01")
+	send(t, r)
+	kept := f.publisher.all()
+	if got := kept[len(kept)-1].TraceID; !strings.HasPrefix(got, tracePrefix) {
+		t.Errorf("traceparent with a secret in hex becomes the trace id %q", got)
+	}
+	if log := strings.ToLower(f.log.String()); strings.Contains(log, secret) || !strings.Contains(log, "request refused") {
+		t.Errorf("the log is\n%s", log)
 	}
 }

@@ -1,8 +1,7 @@
 package record
 
 import (
-	"bytes"
-	"encoding/hex"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -29,6 +28,7 @@ func showsSecret(name string) bool {
 
 // Redactor knows the credentials of every courier. It never changes.
 type Redactor struct {
+	secrets *secrets
 	schemes []*signature.Scheme
 	places  map[place]bool // where requests of any of them show a credential
 }
@@ -38,7 +38,7 @@ type place struct{ from, name string }
 
 // NewRedactor returns a redactor for couriers with these schemes.
 func NewRedactor(schemes []*signature.Scheme) *Redactor {
-	r := &Redactor{schemes: schemes, places: make(map[place]bool)}
+	r := &Redactor{secrets: newSecrets(schemes), schemes: schemes, places: make(map[place]bool)}
 	for _, s := range schemes {
 		from, names := s.Credential()
 		for _, name := range names {
@@ -48,13 +48,24 @@ func NewRedactor(schemes []*signature.Scheme) *Redactor {
 	return r
 }
 
+// Finds reports whether a text has a secret of any courier in it. Where nothing is escaped
+// in the text it does not allocate.
+func (r *Redactor) Finds(text []byte) bool { return r.secrets.in(text) }
+
+// Detail returns a text about a request without what it may quote of it.
+func (r *Redactor) Detail(text string) string {
+	if r.Finds([]byte(text)) {
+		return Redacted
+	}
+	return text
+}
+
 // Begin begins the redaction of one request; scheme is its courier's, nil for no courier of
 // ours. Taken out are what shows a credential by its name or is where any courier
-// shows one, the secrets of the courier (of every courier when it is none of ours), and
-// wherever else a secret is. Signatures stay, because they show nothing and the
-// request is verified by them.
+// shows one, and the secrets of all couriers wherever they are and however they are
+// written. Signatures stay, because they show nothing and the request is verified by them.
 func (r *Redactor) Begin(scheme *signature.Scheme) *Redaction {
-	one := &Redaction{own: r.schemes, all: r.schemes, places: r.places}
+	one := &Redaction{secrets: r.secrets, own: r.schemes, places: r.places}
 	if scheme != nil {
 		one.own, one.verifying, one.parameter = []*signature.Scheme{scheme}, scheme.Headers(), scheme.Parameter()
 	}
@@ -64,8 +75,8 @@ func (r *Redactor) Begin(scheme *signature.Scheme) *Redaction {
 // Redaction takes the secrets out of one request. What it returns is in memory of its own,
 // and text that every store can keep.
 type Redaction struct {
-	own       []*signature.Scheme // whose credentials are to be hidden
-	all       []*signature.Scheme // of every courier: one may post to another's address
+	secrets   *secrets
+	own       []*signature.Scheme // of the courier; of all when it is none of ours
 	places    map[place]bool      // where they show a credential
 	verifying []string            // headers that the courier's requests are verified by
 	parameter string              // and the parameter, "" for none
@@ -97,15 +108,9 @@ func (r *Redaction) verifies(from, name string) bool {
 	return slices.Contains(r.verifying, name)
 }
 
-// mask overwrites all secrets in b.
-func (r *Redaction) mask(schemes []*signature.Scheme, b []byte) (masked bool) {
-	for _, s := range schemes {
-		if s.Mask(b) {
-			masked = true
-			r.done = r.done || slices.Contains(r.own, s)
-		}
-	}
-	return masked
+// finds reports whether b has a secret in it.
+func (r *Redaction) finds(b []byte) bool {
+	return r.secrets.each(b, func(of *signature.Scheme) { r.done = r.done || slices.Contains(r.own, of) })
 }
 
 // Header returns the value of a header, whatever the case of its name.
@@ -117,19 +122,27 @@ func (r *Redaction) Header(name string, value []byte) string {
 	return r.Value(value)
 }
 
-// Value returns a value without a name, such as a trace id.
+// Value returns a value without a name, or a name.
 func (r *Redaction) Value(value []byte) string {
-	if r.mask(r.all, bytes.Clone(value)) {
+	if r.finds(value) {
 		return Redacted
 	}
 	return Text(value)
 }
 
-// Path returns the path.
+// Path returns the path without the segments that are secret.
 func (r *Redaction) Path(path []byte) string {
-	path = bytes.Clone(path)
-	r.mask(r.all, path)
-	return Text(path)
+	if !r.finds(path) {
+		return Text(path)
+	}
+	segments := strings.Split(Text(path), "/")
+	for i, segment := range segments {
+		segments[i] = r.Value([]byte(segment))
+	}
+	if left := strings.Join(segments, "/"); !r.finds([]byte(left)) {
+		return left
+	}
+	return "/" + Redacted // it goes over several of them
 }
 
 // Query returns the query without what is secret, whether that is encoded or not.
@@ -137,49 +150,32 @@ func (r *Redaction) Query(query []byte) string {
 	pairs := strings.Split(Text(query), "&")
 	for i, pair := range pairs {
 		name, _, valued := strings.Cut(pair, "=")
-		plain := string(unquoted(name))
+		plain, err := url.QueryUnescape(name)
+		if err != nil {
+			plain = name
+		}
 		switch {
 		case r.shows("query", plain), valued && showsSecret(strings.ToLower(plain)) && !r.verifies("query", plain):
 			pairs[i] = name + "=" + Redacted
-		case r.mask(r.all, unquoted(pair)):
+		case r.finds([]byte(pair)):
 			pairs[i] = Redacted
 		}
 	}
 	return strings.Join(pairs, "&")
 }
 
-// unquoted returns text with its percent signs and plus signs resolved where that
-// can be done.
-func unquoted(text string) []byte {
-	out := make([]byte, 0, len(text))
-	for i := 0; i < len(text); i++ {
-		c := text[i]
-		if c == '+' {
-			c = ' '
-		} else if c == '%' && i+2 < len(text) {
-			if b, err := hex.DecodeString(text[i+1 : i+3]); err == nil {
-				c = b[0]
-				i += 2
-			}
-		}
-		out = append(out, c)
-	}
-	return out
-}
-
 // Body returns the first bytes of a body, at most those in front of a secret: what is
-// kept of it is as it was sent, and its length shows whether all is there.
-func (r *Redaction) Body(body []byte, most int) []byte {
-	kept := append([]byte{}, body[:min(len(body), most+MaskAhead)]...)
-	if masked := bytes.Clone(kept); r.mask(r.own, masked) {
-		for i := range masked {
-			if masked[i] != kept[i] {
-				kept = kept[:i]
-				break
-			}
-		}
+// kept of it is as it was sent, and its length shows whether all is there. Of a body
+// that was packed nothing is kept when a secret is in what it holds, plain.
+func (r *Redaction) Body(body, plain []byte, most int) []byte {
+	kept := body[:min(len(body), most+MaskAhead)]
+	switch {
+	case r.finds(plain):
+		kept = nil
+	case r.finds(kept):
+		kept = kept[:r.secrets.begin(kept)]
 	}
-	return kept[:min(len(kept), most)]
+	return append([]byte{}, kept[:min(len(kept), most)]...)
 }
 
 // Text returns a copy of b as every store can keep it.

@@ -218,7 +218,7 @@ func (s *Scheme) safe(b []byte) string {
 
 // redact takes the secrets out of b.
 func (s *Scheme) redact(b []byte) []byte {
-	for text := range s.secretTexts {
+	for text := range s.SecretTexts {
 		b = bytes.ReplaceAll(b, text, []byte("(hidden)"))
 	}
 	return b

@@ -2,6 +2,7 @@ package signature
 
 import (
 	"bytes"
+	"encoding/base64"
 	"slices"
 )
 
@@ -45,17 +46,9 @@ func (s *Scheme) Parameter() string {
 	return s.config.Signature.Names[0]
 }
 
-// Mask overwrites each secret of the scheme that is in b with as many
-// asterisks, and reports whether there was one. Public keys are none.
-func (s *Scheme) Mask(b []byte) (masked bool) {
-	for text := range s.secretTexts {
-		masked = mask(b, text) || masked
-	}
-	return masked
-}
-
-// secretTexts yields each secret as it may be in a request.
-func (s *Scheme) secretTexts(yield func(text []byte) bool) {
+// SecretTexts yields each secret as it may be in a request: of "user:password" the password
+// too, and of a secret that is written in base64 what it stands for. Public keys are none.
+func (s *Scheme) SecretTexts(yield func(text []byte) bool) {
 	for _, secret := range s.config.Secrets {
 		if s.family.keys == edKeys || s.family.keys == pairKeys && bytes.HasPrefix(secret.Key, []byte(publicPrefix)) {
 			continue
@@ -67,19 +60,25 @@ func (s *Scheme) secretTexts(yield func(text []byte) bool) {
 		if !yield(text) {
 			return
 		}
+		if part := s.secretPart(text); len(part) >= leastPart && !yield(part) {
+			return
+		}
 	}
 }
 
-func mask(b, text []byte) (masked bool) {
-	for {
-		at := bytes.Index(b, text)
-		if at < 0 || len(text) == 0 {
-			return masked
+// leastPart is how short a part of a secret may be that is a secret by itself.
+const leastPart = 8
+
+// secretPart returns what is secret by itself of a secret, nil for nothing.
+func (s *Scheme) secretPart(text []byte) []byte {
+	switch {
+	case s.config.Scheme == "basic":
+		_, password, _ := bytes.Cut(text, []byte(":"))
+		return password
+	case s.config.Derive == "whsec":
+		if key, err := base64.StdEncoding.AppendDecode(nil, text); err == nil {
+			return key
 		}
-		masked = true
-		for i := range text {
-			b[at+i] = '*'
-		}
-		b = b[at+len(text):]
 	}
+	return nil
 }
