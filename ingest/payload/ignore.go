@@ -18,6 +18,11 @@ type IgnoreRule struct {
 	Is     []string `koanf:"is"`     // ignored when it says one of these
 	IsNot  []string `koanf:"is_not"` // ignored when it says something else than one of these
 	Absent bool     `koanf:"absent"` // ignored when it is not there, or null
+
+	// Without names a member that every event about a shipment has: where it is there
+	// nothing is ignored. A rule about a header that is not signed needs it, because whoever
+	// changes the header could have an event ignored otherwise.
+	Without string `koanf:"without"`
 }
 
 // ignoreRule is a compiled rule.
@@ -26,6 +31,7 @@ type ignoreRule struct {
 	one    *node    // what at names, when that is one member
 	listed []string // folded
 	mode   ignoreMode
+	spare  *node // a body that has it is not ignored; nil for none
 	reason string
 }
 
@@ -80,6 +86,16 @@ func (c *compiler) ignoreRule(key string, from IgnoreRule, kind []template) igno
 	if given := len(from.Is) + len(from.IsNot); given > max(len(from.Is), len(from.IsNot)) || from.Absent && given > 0 {
 		c.fault(key, "has more than one of is, is_not and absent")
 	}
+	if from.Without != "" {
+		t := c.template(key+".without", from.Without, anyScalar)
+		if len(t.parts) == 1 {
+			r.spare = t.parts[0].node
+		}
+		if r.spare == nil {
+			c.fault(key+".without", "must be one member, as in {id}")
+		}
+		what += ", and " + from.Without + " is not there"
+	}
 	r.reason = key + ": " + what
 	return r
 }
@@ -126,10 +142,15 @@ func (m *decoding) ignored() string {
 	return ""
 }
 
+// has reports whether the body has something at n.
+func (v *values) has(n *node) bool { return v.kinds[n.id] != 0 && v.kinds[n.id] != 'n' }
+
 func (m *decoding) matches(r *ignoreRule) bool {
+	if r.spare != nil && m.values.has(r.spare) {
+		return false
+	}
 	if r.one != nil && (r.mode == ignorePresent || r.mode == ignoreAbsent) {
-		c := m.values.kinds[r.one.id]
-		return (c == 0 || c == 'n') == (r.mode == ignoreAbsent)
+		return m.values.has(r.one) == (r.mode == ignorePresent)
 	}
 	text, _, got := m.values.first(r.at)
 	switch r.mode {

@@ -42,6 +42,9 @@ func TestMappedIgnore(t *testing.T) {
 		{"not absent", with(IgnoreRule{At: "{data}", Absent: true}), `{` + parcel + `}`, "", nil},
 		{"a value", with(IgnoreRule{At: "{x}", Is: []string{"1"}}, IgnoreRule{At: "{test}", Is: []string{"true"}}), `{"x":2,"test":true}`, `ignore[1]: {test} is "true"`, nil},
 		{"a header", with(IgnoreRule{At: "{header:X-Topic}", IsNot: []string{"moved"}}), `{}`, `ignore[0]: {header:X-Topic} is not "moved"`, nil},
+		{"a header, and the member of events is not there", with(IgnoreRule{At: "{header:X-Topic}", IsNot: []string{"moved"}, Without: "{data}"}), `{"data":null}`,
+			`ignore[0]: {header:X-Topic} is not "moved", and {data} is not there`, nil},
+		{"a header, and the member of events is there", with(IgnoreRule{At: "{header:X-Topic}", IsNot: []string{"moved"}, Without: "{data}"}), `{` + parcel + `}`, "", nil},
 		{"canonical", Mapping{Ignore: []IgnoreRule{{Is: []string{"a", "b", "c", "driver.*", "e"}}}}, `{"eventType":"driver.left"}`,
 			`ignore[0]: the event type is one of "a", "b", "c", "driver.*", …`, nil},
 		{"canonical, and read", Mapping{Ignore: []IgnoreRule{{Is: []string{"driver.*"}}}}, goodBody, "", nil},
@@ -69,10 +72,11 @@ func TestIgnoreRulesAreChecked(t *testing.T) {
 		m.Ignore = []IgnoreRule{{Is: []string{"a"}}, {At: "{x}", Is: []string{"a"}, IsNot: []string{"b"}}, {At: "{x}", Absent: true, Is: []string{" "}}, {At: "{sha256:body}"}, {At: "x"}}
 	}))
 	_, typed := NewDecoder(small(func(m *Mapping) {
-		m.Type, m.Ignore = []string{"{kind}"}, []IgnoreRule{{}, {Absent: true}, {Is: []string{}}, {At: "{x}", IsNot: []string{}}}
+		m.Type, m.Ignore = []string{"{kind}"}, []IgnoreRule{{}, {Absent: true}, {Is: []string{}}, {At: "{x}", IsNot: []string{}}, {At: "{x}", Without: "y"}}
 	}))
 	const all = "needs is or is_not, or the place that it is about: otherwise it is about every event"
-	if got, want := typed.Error(), "ignore[0]: "+all+"; ignore[1]: "+all+"; ignore[2]: "+all+"; ignore[2]: has an empty list; ignore[3]: has an empty list"; got != want {
+	if got, want := typed.Error(), "ignore[0]: "+all+"; ignore[1]: "+all+"; ignore[2]: "+all+"; ignore[2]: has an empty list; ignore[3]: has an empty list; "+
+		`ignore[4].without: "y" is the same for every event; a member is named as in {id}; ignore[4].without: must be one member, as in {id}`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	faults, _ := errors.AsType[event.Faults](err)
