@@ -36,8 +36,11 @@ type mutation struct {
 // checkCovered fails where an event is not the one that was signed.
 func (m *mutation) checkCovered(t *testing.T, e *event.Envelope, id, key string, base content, now time.Time) {
 	t.Helper()
-	if id == base.id { // the signed header names the event
+	switch id {
+	case base.id: // the signed header names the event
 		id, key = m.signed.id, m.signed.id
+	case event.BodyHash(base.body):
+		id, key = event.BodyHash(m.signed.body), event.BodyHash(m.signed.body)
 	}
 	if !bytes.Equal(e.Body, m.signed.body) || e.EventID != id || e.Key != key {
 		t.Errorf("%s, %s: event %s with key %s and body %q is accepted; signed is %s, %s, %q", m.kind, m.name, e.EventID, e.Key, e.Body, id, key, m.signed.body)
@@ -75,8 +78,8 @@ func (s *sender) mutations(t *testing.T, base request, c content, now time.Time)
 	if s.prefix != "" {
 		m.otherNames()
 	}
-	if s.preset == "stripe" {
-		m.fields()
+	if s.fields {
+		m.inFields()
 	}
 	return m.list
 }
@@ -277,7 +280,7 @@ func (m *maker) otherSignatures() {
 			m.add("message cut in another way", id+" and "+at, r.with(m.names.time, at))
 		}
 	}
-	if m.names.time != "" || m.preset == "stripe" {
+	if m.names.time != "" || m.fields {
 		r := m.base.clone()
 		r.body = append([]byte(m.c.time+"."), m.c.body...)
 		m.add("message cut in another way", "the time in the body", r)
@@ -289,7 +292,7 @@ func (m *maker) lists() {
 	good := m.base.get(m.names.signature)
 	wrong := m.sender.text(make([]byte, sha256.Size), m.c)
 	separator := " "
-	if m.preset == "stripe" {
+	if m.fields {
 		separator = ","
 		good, wrong = good[strings.Index(good, "v1="):], wrong[strings.Index(wrong, "v1="):]
 	}
@@ -316,7 +319,7 @@ func (m *maker) lists() {
 
 // listed returns the header that has these signatures.
 func (m *maker) listed(list []string, separator string) string {
-	if m.preset == "stripe" {
+	if m.fields {
 		list = append([]string{"t=" + m.c.time}, list...)
 	}
 	return strings.Join(list, separator)
@@ -324,7 +327,7 @@ func (m *maker) listed(list []string, separator string) string {
 
 // times: other times, without and with a signature over them.
 func (m *maker) times() {
-	if m.names.time == "" && m.preset != "stripe" {
+	if m.names.time == "" && !m.fields {
 		return
 	}
 	at := m.now.Unix()
@@ -504,8 +507,8 @@ func (m *maker) otherNames() {
 	}
 }
 
-// fields: what is in the header of Stripe.
-func (m *maker) fields() {
+// inFields: what is in a header with the time.
+func (m *maker) inFields() {
 	v := m.base.get(m.names.signature)
 	at, v1, _ := strings.Cut(v, ",")
 	for kind, texts := range map[string][]string{

@@ -136,6 +136,9 @@ func start(t *testing.T, all []sender) *intake {
 	t.Helper()
 	document := ""
 	for i, s := range all {
+		if strings.Contains(document, "[couriers."+s.preset+"]") {
+			continue
+		}
 		t.Setenv(fmt.Sprintf("SDK_SECRET_%d", i), s.secret)
 		document += fmt.Sprintf("[couriers.%s]\npreset = %q\nsecrets = [\"env:SDK_SECRET_%d\"]\n", s.preset, s.preset, i)
 	}
