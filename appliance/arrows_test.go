@@ -66,6 +66,7 @@ var arrows = map[string][]string{
 	// Parts of the vocabulary. Who may import ingest/event may import them.
 	"ingest/event/ingestion": {"ingest/event"},
 	"ingest/event/loss":      {},
+	"ingest/event/reprocess": {"ingest/event"},
 	"ingest/event/shipment":  {},
 	"ingest/event/stamp":     {"ingest/event"},
 

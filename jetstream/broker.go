@@ -85,10 +85,11 @@ type Broker struct {
 	filler  *dedup.Filler
 	sync    string // how it is made durable, in effect
 
-	record     *integrity.Record
-	conns      *connections
-	topo       *topology
-	reader     *reader
+	record *integrity.Record
+	conns  *connections
+	topo   *topology
+	reader *reader
+	*History
 	progress   *progress
 	aligner    *aligner
 	checker    *integrity.Checker
@@ -239,6 +240,7 @@ func (b *Broker) openStore(flush func() error, failed func()) error {
 func (b *Broker) compose(deps Deps, wake chan struct{}) {
 	b.topo = &topology{cfg: b.cfg, log: b.log, js: b.conns.js}
 	b.reader = &reader{conn: b.conns.admin, external: !b.cfg.embedded()}
+	b.History = &History{b.reader}
 	b.progress = &progress{topo: b.topo, reader: b.reader, record: b.record, js: b.conns.js, floors: delayedFloor{delay: cmp.Or(deps.settleDelay, time.Second)}}
 	b.topo.resumeAt = b.progress.resumeAt
 	b.aligner = &aligner{cfg: b.cfg, log: b.log, js: b.conns.js, topo: b.topo, progress: b.progress, remade: func() {}}
@@ -357,13 +359,6 @@ func (b *Broker) Publish(ctx context.Context, e *event.Envelope) (event.Receipt,
 // InFlight returns how many publishes wait for their outcome. It costs next to
 // nothing.
 func (b *Broker) InFlight() int { return b.publisher.inFlight() }
-
-// Load returns the stored message at seq, whether settled or not, with neither
-// Attempt nor AckTo. The error's code is NotFound when it is gone, and
-// DependencyDown when the broker can't be asked.
-func (b *Broker) Load(ctx context.Context, seq uint64) (event.Delivery, error) {
-	return b.reader.Load(ctx, seq)
-}
 
 // Pull returns between 1 and limit deliveries, oldest first, as soon as there is
 // one, without waiting for more. Their bytes are the caller's. It returns

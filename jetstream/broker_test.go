@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -334,4 +335,38 @@ func count(t *testing.T, deps Deps, name string) float64 {
 	}
 	t.Fatalf("no metric %s", name)
 	return 0
+}
+
+func TestReadHistory(t *testing.T) {
+	onBackends(t, func(t *testing.T, cfg Config) {
+		b := open(t, cfg)
+		publishN(t, b, 5)
+		settleAll := pullN(t, b, 2)
+		for _, d := range settleAll {
+			if err := b.Settle(d, event.Verdict{Action: event.Ack}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var keys []string
+		for from := uint64(1); ; {
+			batch, err := b.ReadHistory(t.Context(), from, 2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(batch) == 0 {
+				break
+			}
+			for _, d := range batch {
+				same, err := b.Load(t.Context(), d.Sequence)
+				if err != nil || !reflect.DeepEqual(d, same) {
+					t.Errorf("read %+v, loaded %+v, %v", d, same, err)
+				}
+				keys = append(keys, d.Key)
+				from = d.Sequence + 1
+			}
+		}
+		if len(keys) != 5 {
+			t.Errorf("the history has %q", keys)
+		}
+	})
 }

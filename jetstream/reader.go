@@ -29,7 +29,28 @@ type reader struct {
 	external bool // replicas may lag behind their leader
 }
 
-// Load is [Broker.Load].
+// History reads what the stream holds, settled or not.
+type History struct{ reader *reader }
+
+// Load returns the stored message at seq, with neither Attempt nor AckTo. The error's code
+// is NotFound when it is gone, and DependencyDown when the broker can't be asked.
+func (h *History) Load(ctx context.Context, seq uint64) (event.Delivery, error) {
+	return h.reader.Load(ctx, seq)
+}
+
+// ReadHistory returns up to limit messages in their order, the first at from or after it, as
+// Load does. It may return fewer than there are, and none at the end.
+func (h *History) ReadHistory(ctx context.Context, from uint64, limit int) ([]event.Delivery, error) {
+	messages, err := h.reader.readFrom(ctx, eventsStream, from, limit)
+	deliveries := make([]event.Delivery, len(messages))
+	for i, m := range messages {
+		seq, _ := storedSequence(m)
+		deliveries[i] = decode(m.Header, m.Data, seq)
+	}
+	return deliveries, err
+}
+
+// Load is [History.Load].
 func (r *reader) Load(ctx context.Context, seq uint64) (event.Delivery, error) {
 	return r.loadBy(ctx, r.conn, seq)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ingest/event/loss"
+	"github.com/fincart/courier-gateway/ingest/event/reprocess"
 	"github.com/fincart/courier-gateway/ingest/event/shipment"
 )
 
@@ -64,7 +65,7 @@ func TestOpenAPISchemasAreTheTypes(t *testing.T) {
 		"Shipment": shipment.Shipment{}, "Checkpoint": shipment.Checkpoint{}, "DeadLetter": event.DeadLetter{}, "DeadLetterPage": DeadLetterPage{},
 		"ReplayLink": event.ReplayLink{}, "Note": Note{}, "IngestionPage": IngestionPage{}, "IngestionRow": IngestionRow{}, "IngestionRecord": ingestion.Record{},
 		"CapturedRequest": ingestion.Request{}, "CapturedHeader": ingestion.Header{}, "AcceptRequest": AcceptRequest{}, "Accepted": Accepted{},
-		"CourierList": CourierList{}, "UnmappedList": UnmappedList{}, "UnmappedStatus": UnmappedStatus{}, "CourierInfo": CourierInfo{}, "KeyInfo": KeyInfo{}, "KeySourceInfo": KeySourceInfo{}, "ReloadReport": ReloadReport{},
+		"CourierList": CourierList{}, "UnmappedList": UnmappedList{}, "ReprocessRequest": reprocess.Request{}, "ReprocessPage": reprocess.Page{}, "ShipmentChange": reprocess.Change{}, "ShipmentOutcome": reprocess.Outcome{}, "UnmappedStatus": UnmappedStatus{}, "CourierInfo": CourierInfo{}, "KeyInfo": KeyInfo{}, "KeySourceInfo": KeySourceInfo{}, "ReloadReport": ReloadReport{},
 		"LossList": LossList{}, "Loss": loss.Loss{}, "SequenceRange": loss.Range{},
 	} {
 		all, required := members(reflect.TypeOf(v))

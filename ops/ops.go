@@ -39,6 +39,7 @@ const (
 	IngestionsPath  = "/api/v1/ingestions"
 	CouriersPath    = "/api/v1/couriers"
 	UnmappedPath    = CouriersPath + "/unmapped"
+	ReprocessPath   = EventsPath + "reprocess"
 	LossesPath      = "/api/v1/queue/losses"
 )
 

@@ -142,6 +142,7 @@ func Start(ctx context.Context, cfg config.Config, deps Deps) (_ *App, err error
 		health.outcomes = consumers.outcomeProblems
 		operators.Events, operators.Shipments, operators.DeadLetters = store.Ledger, store.Ledger, store.DeadLetters
 		operators.Waiting = waitingEvents(broker, health.storeDown)
+		operators.Reprocess = consumers.reprocessor.Page
 		operators.Unmapped = func(ctx context.Context) (ops.UnmappedList, error) {
 			return unmapped(ctx, store.Statuses, couriers.decoders.mapped)
 		}

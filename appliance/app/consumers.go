@@ -36,6 +36,7 @@ type consumers struct {
 	heartbeats   []process.Heartbeat // of the workers, in their order
 	deadLetterer *process.DeadLetterer
 	reconciler   *process.Reconciler
+	reprocessor  *process.Reprocessor
 	marked       *markedQueue // the reconciler's, nil with a store that keeps no marks
 }
 
@@ -73,6 +74,7 @@ func newConsumers(cfg config.Config, deps consumerDeps) *consumers {
 			Every: cfg.Process.ReconcileEvery, Grace: cfg.Process.ReconcileGrace,
 		},
 	}
+	c.reprocessor = &process.Reprocessor{History: broker, Handler: handler, Statuses: store.Statuses, Log: log}
 	if store.Marks != nil {
 		c.marked = &markedQueue{settledQueue: broker, store: store.Marks, accept: cfg.Persistence.AcceptOlderStore, log: log}
 		c.reconciler.Queue = c.marked

@@ -62,6 +62,7 @@ func (a *api) routes() []route {
 
 		{pattern: "GET " + ops.StatusPath, handle: a.status},
 		{pattern: "GET " + ops.EventsPath + "{key...}", handle: a.where(d.Events != nil, "events", "processes", a.event)},
+		{pattern: "POST " + ops.ReprocessPath, handle: a.where(d.Reprocess != nil, "events", "processes", a.reprocess)},
 		{pattern: "GET " + ops.ShipmentsPath + "{id...}", handle: a.where(d.Shipments != nil, "shipments", "processes", a.shipment)},
 		{pattern: "GET " + ops.DeadLettersPath, handle: letters(a.deadLetters)},
 		{pattern: "GET " + ops.DeadLettersPath + "/{id}", handle: letters(a.deadLetter)},

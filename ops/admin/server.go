@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/reprocess"
 	"github.com/fincart/courier-gateway/ops"
 )
 
@@ -97,6 +98,9 @@ type Deps struct {
 	Couriers func() []ops.CourierInfo
 	// Unmapped lists the statuses that no mapping knew; nil where nothing is processed.
 	Unmapped func(ctx context.Context) (ops.UnmappedList, error)
+	// Reprocess reads a part of the events of the queue's history again; nil where nothing
+	// is processed.
+	Reprocess func(ctx context.Context, r reprocess.Request) (reprocess.Page, error)
 	// Reload makes the couriers of the configuration, as it is now, the active ones.
 	// On error those before it stay active; an error without a code is a list of the
 	// configuration's faults, which is shown.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/event/loss"
+	"github.com/fincart/courier-gateway/ingest/event/reprocess"
 	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/ops"
 	"github.com/fincart/courier-gateway/ops/admin"
@@ -192,12 +193,29 @@ func (m *Stores) Deps() admin.Deps {
 			status := map[int]string{200: "healthy", 503: "unhealthy"}[m.Health]
 			return m.Health, []byte(`{"status":"` + status + `","redis":"embedded","mongo":"connected","store":"mongodb","cache":"memory","timestamp":"2026-02-26T12:00:00Z"}`)
 		},
+		Reprocess: m.reprocess,
 		Unmapped: func(context.Context) (ops.UnmappedList, error) {
 			return ops.UnmappedList{Statuses: m.Unmapped}, m.Fault
 		},
 		Ingestions: m, Intake: m.Intake, Couriers: func() []ops.CourierInfo { return m.Intake.Couriers }, Reload: m.Intake.reload,
 		Gatherer: reg, Metrics: reg, Log: slog.New(slog.DiscardHandler),
 	}
+}
+
+// reprocess has two pages, on which the same shipment is.
+func (m *Stores) reprocess(_ context.Context, r reprocess.Request) (reprocess.Page, error) {
+	page := reprocess.Page{To: 42, Read: 20, Selected: 3, NotApplied: 1, Changes: []reprocess.Change{}}
+	if r.Sequence == 0 {
+		page.Next = 21
+	}
+	if r.Courier == "" || r.Courier == "demo" {
+		page.Changes = append(page.Changes, reprocess.Change{
+			Ref:    shipment.Ref{Courier: "demo", ID: "shp_1\x1b[31m"},
+			Before: reprocess.Outcome{State: shipment.Unknown, RawStatus: "RTO_OFD", Leg: 1, Checkpoints: 2},
+			After:  reprocess.Outcome{State: shipment.OutForDelivery, RawStatus: "RTO_OFD", OrderID: "ord_1", Leg: 1, Checkpoints: 2}, Events: 2,
+		})
+	}
+	return page, m.Fault
 }
 
 // Sample returns stores with something of everything in them.

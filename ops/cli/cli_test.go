@@ -115,6 +115,13 @@ func TestOutputForPeople(t *testing.T) {
 		"couriers_list":             {"couriers", "list"},
 		"couriers_reload":           {"couriers", "reload"},
 		"couriers_unmapped":         {"couriers", "unmapped"},
+		"events_reprocess":          {"events", "reprocess", "--yes"},
+		"events_reprocess_dry_run":  {"events", "reprocess", "--dry-run", "--since", "36h", "--until", "2026-02-26T11:00:00Z"},
+		"events_reprocess_json":     {"events", "reprocess", "--dry-run", "--json"},
+		"events_reprocess_none":     {"events", "reprocess", "--courier", "alpha", "--dry-run"},
+		"events_reprocess_times":    {"events", "reprocess", "--since", "yesterday", "--dry-run"},
+		"events_reprocess_nothing":  {"events", "reprocess", "--since", "1h", "--until", "2h", "--dry-run"},
+		"events_reprocess_unasked":  {"events", "reprocess"},
 
 		"queue_losses":      {"queue", "losses"},
 		"queue_losses_json": {"queue", "losses", "--json"},

@@ -14,7 +14,7 @@ import (
 )
 
 func (c *commands) events() *cobra.Command {
-	return group("events", "Look at events", showOfCourier(c, &cobra.Command{
+	return group("events", "Look at events, and read them again", c.eventsReprocess(), showOfCourier(c, &cobra.Command{
 		Use:     "show KEY",
 		Short:   "Show the status of the event with this idempotency key",
 		Example: "  appliance events show courier-x:evt_123",

@@ -28,6 +28,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ingest/event/loss"
+	"github.com/fincart/courier-gateway/ingest/event/reprocess"
 	"github.com/fincart/courier-gateway/ingest/event/shipment"
 	"github.com/fincart/courier-gateway/ops"
 )
@@ -211,6 +212,20 @@ func (c *Client) Couriers(ctx context.Context) (ops.CourierList, error) {
 // Unmapped returns the statuses that no mapping knew when they came.
 func (c *Client) Unmapped(ctx context.Context) (ops.UnmappedList, error) {
 	return get[ops.UnmappedList](ctx, c, ops.UnmappedPath, nil)
+}
+
+// Reprocess yields every page of what request selects. Where to go on is taken from each
+// page. An error ends the pages.
+func (c *Client) Reprocess(ctx context.Context, request reprocess.Request) iter.Seq2[reprocess.Page, error] {
+	return func(yield func(reprocess.Page, error) bool) {
+		for {
+			page, err := call[reprocess.Page](ctx, c, http.MethodPost, ops.ReprocessPath, nil, request)
+			if !yield(page, err) || err != nil || page.Next == 0 {
+				return
+			}
+			request.Sequence, request.To = page.Next, page.To
+		}
+	}
 }
 
 // Reload makes the couriers of the appliance's configuration, as it is now, the

@@ -36,8 +36,12 @@ func keep(s *shipment.Shipment, c shipment.Checkpoint) bool {
 
 // join adds c to a history, and returns its place and whether it was not there before.
 func join(history *[]shipment.Checkpoint, c shipment.Checkpoint) (at int, joined bool) {
-	if isScan(c) {
+	if isScan(c) && !c.ClaimedAt.IsZero() {
+		before := len(*history)
 		c = joinClaims(history, c)
+		at, _ = slices.BinarySearchFunc(*history, c, compareCheckpoints)
+		*history = slices.Insert(*history, at, c)
+		return at, len(*history) > before
 	}
 	at, known := slices.BinarySearchFunc(*history, c, compareMoments)
 	if known {
@@ -60,29 +64,23 @@ func join(history *[]shipment.Checkpoint, c shipment.Checkpoint) (at int, joined
 	return at, true
 }
 
-// joinClaims takes a scan out of the history that claims the same time as c, and returns
-// what both of them are: at the earliest of the receipts that stand for a time too far ahead.
+// joinClaims takes the scan out of the history that claims the same time as c, and returns
+// what both of them are: at the earlier of the receipts that stand for a time too far ahead.
 func joinClaims(history *[]shipment.Checkpoint, c shipment.Checkpoint) shipment.Checkpoint {
-	same := func(o shipment.Checkpoint) bool {
-		return isScan(o) && !o.At.Equal(c.At) && claim(o).Equal(claim(c)) && o.State == c.State && o.Status == c.Status
-	}
-	if c.ClaimedAt.IsZero() && !slices.ContainsFunc(*history, func(o shipment.Checkpoint) bool { return !o.ClaimedAt.IsZero() }) {
-		return c
-	}
-	i := slices.IndexFunc(*history, same)
+	i := slices.IndexFunc(*history, func(o shipment.Checkpoint) bool {
+		return isScan(o) && o.ClaimedAt.Equal(c.ClaimedAt) && o.State == c.State && o.Status == c.Status
+	})
 	if i < 0 {
 		return c
 	}
 	o := (*history)[i]
 	*history = slices.Delete(*history, i, i+1)
-	claimed := claim(c)
 	if o.At.Before(c.At) {
 		c.At = o.At
 	}
 	if o.Key < c.Key {
 		c.Key, c.EventID = o.Key, o.EventID
 	}
-	c.ClaimedAt = claimed
 	return c
 }
 
@@ -122,7 +120,17 @@ func compareMoments(a, b shipment.Checkpoint) int {
 		cmp.Compare(a.Status, b.Status),
 		a.ScanAt.Compare(b.ScanAt),
 		a.ClaimedAt.Compare(b.ClaimedAt),
+		cmp.Compare(claims(a), claims(b)),
 	)
+}
+
+// claims is 1 for a scan whose time is not believed: that it is at the receipt of its push
+// does not make it the same as what another event says.
+func claims(c shipment.Checkpoint) int {
+	if isScan(c) && !c.ClaimedAt.IsZero() {
+		return 1
+	}
+	return 0
 }
 
 // rank is that of the vocabulary, but that what is not mapped comes last: it says nothing of

@@ -88,7 +88,7 @@ func inAnyOrder(t *testing.T, reports []Report) shipment.Shipment {
 		if first == nil {
 			first = s
 		} else if !reflect.DeepEqual(s, first) {
-			t.Fatalf("another order of arrival gave\n%+v, not\n%+v", s, first)
+			t.Fatalf("another order of arrival gave\n%s, not\n%s", asJSON(t, s), asJSON(t, first))
 		}
 	}
 	return *first
