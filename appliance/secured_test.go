@@ -91,7 +91,7 @@ func TestEveryConnectionIsSecured(t *testing.T) {
 		a.get("/health", &h)
 		return h.Status == "healthy" && h.JetStream == "connected" && h.Mongo == "connected" && h.Redis == "connected"
 	})
-	if !strings.Contains(h.Sync, "set by the server (version 2.") || !strings.Contains(h.Sync, ", 1 replicas)") {
+	if !strings.Contains(h.Sync, "set by the server (version 2.") || !strings.Contains(h.Sync, ", 1 of 1 replicas)") {
 		t.Errorf("health says of the broker's durability: %q", h.Sync)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/jetstream/external"
 	"github.com/fincart/courier-gateway/jetstream/integrity"
 )
 
@@ -185,19 +186,16 @@ func (m *metrics) state(s event.QueueState) {
 }
 
 func (m *metrics) servers(s *event.QueueServers) {
-	current, lag := 0, uint64(0)
+	m.hasLeader.Set(0)
 	if s.Leader != "" {
-		current++
+		m.hasLeader.Set(1)
 	}
-	m.hasLeader.Set(float64(current))
+	lag := uint64(0)
 	for _, r := range s.Replicas {
-		if r.Current && !r.Missing {
-			current++
-		}
 		lag = max(lag, r.Lag)
 	}
 	m.wanted.Set(float64(s.Wanted))
-	m.current.Set(float64(current))
+	m.current.Set(float64(external.Current(s)))
 	m.lag.Set(float64(lag))
 	m.connections.Reset()
 	for role, server := range s.Connected {

@@ -82,7 +82,7 @@ func (st *status) problems() (all []string) {
 func (st *status) renew(ctx context.Context, s *event.QueueState) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	s.Mode, s.Sync, s.DiskFree = st.modeName(), st.durability(), diskFree(st.cfg)
+	s.Mode, s.Sync, s.DiskFree = st.modeName(), st.durability(s), diskFree(st.cfg)
 	t := st.topo.now()
 	info, err := t.events.Info(ctx)
 	if err != nil {
@@ -92,6 +92,7 @@ func (st *status) renew(ctx context.Context, s *event.QueueState) error {
 	s.FirstSeq, s.LastSeq = info.State.FirstSeq, info.State.LastSeq
 	if !st.cfg.embedded() {
 		s.Servers = external.ServersOf(info, st.cfg.Replicas, st.conns.all())
+		s.Sync = st.durability(s)
 	}
 	switch err := st.renewConsumers(ctx, s); {
 	case err != nil && st.cfg.Consume:
@@ -158,11 +159,15 @@ func (st *status) modeName() string {
 }
 
 // durability says what is known about when an acknowledged event is on disk.
-func (st *status) durability() string {
+func (st *status) durability(s *event.QueueState) string {
 	if st.cfg.embedded() {
 		return st.sync
 	}
-	return fmt.Sprintf("set by the server (version %s, %d replicas)", st.conns.admin.ConnectedServerVersion(), st.cfg.Replicas)
+	replicas := fmt.Sprint(st.cfg.Replicas, " replicas set")
+	if s.Servers != nil {
+		replicas = fmt.Sprintf("%d of %d replicas", external.Current(s.Servers), s.Servers.Wanted)
+	}
+	return fmt.Sprintf("set by the server (version %s, %s)", st.conns.admin.ConnectedServerVersion(), replicas)
 }
 
 // FreeBytes returns the bytes that may be written below dir, which need not be there yet, and

@@ -48,6 +48,19 @@ func ServersOf(info *natsjs.StreamInfo, wanted int, conns map[string]*nats.Conn)
 	return s
 }
 
+// Current returns how many servers have all of the stream.
+func Current(s *event.QueueServers) (n int) {
+	if s.Leader != "" {
+		n++
+	}
+	for _, r := range s.Replicas {
+		if r.Current && !r.Missing {
+			n++
+		}
+	}
+	return n
+}
+
 // Problems says what is wrong with the servers while events are accepted, one line each.
 func Problems(s *event.QueueServers) (all []string) {
 	var missing, behind []string

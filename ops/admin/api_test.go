@@ -340,6 +340,44 @@ func TestShutdownCutsOffWhatDoesNotEnd(t *testing.T) {
 	}
 }
 
+// TestShutdownDoesNotWaitForSilence: net/http waits five seconds for connections on which
+// nothing has come.
+func TestShutdownDoesNotWaitForSilence(t *testing.T) {
+	t.Parallel()
+	for name, sent := range map[string]string{"nothing": "", "half a header": "GET /livez HTTP/1.1\r\nHost: loc"} {
+		server, err := admin.New(admin.DefaultConfig(), admintest.Sample().Deps())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan error, 1)
+		go func() { served <- server.Serve(ln) }()
+		silent, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer silent.Close()
+		if _, err := silent.Write([]byte(sent)); err != nil {
+			t.Fatal(err)
+		}
+		if resp, err := http.Get("http://" + ln.Addr().String() + "/livez"); err != nil { // accepted after it
+			t.Fatal(err)
+		} else {
+			resp.Body.Close()
+		}
+		began := time.Now()
+		if err := errors.Join(server.Shutdown(t.Context()), <-served); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("%s: the stop took %v", name, took)
+		}
+	}
+}
+
 func TestNewAdminRefusesWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	if _, err := admin.New(admin.Config{}, admin.Deps{}); err == nil ||

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -135,6 +136,7 @@ type Server struct {
 	metrics *metrics
 	log     *slog.Logger
 	srv     *http.Server
+	silent  silent
 }
 
 // New checks cfg and deps and returns a server that does not listen yet.
@@ -166,7 +168,9 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		IdleTimeout:       cfg.IdleTimeout,
 		MaxHeaderBytes:    cfg.MaxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(deps.Log.Handler(), slog.LevelDebug),
+		ConnState:         s.silent.follow,
 	}
+	s.srv.RegisterOnShutdown(s.silent.close)
 	return s, nil
 }
 
@@ -182,8 +186,29 @@ func (s *Server) Serve(ln net.Listener) error {
 	return nil
 }
 
-// Shutdown stops listening and waits for the requests in flight. When ctx ends
-// first it cuts them off and returns why.
+// silent are the connections on which no request has come yet, or not all of its headers.
+type silent struct{ conns sync.Map }
+
+// follow is told of every change of a connection.
+func (s *silent) follow(c net.Conn, state http.ConnState) {
+	if state == http.StateNew {
+		s.conns.Store(c, nil)
+	} else {
+		s.conns.Delete(c)
+	}
+}
+
+// close closes them.
+func (s *silent) close() {
+	s.conns.Range(func(c, _ any) bool {
+		_ = c.(net.Conn).Close()
+		return true
+	})
+}
+
+// Shutdown stops listening, closes the connections without a request, which net/http would
+// wait for, and waits for the requests in flight. When ctx ends first it cuts them off
+// and returns why.
 func (s *Server) Shutdown(ctx context.Context) error {
 	if err := s.srv.Shutdown(ctx); err != nil {
 		return errors.Join(fmt.Errorf("admin server: cut off the requests in flight: %w", err), s.srv.Close())

@@ -167,6 +167,10 @@ func TestStatusForPeople(t *testing.T) {
 		Problems: []string{"store: TIMEOUT"},
 	}
 	status.Queue.Problem = "disk reserve reached"
+	status.Queue.Servers = &event.QueueServers{
+		Wanted: 3, Leader: "n1", Replicas: []event.QueueReplica{{Name: "n2", Current: true}, {Name: "n3", Missing: true}, {Name: "n4", Lag: 7}},
+		Connected: map[string]string{"publish": "n2", "admin": "n1", "consume": ""},
+	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { answer(w, status) }))
 	t.Cleanup(server.Close)
 	stdout, _, code := caller{address: server.URL}.run(t, "status")
