@@ -17,7 +17,8 @@ import (
 
 // TestQueriesAreIndexed compares what the server is asked for with the indexes that it was
 // told to make: filter and order of every command are the beginning of one of them, whatever
-// the retention, and there is none that no command needs.
+// the retention, and there is none that no command needs. What changes documents names their
+// _id, by which the collections can be sharded.
 func TestQueriesAreIndexed(t *testing.T) {
 	t.Parallel()
 	for name, keep := range map[string]persistence.Retention{"default": persistence.DefaultRetention(), "forever": {IngestionsPerCourier: 1000}} {
@@ -51,6 +52,9 @@ func TestQueriesAreIndexed(t *testing.T) {
 					t.Errorf("no index serves %s %s sorted by %v", asked.in, asked.filter, asked.order)
 				}
 				used[asked.in+"."+name] = true
+				if asked.writes && !asked.selects("_id") {
+					t.Errorf("%s %s is changed on every shard", asked.in, asked.filter)
+				}
 			}
 			for in, list := range indexes {
 				for _, x := range list {
@@ -105,6 +109,7 @@ func errorOf[T any](_ T, err error) error { return err }
 type shape struct {
 	in            string // the collection
 	filter, order bson.D
+	writes        bool
 }
 
 // asked returns the shapes of the commands that have come.
@@ -112,7 +117,7 @@ func asked(s *scriptedMongo) (shapes []shape) {
 	add := func(c bson.M, command string, filter, order any) {
 		f, _ := filter.(bson.D)
 		o, _ := order.(bson.D)
-		shapes = append(shapes, shape{fmt.Sprint(c[command]), f, o})
+		shapes = append(shapes, shape{fmt.Sprint(c[command]), f, o, command != "find" && command != "count"})
 	}
 	for _, c := range s.named("find") {
 		add(c, "find", c["filter"], c["sort"])
@@ -233,7 +238,7 @@ func TestServedBy(t *testing.T) {
 		{bson.D{{Key: "idempotencyKey", Value: 1}, {Key: "b", Value: 1}}, nil, "by_key"},
 		{bson.D{{Key: "idempotencyKey", Value: 1}}, descending("t"), ""},
 	} {
-		if got := (shape{"dead_letter_events", test.filter, test.order}).servedBy(list); got != test.want {
+		if got := (shape{in: "dead_letter_events", filter: test.filter, order: test.order}).servedBy(list); got != test.want {
 			t.Errorf("%s sorted by %s is served by %q, want %q", test.filter, test.order, got, test.want)
 		}
 	}
@@ -242,7 +247,7 @@ func TestServedBy(t *testing.T) {
 // TestListsOpenRecords names the case that retention bounds and no index.
 func TestListsOpenRecords(t *testing.T) {
 	t.Parallel()
-	open := shape{"ingestion_records", ingestionFilter(ingestion.Filter{Open: true}), newestFirst}
+	open := shape{in: "ingestion_records", filter: ingestionFilter(ingestion.Filter{Open: true}), order: newestFirst}
 	if got := open.servedBy(nil); got != "_id_" {
 		t.Errorf("it is read by %q", got)
 	}
