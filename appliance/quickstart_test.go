@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -15,8 +14,9 @@ import (
 	"time"
 )
 
-// TestQuickstart runs docs/quickstart.md line by line, as a reader who follows it does,
-// and compares what each command prints with what the page says it prints.
+// TestQuickstart runs docs/quickstart.md line by line, as a reader who follows it in a clone
+// does, and compares what each command prints with what the page says it prints. In the end
+// git has nothing to say about the clone.
 func TestQuickstart(t *testing.T) {
 	page, err := os.ReadFile("../docs/quickstart.md")
 	if err != nil {
@@ -25,12 +25,11 @@ func TestQuickstart(t *testing.T) {
 	r := newReader(t)
 	commands := 0
 	for _, block := range codeBlocks(string(page)) {
-		kind, file, _ := strings.Cut(block.info, " ")
-		switch kind {
-		case "toml":
-			r.append("appliance.toml", block.text)
-		case "json":
-			r.append(file, block.text)
+		switch block.info {
+		case "sh":
+			if out, err := r.command(block.text).CombinedOutput(); err != nil || len(out) > 0 {
+				t.Errorf("%s\n%v: %s", block.text, err, out)
+			}
 		case "console":
 			for _, step := range steps(block.text) {
 				commands++
@@ -44,6 +43,9 @@ func TestQuickstart(t *testing.T) {
 		t.Errorf("the page has %d commands; is it read at all?", commands)
 	}
 	r.stop()
+	if out := r.output("git status --porcelain"); out != "" {
+		t.Errorf("git status says\n%s", out)
+	}
 }
 
 // reader follows the page in a directory of its own.
@@ -69,11 +71,15 @@ func newReader(t *testing.T) *reader {
 	if err := os.Symlink(self, filepath.Join(bin, curl)); err != nil {
 		t.Fatal(err)
 	}
-	goRun := fmt.Sprintf("#!/bin/sh\nshift 2\nexec %s/appliance \"$@\"\n", bin)
-	if err := os.WriteFile(filepath.Join(bin, "go"), []byte(goRun), 0o755); err != nil {
+	goTool := fmt.Sprintf("#!/bin/sh\ncase $1 in\nrun) shift 2; exec %s/appliance \"$@\" ;;\nenv) echo %s ;;\nesac\n", bin, bin)
+	if err := os.WriteFile(filepath.Join(bin, "go"), []byte(goTool), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	r := &reader{t: t, dir: dir}
+	clone := exec.Command("sh", "-ec", `cp ../appliance.toml ../.gitignore "$0"; cd "$0"; git init -q; git add .; git -c user.name=a -c user.email=a commit -qm clone`, dir)
+	if out, err := clone.CombinedOutput(); err != nil {
+		t.Fatalf("make a clone: %v: %s", err, out)
+	}
 	r.env = append(os.Environ(), asAppliance+"=1", "PATH="+bin+":"+os.Getenv("PATH"),
 		"APPLIANCE_INGEST__LISTEN="+freeAddress(t), "APPLIANCE_ADMIN__LISTEN="+freeAddress(t),
 		"APPLIANCE_JETSTREAM__DISK_RESERVE_BYTES=0")
@@ -91,18 +97,6 @@ func freeAddress(t *testing.T) string {
 	return ln.Addr().String()
 }
 
-func (r *reader) append(file, text string) {
-	r.t.Helper()
-	f, err := os.OpenFile(filepath.Join(r.dir, file), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err == nil {
-		_, err = f.WriteString(text)
-		err = errors.Join(err, f.Close())
-	}
-	if err != nil {
-		r.t.Fatal(err)
-	}
-}
-
 // step is a command of the page and what it prints.
 type step struct{ command, output string }
 
@@ -112,7 +106,7 @@ func (r *reader) run(s step) {
 	r.t.Helper()
 	switch name, value, isExport := strings.Cut(strings.TrimPrefix(s.command, "export "), "="); {
 	case isExport && strings.HasPrefix(s.command, "export "):
-		r.env = append(r.env, name+"="+value)
+		r.env = append(r.env, name+"="+r.output("printf %s "+value))
 	case strings.HasSuffix(s.command, " serve"):
 		r.serve(s)
 	default:
@@ -142,26 +136,18 @@ func (r *reader) output(command string) string {
 	return string(out)
 }
 
-var changed = regexp.MustCompile(` +# with (\S+) changed to (\S+)$`)
-
 // complete puts what serve has printed in the place of a command of which the page shows
-// a part, with a change if the page asks for one.
+// a part.
 func (r *reader) complete(command string) string {
 	r.t.Helper()
 	if !strings.Contains(command, "…") {
 		return command
 	}
-	change := changed.FindStringSubmatch(command)
-	shown := prints(changed.ReplaceAllString(command, "") + "\n")
+	shown := prints(command + "\n")
 	for _, line := range r.printed {
-		line = strings.TrimSpace(line)
-		if !shown.MatchString(line + "\n") {
-			continue
+		if line = strings.TrimSpace(line); shown.MatchString(line + "\n") {
+			return line
 		}
-		if change != nil {
-			return strings.Replace(line, change[1], change[2], 1)
-		}
-		return line
 	}
 	r.t.Fatalf("serve printed no line like %s:\n%s", command, strings.Join(r.printed, "\n"))
 	return ""

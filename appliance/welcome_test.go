@@ -116,6 +116,10 @@ func postAsCurl(args []string) (code int) {
 		case "--data-raw":
 			i++
 			body = args[i]
+		case "--data-binary":
+			i++ // @-
+			text, _ := io.ReadAll(os.Stdin)
+			body = string(text)
 		default:
 			address = args[i]
 		}
