@@ -194,6 +194,23 @@ func TestSecretsInEveryForm(t *testing.T) {
 	}
 }
 
+// TestSecretsInPackedBodies: of a packed body nothing is kept that holds a secret, although it
+// was not unpacked for its event, or that is too long to know.
+func TestSecretsInPackedBodies(t *testing.T) {
+	t.Parallel()
+	f := prepare(t, nil)
+	f.set(t, Courier{Name: "hmac", Scheme: credential(t, "hmac", "s3cret-hmac", named("X-Sig"))})
+	for _, courier := range []string{"hmac", "unknown"} {
+		for text, kept := range map[string]bool{`{"a":"s3cret-hmac"}`: false, `{"a":"b"}`: true, strings.Repeat(" ", maxPeekBytes) + "s3cret-hmac": false} {
+			packed := zipped(text)
+			record := f.captureOf(t, courier, "", packed, "Content-Encoding: gzip").Request
+			if got := string(record.Body); kept != (got == packed) || !kept && got != "" || record.BodyBytes != len(packed) {
+				t.Errorf("%s: of %.20s there are %d bytes", courier, text, len(got))
+			}
+		}
+	}
+}
+
 func TestCaptureIsBounded(t *testing.T) {
 	t.Parallel()
 	f := prepare(t, func(c *Config) { c.Records.BodyBytes = 100 })

@@ -7,10 +7,15 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/fincart/courier-gateway/ingest/body"
 	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 	"github.com/fincart/courier-gateway/ingest/record"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
+
+// maxPeekBytes bounds how much of a packed body that was not unpacked is looked through for
+// secrets, for a record.
+const maxPeekBytes = 256 << 10
 
 // recorder makes records of requests. A nil recorder records nothing.
 type recorder struct {
@@ -140,9 +145,15 @@ func (r *recorder) capture(c *call) (request *ingestion.Request, traceID string)
 		scheme = c.courier.scheme
 	}
 	hide := c.table.redactor.Begin(scheme)
+	kept, plain := c.body.Bytes, c.plain.Bytes
+	if _, packed := c.Header("content-encoding"); packed > 0 && plain == nil {
+		if plain = body.Peek(kept, maxPeekBytes); len(plain) == maxPeekBytes {
+			kept = nil // what is behind may be a secret
+		}
+	}
 	request = &ingestion.Request{
 		Method: hide.Value(c.Method()), Path: hide.Path(c.Path()), Query: hide.Query(c.Query()), Headers: []ingestion.Header{},
-		Body: hide.Body(c.body.Bytes, c.plain.Bytes, r.config.BodyBytes), BodyBytes: c.body.Length,
+		Body: hide.Body(kept, plain, r.config.BodyBytes), BodyBytes: c.body.Length,
 	}
 	for name, value := range c.ctx.Request.Header.AllInOrder() {
 		request.Headers = append(request.Headers, ingestion.Header{Name: hide.Value(name), Value: hide.Header(string(name), value)})

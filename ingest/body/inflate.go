@@ -70,6 +70,17 @@ func (r *Reader) Inflate(b *Body, packed []byte, src *Source, limit int) error {
 	return trailing
 }
 
+// Peek returns at most limit bytes of what a packed body holds, as far as it can be
+// unpacked, for who looks for something in it and does not use it. The memory is not counted.
+func Peek(packed []byte, limit int) []byte {
+	z, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return nil
+	}
+	plain, _ := io.ReadAll(io.LimitReader(z, int64(limit))) // what comes before a fault is there
+	return plain
+}
+
 func packedFault(err error) error {
 	switch {
 	case errors.Is(err, ErrNoMemory):
