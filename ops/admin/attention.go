@@ -59,7 +59,7 @@ func unmapped(ctx context.Context, deps *Deps) (all []ops.Attention) {
 		s := last[courier]
 		all = append(all, ops.Attention{
 			Courier: courier, What: fmt.Sprintf("%d of its statuses are in no mapping and move no shipment, the last %q at %s", count[courier], s.Status, s.LastSeen.UTC().Format(time.RFC3339)),
-			Do: "`appliance couriers unmapped` lists them: add each to the states of [couriers." + courier + ".event], then `appliance couriers reload`",
+			Do: "`appliance couriers unmapped` lists them: add each to the states of [couriers." + courier + ".event], then `appliance couriers reload` and `appliance events reprocess`",
 		})
 	}
 	return all

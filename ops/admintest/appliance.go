@@ -245,6 +245,8 @@ func Sample() *Stores {
 			History: []shipment.Checkpoint{
 				{At: Noon.Add(-26 * time.Hour), State: shipment.InTransit, Status: "IT", Key: "demo:evt_0", EventID: "evt_0"},
 				{At: Noon.Add(-time.Hour), State: shipment.OutForDelivery, Status: "OFD", Key: "demo:evt_1", EventID: "evt_1"},
+				{At: Noon.Add(-time.Minute), State: shipment.InTransit, Status: "IT", Key: "demo:evt_2", EventID: "evt_2", ClaimedAt: Noon.Add(72 * time.Hour)},
+				{At: Noon, State: shipment.OutForDelivery, Status: "OFD", Key: "demo:evt_3", EventID: "evt_3", Type: "t", ScanAt: Noon.Add(-time.Hour)}, // not shown
 			},
 		}},
 		Queue: event.QueueState{

@@ -27,7 +27,8 @@
 //	its time                               counts as
 //	up to the courier's bound ahead        it is
 //	  of the receipt
-//	further ahead                          the receipt; the checkpoint keeps what was claimed
+//	further ahead                          the receipt, in whole seconds; the checkpoint
+//	                                         keeps what was claimed
 //	before the year 2000: a clock that     the receipt, likewise; a scan stays as it is, for
 //	  was never set                        it moves nothing
 //	any other in the past                  it is: late, and older than what is known
@@ -127,7 +128,7 @@ func (r Report) present() shipment.Checkpoint {
 		Key: r.Key, EventID: r.ID, Type: r.Type, OrderID: r.OrderID,
 	}
 	if !r.ReceivedAt.IsZero() && c.At.Before(clockWasSet) {
-		c.At, c.ClaimedAt = r.ReceivedAt.UTC(), c.At
+		c.At, c.ClaimedAt = r.receipt(), c.At
 	}
 	return r.bound(c)
 }
@@ -139,10 +140,14 @@ func (r Report) scan(m event.Moment) shipment.Checkpoint {
 // bound puts a time that lies too far ahead back to the receipt.
 func (r Report) bound(c shipment.Checkpoint) shipment.Checkpoint {
 	if !r.ReceivedAt.IsZero() && c.At.After(r.ReceivedAt.Add(r.MaxAhead)) {
-		c.At, c.ClaimedAt = r.ReceivedAt.UTC(), c.At
+		c.At, c.ClaimedAt = r.receipt(), c.At
 	}
 	return c
 }
+
+// receipt is the time of receipt in whole seconds, as most couriers write times: what
+// happens in the same second is not older for that.
+func (r Report) receipt() time.Time { return r.ReceivedAt.UTC().Truncate(time.Second) }
 
 // stateOf returns what a sender's mapping took a status for, or else what our
 // vocabulary takes it for.

@@ -242,6 +242,8 @@ func TestTimesThatAreNotBelieved(t *testing.T) {
 	}{
 		{"ahead", append(received(at("1m"), ahead), received(at("2m"), says("delivered 2m"))...), shipment.Delivered,
 			map[string]time.Time{"in_transit 1m0s": far, "delivered 2m0s": {}}},
+		{"ahead, and news of the same second", append(received(at("1m500ms"), ahead), received(at("61s"), says("out_for_delivery 1m"))...), shipment.OutForDelivery,
+			map[string]time.Time{"in_transit 1m0s": far, "out_for_delivery 1m0s": {}}},
 		{"a day ahead is believed", received(noon, says("in_transit 24h"), says("out_for_delivery 1h")), shipment.InTransit,
 			map[string]time.Time{"out_for_delivery 1h0m0s": {}, "in_transit 24h0m0s": {}}},
 		{"a little more is not", received(noon, says("in_transit 24h1ns"), says("delivered 1h")), shipment.Delivered,
