@@ -19,3 +19,7 @@ lint:
 # Build a container image
 image tag="courier-gateway:dev":
     docker build -t {{tag}} .
+
+# Pin the images of compose.yaml and the Dockerfile by digest; --check names those that are not
+pin *args:
+    sh ops/pin-images.sh {{args}}

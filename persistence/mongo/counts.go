@@ -57,15 +57,19 @@ func (c *counter) count(ctx context.Context, in *table, field, status string) in
 	return n
 }
 
-// countMany counts rows up to exactLimit, and takes more for what the server estimates,
-// without the others that are counted already.
+// countMany takes what the server estimates, without the others that are counted already,
+// and counts when that is few.
 func (c *counter) countMany(ctx context.Context, in *table, name string, which bson.E, others int64) int64 {
-	n := c.ask(func() (int64, error) { return in.count(ctx, which, exactLimit) })
-	if n < exactLimit {
-		return n
+	estimate := c.ask(func() (int64, error) { return in.estimate(ctx) }) - others
+	if estimate < exactLimit {
+		n := c.ask(func() (int64, error) { return in.count(ctx, which, exactLimit) })
+		if n < exactLimit {
+			return n
+		}
+		estimate = n // at least
 	}
 	c.Approximately(name, "about")
-	return max(n, c.ask(func() (int64, error) { return in.estimate(ctx) })-others)
+	return estimate
 }
 
 func (c *counter) ask(count func() (int64, error)) (n int64) {

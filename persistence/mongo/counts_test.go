@@ -2,6 +2,7 @@ package mongo
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -36,6 +37,10 @@ func TestCountsSayWhatTheyEstimate(t *testing.T) {
 	}
 	if got.Records[event.DeadLettered] != 999_999 || got.Records[event.Failed] != 1_000_000 || got.Shipments != 3_000_001 {
 		t.Errorf("counted %+v", got)
+	}
+
+	if counted := fmt.Sprint(s.named("count")); strings.Contains(counted, "processed\"}") || strings.Contains(counted, "$gte") {
+		t.Errorf("what is estimated is counted, too: %s", counted)
 	}
 
 	rows = map[string]int{`{"status":"processed"}`: 99_999, `{"_id":{"$gte":""}}`: 2}

@@ -50,6 +50,8 @@ func TestSizes(t *testing.T) {
 			t.Errorf("a document of %s takes %d bytes, more than the %d that a row may take", in, document, most)
 		}
 	}
+	checkpoint := storetest.Must(bson.Marshal(newCheckpointDocument(storetest.FullShipment("c", "i").History[0])))
+	t.Logf("active_shipments: a checkpoint of a history takes %d bytes", len(checkpoint))
 	if os.Getenv("MONGO_URI") != "" {
 		printStored(t)
 	}
