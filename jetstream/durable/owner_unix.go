@@ -32,8 +32,9 @@ func ofOneUser(info fs.FileInfo) bool {
 	return ok && stat.Uid != 0 && stat.Uid == stat.Gid && int(stat.Gid) == os.Getegid()
 }
 
-// forOurGroup reports whether a file belongs to root and to the group of this process.
+// forOurGroup reports whether a file belongs to root and to its group, or to the group of
+// this process.
 func forOurGroup(info fs.FileInfo) bool {
 	stat, ok := info.Sys().(*syscall.Stat_t)
-	return ok && stat.Uid == 0 && int(stat.Gid) == os.Getegid()
+	return ok && stat.Uid == 0 && (stat.Gid == 0 || int(stat.Gid) == os.Getegid())
 }
