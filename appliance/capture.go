@@ -104,11 +104,14 @@ func captureOfWire(text []byte) (*ingestion.Request, error) {
 	return r, err
 }
 
-// requestLine reads the first line of a request. Of a whole address the target is what
-// follows the host.
+// requestLine reads the first line of a request, which tools write without a version too. Of
+// a whole address the target is what follows the host.
 func requestLine(line string) (method, target string, ok bool) {
 	words := strings.Fields(line)
-	if len(words) != 3 || !strings.HasPrefix(words[2], "HTTP/") {
+	if len(words) == 2 {
+		words = append(words, "HTTP/1.1")
+	}
+	if len(words) != 3 || !strings.HasPrefix(words[2], "HTTP/") || strings.Trim(words[0], "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
 		return "", "", false
 	}
 	method, target = words[0], words[1]

@@ -24,6 +24,8 @@ func TestReadCapture(t *testing.T) {
 		"a byte order mark":     {text: "\ufeffPOST / HTTP/1.1\r\nX-Sig: ab\r\n\r\n\ufeff{}", method: "POST", path: "/", body: "\ufeff{}", header: "ab", whole: true},
 		"empty lines first":     {text: "\ufeff\r\n\n\r\nPOST / HTTP/1.1\nX-Sig: ab\n\n\n{}", method: "POST", path: "/", body: "\n{}", header: "ab", whole: true},
 		"another version":       {text: "POST  /p  HTTP/2 \nX-Sig: ab\n\n{}", method: "POST", path: "/p", body: "{}", header: "ab", whole: true},
+		"no version":            {text: "POST https://h/p?q=1\nX-Sig: ab\n\n{}", method: "POST", path: "/p", query: "q=1", body: "{}", header: "ab", whole: true},
+		"two words":             {text: "read /this\n\n{}", fault: "starts with"},
 		"pseudo-headers": {
 			text:   ":authority: hooks.example.com\n:method: POST\n:path: /v1/p?token=x\n:scheme: https\nx-sig: ab\ncontent-length: 2\n\n{}\n",
 			method: "POST", path: "/v1/p", query: "token=x", body: "{}", header: "ab", whole: true,

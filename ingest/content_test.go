@@ -22,7 +22,7 @@ func zipped(text string) string {
 	return out.String()
 }
 
-// TestContent posts events in every dress that senders give them, signed as they are sent,
+// TestContent posts events in every form that senders give them, signed as they are sent,
 // and looks at what is queued.
 func TestContent(t *testing.T) {
 	t.Parallel()
@@ -96,7 +96,7 @@ func TestContent(t *testing.T) {
 	}
 }
 
-// TestUnsignedIsNotUnpacked: nobody makes the appliance unpack what no courier has signed.
+// TestUnsignedIsNotUnpacked: what no courier has signed is not unpacked.
 func TestUnsignedIsNotUnpacked(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
