@@ -14,6 +14,7 @@ import (
 	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/base64"
 	"io"
 	"net/http"
 	"strconv"
@@ -201,5 +202,40 @@ func TestMutations(t *testing.T) {
 			}
 			t.Logf("%d mutations, %d accepted", len(list), accepted)
 		})
+	}
+}
+
+// TestSecretsOfWebhooks: whatever form a secret is given in, the library and we make the same
+// key of it, or one of the two refuses it.
+func TestSecretsOfWebhooks(t *testing.T) {
+	key := bytes.Repeat([]byte{0xfb, 0xff, 0x10}, 10) // 30 bytes, with - and _ in the url-safe alphabet
+	plain, safe := base64.StdEncoding.EncodeToString(key), base64.URLEncoding.EncodeToString(key)
+	odd := base64.StdEncoding.EncodeToString(key[:29])
+	body, at := []byte("{}"), time.Now()
+	courier := sendertest.Presets(t)["standard-webhooks"].Courier
+	settings := courier.SignatureSettings()
+	for secret, want := range map[string]string{
+		"whsec_" + plain: "both", plain: "both", "whsec_" + odd: "both",
+		"whsec_" + safe: "we", "whsec_" + strings.TrimRight(odd, "="): "we", // one reading of each
+		"whsec_" + plain + "\n": "library", // a secret is trimmed where it is read
+		"whsec_whsec_" + plain:  "none", "whsec_": "library", "": "library", "WHSEC_" + plain: "none", "whsec_" + plain + " ": "none", "a secret of 24 bytes, 01": "none",
+	} {
+		settings.Secrets = []signature.Secret{{ID: "k", Key: []byte(secret)}}
+		scheme, ours := signature.New(settings)
+		library, theirs := standardwebhooks.NewWebhook(secret)
+		got := map[[2]bool]string{{true, true}: "both", {true, false}: "we", {false, true}: "library", {}: "none"}[[2]bool{ours == nil, theirs == nil}]
+		if got != want {
+			t.Errorf("%q is read by %s, want %s: %v, %v", secret, got, want, ours, theirs)
+		}
+		if got != "both" {
+			continue
+		}
+		headers := http.Header{}
+		for _, h := range scheme.Sign(body, at) {
+			headers.Set(h.Name, h.Value)
+		}
+		if err := library.Verify(body, headers); err != nil {
+			t.Errorf("%q makes different keys: %v", secret, err)
+		}
 	}
 }
