@@ -17,6 +17,18 @@ import (
 // dropped and counted.
 const maxHistory = 500
 
+// adopt adds what s says to a history that has scans only, as those that an earlier build
+// has stored: it kept what a push says of the present as a scan.
+func adopt(s *shipment.Shipment) {
+	said := slices.ContainsFunc(s.History, func(c shipment.Checkpoint) bool { return !isScan(c) })
+	if said || len(s.History) == 0 || s.State == shipment.Unknown {
+		return
+	}
+	join(&s.History, shipment.Checkpoint{
+		At: s.EventTime, State: s.State, Status: s.RawStatus, Key: s.LastEvent, Type: "adopted", OrderID: s.OrderID, ScanAt: s.EventTime,
+	})
+}
+
 // keep adds c to the history of s and reports whether it was not there before. A full
 // history loses its oldest checkpoint for c, and counts it. When c is that one itself it is
 // not counted, because it may be known from before.

@@ -75,6 +75,7 @@ var clockWasSet = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Apply adds r to s at now.
 func Apply(s *shipment.Shipment, r Report, now time.Time) {
+	adopt(s)
 	joined := false
 	for _, c := range checkpoints(r) {
 		joined = keep(s, c) || joined

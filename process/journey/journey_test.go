@@ -326,6 +326,38 @@ func TestMappedStateCountsBeforeOurOwnWords(t *testing.T) {
 	}
 }
 
+// TestShipmentsOfAnEarlierBuild have scans only; what they say holds until a newer event says
+// something else.
+func TestShipmentsOfAnEarlierBuild(t *testing.T) {
+	stored := shipment.Shipment{
+		State: shipment.Delivered, RawStatus: "delivered", EventTime: noon, LastEvent: "a", Leg: 1, OrderID: "A", History: []shipment.Checkpoint{
+			{At: at("-1h"), State: shipment.InTransit, Status: "in_transit", Key: "a"}, {At: noon, State: shipment.Delivered, Status: "delivered", Key: "a"},
+		},
+	}
+	for _, tt := range []struct {
+		r     Report
+		state shipment.State
+	}{
+		{pushes("b", "in_transit 10m", "delivered 0m", "in_transit 10m"), shipment.Delivered},
+		{says("- 1h"), shipment.Delivered},
+		{says("in_transit 3d"), shipment.InTransit},
+	} {
+		s := stored
+		s.History = slices.Clone(stored.History)
+		Apply(&s, tt.r, noon)
+		if s.State != tt.state || s.OrderID != "A" || !strings.HasPrefix(shown(s), "in_transit -1h0m0s, delivered 0s") {
+			t.Errorf("after %s it is %s of order %q, %s", tt.r.Key, s.State, s.OrderID, shown(s))
+		}
+	}
+	right := pushes("a", "returned 1m", "in_transit -1h", "delivered 0m")
+	if s := Rebuild(stored, map[string]bool{"a": true}, []Report{right}, noon); s.State != shipment.Returned {
+		t.Errorf("rebuilt of the event that it has it is %s, %s", s.State, shown(s))
+	}
+	if s := Rebuild(stored, map[string]bool{"z": true}, nil, noon); Changed(stored, s) && s.State != shipment.Delivered {
+		t.Errorf("rebuilt of none of its events it is %s, %s", s.State, shown(s))
+	}
+}
+
 func TestPushLongerThanTheHistory(t *testing.T) {
 	all := []string{"delivered 0m"}
 	for i := range maxHistory + 9 {

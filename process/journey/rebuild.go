@@ -25,7 +25,9 @@ func Rebuild(s shipment.Shipment, keys map[string]bool, reports []Report, now ti
 		}
 	}
 	rebuilt := s
-	rebuilt.History = slices.DeleteFunc(slices.Clone(s.History), func(c shipment.Checkpoint) bool {
+	rebuilt.History = slices.Clone(s.History)
+	adopt(&rebuilt)
+	rebuilt.History = slices.DeleteFunc(rebuilt.History, func(c shipment.Checkpoint) bool {
 		return keys[c.Key] || isScan(c) && again[words(c)]
 	})
 	if len(rebuilt.History) == 0 {
