@@ -117,7 +117,7 @@ var territory = map[string][]string{
 	"github.com/rivo/uniseg":           {"ops/terminal"},
 	"github.com/coreos/go-systemd":     {"appliance"},
 	"github.com/spf13/cobra":           {"appliance", "ops/cli", "bench", "bench/load"},
-	"github.com/spf13/pflag":           {"bench/load"},
+	"github.com/spf13/pflag":           {"appliance", "bench/load"},
 	"github.com/prometheus":            {"appliance", "appliance/app", "appliance/config/sdktest", "ingest", "jetstream", "jetstream/integrity", "process", "persistence", "persistence/mongo", "persistence/redis", "persistence/sqlite", "ops/admin", "ops/admintest"},
 	"golang.org/x/sys":                 {"appliance", "jetstream", "jetstream/durable", "persistence/sqlite", "bench/load"},
 	"golang.org/x/term":                {"appliance", "ops/terminal"},

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/spf13/cobra"
 
@@ -39,13 +41,23 @@ func configShow() *cobra.Command {
 			table.Empty = ""
 			table.Row("KEY", "VALUE", "ORIGIN")
 			for _, s := range settings {
-				table.Row(s.Key, fmt.Sprint(s.Value), s.Origin)
+				table.Row(s.Key, valueText(s.Value), s.Origin)
 			}
 			return table.Flush()
 		},
 	}
 	cmd.Flags().Bool("json", false, "print JSON")
 	return cmd
+}
+
+// valueText shows a value: lists and tables as JSON has them.
+func valueText(value any) string {
+	if kind := reflect.ValueOf(value).Kind(); kind == reflect.Slice || kind == reflect.Map {
+		if text, err := json.Marshal(value); err == nil {
+			return string(text)
+		}
+	}
+	return fmt.Sprint(value)
 }
 
 func configCheck() *cobra.Command {

@@ -142,6 +142,17 @@ func TestFailuresAsJSON(t *testing.T) {
 	}
 }
 
+func TestCommandsAndFlagsSuggestOthers(t *testing.T) {
+	for args, want := range map[string]string{
+		"stauts": `there is no command "stauts"; did you mean "status"?`, "dlq lst": `did you mean "list"?`, "version --jsn": `unknown flag: --jsn; did you mean "json"?`,
+	} {
+		var out, errOut bytes.Buffer
+		if code := run(t.Context(), strings.Fields(args), nil, &out, &errOut); code != exitUsage || !strings.Contains(errOut.String(), want) {
+			t.Errorf("%s: exit %d: %s", args, code, errOut.String())
+		}
+	}
+}
+
 func TestColourIsForTerminals(t *testing.T) {
 	t.Setenv("TERM", "xterm")
 	for args, colour := range map[string]bool{"config show": false, "config show --color": true, "config show --color=always --no-color": false, "config show --color=never": false} {

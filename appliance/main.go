@@ -19,6 +19,7 @@ import (
 	_ "time/tzdata" // for payloads with local times, where the system has no zones
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/fincart/courier-gateway/appliance/config"
@@ -156,7 +157,7 @@ func (c *cli) root() *cobra.Command {
 	flags.Bool("no-color", false, "the same as --color never")
 	root.PersistentPreRunE = c.setColor
 	flags.String("admin-listen", "", "address of the operators' listener (admin.listen)")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage{err} })
+	root.SetFlagErrorFunc(unknownFlag)
 	root.AddCommand(c.serve(), configCommand(), c.versionCommand())
 	root.AddCommand(operators.Commands(operators.Deps{
 		Admin: findAdmin, In: c.in, Out: c.screen, Err: c.err,
@@ -168,6 +169,20 @@ func (c *cli) root() *cobra.Command {
 	usageArgs(root)
 	addCompletions(root)
 	return root
+}
+
+// unknownFlag makes an error of the flag parser one of usage, and says which flag may be
+// meant where there is none of that name.
+func unknownFlag(cmd *cobra.Command, err error) error {
+	if unknown, ok := errors.AsType[interface {
+		error
+		GetSpecifiedName() string
+	}](err); ok {
+		var flags []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { flags = append(flags, f.Name) })
+		err = fmt.Errorf("%w%s", err, config.DidYouMean(unknown.GetSpecifiedName(), flags))
+	}
+	return usage{err}
 }
 
 // setColor reads the flags about colours.

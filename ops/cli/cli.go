@@ -123,7 +123,12 @@ func group(use, short string, subcommands ...*cobra.Command) *cobra.Command {
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return usageError("%s has no command %q: it has %s", cmd.CommandPath(), args[0], strings.Join(names, ", "))
+			cmd.SuggestionsMinimumDistance = 2
+			meant := ""
+			if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+				meant = fmt.Sprintf("; did you mean %q?", like[0])
+			}
+			return usageError("%s has no command %q%s (it has %s)", cmd.CommandPath(), args[0], meant, strings.Join(names, ", "))
 		}
 		return usageError("%s needs a command: %s", cmd.CommandPath(), strings.Join(names, ", "))
 	}

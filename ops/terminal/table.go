@@ -11,6 +11,8 @@ import (
 const (
 	columnGap   = 2  // between two columns
 	leastColumn = 12 // how narrow a column may become on a terminal
+	leastWords  = 6  // the same as long as no word has to be broken
+	wholeWord   = 40 // words up to this width are broken only where nothing else helps
 )
 
 // Table aligns rows in columns, by the width that their texts have on a terminal. Where
@@ -114,37 +116,46 @@ func (t *Table) line(b *strings.Builder, row []string, cells [][]string, widths 
 }
 
 // widths returns how wide each column is. Where all of them are too wide for the
-// terminal the widest give way.
-func (t *Table) widths(rows [][]string) (widths []int) {
+// terminal the widest give way: first those that can be broken between words.
+func (t *Table) widths(rows [][]string) []int {
+	var widths, words, least []int
 	for _, row := range rows {
 		for i, cell := range row {
 			if i == len(widths) {
-				widths = append(widths, 0)
+				widths, words, least = append(widths, 0), append(words, leastWords), append(least, leastColumn)
 			}
 			widths[i] = max(widths[i], uniseg.StringWidth(cell))
+			for word := range strings.FieldsSeq(cell) {
+				words[i] = max(words[i], min(uniseg.StringWidth(word), wholeWord))
+			}
 		}
 	}
-	limit := t.screen.Width()
-	if limit <= 0 {
-		return widths
+	if limit := t.screen.Width(); limit > 0 {
+		limit -= columnGap * (len(widths) - 1)
+		narrow(widths, words, limit)
+		narrow(widths, least, limit)
 	}
-	total := columnGap * (len(widths) - 1)
+	return widths
+}
+
+// narrow takes columns from the widest, down to the least of each, until they fit.
+func narrow(widths, least []int, limit int) {
+	total := 0
 	for _, width := range widths {
 		total += width
 	}
 	for ; total > limit; total-- {
-		widest := 0
+		widest := -1
 		for i, width := range widths {
-			if width >= widths[widest] {
+			if width > least[i] && (widest < 0 || width >= widths[widest]) {
 				widest = i
 			}
 		}
-		if widths[widest] <= leastColumn {
-			break
+		if widest < 0 {
+			return
 		}
 		widths[widest]--
 	}
-	return widths
 }
 
 // isHead reports whether a row names columns: it has capitals only.

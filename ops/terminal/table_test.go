@@ -79,6 +79,29 @@ terminal and is not cut
 	}
 }
 
+// TestTableKeepsWordsWhole has a name that is longer than its share of the terminal.
+func TestTableKeepsWordsWhole(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	table := NewTable(fixed(&b, 36, false))
+	table.Row("aftership-shipping", "the secret of its page", "-")
+	table.Row("ups", "x", "a text of many words")
+	if err := table.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	want := `aftership-shipping  the      -
+                    secret
+                    of its
+                    page
+ups                 x        a text
+                             of many
+                             words
+`
+	if b.String() != want {
+		t.Errorf("got\n%s, want\n%s", b.String(), want)
+	}
+}
+
 func TestTableHasColours(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
