@@ -3,6 +3,7 @@ package ops
 import (
 	"fmt"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/fincart/courier-gateway/ingest/event/ingestion"
@@ -37,4 +38,17 @@ func FuzzListingQueries(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestOutcomesThatAreNotQueued: a listing of rejections has the ignored requests only when it
+// is asked for them.
+func TestOutcomesThatAreNotQueued(t *testing.T) {
+	for value, want := range map[string]string{
+		"": "refused observed", "all": "refused observed ignored", "ignored": "ignored", "ignored,refused": "ignored refused", "accepted": "",
+	} {
+		outcomes, fault := ParseOutcomes(value, Rejections, NotQueued)
+		if got := strings.Join(Words(outcomes), " "); got != want || (fault == "") != (want != "") {
+			t.Errorf("%q means %q, with the fault %q, want %q", value, got, fault, want)
+		}
+	}
 }

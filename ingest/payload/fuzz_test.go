@@ -16,7 +16,9 @@ import (
 // JSON, the body stays as it was, and a body without faults reads as encoding/json
 // reads it.
 func FuzzMappedDecode(f *testing.F) {
-	mappings := []Mapping{likeCanonical, unixMapping, pushMapping}
+	ignoring := likeCanonical
+	ignoring.Ignore = []IgnoreRule{{IsNot: []string{"shipment.*"}}, {At: "{data.events[0]}", Is: []string{"x"}}, {At: "{header:x}", Absent: true, Without: "{data}"}}
+	mappings := []Mapping{likeCanonical, unixMapping, pushMapping, ignoring, {Ignore: ignoring.Ignore}}
 	for _, s := range shapes {
 		mappings = append(mappings, s.mapping)
 		f.Add([]byte(s.body))
@@ -60,6 +62,11 @@ func checkMapped(t *testing.T, m Mapping, body []byte, e event.Event, faults eve
 	case !accepted && json.Valid(body) && !stricter(body, faults[0].Message):
 		t.Fatalf("refused %q (%s), which encoding/json accepts", body, faults[0].Message)
 	case len(faults) > 0:
+		return
+	case e.Ignored != "":
+		if len(m.Ignore) == 0 || e.ShipmentID != "" || e.ID != "" {
+			t.Errorf("%q is ignored as %+v", body, e)
+		}
 		return
 	}
 	if want, ok := lookUp(t, body, m.ShipmentID); ok && e.ShipmentID != want {
