@@ -3,7 +3,6 @@ package ingest
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"io"
 	"net/url"
 	"strings"
@@ -126,7 +125,7 @@ func TestPackedRequestIsAcceptedByHand(t *testing.T) {
 	}
 	f.set(t, Courier{Name: "late", Scheme: late})
 	for i, want := range []event.Code{"", event.InvalidPayload, event.PayloadTooLarge} {
-		if _, err := f.AcceptRefused(context.Background(), f.caught.all()[i], false); event.CodeOf(err) != want {
+		if _, err := f.AcceptRefused(t.Context(), f.caught.all()[i], false); event.CodeOf(err) != want {
 			t.Errorf("record %d: %v, want %q", i, err, want)
 		}
 	}

@@ -57,3 +57,13 @@ func TestAnswersAndContentOfACourier(t *testing.T) {
 		t.Errorf("the defaults of a courier with a password are %+v", plain)
 	}
 }
+
+// TestPresetsAnswerWhatTheirSendersAsk: an address can be entered at a sender that asks first.
+func TestPresetsAnswerWhatTheirSendersAsk(t *testing.T) {
+	t.Setenv("SECRET", "0123456789abcdef")
+	for preset, want := range map[string]ingest.Handshake{"lalamove": {Probe: true}, "onfleet": {EchoQuery: "check"}, "stripe": {}} {
+		if got := loaded(t, "[couriers.one]\npreset = \""+preset+"\"\nsecrets = [\"env:SECRET\"]\n").Couriers["one"].Handshake; got != want {
+			t.Errorf("%s answers %+v, want %+v", preset, got, want)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package body
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"io"
 	"runtime"
 	"strings"
@@ -49,7 +50,7 @@ func TestInflate(t *testing.T) {
 	} {
 		var b Body
 		err := r.Inflate(&b, tc.packed, &Source{Courier: "x"}, limit)
-		if err != tc.fault || err == nil && (string(b.Bytes) != tc.want || b.Whole != tc.whole) {
+		if !errors.Is(err, tc.fault) || err == nil && (string(b.Bytes) != tc.want || b.Whole != tc.whole) {
 			t.Errorf("%s: got %d bytes, whole: %v, %v; want %d, %v, %v", tc.name, len(b.Bytes), b.Whole, err, len(tc.want), tc.whole, tc.fault)
 		}
 		r.Close(&b, true)
@@ -68,7 +69,7 @@ func TestInflatedIsCounted(t *testing.T) {
 	var held []*Body
 	for {
 		b := new(Body)
-		if err := r.Inflate(b, packed, &Source{Courier: "x"}, 1<<20); err == ErrNoMemory {
+		if err := r.Inflate(b, packed, &Source{Courier: "x"}, 1<<20); errors.Is(err, ErrNoMemory) {
 			r.Close(b, false)
 			break
 		} else if err != nil || !b.Whole {
