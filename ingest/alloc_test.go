@@ -33,7 +33,8 @@ func TestReadingOfARequestDoesNotAllocate(t *testing.T) {
 
 func TestHandlingDoesNotAllocate(t *testing.T) {
 	f := prepare(t, nil)
-	f.set(t, Courier{Name: "push", Scheme: stripes(t), Decoder: pushed(t)}, Courier{Name: "own", Scheme: f.plain, Success: Success{Status: 200, Body: []byte("OK")}})
+	f.set(t, Courier{Name: "push", Scheme: stripes(t), Decoder: pushed(t)}, Courier{Name: "own", Scheme: f.plain, Success: Success{Status: 200, Body: []byte("OK"), Headers: []Header{{"X-Own", "yes"}}}},
+		Courier{Name: "asks", Scheme: f.plain, Handshake: Handshake{Probe: true, Challenge: "challenge", EchoHeader: "X-Hook-Secret", EchoQuery: "c"}})
 	other := prepare(t, nil)
 	for _, tc := range []struct {
 		name   string
@@ -42,6 +43,8 @@ func TestHandlingDoesNotAllocate(t *testing.T) {
 	}{
 		{"canonical", f.warm(t, f.usual(), 202), 0},
 		{"its own answer", f.warm(t, f.raw(f.plain, "/v1/events/courier/own", goodBody), 200), 0},
+		{"of one that asks questions", f.warm(t, f.raw(f.plain, "/v1/events/courier/asks/", goodBody), 202), 0},
+		{"of another type", f.warm(t, strings.Replace(f.usual(), "application/json", "text/plain; charset=utf8", 1), 202), 0},
 		{"mapped, with every limit, behind a proxy", other.warm(t, other.withEverySetting(t), 202), 0},
 		{"mapped, with checkpoints", f.warm(t, f.raw(stripes(t), "/v1/events/courier/push", pushedBody), 202), 1}, // its id is a hash
 	} {
