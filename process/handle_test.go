@@ -64,7 +64,7 @@ func TestHandleNotesWhatIsLeftOut(t *testing.T) {
 	d.handle(t, d.arrives("k", "s", "in_transit", noon))
 	r := d.record(t, "k")
 	if r.Status != event.Processed || r.Message != "" || r.Attempts[0].Message != "left out: log[0].at: must be a time" {
-		t.Errorf("ledger row is %+v", r)
+		t.Errorf("ledger row is %s, %q, with attempts %+v", r.Status, r.Message, r.Attempts)
 	}
 }
 
