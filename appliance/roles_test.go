@@ -207,12 +207,12 @@ func TestBrokerThatHangsIsNoticed(t *testing.T) {
 	defer goOn()
 	began := time.Now()
 	eventually(t, "the readiness to be 503", func() bool { return ready() == http.StatusServiceUnavailable })
-	if took := time.Since(began); took > 2500*time.Millisecond {
+	if took := time.Since(began); took > 4*time.Second { // two, and as much for a busy machine
 		t.Errorf("the readiness was 503 after %v", took)
 	}
 	began = time.Now()
 	got, err := a.post(eventBody("during", "shp", "in_transit", time.Now()))
-	if took := time.Since(began); err != nil || got.Status != http.StatusServiceUnavailable || got.RetryAfter == "" || took > 500*time.Millisecond {
+	if took := time.Since(began); err != nil || got.Status != http.StatusServiceUnavailable || got.RetryAfter == "" || took > time.Second {
 		t.Errorf("answer while the broker hangs: %+v, %v, after %v", got, err, took)
 	}
 	goOn()

@@ -77,7 +77,7 @@ func TestStartWaitsForTheBroker(t *testing.T) {
 			return status == http.StatusServiceUnavailable && strings.Contains(body, "is it running, and is jetstream.urls right?")
 		})
 	}
-	if took := time.Since(began); took > 2500*time.Millisecond {
+	if took := time.Since(began); took > 4*time.Second { // two, and as much for a busy machine
 		t.Errorf("it was said after %v", took)
 	}
 	if status, body := ask("/livez"); status != http.StatusOK {

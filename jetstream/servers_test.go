@@ -13,6 +13,10 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event"
 )
 
+// hangNoticed is within which a hang has to be noticed: two seconds, and as much for a machine
+// that runs other tests. The publish time-out, which noticed it before, is five.
+const hangNoticed = 4 * time.Second
+
 // leader returns the server that leads the stream of events.
 func leader(t *testing.T, b *Broker, servers []*serverProcess) *serverProcess {
 	t.Helper()
@@ -52,11 +56,11 @@ func TestLeaderThatHangsIsNoticed(t *testing.T) {
 	for i := 0; err == nil; i++ { // one of them waits for its answer
 		_, err = b.Publish(t.Context(), envelope(fmt.Sprint("waiting", i)))
 	}
-	if took := time.Since(began); event.CodeOf(err) != event.IntakeUnavailable || took > 2500*time.Millisecond {
+	if took := time.Since(began); event.CodeOf(err) != event.IntakeUnavailable || took > hangNoticed {
 		t.Errorf("what waits gets %v after %v", err, took)
 	}
 	began = time.Now()
-	if _, err := b.Publish(t.Context(), envelope("next")); b.Healthy() || event.CodeOf(err) != event.IntakeUnavailable || time.Since(began) > 200*time.Millisecond {
+	if _, err := b.Publish(t.Context(), envelope("next")); b.Healthy() || event.CodeOf(err) != event.IntakeUnavailable || time.Since(began) > time.Second {
 		t.Errorf("what comes then gets %v after %v", err, time.Since(began))
 	}
 	eventually(t, "another leader", func() bool { _, err := b.Publish(t.Context(), envelope("after")); return err == nil })
@@ -84,7 +88,7 @@ func TestIdleHangIsNoticed(t *testing.T) {
 	}
 	began := time.Now()
 	eventually(t, "the hang is noticed", func() bool { return !b.Healthy() })
-	if took := time.Since(began); took > 2500*time.Millisecond {
+	if took := time.Since(began); took > hangNoticed {
 		t.Errorf("the hang was noticed after %v", took)
 	}
 	if err := s.cmd.Process.Signal(syscall.SIGCONT); err != nil {

@@ -15,8 +15,9 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 )
 
-// within which a start has to say why it does not succeed.
-const soon = 2 * time.Second
+// soon is within which a start has to say why it does not succeed: two seconds, and as much
+// for a machine that runs other tests.
+const soon = 4 * time.Second
 
 // serverWith starts a nats-server of a configuration, and nothing else.
 func serverWith(t *testing.T, settings string) *serverProcess {
@@ -110,7 +111,7 @@ func TestStartSaysWhatTheBrokerLacks(t *testing.T) {
 					t.Fatal("it says nothing")
 				}
 			}
-			if took := time.Since(began); took > soon+500*time.Millisecond { // for a busy machine
+			if took := time.Since(began); took > soon {
 				t.Errorf("it said so after %v", took)
 			}
 			if c.repair == nil {
@@ -143,10 +144,10 @@ func TestStartGivesUpAtOnce(t *testing.T) {
 		"wrong password": {[]string{"--user", "u", "--pass", "right"}, func(_ *testing.T, cfg *Config) {
 			cfg.URLs[0] = strings.Replace(cfg.URLs[0], "nats://", "nats://u:wrong@", 1)
 		}, "jetstream.urls, jetstream.credentials_file"},
-		"no credentials":               {nil, func(_ *testing.T, cfg *Config) { cfg.CredentialsFile = "/nonexistent" }, "no such file"},
-		"three of one":                 {nil, func(_ *testing.T, cfg *Config) { cfg.Replicas = 3 }, "lower jetstream.replicas"},
-		"an other stream":              {nil, overlap("ORDERS", "events.>"), "another stream of the broker takes our subjects"},
-		"another's stream of progress": {nil, overlap("STEPS", "progress.verified"), "another stream of the broker takes our subjects"},
+		"no credentials":             {nil, func(_ *testing.T, cfg *Config) { cfg.CredentialsFile = "/nonexistent" }, "no such file"},
+		"three of one":               {nil, func(_ *testing.T, cfg *Config) { cfg.Replicas = 3 }, "lower jetstream.replicas"},
+		"another stream":             {nil, overlap("ORDERS", "events.>"), "another stream of the broker takes our subjects"},
+		"another stream of progress": {nil, overlap("STEPS", "progress.verified"), "another stream of the broker takes our subjects"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -155,7 +156,7 @@ func TestStartGivesUpAtOnce(t *testing.T) {
 			c.change(t, &cfg)
 			began := time.Now()
 			_, err := openOn(t.Context(), cfg, testDeps())
-			if took := time.Since(began); err == nil || !strings.Contains(err.Error(), c.says) || took > soon+500*time.Millisecond {
+			if took := time.Since(began); err == nil || !strings.Contains(err.Error(), c.says) || took > soon {
 				t.Errorf("after %v: %v", took, err)
 			}
 		})

@@ -78,9 +78,9 @@ func Problems(s *event.QueueServers) (all []string) {
 	if held < s.Wanted {
 		which := ""
 		if len(missing) > 0 {
-			which = ": " + strings.Join(missing, ", ") + " does not answer"
+			which = ", there is no answer from " + strings.Join(missing, ", ")
 		}
-		all = append(all, fmt.Sprintf("%d of %d servers hold the queue%s; start it again, because with half of them gone no event is accepted", held, s.Wanted, which))
+		all = append(all, fmt.Sprintf("%d of %d servers hold the queue%s; start what is missing again, because with half of them gone no event is accepted", held, s.Wanted, which))
 	}
 	if len(behind) > 0 {
 		all = append(all, "replicas of the queue lag behind their leader: "+strings.Join(behind, ", ")+"; they catch up by themselves, or their disk or network is too slow")
