@@ -84,7 +84,7 @@ func TestPresetsAreSpeltOut(t *testing.T) {
 			t.Errorf("%s: %v, as JSON %+v", name, err, one)
 		}
 	}
-	if out := runPresets(t, exitUsage, "pigeon"); !strings.Contains(out, fmt.Sprintf("no preset %q", "pigeon")) {
+	if out := runPresets(t, exitNotFound, "pigeon"); !strings.Contains(out, fmt.Sprintf("no preset %q", "pigeon")) {
 		t.Errorf("of an unknown one it says %s", out)
 	}
 }
