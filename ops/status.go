@@ -14,6 +14,7 @@ type Status struct {
 	Role          string     `json:"role"`
 	StartedAt     time.Time  `json:"startedAt"`
 	UptimeSeconds float64    `json:"uptimeSeconds"`
+	At            time.Time  `json:"at"` // of the figures, but for those that have their own
 	DataDir       string     `json:"dataDir,omitempty"`
 	Listeners     []Listener `json:"listeners"`
 	Ready         bool       `json:"ready"`

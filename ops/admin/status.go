@@ -12,7 +12,7 @@ func (a *api) status(w http.ResponseWriter, r *http.Request) error {
 	_, health := a.deps.Health()
 	s := ops.Status{
 		Version: about.Version, Role: about.Role, DataDir: about.DataDir,
-		StartedAt: about.StartedAt, UptimeSeconds: time.Since(about.StartedAt).Seconds(),
+		At: time.Now().UTC(), StartedAt: about.StartedAt, UptimeSeconds: time.Since(about.StartedAt).Seconds(),
 		Listeners: a.deps.Listeners(),
 		Ready:     true,
 		Health:    ops.ParseHealth(health),

@@ -159,7 +159,7 @@ func TestStatusForPeople(t *testing.T) {
 	counts, worker, reconciler := m.Totals, m.Deps().Worker(), m.Deps().Reconciler()
 	counts.Approximate = map[string]string{"processed": "about", "pending": "at least"}
 	status := ops.Status{
-		Version: "1.2.3", Role: "all", StartedAt: admintest.Noon.Add(-27 * time.Hour), UptimeSeconds: 97200, DataDir: "./data",
+		Version: "1.2.3", Role: "all", StartedAt: admintest.Noon.Add(-27 * time.Hour), UptimeSeconds: 97200, At: admintest.Noon, DataDir: "./data",
 		Listeners: []ops.Listener{{Name: "public", Address: "0.0.0.0:8443", TLS: true}, {Name: "admin", Address: "127.0.0.1:8081"}},
 		NotReady:  "draining", Observing: []string{"open", "x\x1b[31m"}, Health: ops.Health{Status: "degraded", Parts: map[string]string{"redis": "disconnected", "mongo": "embedded", "cache": "redis", "store": "sqlite"}},
 		Attention: []ops.Attention{{Courier: "acme", What: "it has sent nothing for 5h0m0s", Do: "ask the sender"}},

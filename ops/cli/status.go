@@ -30,6 +30,7 @@ func (p *printer) status(s ops.Status) error {
 	t := terminal.NewTable(p.out)
 	t.Row("appliance", fmt.Sprintf("%s, role %s, up %s since %s", cmp.Or(s.Version, "unknown version"), s.Role,
 		terminal.Span(time.Duration(s.UptimeSeconds*float64(time.Second))), s.StartedAt.In(p.clock.Zone).Format(time.RFC3339)))
+	t.Row("as of", p.clock.Format(s.At))
 	t.Row("health", healthLine(s.Health))
 	for _, problem := range s.Health.Problems {
 		t.Row("PROBLEM", problem)
