@@ -49,7 +49,7 @@ func unmapped(ctx context.Context, deps *Deps) (all []ops.Attention) {
 	list, _ := deps.Unmapped(ctx) // the status says what is wrong with the store
 	last, count := map[string]ops.UnmappedStatus{}, map[string]int{}
 	for _, s := range list.Statuses {
-		if !s.Mapped {
+		if !s.Mapped { // what is mapped by now stays listed, whether its events were reprocessed or not
 			if count[s.Courier]++; count[s.Courier] == 1 || s.LastSeen.After(last[s.Courier].LastSeen) {
 				last[s.Courier] = s
 			}

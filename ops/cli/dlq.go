@@ -19,7 +19,7 @@ import (
 
 func (c *commands) dlq() *cobra.Command {
 	return group("dlq", "Look at dead letters, replay and close them",
-		c.dlqList(), c.dlqShow(), c.dlqReplay(), c.dlqClose(), c.dlqReview())
+		c.dlqList(), c.dlqShow(), c.dlqReplay(), dlqClose(c), dlqReview(c))
 }
 
 // filterFlags are the flags that select dead letters.
@@ -169,7 +169,7 @@ func replayOne(ctx context.Context, api *client.Client, id string) (actionResult
 	return actionResult{ID: id, Nonce: link.Nonce, Sequence: link.Sequence}, err
 }
 
-func (c *commands) dlqClose() *cobra.Command {
+func dlqClose(c *commands) *cobra.Command {
 	cmd := &cobra.Command{Use: "close ID...", Short: "Close dead letters that need nothing more", Example: "  appliance dlq close 42-9f86d081 --note 'sent again by the courier'"}
 	flags := &actFlags{}
 	flags.add(cmd)
@@ -177,7 +177,7 @@ func (c *commands) dlqClose() *cobra.Command {
 }
 
 // dlqReview only marks, so it does not ask.
-func (c *commands) dlqReview() *cobra.Command {
+func dlqReview(c *commands) *cobra.Command {
 	cmd := &cobra.Command{Use: "review ID...", Short: "Mark dead letters as looked at", Example: "  appliance dlq review 42-9f86d081 --note 'asked the courier'"}
 	flags := &actFlags{yes: true}
 	cmd.Flags().BoolVar(&flags.asJSON, "json", false, "print as JSON")

@@ -37,7 +37,7 @@ func call[T any](ctx context.Context, c *Client, method, path string, query url.
 		return out, c.refusal(status, body)
 	}
 	if err := json.Unmarshal(body, &out); err != nil {
-		return out, c.unexpectedAnswer(status)
+		return out, unexpectedAnswer(c, status)
 	}
 	return out, nil
 }
@@ -59,7 +59,7 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 		return 0, nil, c.unreachable(ctx, err)
 	}
 	if mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); !strings.HasSuffix(mediaType, "json") {
-		return 0, nil, c.unexpectedAnswer(resp.StatusCode)
+		return 0, nil, unexpectedAnswer(c, resp.StatusCode)
 	}
 	return resp.StatusCode, body, nil
 }
@@ -96,7 +96,7 @@ func (c *Client) request(ctx context.Context, method, path string, query url.Val
 func (c *Client) refusal(status int, body []byte) error {
 	p := &ops.Problem{}
 	if err := json.Unmarshal(body, p); err != nil || p.Code == "" {
-		return c.unexpectedAnswer(status)
+		return unexpectedAnswer(c, status)
 	}
 	p.Status, p.Detail = status, cmp.Or(p.Detail, p.Message, p.Title)
 	if p.Code == ops.Unauthorized {
@@ -107,7 +107,7 @@ func (c *Client) refusal(status int, body []byte) error {
 }
 
 // unexpectedAnswer is the error for an answer that no admin listener gives.
-func (c *Client) unexpectedAnswer(status int) error {
+func unexpectedAnswer(c *Client, status int) error {
 	return fmt.Errorf("%s answers (status %d), but not as an appliance's admin listener does: "+
 		"is it another program's port? set --admin-listen or APPLIANCE_ADMIN__LISTEN", c.base.Host, status)
 }

@@ -152,14 +152,14 @@ func (c *Client) Metric(ctx context.Context, name string) (float64, error) {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		return 0, c.unexpectedAnswer(resp.StatusCode)
+		return 0, unexpectedAnswer(c, resp.StatusCode)
 	}
 	lines := bufio.NewScanner(io.LimitReader(resp.Body, maxAnswerBytes))
 	for lines.Scan() {
 		if text, found := strings.CutPrefix(lines.Text(), name+" "); found {
 			value, err := strconv.ParseFloat(text, 64)
 			if err != nil {
-				return 0, c.unexpectedAnswer(resp.StatusCode)
+				return 0, unexpectedAnswer(c, resp.StatusCode)
 			}
 			return value, nil
 		}
