@@ -41,12 +41,12 @@ func (a *testApp) access() config.Access {
 func TestOtherUsersCantUseTheAdminAPI(t *testing.T) {
 	t.Parallel()
 	a := startApp(t, quick(t), nil)
-	for _, path := range []string{"/livez", "/readyz", "/health", "/version", "/metrics"} {
+	for _, path := range []string{"/livez", "/readyz", "/health", "/version", "/metrics", "/api/v1/status"} {
 		if status := a.asks("", path); status != http.StatusOK {
 			t.Errorf("%s: %d", path, status)
 		}
 	}
-	for _, path := range []string{"/api/v1/status", "/openapi.json", "/debug/pprof/"} {
+	for _, path := range []string{"/api/v1/rejections", "/openapi.json", "/debug/pprof/"} {
 		if status := a.asks("", path); status != http.StatusUnauthorized {
 			t.Errorf("%s without a token: %d", path, status)
 		}

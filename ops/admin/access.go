@@ -101,7 +101,7 @@ func (s *Server) authorize(r *http.Request, rt route) (caller, error) {
 	}
 	needed := rt.needs()
 	switch {
-	case who.role.allows(needed) || rt.open || rt.metrics && (s.cfg.OpenMetrics || onLoopback(r)):
+	case who.role.allows(needed) || rt.open || rt.local && showsNothing(r) && onLoopback(r) || rt.metrics && s.cfg.OpenMetrics:
 		return who, nil
 	case who.role == "":
 		return who, ops.Refuse(ops.Unauthorized, "the admin token is missing or wrong: send it as Authorization: Bearer TOKEN")
@@ -109,6 +109,10 @@ func (s *Server) authorize(r *http.Request, rt route) (caller, error) {
 		return who, roleRefusal(who, needed)
 	}
 }
+
+// showsNothing reports whether the caller shows no token at all: a wrong one is refused
+// where none is needed, because whoever shows it has to know.
+func showsNothing(r *http.Request) bool { return r.Header.Get("Authorization") == "" }
 
 // callerOf returns who asks.
 func (s *Server) callerOf(r *http.Request) caller {

@@ -46,7 +46,7 @@ func TestEveryRouteNeedsItsRole(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := admintest.Start(t, withToken(), m.Deps())
-	open := map[string]bool{"/livez": true, "/readyz": true, "/health": true, "/version": true, "/metrics": true}
+	open := map[string]bool{"/livez": true, "/readyz": true, "/health": true, "/version": true, "/metrics": true, ops.StatusPath: true}
 	for pattern, needed := range server.Routes() {
 		method, path, _ := strings.Cut(pattern, " ")
 		path = strings.NewReplacer("{$}", "", "{id}", "none", "{key...}", "k", "{id...}", "s", "{profile}", "goroutine",
@@ -67,6 +67,7 @@ func TestEveryRouteNeedsItsRole(t *testing.T) {
 			}
 		}
 	}
+	request{path: ops.StatusPath, header: bearer("wrong")}.refused(t, address, 401, ops.Unauthorized)
 	(request{path: "/nowhere"}).refused(t, address, 401, ops.Unauthorized)
 }
 
@@ -181,9 +182,9 @@ func TestForeignHostIsRefusedWithoutToken(t *testing.T) {
 	request{path: "/debug/pprof/heap", host: "evil.example", header: bearer("wrong")}.refused(t, address, 403, event.Forbidden)
 }
 
-// TestMetricsElsewhere: on an address that others reach the metrics need a token, unless
-// the configuration opens them.
-func TestMetricsElsewhere(t *testing.T) {
+// TestFiguresElsewhere: on an address that others reach the status needs a token, and so
+// do the metrics, unless the configuration opens them.
+func TestFiguresElsewhere(t *testing.T) {
 	t.Parallel()
 	for _, open := range []bool{false, true} {
 		cfg := withToken()
@@ -192,16 +193,17 @@ func TestMetricsElsewhere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for host, want := range map[string]int{"gateway.example": 401, "10.0.0.1:8081": 401} {
-			r := httptest.NewRequest("GET", "http://"+host+"/metrics", nil)
+		for _, url := range []string{"http://gateway.example/metrics", "http://10.0.0.1:8081/metrics", "http://10.0.0.1:8081" + ops.StatusPath} {
+			r := httptest.NewRequest("GET", url, nil)
 			r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 8081}))
 			w := httptest.NewRecorder()
 			server.ServeHTTP(w, r)
-			if open {
+			want := 401
+			if open && r.URL.Path == "/metrics" {
 				want = 200
 			}
 			if w.Code != want {
-				t.Errorf("open %v, host %s: %d, want %d", open, host, w.Code, want)
+				t.Errorf("open %v, %s: %d, want %d", open, url, w.Code, want)
 			}
 		}
 	}

@@ -24,7 +24,8 @@ type route struct {
 	pattern string // as for [http.ServeMux]
 	handle  handler
 	open    bool // needs no token: its answer holds no more than the public listener's
-	metrics bool // needs none where [Config] says so
+	local   bool // needs none on a loopback address: figures and names of couriers, no event
+	metrics bool // needs none anywhere, where [Config] says so
 	role    Role // that the caller needs; the zero value is Read for GET, and Operate for the rest
 	slow    bool // takes as long as the caller asked for
 }
@@ -56,11 +57,11 @@ func (a *api) routes() []route {
 		{pattern: "GET /livez", handle: livez, open: true},
 		{pattern: "GET /readyz", handle: a.readyz, open: true},
 		{pattern: "GET " + ops.HealthPath, handle: a.health, open: true},
-		{pattern: "GET /metrics", handle: promMetrics(d.Gatherer, a.timeout), metrics: true},
+		{pattern: "GET /metrics", handle: promMetrics(d.Gatherer, a.timeout), local: true, metrics: true},
 		{pattern: "GET /version", handle: a.version, open: true},
 		{pattern: "GET /openapi.json", handle: openAPI},
 
-		{pattern: "GET " + ops.StatusPath, handle: a.status},
+		{pattern: "GET " + ops.StatusPath, handle: a.status, local: true},
 		{pattern: "GET " + ops.EventsPath + "{key...}", handle: a.where(d.Events != nil, "events", "processes", a.event)},
 		{pattern: "POST " + ops.ReprocessPath, handle: a.where(d.Reprocess != nil, "events", "processes", a.reprocess)},
 		{pattern: "GET " + ops.ShipmentsPath + "{id...}", handle: a.where(d.Shipments != nil, "shipments", "processes", a.shipment)},
