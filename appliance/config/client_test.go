@@ -71,14 +71,14 @@ func TestCommandsFindTheTokenByTheDataDirectory(t *testing.T) {
 // TestPlantedFilesGetNoToken puts into the working directory what others could have put
 // there, such as the maker of a repository that was cloned.
 func TestPlantedFilesGetNoToken(t *testing.T) {
-	real, secret := t.TempDir(), filepath.Join(t.TempDir(), "secret")
-	token := started(t, real, 9100)
+	genuine, secret := t.TempDir(), filepath.Join(t.TempDir(), "secret")
+	token := started(t, genuine, 9100)
 	if err := os.WriteFile(secret, []byte("a secret of somebody"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for what, content := range map[string]string{
 		"a file's token and address": "[admin]\nlisten = \"127.0.0.1:9999\"\ntoken = \"file:" + secret + "\"\n",
-		"another's directory":        "data_dir = \"" + real + "\"\n[admin]\nlisten = \"127.0.0.1:9999\"\n",
+		"another's directory":        "data_dir = \"" + genuine + "\"\n[admin]\nlisten = \"127.0.0.1:9999\"\n",
 		"a variable":                 "[admin]\nlisten = \"127.0.0.1:9999\"\ntoken = \"env:SOME_TOKEN\"\n",
 		"broken":                     "x = = 1\n[admin]\nlisten = \"127.0.0.1:9999\"\ntoken = \"file:" + secret + "\"\n",
 	} {

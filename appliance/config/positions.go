@@ -35,6 +35,7 @@ func positionsOf(document []byte) positions {
 			table = p.header(e)
 		case unstable.KeyValue:
 			p.keyValue(table, e)
+		default: // a comment
 		}
 	}
 	return p
@@ -91,6 +92,7 @@ func (p *positions) value(path string, at position, value *unstable.Node) {
 			p.of[item] = where
 			p.value(item, where, items.Node())
 		}
+	default: // a value that has none inside
 	}
 }
 

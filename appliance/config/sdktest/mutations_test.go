@@ -187,7 +187,7 @@ func (m *maker) text(change func(encoded string) string) request {
 }
 
 // raw is the signature of the request.
-func (m *maker) raw() []byte { return m.mac(m.secret, m.sender.signed(m.c)) }
+func (m *maker) raw() []byte { return m.mac(m.secret, m.signed(m.c)) }
 
 // signatureForms writes the right signature in other ways.
 func (m *maker) signatureForms() {
@@ -245,19 +245,19 @@ func (m *maker) otherSignatures() {
 	}
 	for _, secret := range []string{"", " ", m.secret + " ", m.secret + "\n", " " + m.secret, "\ufeff" + m.secret, strings.ToUpper(m.secret), strings.ToLower(m.secret), m.secret[1:], m.secret[:len(m.secret)-1], "another secret of 24 bytes"} {
 		if string(m.key(secret)) != string(m.key(m.secret)) {
-			by("by another secret", strconv.Quote(secret), m.mac(secret, m.sender.signed(m.c)))
+			by("by another secret", strconv.Quote(secret), m.mac(secret, m.signed(m.c)))
 		}
 	}
 	sum := func(h func() hash.Hash, key []byte) []byte {
 		mac := hmac.New(h, key)
-		mac.Write(m.sender.signed(m.c))
+		mac.Write(m.signed(m.c))
 		return mac.Sum(nil)
 	}
 	by("by another key", "the secret's text", sum(sha256.New, []byte(m.secret+"?")))
 	by("by another algorithm", "sha1", sum(sha1.New, m.key(m.secret)))
 	by("by another algorithm", "sha512", sum(sha512.New, m.key(m.secret)))
 	by("by another algorithm", "sha384", sum(sha512.New384, m.key(m.secret)))
-	plain := sha256.Sum256(append(m.key(m.secret), m.sender.signed(m.c)...))
+	plain := sha256.Sum256(append(m.key(m.secret), m.signed(m.c)...))
 	by("by another algorithm", "no HMAC", plain[:])
 	by("by another algorithm", "none", nil)
 	by("by another algorithm", "zeros", make([]byte, sha256.Size))
@@ -267,10 +267,10 @@ func (m *maker) otherSignatures() {
 	r.add("X-Hub-Signature", "sha1="+hex.EncodeToString(sum(sha1.New, m.key(m.secret))))
 	m.add("by an algorithm that is named", "sha1 in its own header", r)
 	for name, message := range map[string]string{
-		"nothing": "", "a line break behind": string(m.sender.signed(m.c)) + "\n", "the time alone": m.c.time, "no full stop": m.c.id + m.c.time + string(m.c.body),
+		"nothing": "", "a line break behind": string(m.signed(m.c)) + "\n", "the time alone": m.c.time, "no full stop": m.c.id + m.c.time + string(m.c.body),
 		"other order": m.c.time + "." + m.c.id + "." + string(m.c.body), "full stops only": ".." + string(m.c.body), "empty id": "." + m.c.time + "." + string(m.c.body),
 	} {
-		if message != string(m.sender.signed(m.c)) {
+		if message != string(m.signed(m.c)) {
 			by("over another message", name, m.mac(m.secret, []byte(message)))
 		}
 	}
