@@ -113,6 +113,34 @@ func TestSecretsAreMadeOnce(t *testing.T) {
 	}
 }
 
+// TestSecretsAreMadeInContainer gives the script what its container has: a root that can't be
+// written, four volumes, two capabilities. An interrupted run left files of other users.
+func TestSecretsAreMadeInContainer(t *testing.T) {
+	t.Parallel()
+	needs(t, "unshare")
+	needs(t, "mount")
+	if os.Geteuid() != 0 {
+		t.Skip("mounts file systems, which takes root")
+	}
+	script, err := filepath.Abs("secrets.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const container = `set -e
+		mount -t tmpfs none "$0"
+		for d in mongodb redis nats appliance; do mkdir "$0/$d"; mount -t tmpfs none "$0/$d"; done
+		mount -o remount,ro "$0"
+		as_container() { setpriv --inh-caps=-all --bounding-set=-all,+chown,+dac_override --no-new-privs sh "$@"; }
+		as_container "$1" "$0"
+		rm "$0/appliance/complete"
+		as_container "$1" "$0"
+		stat -c %u:%a "$0"/mongodb/keyfile "$0"/redis/redis.conf "$0"/nats/nats.conf "$0"/appliance/stamp_key`
+	out, err := exec.Command("unshare", "--mount", "sh", "-c", container, t.TempDir(), script).CombinedOutput()
+	if got := strings.Fields(string(out)); err != nil || strings.Join(got, " ") != "999:400 999:400 0:400 65532:400" {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 // TestRedisOfComposeWantsPassword starts Redis as compose.yaml does.
 func TestRedisOfComposeWantsPassword(t *testing.T) {
 	t.Parallel()

@@ -31,7 +31,7 @@ put() { # USER FILE
 
 mongodb=999 redis=999 nats=0 appliance=65532
 mkdir -p mongodb redis nats appliance
-chmod 0755 . mongodb redis nats appliance # files in them say who may read them
+chmod 0755 mongodb redis nats appliance # files in them say who may read them
 
 root=$(random) mongo=$(random) cache=$(random) queue=$(random) routes=$(random)
 
