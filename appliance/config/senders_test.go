@@ -152,6 +152,34 @@ func TestPresetsAreComplete(t *testing.T) {
 	}
 }
 
+// TestIgnoreRulesLookAtWhatIsSigned: who repeats a signed event with something else changed
+// can't have it ignored.
+func TestIgnoreRulesLookAtWhatIsSigned(t *testing.T) {
+	for name, p := range sendertest.Presets(t) {
+		scheme, _ := sendertest.Compile(t, &p.Courier, 0)
+		binding := scheme.Binding()
+		signed := func(template string) bool {
+			place := strings.Trim(template, "{}")
+			if header, ok := strings.CutPrefix(place, "header:"); ok {
+				return slices.Contains(scheme.Headers(), header)
+			}
+			return binding.Body || slices.ContainsFunc(binding.Members, func(m string) bool { return strings.HasPrefix(place, m+".") })
+		}
+		if !binding.Body && len(binding.Members) == 0 {
+			continue // nothing is
+		}
+		for i, rule := range p.Courier.Event.Ignore {
+			places := p.Courier.Event.Type
+			if rule.At != "" {
+				places = []string{rule.At}
+			}
+			if slices.ContainsFunc(places, func(at string) bool { return !signed(at) }) && (rule.Without == "" || !signed(rule.Without)) {
+				t.Errorf("%s ignores by %v, which is not signed, and %q keeps nothing from it (rule %d)", name, places, rule.Without, i)
+			}
+		}
+	}
+}
+
 // TestKeysAreSigned: who repeats a signed request with something else changed makes no
 // other event of it.
 func TestKeysAreSigned(t *testing.T) {

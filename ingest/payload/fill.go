@@ -50,7 +50,7 @@ func (m *decoding) checkList(l *list) {
 	if c := m.values.kinds[l.node.id]; c != 0 && c != 'n' && c != '[' {
 		m.faults.wrongKind(&m.values, l.node, "an array")
 	}
-	if m.crowded {
+	if m.tooMany {
 		m.faults.at(l.node, "holds more than "+strconv.Itoa(MaxCheckpoints)+" checkpoints, of which the later ones count")
 	}
 	m.faults.optional = false
@@ -223,7 +223,7 @@ func (m *decoding) keep(c event.Moment) {
 		m.event.Checkpoints = append(all, c)
 		return
 	}
-	m.crowded = true
+	m.tooMany = true
 	if earlier := &all[m.faults.index%MaxCheckpoints]; c.At.After(earlier.At) {
 		*earlier = c
 	}

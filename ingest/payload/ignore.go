@@ -31,7 +31,7 @@ type ignoreRule struct {
 	one    *node    // what at names, when that is one member
 	listed []string // folded
 	mode   ignoreMode
-	spare  *node // a body that has it is not ignored; nil for none
+	unless *node // a body that has it is not ignored; nil for none
 	reason string
 }
 
@@ -89,9 +89,9 @@ func (c *compiler) ignoreRule(key string, from IgnoreRule, kind []template) igno
 	if from.Without != "" {
 		t := c.template(key+".without", from.Without, anyScalar)
 		if len(t.parts) == 1 {
-			r.spare = t.parts[0].node
+			r.unless = t.parts[0].node
 		}
-		if r.spare == nil {
+		if r.unless == nil {
 			c.fault(key+".without", "must be one member, as in {id}")
 		}
 		what += ", and " + from.Without + " is not there"
@@ -146,7 +146,7 @@ func (m *decoding) ignored() string {
 func (v *values) has(n *node) bool { return v.kinds[n.id] != 0 && v.kinds[n.id] != 'n' }
 
 func (m *decoding) matches(r *ignoreRule) bool {
-	if r.spare != nil && m.values.has(r.spare) {
+	if r.unless != nil && m.values.has(r.unless) {
 		return false
 	}
 	if r.one != nil && (r.mode == ignorePresent || r.mode == ignoreAbsent) {

@@ -16,7 +16,7 @@ type decoding struct {
 	event    *event.Event
 	received time.Time
 	queued   bool // the envelope has id and key
-	crowded  bool // there are more checkpoints than are kept
+	tooMany  bool // there are more checkpoints than are kept
 	values   values
 	faults   reporter
 }
