@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -164,6 +165,27 @@ func TestShutdownDoesNotWaitForWhatIsNoRequest(t *testing.T) {
 			conn.expectClosed(t)
 		})
 	}
+}
+
+// TestShutdownClosesSilentTLS: before its handshake, and after it.
+func TestShutdownClosesSilentTLS(t *testing.T) {
+	t.Parallel()
+	f, _, _ := startTLS(t, nil)
+	unshaken := f.dial(t)
+	shaken, err := tls.Dial("tcp", f.addr, &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shaken.Close()
+	waitFor(t, "the connections", func() bool { return f.conns.Count() == 2 })
+	began := time.Now()
+	if err := f.Shutdown(t.Context()); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("the stop took %v", took)
+	}
+	unshaken.expectClosed(t)
 }
 
 func TestShutdownIsBounded(t *testing.T) {
