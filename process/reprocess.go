@@ -347,10 +347,10 @@ func (p *Reprocessor) load(ctx context.Context, row event.Record) (report journe
 		return report, false, nil
 	case err != nil:
 		return report, false, err
-	case d.Fault != nil || d.Identity() != row.Identity || event.BodyHash(d.Body) != row.BodyHash || !p.Handler.Stamper.Verify(&d.Envelope):
-		return report, false, nil
 	}
-	report, found = p.read(&d)
+	if d.Fault == nil && d.Identity() == row.Identity && event.BodyHash(d.Body) == row.BodyHash && p.Handler.Stamper.Verify(&d.Envelope) {
+		report, found = p.read(&d)
+	}
 	return report, found, nil
 }
 

@@ -75,11 +75,12 @@ func (m *decoding) clockTime(c *clock) (at time.Time, got found) {
 		t := &c.from[i]
 		var memory [64]byte
 		b, one := m.values.join(memory[:0], t)
-		if one == filled {
+		switch one {
+		case filled:
 			if at, one = m.timeOf(c, t, strings.TrimSpace(unsafe.String(unsafe.SliceData(b), len(b)))); one == filled {
 				return at, filled
 			}
-		} else if one == wrong {
+		case wrong:
 			m.faults.parts(&m.values, t, wrong)
 		}
 		got = max(got, one)

@@ -33,7 +33,7 @@ func (c *commands) eventsReprocess() *cobra.Command {
 			"  appliance events reprocess --id shp_456",
 	}
 	var flags reprocessFlags
-	flags.actFlags.add(cmd)
+	flags.add(cmd)
 	cmd.Flags().StringVar(&flags.courier, "courier", "", "only this courier's")
 	cmd.Flags().StringVar(&flags.status, "status", "", "only with this status, in the courier's words")
 	cmd.Flags().StringVar(&flags.id, "id", "", "only of this shipment, or with this event id or idempotency key")
