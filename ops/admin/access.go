@@ -23,7 +23,7 @@ const maxTraceIDBytes = 128
 // on to its route. It is what [Server.Serve] serves.
 func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	traceID := traceIDOf(r)
+	traceID := s.traceIDOf(r)
 	w := &statusWriter{ResponseWriter: rw}
 	w.Header().Set("X-Request-Id", traceID)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -196,12 +196,13 @@ func traceIDFrom(ctx context.Context) string {
 	return id
 }
 
-// traceIDOf returns the caller's x-request-id when it is safe to repeat, and a
-// new id otherwise.
-func traceIDOf(r *http.Request) string {
+// traceIDOf returns the caller's x-request-id when it is safe to repeat, which a token is
+// not, and a new id otherwise.
+func (s *Server) traceIDOf(r *http.Request) string {
 	id := r.Header.Get("X-Request-Id")
 	invisible := func(r rune) bool { return r <= ' ' || r > '~' }
-	if id == "" || len(id) > maxTraceIDBytes || strings.ContainsFunc(id, invisible) {
+	isToken := s.callers.Load().callerOf("Bearer "+id).role != ""
+	if id == "" || isToken || len(id) > maxTraceIDBytes || strings.ContainsFunc(id, invisible) {
 		return "req_" + strings.ToLower(rand.Text())
 	}
 	return id

@@ -18,7 +18,7 @@ import (
 	"github.com/fincart/courier-gateway/ops/admintest"
 )
 
-const adminToken = "a token of some length"
+const adminToken = "a-token-of-some-length"
 
 // withToken is a configuration with a token of each role; that of admin is adminToken.
 func withToken() admin.Config {
@@ -318,6 +318,15 @@ func TestTraceID(t *testing.T) {
 		if (p.TraceID == given) != kept {
 			t.Errorf("X-Request-Id %q: traceId %q", given, p.TraceID)
 		}
+	}
+}
+
+func TestTokenIsNoTraceID(t *testing.T) {
+	t.Parallel()
+	address := admintest.Start(t, withToken(), admintest.Sample().Deps())
+	p := request{path: "/nowhere", header: map[string]string{"X-Request-Id": adminToken}}.refused(t, address, 401, ops.Unauthorized)
+	if !strings.HasPrefix(p.TraceID, "req_") {
+		t.Errorf("the trace id is %q", p.TraceID)
 	}
 }
 
