@@ -109,6 +109,21 @@ func TestHandleDecidesCopies(t *testing.T) {
 	}
 }
 
+// TestTimesAheadOfTheReceipt are believed as far as the courier's setting says.
+func TestTimesAheadOfTheReceipt(t *testing.T) {
+	d := newFixture(t)
+	d.MaxAhead = func(courier string) time.Duration { return map[string]time.Duration{"demo": time.Hour}[courier] }
+	far := noon.Add(235 * 365 * 24 * time.Hour)
+	d.handle(t, d.arrives("near", "s", "in_transit", noon.Add(time.Hour)), d.arrives("far", "s2", "in_transit", far))
+	d.handle(t, d.arrives("next", "s2", "out_for_delivery", noon.Add(time.Second)))
+	if c := d.shipment(t, "s").History[0]; !c.At.Equal(noon.Add(time.Hour)) || !c.ClaimedAt.IsZero() {
+		t.Errorf("within the bound it is %+v", c)
+	}
+	if s := d.shipment(t, "s2"); s.State != shipment.OutForDelivery || !s.History[0].At.Equal(noon) || !s.History[0].ClaimedAt.Equal(far) {
+		t.Errorf("beyond it the shipment is %s, %+v", s.State, s.History)
+	}
+}
+
 func TestHandleWithoutCacheAsksTheLedger(t *testing.T) {
 	d := newFixture(t)
 	first := d.arrives("k", "s", "in_transit", noon)

@@ -92,6 +92,7 @@ func TestCourierFaultsNameTheirKeys(t *testing.T) {
 		`signature.colour = "red"`:                 "signature.colour",
 		`networks = ["here"]`:                      "networks[0]",
 		`max_body_bytes = -1`:                      "max_body_bytes",
+		`max_ahead = "-1h"`:                        "max_ahead",
 		`content_types = ["json"]`:                 "content_types[0]",
 		`content_encodings = ["identity", "br"]`:   "content_encodings[1]",
 		`handshake.echo_header = "content-length"`: "handshake.echo_header",

@@ -82,6 +82,7 @@ func (m *decoding) clockTime(c *clock) (at time.Time, got found) {
 			}
 		case wrong:
 			m.faults.parts(&m.values, t, wrong)
+		default: // the next one may hold it
 		}
 		got = max(got, one)
 	}
