@@ -174,6 +174,9 @@ func (st *status) durability(s *event.QueueState) string {
 // the directory that was asked: dir or the one above it that is there. They are -1 when they
 // can't be known.
 func FreeBytes(dir string) (free int64, asked string) {
+	if full, err := filepath.Abs(dir); err == nil {
+		dir = full
+	}
 	for free = durable.FreeBytes(dir); free < 0 && filepath.Dir(dir) != dir; free = durable.FreeBytes(dir) {
 		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 			break
