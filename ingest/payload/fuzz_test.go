@@ -116,14 +116,11 @@ func lookUp(t *testing.T, body []byte, templates []string) (text string, ok bool
 		}
 		switch v := follow(doc, path).(type) {
 		case string:
-			if v != "" {
-				return strings.TrimSpace(v), true
+			if v = strings.TrimSpace(v); v != "" {
+				return v, true
 			}
 		case json.Number:
 			return v.String(), true
-		case nil:
-		default:
-			return "", true
 		}
 	}
 	return "", true

@@ -38,9 +38,9 @@ const DefaultType = "shipment.status.updated"
 //
 // A placeholder can't be filled when its member or header is absent, null or
 // blank. Numbers are taken as the text that is in the body, and so are true
-// and false where a status is read. Anything else in such a place is a fault, but
-// where the event can do without: see [Decoder.Decode]. White space at the ends of a
-// value goes.
+// and false where a status is read. Anything else in such a place is passed over for
+// the next alternative. Where there is none it is a fault, unless the event can do without:
+// see [Decoder.Decode]. White space at the ends of a value goes.
 //
 // Only EventID and Key may look at headers and hash the body: the worker reads an
 // event a second time, from the queue, where the envelope has both and the

@@ -70,6 +70,9 @@ func TestMappedPlaces(t *testing.T) {
 		{"null is absent", with("{id}", "{other}"), `{"other":"o","id":null,` + rest, nil, "o"},
 		{"empty is absent", with("{id}", "{other}"), `{"other":"o","id":"",` + rest, nil, "o"},
 		{"a part is absent", with("{id}-{no}", "{id}"), `{"id":"i",` + rest, nil, "i"},
+		{"an object where a text is looked for", with("{id}", "{other}"), `{"id":{},"other":"o",` + rest, nil, "o"},
+		{"a text that can be no id", with("{id}", "{other}"), `{"id":"a\nb","other":"o",` + rest, nil, "o"},
+		{"white space in parts", with("{id}-{other}"), `{"id":" a\n","other":"\to",` + rest, nil, "a-o"},
 		{"below null", with("{deep.id}", "{id}"), `{"deep":null,"id":"i",` + rest, nil, "i"},
 		{"below a text", with("{deep.id}", "{deep}"), `{"deep":"i",` + rest, nil, "i"},
 		{"object or text", with("{deep.id}", "{deep}"), `{"deep":{"id":"i"},` + rest, nil, "i"},
@@ -204,7 +207,7 @@ func TestMappedFaults(t *testing.T) {
 		{"doubled where nothing is read", small(), `{"id":"a","x":1,"x":2,` + good + `}`, nil},
 		{"every alternative missing", small(func(m *Mapping) { m.EventID = []string{"{a.b}", "{c}-{d}", "{header:x-id}"} }), `{` + good + `}`,
 			[]string{"a.b: is missing, and so is c+d, header:x-id"}},
-		{"an alternative that is wrong", small(func(m *Mapping) { m.EventID = []string{"{no}", "{id}", "{n}"} }), `{"id":{},"n":1,` + good + `}`,
+		{"alternatives that are wrong", small(func(m *Mapping) { m.EventID = []string{"{no}", "{id}", "{n}"} }), `{"id":{},"n":[],` + good + `}`,
 			[]string{"id: must be a string or a number, is an object"}},
 		{"an alternative that is empty", small(func(m *Mapping) { m.EventID = []string{"{no}", "{id}", "{header:x-id}-{id}"} }), `{"id":"",` + good + `}`,
 			[]string{"id: must not be empty"}},
@@ -387,7 +390,7 @@ func TestMappedStatus(t *testing.T) {
 		state   shipment.State
 	}{
 		{`"status":"In Transit"`, small(table), "In Transit", shipment.InTransit},
-		{`"status":" iN tRANSIT "`, small(table), " iN tRANSIT ", shipment.InTransit},
+		{`"status":" iN tRANSIT "`, small(table), "iN tRANSIT", shipment.InTransit},
 		{`"status":"GRÖßE"`, small(table), "GRÖßE", shipment.InTransit},
 		{`"status":"in transit","sub":true`, small(table), "in transit", shipment.AttemptFailed},
 		{`"status":"in transit","sub":3`, small(table), "in transit", shipment.AttemptFailed},

@@ -3,6 +3,7 @@ package payload
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strings"
 	"unicode/utf8"
 	"unsafe"
@@ -20,44 +21,63 @@ const (
 	filled
 )
 
-// text fills a member with the first of its alternatives that can be filled,
-// without white space at its ends. A member that may be missing stays empty when
+// text fills a member with the first of its alternatives that can be filled with a text
+// that it may have, without white space at its ends. A member that may be missing stays empty when
 // what its place holds is unfit, which is then left out: an event that its courier
 // signed is not refused for what it can do without.
 func (m *decoding) text(f *field, required bool, to *string) {
-	text, t, got := m.values.first(f.alternatives)
-	text = strings.TrimSpace(text)
-	fault := ""
-	if got == filled {
-		fault = textFault(f.member, text)
+	var bad *template // the first that is filled with what can't be used
+	fault, most := "", absent
+	for i := range f.alternatives {
+		t := &f.alternatives[i]
+		text, got := m.values.fillIn(t)
+		wants := ""
+		if got == filled {
+			text = strings.TrimSpace(text)
+			if wants = textFault(f.member, text); wants == "" {
+				*to = text
+				return
+			}
+		}
+		if bad == nil && got >= wrong {
+			bad, fault = t, wants
+		}
+		most = max(most, got)
+		if got == wrong && t.hasHeader() {
+			break // it is there twice, and which of them counts is not known
+		}
 	}
 	m.faults.optional = !required
 	switch {
-	case got == filled && fault == "":
-		*to = text
-	case got == filled:
-		m.faults.atTemplate(t, fault)
-	case got == wrong:
-		m.faults.parts(&m.values, t, wrong)
+	case fault != "":
+		m.faults.atTemplate(bad, fault)
+	case bad != nil:
+		m.faults.parts(&m.values, bad, wrong)
 	case required:
-		m.faults.missing(&m.values, f.alternatives, got)
+		m.faults.missing(&m.values, f.alternatives, most)
 	}
 	m.faults.optional = false
 }
 
-// first returns what the first template that can be filled says, or the first one
+func (t *template) hasHeader() bool {
+	return slices.ContainsFunc(t.parts, func(p part) bool { return p.header != "" })
+}
+
+// first returns what the first template that can be filled says, or else the first one
 // that is wrong. Otherwise got is absent, or empty when one would have been filled
 // but for an empty text.
 func (v *values) first(alternatives []template) (text string, t *template, got found) {
 	for i := range alternatives {
-		t = &alternatives[i]
-		text, one := v.fillIn(t)
-		if one >= wrong {
-			return text, t, one
+		one, is := v.fillIn(&alternatives[i])
+		switch {
+		case is == filled:
+			return one, &alternatives[i], filled
+		case is == wrong && got < wrong:
+			t = &alternatives[i]
 		}
-		got = max(got, one)
+		got = max(got, is)
 	}
-	return "", nil, got
+	return "", t, got
 }
 
 func (v *values) fillIn(t *template) (string, found) {
@@ -113,8 +133,8 @@ func (v *values) scalar(t *template, n *node) (string, found) {
 			return "", wrong
 		}
 	}
-	text := v.raw(n)
-	if strings.TrimSpace(text) == "" {
+	text := strings.TrimSpace(v.raw(n))
+	if text == "" {
 		return "", empty
 	}
 	return text, filled
