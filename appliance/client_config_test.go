@@ -58,7 +58,7 @@ func TestClientsReportABrokenFile(t *testing.T) {
 	t.Parallel()
 	a := startApp(t, quick(t), nil)
 	for what, test := range map[string]struct{ content, want string }{
-		"a syntax error":   {"role = \n", "has a mistake"},
+		"a syntax error":   {"role = \n", "appliance.toml:1:"},
 		"binary":           {"\x7fELF\x02\x01\x01\x00\xff\xfe", "has a mistake"},
 		"a wrong type":     {"[admin]\nlisten = 8081\n", "admin.listen"},
 		"no address":       {"[admin]\nlisten = \"nowhere\"\n", "admin.listen"},

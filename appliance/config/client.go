@@ -124,8 +124,10 @@ func (c *Client) readFile(asked string) clientFile {
 	}
 	values, err := clientValues(raw)
 	if err != nil {
-		c.warn("the configuration file %s has a mistake, only %s, %s and %s are read from it (`appliance config check` has all mistakes): %v",
-			file.path, keyDataDir, keyAdminListen, keyAdminToken, err)
+		fault := syntaxFault(raw, err)
+		fault.File = file.path
+		c.warn("the configuration file %s has a mistake, only %s, %s and %s are read from it (`appliance config check` has all mistakes): %s",
+			file.path, keyDataDir, keyAdminListen, keyAdminToken, fault)
 	}
 	for key, what := range map[string]string{keyAdminListen: "HOST:PORT", keyAdminToken: "text", keyDataDir: "text"} {
 		value, there := values[key]
