@@ -68,7 +68,7 @@ func TestStopsUnderLoadSpendNoAttempt(t *testing.T) {
 		if err := last.StopPulling(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if took := time.Since(began); took > 2*time.Second {
+		if took := time.Since(began); took > 4*time.Second { // half of one, and the rest for a busy machine
 			t.Errorf("the stop took %v", took)
 		}
 		<-done
