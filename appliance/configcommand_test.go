@@ -118,3 +118,20 @@ func TestExitCodes(t *testing.T) {
 		}
 	}
 }
+
+// TestLikelyMistakesAreWarnedOf: they are printed, by key and without the value, and the
+// configuration is good.
+func TestLikelyMistakesAreWarnedOf(t *testing.T) {
+	t.Setenv("ACME_SECRET", "\"hunter2\"")
+	path := configFile(t, "[couriers.acme]\nsecrets = [\"env:ACME_SECRET\"]\n")
+	var out, errOut bytes.Buffer
+	code := run(t.Context(), []string{"config", "check", "--config", path, "--data-dir", t.TempDir()}, nil, &out, &errOut)
+	for _, want := range []string{"WARNING couriers.acme.secrets[0]: env:ACME_SECRET is in quotes", "has only 9 bytes", "The configuration is good."} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("there is no %q in\n%s", want, out.String())
+		}
+	}
+	if all := out.String() + errOut.String(); code != 0 || strings.Contains(all, "hunter2") {
+		t.Errorf("exit %d:\n%s", code, all)
+	}
+}
