@@ -87,7 +87,11 @@ func TestIdleHangIsNoticed(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	eventually(t, "the hang is noticed", func() bool { return !b.Healthy() })
+	problem := ""
+	eventually(t, "the hang is noticed", func() bool { problem = b.admission.problem(); return problem != "" })
+	if !strings.Contains(problem, "has not answered for 1s") { // and not only that pings went unanswered, which takes longer
+		t.Errorf("it was noticed by %q", problem)
+	}
 	if took := time.Since(began); took > hangNoticed {
 		t.Errorf("the hang was noticed after %v", took)
 	}
