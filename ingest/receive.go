@@ -121,7 +121,8 @@ func (s *Server) verify(c *call) *refusal {
 	if c.courier == nil {
 		return wrong
 	}
-	h, detail := &c.ctx.Request.Header, ""
+	h := &c.ctx.Request.Header
+	var detail string
 	c.packed, detail = c.courier.media.Check(h.ContentType(), h.PeekAll("Content-Encoding"))
 	if asks := wrong != nil && c.courier.challenge(wrong.reason) != ""; detail != "" && !asks {
 		wrong = c.refuse(notJSON, detail)

@@ -14,9 +14,9 @@ const unconsumedFor = 10 * time.Second
 // Consumption follows whether any process consumes. The zero value is ready; one caller at
 // a time.
 type Consumption struct {
-	since             time.Time // of nothing; zero while a process asks
-	delivered, floor  uint64    // positions as last seen
-	everSeen, missing bool
+	since            time.Time // of nothing; zero while a process asks
+	delivered, floor uint64    // positions as last seen
+	everSeen         bool
 }
 
 // Observe takes in the consumer as it is now, nil when there is none. It returns since when
