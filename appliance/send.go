@@ -44,7 +44,7 @@ func (c *courierCommands) send() *cobra.Command {
 			"Without a FILE events are made up: --count of them, each of its own, one shipment\n" +
 			"after the other along its way. With --event-id or --key all of them are one and\n" +
 			"the same event. A courier whose payload is its own needs a FILE, or --sample: it posts\n" +
-			"what the sender of its preset posts, as the appliance has it in its tests.",
+			"what the sender of its preset posts, by an example that the appliance contains.",
 		Example: "  appliance send --shipment shp_456 --status delivered\n" +
 			"  appliance send event.json\n  appliance send --count 1000 --concurrency 50\n" +
 			"  appliance send --courier parcels --sample\n  appliance send --courier shop --header X-Shopify-Event-Id=evt_1 order.json",

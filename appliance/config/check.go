@@ -158,7 +158,7 @@ func (l Loaded) warnSecrets(warn func(key, format string, args ...any)) {
 			warn(s.key, "%s has only %d bytes, and could be guessed: use at least %d", s.secret, len(value), leastSecretBytes)
 		}
 		if first, shared := owners[string(value)]; shared {
-			warn(s.key, "is the same secret as %s: whoever knows one can pass for the other", first)
+			warn(s.key, "is the same secret as %s: a holder of one can use it as the other", first)
 		} else {
 			owners[string(value)] = s.key
 		}

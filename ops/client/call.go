@@ -100,7 +100,7 @@ func (c *Client) refusal(status int, body []byte) error {
 	}
 	p.Status, p.Detail = status, cmp.Or(p.Detail, p.Message, p.Title)
 	if p.Code == ops.Unauthorized {
-		p.Detail = fmt.Sprintf("the appliance at %s wants a token: give its --data-dir, where a start leaves one for whoever owns that directory, "+
+		p.Detail = fmt.Sprintf("the appliance at %s wants a token: give its --data-dir, where a start leaves one for the owner of that directory, "+
 			"or set APPLIANCE_ADMIN__TOKEN to env:NAME or file:PATH", c.base.Host)
 	}
 	return p
