@@ -7,9 +7,10 @@ import (
 )
 
 // IgnoreRule describes requests that say nothing of a shipment: the intake answers them
-// as it answers an event, counts them and forgets them. Is and IsNot compare as
-// [Mapping.States] does; one that ends in * stands for all that begin like it. A rule with a place and without any of Is, IsNot and Absent is about all that have
-// something at its place.
+// as it answers an event, counts them and keeps a few samples. Is and IsNot compare as
+// [Mapping.States] does; one that ends in * stands for all that begin like it. A rule with a
+// place and without any of Is, IsNot and Absent is about all that have something at its
+// place.
 //
 // A place that can't be filled is not IsNot, so an event that has lost its type is read
 // and checked like any other.
@@ -20,8 +21,8 @@ type IgnoreRule struct {
 	Absent bool     `koanf:"absent"` // ignored when it is not there, or null
 
 	// Without names a member that every event about a shipment has: where it is there
-	// nothing is ignored. A rule about a header that is not signed needs it, because whoever
-	// changes the header could have an event ignored otherwise.
+	// nothing is ignored. A rule about a header that is not signed needs it, because
+	// otherwise a program on the way that changes the header could have an event ignored.
 	Without string `koanf:"without"`
 }
 

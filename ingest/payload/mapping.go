@@ -68,8 +68,9 @@ type Mapping struct {
 	// mean it: "InTransit", or with Substatus also "TRANSIT/out_for_delivery",
 	// which wins over "TRANSIT" alone; of several substatuses in a body the first
 	// counts that is listed with the status. Letter case and white space around them
-	// don't matter, and "_" and "-" are taken for a space. With a table only the table counts, and what it does not list
-	// is kept raw as [shipment.Unknown]; without one [shipment.ParseState] decides.
+	// don't matter, and "_" and "-" count as a space. With a table only the table counts,
+	// and what it does not list is kept raw as [shipment.Unknown]; without one
+	// [shipment.ParseState] decides.
 	// [NoState] lists statuses that leave the state as it is.
 	States map[shipment.State][]string `koanf:"states"`
 

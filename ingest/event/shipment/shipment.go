@@ -1,8 +1,8 @@
 // Package shipment describes parcels: the states of the vocabulary, and the row that is
 // kept about a parcel ([Shipment]) with its history.
 //
-// The rules by which events move a shipment are in package process. This package does no
-// I/O and imports the standard library only.
+// The rules by which events move a shipment are in package process/journey. This package
+// does no I/O and imports the standard library only.
 package shipment
 
 import (
