@@ -124,7 +124,7 @@ var territory = map[string][]string{
 	"golang.org/x/time":                {"ingest", "ingest/limits", "ingest/record"},
 	"golang.org/x/text":                {"ingest/signature", "appliance/config/sdktest"},
 
-	// The senders' own libraries: in tests, all of that room.
+	// The senders' own libraries: in that package, which has tests only.
 	"github.com/EasyPost":          {"appliance/config/sdktest"},
 	"github.com/google/go-github":  {"appliance/config/sdktest"},
 	"github.com/standard-webhooks": {"appliance/config/sdktest"},

@@ -277,9 +277,9 @@ func (s *Server) Serve(ln net.Listener) error {
 // Shutdown stops accepting, lets every request in flight be answered, closes the
 // connections and records what was seen. Requests that still come on open ones within a
 // moment are answered 503; then connections without a request are closed, those with half a
-// header among them, and a body that is not all there a second later is refused. When ctx ends first, what is in flight is cut off: publishing is
-// cancelled with the cause of ctx, such requests are answered 503, and a moment later
-// every connection is closed.
+// header among them, and a body that is not all there a second later is refused. When ctx
+// ends first, what is in flight is cut off: publishing is cancelled with the cause of ctx,
+// such requests are answered 503, and a moment later every connection is closed.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
 	_ = s.conns.Close() // a second Shutdown finds it closed

@@ -255,7 +255,7 @@ func (p *publisher) probe(conn *nats.Conn) *external.Probe {
 			if p.admission.open(silent) {
 				p.log.Info("the broker answers again")
 			}
-			if p.admission.heldFor(stalled) > p.timeout { // nobody may be trying
+			if p.admission.heldFor(stalled) > p.timeout { // no publish may be tried that would show it
 				p.admission.open(stalled)
 			}
 		},

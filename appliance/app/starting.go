@@ -74,7 +74,7 @@ type starting struct {
 	waiting  atomic.Pointer[string]
 }
 
-// borrowed is a listener that whoever closes it only stops using.
+// borrowed is a listener whose Close ends its use here, and leaves it open for another server.
 type borrowed struct{ *net.TCPListener }
 
 // Close ends the Accept that waits.

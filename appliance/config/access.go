@@ -24,7 +24,7 @@ import (
 const AccessFile = "admin.json"
 
 // Access is the content of [AccessFile]. Its token belongs to its address: commands send
-// it nowhere else unless they are told to.
+// it to no other address, unless the user names one together with the data directory.
 type Access struct {
 	Address  string `json:"address"`               // HOST:PORT, or an https URL
 	Token    string `json:"token,omitempty"`       // that was made, where the configuration has none

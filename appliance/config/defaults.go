@@ -83,8 +83,8 @@ func persistenceDefaults() PersistenceConfig {
 // maxWait is the most that an event may wait for its next attempt.
 const maxWait = 24 * time.Hour
 
-// follow moves defaults to where a setting that was made allows them, so that nobody has
-// to set the one key because of the other.
+// follow changes defaults that do not fit a key which is set, so that setting one key does
+// not require setting another.
 func (l *Loaded) follow() {
 	q, p := &l.JetStream, &l.Process
 	followed(l, "jetstream.history_high_water_bytes", &q.HighWaterBytes, min(q.HighWaterBytes, max(1, q.MaxBytes/4)), "jetstream.max_bytes")

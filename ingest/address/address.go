@@ -1,7 +1,7 @@
 // Package address reads and groups the addresses that requests come from. In come the
 // peer of a connection and the X-Forwarded-For of a request, out comes one address, in
 // one form, and the group of addresses that counts as one sender. It is a leaf: the
-// intake and its rooms call it.
+// intake and the packages below it call it.
 package address
 
 import (

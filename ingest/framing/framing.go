@@ -87,7 +87,7 @@ type framing struct {
 	progress Progress // nil for none
 }
 
-// Progress is told how far the requests of a connection have been read.
+// Progress is called as the requests of a connection are read.
 type Progress interface {
 	HeadRead()    // the headers of another request are all there
 	RequestRead() // so is the rest of it

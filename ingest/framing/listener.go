@@ -8,8 +8,8 @@ import (
 // Listener checks the framing of all that comes on its connections.
 type Listener struct {
 	net.Listener
-	// Progress returns what is told how far the requests of a connection have been read.
-	// Nil for nothing.
+	// Progress returns what is called as the requests of a connection are read. It may be
+	// nil, and may return nil, for no calls.
 	Progress func(net.Conn) Progress
 }
 

@@ -25,7 +25,7 @@ func Owned(path string) error {
 }
 
 // OwnedDir is [Owned] for a directory. A link to one is followed if it belongs to root or
-// to this user: service managers make such links, and nobody else made that one.
+// to this user: service managers make such links, and no other user can have made that one.
 func OwnedDir(path string) error {
 	link, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -74,8 +74,8 @@ func kindOf(mode fs.FileMode) string {
 	}
 }
 
-// Readable returns who but its owner can read a file, as words for people, "" for
-// nobody. A group that a file of root has in common with this process is meant to read it.
+// Readable returns which users can read a file besides its owner, as words for people, ""
+// for none. A group that a file of root has in common with this process is meant to read it.
 func Readable(info fs.FileInfo) string {
 	mode := info.Mode().Perm()
 	switch {

@@ -1,7 +1,7 @@
 // Package external knows what is particular to a broker outside this process: which of its
 // servers hold the stream of events and which our connections are on ([ServersOf]), whether
-// they answer ([Probe]), whether any process consumes ([Consumption]), and what a failed
-// start on it deserves ([Explain], [Final]).
+// they answer ([Probe]), whether any process consumes ([Consumption]), whether a start on it
+// that failed is tried again ([Final]), and what its error says ([Explain]).
 //
 //	Probe ──STREAM.INFO over the publishing connection──▶ server ──▶ leader of the stream
 //	  └─ Silent, within 2 s: publishes are refused at once       ◀── Answered ──┘

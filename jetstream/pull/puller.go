@@ -45,9 +45,9 @@ import (
 //
 // # Stopping
 //
-// The broker can't be asked to forget a request, and a server of a cluster learns a moment
-// late that nobody listens for one any more: what it delivers in between spends an attempt
-// on nobody. So requests are short, and [Puller.Stop] listens until the open one has ended.
+// A request to the broker can't be cancelled, and a server of a cluster notices a moment
+// late that a process has stopped listening: what it delivers in between spends an attempt
+// and reaches no process. So requests are short, and [Puller.Stop] listens until the open one has ended.
 // With replicas, messages are sent only when the followers know of their delivery, so that
 // the end of a request may overtake them; it says how many there were not, and so how many
 // are still to come.

@@ -88,9 +88,9 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	writeProblem(w, p, traceID)
 }
 
-// authorize returns who asks, and refuses: a page of another site, whatever it asks for;
-// without a token, a request that reaches a loopback address by a foreign name (DNS
-// rebinding); and a caller without the role that the route needs.
+// authorize returns the caller of a request. It refuses a page of another site, whatever
+// the route; without a token, a request that reaches a loopback address by a foreign name
+// (DNS rebinding); and a caller without the role that the route needs.
 func (s *Server) authorize(r *http.Request, rt route) (caller, error) {
 	who := s.callerOf(r)
 	if who.role == "" && onLoopback(r) && !Loopback(r.Host) {
@@ -111,10 +111,10 @@ func (s *Server) authorize(r *http.Request, rt route) (caller, error) {
 }
 
 // showsNothing reports whether the caller shows no token at all: a wrong one is refused
-// where none is needed, because whoever shows it has to know.
+// also where none is needed, so that its user notices.
 func showsNothing(r *http.Request) bool { return r.Header.Get("Authorization") == "" }
 
-// callerOf returns who asks.
+// callerOf returns the caller whose token a request shows.
 func (s *Server) callerOf(r *http.Request) caller {
 	if len(s.cfg.Tokens) == 0 && Loopback(r.Host) {
 		return caller{role: Admin} // see Config
@@ -185,7 +185,7 @@ type (
 	callerKey struct{}
 )
 
-// callerFrom returns who asks.
+// callerFrom returns the caller of the request that is being answered.
 func callerFrom(ctx context.Context) caller {
 	who, _ := ctx.Value(callerKey{}).(caller)
 	return who

@@ -189,7 +189,7 @@ func (s *Server) Serve(ln net.Listener) error {
 // silent are the connections on which no request has come yet, or not all of its headers.
 type silent struct{ conns sync.Map }
 
-// follow is told of every change of a connection.
+// follow is called at every change of a connection's state, see [http.Server.ConnState].
 func (s *silent) follow(c net.Conn, state http.ConnState) {
 	if state == http.StateNew {
 		s.conns.Store(c, nil)

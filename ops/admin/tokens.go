@@ -35,7 +35,7 @@ type Token struct {
 	Secret []byte
 }
 
-// caller is who asks. The zero value showed no token, or a wrong one.
+// caller is the sender of a request. The zero value showed no token, or a wrong one.
 type caller struct {
 	name string
 	role Role

@@ -188,7 +188,8 @@ func (c *commands) act(cmd *cobra.Command, api *client.Client, act action, flags
 	return nil
 }
 
-// exitCode tells apart what made all of it fail.
+// exitCode returns the code of a report with failures: 5 when no appliance answered, 4 when
+// all of them are names or ids that nothing has, else 1.
 func (r actionReport) exitCode() int {
 	missing := func(f actionFailure) bool { return f.Code == event.NotFound }
 	switch {

@@ -167,7 +167,7 @@ func (usage) ExitCode() int { return 2 }
 
 func usageError(format string, args ...any) error { return usage{fmt.Errorf(format, args...)} }
 
-// Exit codes that are told apart for scripts, beside 1 (failed) and 2 (wrong usage).
+// Exit codes that scripts can act on, beside 1 (failed) and 2 (wrong usage).
 const (
 	ExitNotFound    = 4 // nothing has this name or id
 	ExitUnreachable = 5 // no appliance answers

@@ -2,10 +2,10 @@
 // documents, times and sizes, and how far a long command has come.
 //
 // What comes in may hold anything, because couriers write it. What goes out of it moves no
-// cursor, changes no colour and turns no direction of writing: tables and JSON are
-// escaped here, and a caller that prints another text on a terminal calls [Escape] or
-// [EscapeLines] for it. Colours are the table's own ([Screen] says whether there are any). The commands of ops/cli and appliance call this package; it
-// calls no other of this module.
+// cursor, changes no colour and no direction of writing: tables and JSON are escaped here,
+// and a caller that prints another text on a terminal calls [Escape] or [EscapeLines] for
+// it. Colours are added by [Table], where [Screen] allows them. The commands of ops/cli and
+// appliance call this package; it calls no other of this module.
 package terminal
 
 import (

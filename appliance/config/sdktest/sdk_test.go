@@ -1,5 +1,5 @@
-// Package sdktest holds our verification against the senders' own Go libraries. It has tests
-// only, and is a room of its own so that the libraries stay out of every other binary.
+// Package sdktest compares our verification with the senders' own Go libraries. It has tests
+// only, and is a package of its own so that the libraries are in no other binary.
 //
 //	sender ──signs──▶ request ──mutation──▶ bytes ──▶ net/http ──▶ the sender's library ──┐
 //	                                          └─────▶ ingest, as it listens ──▶ queue ────┴▶ compared

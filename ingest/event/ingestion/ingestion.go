@@ -32,8 +32,8 @@ var Outcomes = []Outcome{Accepted, Duplicate, Observed, Refused, Ignored}
 // Record is what the intake records of requests (ingestion_records). One
 // that was refused or observed has a record of its own, with the request in it,
 // as far as the bounds on records allow, and so have a few samples of those that are
-// ignored; accepted ones, and those beyond the bounds, are aggregated: one record for each courier, outcome, code and reason in
-// a stretch of time.
+// ignored; accepted ones, and those beyond the bounds, are aggregated: one record for each
+// courier, outcome, code and reason in a stretch of time.
 type Record struct {
 	ID      string    `json:"id"`                // of a later record it is greater
 	Courier string    `json:"courier,omitempty"` // empty when the request named none of ours
