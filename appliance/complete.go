@@ -10,14 +10,14 @@ import (
 	"github.com/fincart/courier-gateway/ops/terminal"
 )
 
-// refusalCodes and deathCodes are what --code takes, of refused requests and of dead
+// refusalCodes and deadLetterCodes are what --code takes, of refused requests and of dead
 // letters.
 var (
 	refusalCodes = []event.Code{
 		event.InvalidSignature, event.InvalidPayload, event.UnknownCourier, event.MethodNotAllowed, event.NotFound, event.PayloadTooLarge,
 		event.UnsupportedMediaType, event.RateLimited, event.IntakeUnavailable, event.BadRequest, event.Forbidden,
 	}
-	deathCodes = []event.Code{
+	deadLetterCodes = []event.Code{
 		event.Forged, event.Malformed, event.DomainInvalid, event.AttemptsExhausted, event.Timeout, event.Throttled, event.VersionConflict,
 		event.Interrupted, event.Internal,
 	}
@@ -29,7 +29,7 @@ func addCompletions(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		addCompletions(sub)
 	}
-	codes := deathCodes
+	codes := deadLetterCodes
 	if cmd.HasParent() && cmd.Parent().Name() == "rejections" {
 		codes = refusalCodes
 	}

@@ -199,7 +199,7 @@ func answerQuestion(s *Server, c *call) *refusal {
 
 // reply answers a question, within the limits of what is not verified.
 func reply(s *Server, c *call, asked question) *refusal {
-	answers := [...]step{echoesQuery: echo, wantsGrant: grant, probes: welcome, challenges: repeat, echoesHeader: echoHeader}
+	answers := [...]step{echoesQuery: echo, wantsGrant: grant, probes: answerProbe, challenges: repeat, echoesHeader: echoHeader}
 	for _, next := range [...]step{(*Server).chargeUnverified, (*Server).takeSlot, answers[asked]} {
 		if refusal := next(s, c); refusal != nil {
 			return refusal
@@ -216,8 +216,8 @@ func (c *call) isEvent() bool {
 	return len(c.courier.decoder.Decode(in, &ev, nil)) == 0 && ev.Ignored == ""
 }
 
-// welcome answers a probe, with the body that the courier's own answers have.
-func welcome(_ *Server, c *call) *refusal {
+// answerProbe answers a probe, with the body that the courier's own answers have.
+func answerProbe(_ *Server, c *call) *refusal {
 	own := &c.courier.success
 	c.answer(fasthttp.StatusOK, own.ContentType, own.Body)
 	return nil

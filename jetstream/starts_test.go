@@ -90,7 +90,7 @@ func TestStartSaysWhatTheBrokerLacks(t *testing.T) {
 		}, "a:b@", "permits its user too little", nil},
 		"no leader": {func(t *testing.T) *serverProcess {
 			ports := freePorts(t, 2)
-			return startServer(t, []string{"-n", "lonely", "--cluster_name", "c", "--cluster", fmt.Sprint("nats://127.0.0.1:", ports[0]),
+			return startServer(t, []string{"-n", "single", "--cluster_name", "c", "--cluster", fmt.Sprint("nats://127.0.0.1:", ports[0]),
 				"--routes", fmt.Sprintf("nats://127.0.0.1:%d,nats://127.0.0.1:%d", ports[0], ports[1])})
 		}, "", "without a leader", nil},
 	} {

@@ -260,7 +260,7 @@ func (p *Reprocessor) shipment(ctx context.Context, s shipment.Shipment, selecte
 		case event.CodeOf(err) != event.VersionConflict:
 			return nil, err
 		}
-		if s, selected, err = p.again(ctx, s.Ref, selected); err != nil {
+		if s, selected, err = p.readAgain(ctx, s.Ref, selected); err != nil {
 			return nil, err
 		}
 	}
@@ -278,8 +278,8 @@ func (p *Reprocessor) reflects(s shipment.Shipment, events []reread) bool {
 	})
 }
 
-// again reads a shipment and ledger rows that another writer has changed.
-func (p *Reprocessor) again(ctx context.Context, ref shipment.Ref, events []reread) (shipment.Shipment, []reread, error) {
+// readAgain reads a shipment and ledger rows that another writer has changed.
+func (p *Reprocessor) readAgain(ctx context.Context, ref shipment.Ref, events []reread) (shipment.Shipment, []reread, error) {
 	s := shipment.Shipment{Ref: ref}
 	found, err := p.Handler.Store.Shipments(ctx, []shipment.Ref{ref})
 	if err != nil {

@@ -60,7 +60,7 @@ func TestConsumption(t *testing.T) {
 	}{
 		{nil, true, "there is no consumer"},
 		{consumer(0, 0, 0), false, "it was just made"},
-		{consumer(0, 0, 0), true, "nobody asks"},
+		{consumer(0, 0, 0), true, "no process asks"},
 		{consumer(1, 0, 0), false, "a pull is open"},
 		{consumer(0, 5, 0), false, "something was delivered"},
 		{consumer(0, 5, 3), false, "something was settled"},

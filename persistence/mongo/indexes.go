@@ -90,8 +90,8 @@ func (x *indexes) wanted() []wantedIndexes {
 
 // letterIndexes returns one index for each set of conditions that a listing of dead letters
 // may have, because nothing bounds how many letters there are after a long fault: whatever
-// is asked for, a page costs the scan of a page. They are written when an event dies, which
-// few do.
+// is asked for, a page costs the scan of a page. They are written when an event becomes
+// a dead letter, which few do.
 func letterIndexes() []index {
 	newest := func(name string, fields ...string) index {
 		return index{name: name, key: append(ascending(fields...), newestLetters...)}
