@@ -134,7 +134,7 @@ func (f *faultyStore) Commit(ctx context.Context, changes []event.Change) ([]err
 	errs := make([]error, len(changes))
 	passed := make([]event.Change, 0, len(changes))
 	for i, c := range changes {
-		if errs[i] = f.strike(&c); errs[i] == nil {
+		if errs[i] = f.failureOf(&c); errs[i] == nil {
 			passed = append(passed, c)
 		}
 	}
@@ -150,9 +150,9 @@ func (f *faultyStore) Commit(ctx context.Context, changes []event.Change) ([]err
 	return errs, nil
 }
 
-// strike returns the error of the first of a change's events that has a fault
+// failureOf returns the error of the first of a change's events that has a fault
 // at this attempt. What merely records an attempt's end never fails.
-func (f *faultyStore) strike(c *event.Change) error {
+func (f *faultyStore) failureOf(c *event.Change) error {
 	if c.Shipment == nil {
 		return nil
 	}

@@ -39,13 +39,13 @@ func (c *cli) welcome(running *app.App, l *config.Loaded) {
 	}
 	if demo := cfg.WithDemo(); running.Public() != nil && demo.IsDemo() {
 		executable, _ := os.Executable() // unknown: then as installed
-		c.demonstrate(base, invocation(l, executable, running.Admin()), demo)
+		c.printExample(base, invocation(l, executable, running.Admin()), demo)
 	}
 }
 
-// demonstrate prints a signed request that works when pasted, and the commands
+// printExample prints a signed request that works when pasted, and the commands
 // that show its outcome.
-func (c *cli) demonstrate(base, invocation string, cfg config.Config) {
+func (c *cli) printExample(base, invocation string, cfg config.Config) {
 	line, key, shipment, err := demoLine(base, cfg)
 	if err != nil {
 		fmt.Fprintf(c.err, "can't print a request to try: %v\n", err)

@@ -32,7 +32,7 @@ type CourierInfo struct {
 	Mode    string `json:"mode"` // enforce or observe
 	Path    string `json:"path"` // where it posts
 	Default bool   `json:"default"`
-	// Unverified means that its preset follows a third party's description.
+	// Unverified means that its preset comes from another party's description, in whole or in part.
 	Unverified bool `json:"unverified"`
 	Mapped     bool `json:"mapped"` // reads its own payload by a mapping
 

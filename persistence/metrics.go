@@ -33,7 +33,7 @@ func NewStoreMetrics(r prometheus.Registerer, store string) (*StoreMetrics, erro
 			ConstLabels: label,
 		}, []string{"operation", "code"}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: MetricsPrefix + "refused_changes_total", Help: "Changes refused, nearly all because a row had moved.",
+			Name: MetricsPrefix + "refused_changes_total", Help: "Changes refused, nearly all because a row had changed.",
 			ConstLabels: label,
 		}),
 		swept: prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -24,8 +24,8 @@ const pace = 40 * time.Millisecond
 // machine can take; what is due to a flush alone is a fraction of it.
 const manyInFlight = 64
 
-// pressed reports whether the intake of this process needs the machine.
-func pressed(broker *jetstream.Broker) func() bool {
+// intakeNeedsMachine reports whether the intake of this process needs the machine.
+func intakeNeedsMachine(broker *jetstream.Broker) func() bool {
 	return func() bool { return broker.InFlight() > manyInFlight }
 }
 
@@ -83,7 +83,7 @@ func newConsumers(cfg config.Config, deps consumerDeps) *consumers {
 		c.workers = append(c.workers, &process.Worker{
 			Queue: broker, Handler: handler, Heartbeat: &c.heartbeats[i], Log: log,
 			Config: process.WorkerConfig{
-				BatchSize: cfg.Process.BatchSize, Pace: pace, Pressed: pressed(broker),
+				BatchSize: cfg.Process.BatchSize, Pace: pace, Pressed: intakeNeedsMachine(broker),
 				KeepAlive: jetstream.KeepAliveEvery(cfg.JetStream.AckWait),
 			},
 		})

@@ -79,9 +79,9 @@ func (p *PresetInfo) Document() string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s\n# Source: %s\n# Set up: %s\n# Expects: %s\n", p.About, p.Docs, p.Setup, p.Expects)
-	fmt.Fprintf(&b, "# Signature, held against: %s\n# States, held against: %s\n", p.Verified.Signature, p.Verified.States)
+	fmt.Fprintf(&b, "# Signature, compared with: %s\n# States, compared with: %s\n", p.Verified.Signature, p.Verified.States)
 	if p.Unverified {
-		b.WriteString("# Not verified: it follows another party's description.\n")
+		b.WriteString("# Not verified: it comes from another party's description, in whole or in part.\n")
 	}
 	if len(p.Addresses) > 0 {
 		fmt.Fprintf(&b, "# Sends from: %s\n", strings.Join(p.Addresses, ", "))

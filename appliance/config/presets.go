@@ -32,13 +32,13 @@ type Preset struct {
 	Courier     map[string]any `koanf:"courier"`
 }
 
-// Verified says what a preset was held against.
+// Verified says what a preset was compared with.
 type Verified struct {
 	Signature Verification `koanf:"signature" json:"signature"`
 	States    Verification `koanf:"states" json:"states"` // the payload, and what its statuses mean
 }
 
-// Verification is what one part of a preset was held against, and the day on which it was.
+// Verification is what one part of a preset was compared with, and the day on which it was.
 type Verification struct {
 	Against string `koanf:"against" json:"against"`
 	On      string `koanf:"on" json:"on"` // such as 2026-11-30

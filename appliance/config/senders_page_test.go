@@ -84,7 +84,7 @@ func presetSection(w *strings.Builder, name string, p *sendertest.Preset, s *sig
 		w.WriteString("mode = \"observe\" # until its requests are seen to pass\n")
 	}
 	fmt.Fprintf(w, "```\n\n- Set up: %s\n- Covers: %s (`%s`)\n- Expects: %s\n", p.Setup, s.Binding(), p.Courier.Scheme, p.Expects)
-	fmt.Fprintf(w, "- Signature, held against: %s\n- States, held against: %s\n", p.Verified.Signature, p.Verified.States)
+	fmt.Fprintf(w, "- Signature, compared with: %s\n- States, compared with: %s\n", p.Verified.Signature, p.Verified.States)
 	if len(p.Addresses) > 0 {
 		fmt.Fprintf(w, "- Sends from: %s\n", strings.Join(p.Addresses, ", "))
 	}

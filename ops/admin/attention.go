@@ -33,7 +33,7 @@ func unverified(couriers []ops.CourierInfo) (all []ops.Attention) {
 	for _, c := range couriers {
 		if c.Unverified && c.Mode == ops.ModeEnforce {
 			all = append(all, ops.Attention{
-				Courier: c.Name, What: "its preset " + c.Preset + " follows a third party's description and is enforced: good requests may be refused",
+				Courier: c.Name, What: "its preset " + c.Preset + " is enforced, and not all of it comes from the sender's own pages: good requests may be refused",
 				Do: "set mode = \"observe\" in [couriers." + c.Name + "], then `appliance couriers reload`, until `appliance rejections list --courier " + c.Name + "` stays empty",
 			})
 		}

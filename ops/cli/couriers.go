@@ -74,7 +74,7 @@ func courierWarnings(c *ops.CourierInfo) (texts []string) {
 		}
 	}
 	warn(c.Mode == ops.ModeObserve, "observe mode: its requests are accepted whether they verify or not")
-	warn(c.Unverified, "preset "+c.Preset+" follows a third party's description: see in observe mode that it is right")
+	warn(c.Unverified, "preset "+c.Preset+" does not come from the sender's own pages in all parts: see in observe mode that it is right")
 	warn(!c.BindsBody, "the body is not verified: anybody who sees one of its requests can send others")
 	warn(c.UnsignedID != "", "its events are named by the header "+c.UnsignedID+", which is not verified: a request repeated with another one makes another event")
 	warn(c.PublicKeys == nil && len(c.Keys) > 0 && !hasValidKey(c), "none of its keys is valid now")

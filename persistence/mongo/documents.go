@@ -9,7 +9,7 @@ import (
 )
 
 // Documents have the names of the operators' API, except that a record of a request
-// keeps takenAt, takenKey and takenBy for who accepted it. version is the row's Version;
+// keeps acceptedAt, acceptedKey and acceptedBy for who accepted it. version is the row's Version;
 // commit is the id of the commit that wrote the row last, by which that commit
 // recognises its own rows (see [Ledger.Commit]). What expires does so by a TTL index on one
 // of its dates; rows without that date stay.

@@ -32,10 +32,10 @@ type ingestionDocument struct {
 	Status        int              `bson:"status,omitempty"`
 	Address       string           `bson:"address,omitempty"`
 	TraceID       string           `bson:"traceId,omitempty"`
-	AcceptedAt    date             `bson:"takenAt,omitempty"`
-	AcceptedNanos int32            `bson:"takenAtNanos,omitempty"`
-	AcceptedKey   string           `bson:"takenKey,omitempty"`
-	AcceptedBy    string           `bson:"takenBy,omitempty"`
+	AcceptedAt    date             `bson:"acceptedAt,omitempty"`
+	AcceptedNanos int32            `bson:"acceptedAtNanos,omitempty"`
+	AcceptedKey   string           `bson:"acceptedKey,omitempty"`
+	AcceptedBy    string           `bson:"acceptedBy,omitempty"`
 	Request       *requestDocument `bson:"request,omitempty"`
 }
 
@@ -211,7 +211,7 @@ func ingestionFilter(f ingestion.Filter) bson.D {
 	outcomes := mapList(f.Outcomes, func(o ingestion.Outcome) string { return persistence.CleanText(string(o)) })
 	condition(len(outcomes) > 0, "outcome", bson.D{{Key: "$in", Value: outcomes}})
 	condition(f.Open, "single", true)
-	condition(f.Open, "takenAt", bson.D{{Key: "$exists", Value: false}})
+	condition(f.Open, "acceptedAt", bson.D{{Key: "$exists", Value: false}})
 	condition(f.After != "", "_id", bson.D{{Key: "$lt", Value: persistence.CleanText(f.After)}})
 	return filter
 }
@@ -243,13 +243,13 @@ func (s *Ingestions) AcceptIngestion(ctx context.Context, id, key, keyID string,
 	if err := persistence.CheckAccepted(op, at); err != nil {
 		return r, err
 	}
-	set := bson.D{{Key: "takenAt", Value: dateOf(at)}, {Key: "takenAtNanos", Value: nanosOf(at)}}
-	for name, value := range map[string]string{"takenKey": key, "takenBy": keyID} {
+	set := bson.D{{Key: "acceptedAt", Value: dateOf(at)}, {Key: "acceptedAtNanos", Value: nanosOf(at)}}
+	for name, value := range map[string]string{"acceptedKey": key, "acceptedBy": keyID} {
 		if value != "" {
 			set = append(set, bson.E{Key: name, Value: persistence.CleanText(value)})
 		}
 	}
-	unaccepted := bson.D{{Key: "_id", Value: persistence.CleanText(id)}, {Key: "takenAt", Value: bson.D{{Key: "$exists", Value: false}}}}
+	unaccepted := bson.D{{Key: "_id", Value: persistence.CleanText(id)}, {Key: "acceptedAt", Value: bson.D{{Key: "$exists", Value: false}}}}
 	err = s.records.server.do(ctx, "accept_ingestion", func(ctx context.Context) error {
 		doc, err := findAndUpdate[ingestionDocument](ctx, s.records, unaccepted, bson.D{{Key: "$set", Value: set}})
 		switch {

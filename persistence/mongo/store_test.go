@@ -191,7 +191,7 @@ func TestTimesAreDates(t *testing.T) {
 		"active_shipments.history.occurredAt", "active_shipments.history.scanAt", "active_shipments.updatedAt",
 		"dead_letter_events.attempts.endedAt", "dead_letter_events.attempts.startedAt", "dead_letter_events.deadAt",
 		"dead_letter_events.receivedAt", "dead_letter_events.replays.at", "dead_letter_events.reviewedAt",
-		"ingestion_records.at", "ingestion_records.takenAt", "ingestion_records.until",
+		"ingestion_records.at", "ingestion_records.acceptedAt", "ingestion_records.until",
 		"processed_events.attempts.endedAt", "processed_events.attempts.startedAt", "processed_events.endedAt",
 		"processed_events.occurredAt", "processed_events.receivedAt", "processed_events.updatedAt",
 	} {

@@ -15,7 +15,7 @@ import (
 )
 
 const ingestionColumns = `id, courier, single, outcome, count, bytes, at, until, error_code, reason, detail, status,
-	address, trace_id, taken_at, taken_key, taken_by, method, path, query, headers, body_bytes, redacted, body`
+	address, trace_id, accepted_at, accepted_key, accepted_by, method, path, query, headers, body_bytes, redacted, body`
 
 // Ingestions keeps what the intake records of requests.
 type Ingestions struct {
@@ -185,7 +185,7 @@ func ingestionQuery(f ingestion.Filter) (query string, values []string) {
 	default: // the + keeps it from an index that would not have the records in order
 		condition(true, "+outcome IN (?"+strings.Repeat(", ?", n-1)+")", outcomes...)
 	}
-	condition(f.Open, "single = 1 AND taken_at IS NULL")
+	condition(f.Open, "single = 1 AND accepted_at IS NULL")
 	condition(f.After != "", "id < ?", f.After)
 	query = "SELECT " + ingestionColumns + " FROM ingestion_records"
 	if len(where) > 0 {
@@ -228,7 +228,7 @@ func (s *Ingestions) AcceptIngestion(ctx context.Context, id, key, keyID string,
 }
 
 func setAccepted(conn *sqlite.Conn, id, key, keyID string, at time.Time) error {
-	return execute(conn, "UPDATE ingestion_records SET (taken_at, taken_key, taken_by) = (?, ?, ?) WHERE id = ? AND taken_at IS NULL", func(b *binder) {
+	return execute(conn, "UPDATE ingestion_records SET (accepted_at, accepted_key, accepted_by) = (?, ?, ?) WHERE id = ? AND accepted_at IS NULL", func(b *binder) {
 		b.time(at)
 		b.text(key)
 		b.text(keyID)
