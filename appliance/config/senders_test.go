@@ -220,6 +220,23 @@ func TestUnsignedIDs(t *testing.T) {
 	}
 }
 
+// TestOrderIDsAreOneID: an order id that a push has from another place opens a leg after a
+// delivery, as another order does. Alternatives are one member in several envelopes.
+func TestOrderIDsAreOneID(t *testing.T) {
+	member := func(template string) string {
+		return strings.Trim(template[strings.LastIndexAny(template, "{.")+1:], "}")
+	}
+	for name, p := range sendertest.Presets(t) {
+		members := map[string]bool{}
+		for _, place := range p.Courier.Event.OrderID {
+			members[member(place)] = true
+		}
+		if len(members) > 1 || members["metadata"] {
+			t.Errorf("%s takes its order ids from %v: two different ids, or a text for people, pass for another order", name, p.Courier.Event.OrderID)
+		}
+	}
+}
+
 // TestPresetsOfOnePayloadAgree keeps the mappings alike of those who send the same
 // payload and prove it in different ways.
 func TestPresetsOfOnePayloadAgree(t *testing.T) {

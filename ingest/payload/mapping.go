@@ -60,7 +60,10 @@ type Mapping struct {
 	// ShipmentID is needed. It must stay the same as long as the parcel travels: an
 	// alternative that can be filled later only makes another shipment.
 	ShipmentID []string `koanf:"shipment_id"`
-	OrderID    []string `koanf:"order_id"`
+	// OrderID must stay the same as well: after the end of a journey another one is taken for
+	// the next order under the same number. So it is no text for people, and an alternative is
+	// for another name of the same id, not for another id.
+	OrderID []string `koanf:"order_id"`
 
 	Status    []string `koanf:"status"`
 	Substatus []string `koanf:"substatus"`
