@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"math"
 	"slices"
 	"strconv"
@@ -18,13 +19,15 @@ const (
 	maxEchoBytes = 1024
 	// maxQuestionBytes bounds a body that may be a question.
 	maxQuestionBytes = 8 << 10
+	// maxQuestionMembers bounds the members of a body with a challenge: Slack's has three.
+	maxQuestionMembers = 4
 	// maxOriginBytes bounds the name of a sender: that of a host has 253 at most.
 	maxOriginBytes = 255
 )
 
 // Handshake says which questions of a sender are answered, by which it finds out that it is
-// wanted when its address is entered. What can be read as an event is never taken for a
-// question, so no answer to one acknowledges an event.
+// wanted when its address is entered. A question says nothing else, so no answer to one
+// acknowledges an event, not even one that the courier's mapping can't read.
 type Handshake struct {
 	// EchoQuery is a query parameter: a GET with it is answered with its value, as
 	// plain text. "" for none.
@@ -32,14 +35,18 @@ type Handshake struct {
 	// CloudEvents grants senders that ask by OPTIONS the right to post at the
 	// courier's rate (HTTP 1.1 Web Hooks for Event Delivery 1.0, section 4).
 	CloudEvents bool `koanf:"cloudevents"`
-	// Probe answers a GET, a HEAD and a POST without a body with 200.
+	// Probe answers a GET, a HEAD and a POST without a body with 200, if they have no header
+	// for a signature or a credential: one that has was to be an event, and may have lost its
+	// body to a redirect.
 	Probe bool `koanf:"probe"`
 	// Challenge is a member of a posted object: its text is the answer, as plain text or,
-	// when ChallengeAnswer is "json", in an object under the same name. "" for none.
+	// when ChallengeAnswer is "json", in an object under the same name. The object has at
+	// most three others, which hold no objects or arrays, and none from which an event is
+	// read, but for its type. "" for none.
 	Challenge       string `koanf:"challenge"`
 	ChallengeAnswer string `koanf:"challenge_answer"` // "json", or "text", as "" means
-	// EchoHeader is a header: a GET or a POST with it is answered with the same header. ""
-	// for none.
+	// EchoHeader is a header: a GET, or a POST whose body is empty or {}, is answered with the
+	// same header. "" for none.
 	EchoHeader string `koanf:"echo_header"`
 }
 
@@ -75,9 +82,9 @@ func (q question) String() string {
 // posts reports whether any question may come by POST.
 func (h *Handshake) posts() bool { return h.Probe || h.Challenge != "" || h.EchoHeader != "" }
 
-// asked returns the question that a request is, whose body is all there. Whether the body
-// can be read as an event is only looked at when it could be one.
-func (h *Handshake) asked(r signature.Request, isEvent func() bool) question {
+// asked returns the question that a request is, whose body is all there. What the mapping
+// finds in the body is only looked at when that could be a question.
+func (h *Handshake) asked(r signature.Request, scheme *signature.Scheme, isEvent func() bool) question {
 	var headers int
 	if h.EchoHeader != "" {
 		_, headers = r.Header(h.EchoHeader)
@@ -87,13 +94,14 @@ func (h *Handshake) asked(r signature.Request, isEvent func() bool) question {
 		switch {
 		case h.EchoQuery != "" && queryOf(r).Has(h.EchoQuery):
 			return echoesQuery
+		case scheme.Shown(r):
 		case headers > 0:
 			return echoesHeader
 		case h.Probe:
 			return probes
 		}
 	case fasthttp.MethodHead:
-		if h.Probe {
+		if h.Probe && !scheme.Shown(r) {
 			return probes
 		}
 	case fasthttp.MethodOptions:
@@ -101,12 +109,12 @@ func (h *Handshake) asked(r signature.Request, isEvent func() bool) question {
 			return wantsGrant
 		}
 	case fasthttp.MethodPost:
-		return h.posted(r, headers > 0, isEvent)
+		return h.posted(r, scheme, headers > 0, isEvent)
 	}
 	return noQuestion
 }
 
-func (h *Handshake) posted(r signature.Request, echoes bool, isEvent func() bool) question {
+func (h *Handshake) posted(r signature.Request, scheme *signature.Scheme, echoes bool, isEvent func() bool) question {
 	body := r.Body()
 	if _, packed := r.Header("content-encoding"); packed > 0 || len(body) > maxQuestionBytes {
 		return noQuestion
@@ -116,17 +124,20 @@ func (h *Handshake) posted(r signature.Request, echoes bool, isEvent func() bool
 		_, challenged = challengeIn(body, h.Challenge)
 	}
 	switch {
-	case !echoes && !challenged:
-		if h.Probe && len(body) == 0 {
-			return probes
-		}
-	case isEvent():
-	case echoes:
+	case echoes && saysNothing(body) && !isEvent():
 		return echoesHeader
-	default:
+	case challenged && !isEvent():
 		return challenges
+	case h.Probe && len(body) == 0 && !echoes && !scheme.Shown(r):
+		return probes
 	}
 	return noQuestion
+}
+
+// saysNothing reports whether a body is empty, or an object without members.
+func saysNothing(body []byte) bool {
+	text := bytes.Join(bytes.Fields(body), nil)
+	return len(text) == 0 || string(text) == "{}"
 }
 
 func queryOf(r signature.Request) *fasthttp.Args {
@@ -135,16 +146,23 @@ func queryOf(r signature.Request) *fasthttp.Args {
 	return args
 }
 
-// challengeIn returns the text of a member of a JSON object, which has to be there once.
+// challengeIn returns the text of a member of a JSON object, which has to be there once, and
+// with few others, none of which holds an object or an array.
 func challengeIn(body []byte, name string) (text string, ok bool) {
 	s := jsontext.NewScanner(body)
 	s.Space()
 	if s.Peek() != '{' {
 		return "", false
 	}
-	met, whole := 0, false
+	met, whole, members := 0, false, 0
 	for more := s.Enter('}'); more; more = s.More('}') {
+		if members++; members > maxQuestionMembers {
+			return "", false
+		}
 		if s.Key() != name {
+			if c := s.Peek(); c == '{' || c == '[' {
+				return "", false
+			}
 			s.Skip()
 			continue
 		}
@@ -164,7 +182,7 @@ func (s *Server) handshake(c *call, name []byte) {
 	c.courier = c.table.find(name)
 	asked := noQuestion
 	if c.courier != nil {
-		asked = c.courier.handshake.asked(c, c.isEvent)
+		asked = c.courier.handshake.asked(c, c.courier.scheme, c.tells)
 	}
 	if asked == noQuestion {
 		c.ctx.Response.Header.Set(fasthttp.HeaderAllow, "POST")
@@ -190,7 +208,7 @@ func answerQuestion(s *Server, c *call) *refusal {
 	if c.courier == nil || !c.courier.asks {
 		return nil
 	}
-	asked := c.courier.handshake.asked(c, c.isEvent)
+	asked := c.courier.handshake.asked(c, c.courier.scheme, c.tells)
 	if asked == noQuestion {
 		return nil
 	}
@@ -215,6 +233,10 @@ func (c *call) isEvent() bool {
 	var ev event.Event
 	return len(c.courier.decoder.Decode(in, &ev, nil)) == 0 && ev.Ignored == ""
 }
+
+// tells reports whether the body has anything of an event of its courier, whether that can
+// be read or not.
+func (c *call) tells() bool { return c.isEvent() || c.courier.decoder.Tells(c.body.Bytes) }
 
 // answerProbe answers a probe, with the body that the courier's own answers have.
 func answerProbe(_ *Server, c *call) *refusal {

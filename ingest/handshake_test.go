@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/payload"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
@@ -131,12 +132,22 @@ func (f *fixture) post(t testing.TB, target, body string, headers ...string) *an
 	return send(t, r)
 }
 
+// signing returns the headers that sign a body.
+func signing(s *signature.Scheme, body string) (headers []string) {
+	for _, h := range s.Sign([]byte(body), noon) {
+		headers = append(headers, h.Name+": "+h.Value)
+	}
+	return headers
+}
+
 // TestProbes: an address is found to be there by a request that says nothing.
 func TestProbes(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
+	shown := credential(t, "bearer", "s3cret-bearer", signature.Place{})
 	f.set(t,
 		Courier{Name: "probed", Scheme: f.plain, Handshake: Handshake{Probe: true}},
+		Courier{Name: "shown", Scheme: shown, Handshake: Handshake{Probe: true}},
 		Courier{Name: "own", Scheme: f.plain, Handshake: Handshake{Probe: true, EchoQuery: "c"},
 			Success: Success{Status: 204, Headers: []Header{{"X-Own", "yes"}}}},
 		Courier{Name: "watched", Scheme: f.plain, Handshake: Handshake{Probe: true}, Observe: true},
@@ -157,6 +168,10 @@ func TestProbes(t *testing.T) {
 	for _, body := range []string{" ", "{}", "[]", "null", goodBody} {
 		expectProblem(t, f.post(t, path+"probed", body, "Content-Type: application/json"), 401, event.InvalidSignature, "")
 	}
+	for name, s := range map[string]*signature.Scheme{"probed": f.plain, "shown": shown} { // as a redirect leaves an event
+		expectProblem(t, f.ask(t, "GET", path+name, signing(s, "")...), 405, event.MethodNotAllowed, "")
+		expectProblem(t, f.post(t, path+name, "", append(signing(s, ""), "Content-Type: application/json")...), 400, event.InvalidPayload, "")
+	}
 	expectProblem(t, f.ask(t, "PUT", path+"probed"), 405, event.MethodNotAllowed, "")
 	expectProblem(t, f.ask(t, "GET", path+"plain"), 405, event.MethodNotAllowed, "")
 	expectProblem(t, f.post(t, path+"plain", ""), 401, event.InvalidSignature, "")
@@ -170,10 +185,18 @@ func TestProbes(t *testing.T) {
 func TestChallenges(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
+	flat, err := payload.NewDecoder(payload.Mapping{
+		EventID: []string{"{id}"}, Type: []string{"{type}"}, Time: payload.TimeMapping{From: []string{"{at}"}, Received: true},
+		ShipmentID: []string{"{parcel}"}, Status: []string{"{state}", "{type}"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	f.set(t,
 		Courier{Name: "text", Scheme: f.plain, Handshake: Handshake{Challenge: "challenge"}},
 		Courier{Name: "json", Scheme: f.plain, Handshake: Handshake{Challenge: "challenge", ChallengeAnswer: "json"}},
 		Courier{Name: "watched", Scheme: f.plain, Handshake: Handshake{Challenge: "challenge"}, Observe: true},
+		Courier{Name: "flat", Scheme: f.plain, Handshake: Handshake{Challenge: "challenge"}, Decoder: flat},
 		Courier{Name: "header", Scheme: f.plain, Handshake: Handshake{EchoHeader: "X-Hook-Secret"}},
 	)
 	const path = "/v1/events/courier/"
@@ -193,6 +216,14 @@ func TestChallenges(t *testing.T) {
 		{"observed", "watched", question, nil, false, 200, `3eZé"<b>`, "text/plain; charset=utf-8", "", 0},
 		{"in an event that is not signed", "text", event1, nil, false, 401, "", "", "", 0},
 		{"in an event", "text", event1, nil, true, 202, "", "", "", 1},
+		{"in an event that can't be read", "text", strings.Replace(event1, "shp_456", "", 1), nil, true, 400, "", "", "", 0},
+		{"in a short event that can't be read", "text", `{"challenge":"c","eventId":"e"}`, nil, true, 400, "", "", "", 0},
+		{"in an event that can't be read, observed", "watched", strings.Replace(event1, "shp_456", "", 1), nil, true, 202, "", "", "", 1},
+		{"among many members", "text", `{"challenge":"c","a":1,"b":2,"c":3,"d":4}`, nil, true, 400, "", "", "", 0},
+		{"beside an object", "text", `{"challenge":"c","a":{"b":1}}`, nil, true, 400, "", "", "", 0},
+		{"mapped", "flat", question, nil, false, 200, `3eZé"<b>`, "text/plain; charset=utf-8", "", 0},
+		{"in a mapped event without a shipment", "flat", `{"challenge":"c","id":"e1","type":"x"}`, nil, true, 400, "", "", "", 0},
+		{"in a mapped event with nothing but its state", "flat", `{"challenge":"c","state":"lost"}`, nil, true, 400, "", "", "", 0},
 		{"twice", "text", `{"challenge":"a","challenge":"b"}`, nil, false, 401, "", "", "", 0},
 		{"no text", "text", `{"challenge":7}`, nil, false, 401, "", "", "", 0},
 		{"empty", "text", `{"challenge":""}`, nil, false, 401, "", "", "", 0},
@@ -207,15 +238,15 @@ func TestChallenges(t *testing.T) {
 		{"header with spaces", "header", "{}", []string{"X-Hook-Secret: a b"}, false, 400, "", "", "", 0},
 		{"header of an event that is not signed", "header", goodBody, []string{"X-Hook-Secret: a"}, false, 401, "", "", "", 0},
 		{"header of an event", "header", goodBody, []string{"X-Hook-Secret: a"}, true, 202, "", "", "", 1},
+		{"header of an event that can't be read", "header", strings.Replace(goodBody, "shp_456", "", 1), []string{"X-Hook-Secret: a"}, true, 400, "", "", "", 0},
+		{"header, with a blank body", "header", " { }\n", []string{"X-Hook-Secret: a"}, false, 200, "", "", "a", 0},
 		{"header of a packed event", "header", zipped(bodyWithKey("k2")), []string{"X-Hook-Secret: a", "Content-Encoding: gzip"}, true, 202, "", "", "", 1},
 		{"other header", "text", "{}", []string{"X-Hook-Secret: a"}, false, 401, "", "", "", 0},
 	} {
 		before := len(f.publisher.all())
 		headers := tc.headers
 		if tc.signed {
-			for _, h := range f.plain.Sign([]byte(tc.body), noon) {
-				headers = append(headers, h.Name+": "+h.Value)
-			}
+			headers = append(headers, signing(f.plain, tc.body)...)
 		}
 		a := f.post(t, path+tc.courier, tc.body, headers...)
 		if a.StatusCode != tc.status || tc.status == 200 && string(a.body) != tc.answer || a.Header.Get("X-Hook-Secret") != tc.echo {
@@ -231,6 +262,7 @@ func TestChallenges(t *testing.T) {
 		f.publisher.kept = nil
 		f.publisher.mu.Unlock()
 	}
+	expectProblem(t, f.ask(t, "GET", path+"header", append(signing(f.plain, ""), "X-Hook-Secret: c")...), 405, event.MethodNotAllowed, "")
 	if a := f.ask(t, "GET", path+"header", "X-Hook-Secret: c"); a.StatusCode != 200 || a.Header.Get("X-Hook-Secret") != "c" {
 		t.Errorf("by GET: got %d %v", a.StatusCode, a.Header)
 	}

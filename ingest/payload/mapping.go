@@ -11,6 +11,7 @@
 package payload
 
 import (
+	"slices"
 	"time"
 
 	"github.com/fincart/courier-gateway/ingest/event"
@@ -207,6 +208,46 @@ func (d *Decoder) decode(in Input, queued bool, e *event.Event, faults event.Fau
 	m := decoding{Scanner: jsontext.NewScanner(text), plan: d, event: e, received: in.Received, queued: queued,
 		values: values{body: text, sent: in.Body, headers: in.Headers}, faults: reporter{all: faults}}
 	return m.run()
+}
+
+// Tells reports whether a body has anything from which an event is read, but for its type
+// and source: what names it, its shipment or its order, its time, or its state. It may be
+// no event all the same.
+func (d *Decoder) Tells(body []byte) bool {
+	text, fault := d.jsonIn(body)
+	if fault != "" {
+		return false
+	}
+	var ev event.Event
+	if d == nil || d.root == nil || d.standard {
+		c := canonical{Scanner: jsontext.NewScanner(text), event: &ev}
+		c.document()
+		return c.seen&^(memberType|memberSource) != 0
+	}
+	m := decoding{Scanner: jsontext.NewScanner(text), plan: d, event: &ev, values: values{body: text, sent: body}}
+	m.Space()
+	m.value(d.root)
+	typed := nodesOf(d.kind.alternatives)
+	for _, n := range nodesOf(d.id.alternatives, d.key.alternatives, d.shipment.alternatives, d.order.alternatives, d.time.from, d.status.status) {
+		if m.values.has(n) && !slices.Contains(typed, n) {
+			return true
+		}
+	}
+	return d.list != nil && m.values.has(d.list.node)
+}
+
+// nodesOf returns what templates read of a body.
+func nodesOf(all ...[]template) (nodes []*node) {
+	for _, alternatives := range all {
+		for _, t := range alternatives {
+			for _, p := range t.parts {
+				if p.node != nil {
+					nodes = append(nodes, p.node)
+				}
+			}
+		}
+	}
+	return nodes
 }
 
 // DecodeQueued is [Decoder.Decode] for an event from the queue. The envelope

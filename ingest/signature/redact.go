@@ -38,6 +38,15 @@ func (s *Scheme) Headers() []string {
 	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == "" })
 }
 
+// Shown reports whether a request has a header that the sender's signature or credential
+// would be in.
+func (s *Scheme) Shown(r Request) bool {
+	return s != nil && s.config.Signature.From == "header" && slices.ContainsFunc(s.config.Signature.Names, func(name string) bool {
+		_, count := r.Header(name)
+		return count > 0
+	})
+}
+
 // Parameter returns the query parameter that a request is verified by, "" for none.
 func (s *Scheme) Parameter() string {
 	if s.config.Signature.From != "query" {
