@@ -89,7 +89,7 @@ func (f *answered) add(code string, n float64) {
 	switch code {
 	case "ACCEPTED", "DUPLICATE", "CONFLICT":
 		f.accepted += n
-	case "HANDSHAKE", string(event.RateLimited), string(event.IntakeUnavailable), string(event.Internal):
+	case "HANDSHAKE", "IGNORED", string(event.RateLimited), string(event.IntakeUnavailable), string(event.Internal):
 		// no sign of wrong settings
 	default:
 		f.refused += n

@@ -54,6 +54,7 @@ func TestRefusedCouriers(t *testing.T) {
 	come("acme", event.RateLimited, 100)
 	come("acme", event.IntakeUnavailable, 100)
 	come("acme", "HANDSHAKE", 100)
+	come("acme", "IGNORED", 100)
 	come("-", event.UnknownCourier, 100)
 	come("stranger", event.InvalidSignature, 100)
 	want("what says nothing of an active courier")

@@ -19,9 +19,13 @@ const (
 	habitPeriods = 1000        // stretches of time with requests that make up a habit
 	leastPeriods = 20          // fewer are no habit
 	leastSilence = time.Hour   // a shorter silence is none
+
+	ignoredFor   = 24 * time.Hour // with nothing else that is accepted
+	leastIgnored = 10             // requests: fewer are a test of the sender's
 )
 
-// silences keeps what the last search for couriers that are silent has found.
+// silences keeps what the last search has found for couriers that send nothing, or nothing
+// that is not ignored.
 type silences struct {
 	mu    sync.Mutex
 	at    time.Time
@@ -65,8 +69,8 @@ func unmapped(ctx context.Context, deps *Deps) (all []ops.Attention) {
 	return all
 }
 
-// search returns the couriers that have sent nothing for longer than ever before. It
-// searches now and then: the answer may be a minute old.
+// search returns the couriers that have sent nothing for longer than ever before, and those
+// whose requests are all ignored. It searches now and then: the answer may be a minute old.
 func (s *silences) search(ctx context.Context, deps *Deps) []ops.Attention {
 	if deps.Ingestions == nil || deps.Couriers == nil {
 		return nil
@@ -85,6 +89,18 @@ func (s *silences) search(ctx context.Context, deps *Deps) []ops.Attention {
 		if err != nil {
 			return s.found // the status says what is wrong with the store
 		}
+		recent, err := deps.Ingestions.Ingestions(ctx, ingestion.Filter{
+			Courier: c.Name, Outcomes: []ingestion.Outcome{ingestion.Accepted, ingestion.Duplicate, ingestion.Observed, ingestion.Ignored}, Limit: habitPeriods,
+		})
+		if err != nil {
+			return s.found
+		}
+		if n := allIgnored(recent, s.at.Add(-ignoredFor)); n >= leastIgnored {
+			s.found = append(s.found, ops.Attention{
+				Courier: c.Name, What: fmt.Sprintf("all %d requests that it sent in the last day and that verify were ignored: none became an event", n),
+				Do: "see with `appliance rejections list --courier " + c.Name + " --outcome ignored` whether the rules of ignore leave out what is about shipments",
+			})
+		}
 		if quiet, longest := silence(records, deps.About.StartedAt, s.at); quiet > 0 {
 			s.found = append(s.found, ops.Attention{
 				Courier: c.Name, What: fmt.Sprintf("it has sent nothing for %s; its longest silence before was %s", quiet, longest),
@@ -93,6 +109,21 @@ func (s *silences) search(ctx context.Context, deps *Deps) []ops.Attention {
 		}
 	}
 	return s.found
+}
+
+// allIgnored returns how many requests were ignored since a time, 0 when any other was
+// accepted. records are newest first.
+func allIgnored(records []ingestion.Record, since time.Time) (n int64) {
+	for _, r := range records {
+		switch {
+		case r.Until.Before(since):
+			return n
+		case r.Outcome != ingestion.Ignored:
+			return 0
+		}
+		n += r.Count
+	}
+	return n
 }
 
 // silence returns for how long a courier has been silent while it could be heard, when

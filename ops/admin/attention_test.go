@@ -58,6 +58,24 @@ func TestAttentionToUnmappedStatuses(t *testing.T) {
 	}
 }
 
+// TestAttentionToWhatIsIgnored: a rule that is wrong would otherwise show nowhere.
+func TestAttentionToWhatIsIgnored(t *testing.T) {
+	t.Parallel()
+	at := func(ago time.Duration, courier string, outcome ingestion.Outcome, count int64) ingestion.Record {
+		when := time.Now().Add(-ago)
+		return ingestion.Record{ID: admintest.RecordID(when, 1), Courier: courier, Outcome: outcome, At: when, Until: when, Count: count}
+	}
+	lines := attention(t, []ops.CourierInfo{{Name: "all"}, {Name: "some"}, {Name: "few"}, {Name: "before"}}, []ingestion.Record{
+		at(1*time.Minute, "all", ingestion.Ignored, 1), at(2*time.Minute, "all", ingestion.Ignored, 9), at(25*time.Hour, "all", ingestion.Accepted, 5),
+		at(1*time.Minute, "some", ingestion.Ignored, 90), at(2*time.Hour, "some", ingestion.Duplicate, 1),
+		at(1*time.Minute, "few", ingestion.Ignored, 9),
+		at(25*time.Hour, "before", ingestion.Ignored, 90),
+	})
+	if len(lines) != 1 || lines[0] != "all: all 10 requests that it sent in the last day and that verify were ignored: none became an event" {
+		t.Errorf("%q", lines)
+	}
+}
+
 // TestAttentionToSilence has couriers that were heard every ten minutes, but for one
 // silence, and were last heard some time ago.
 func TestAttentionToSilence(t *testing.T) {
