@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/fincart/courier-gateway/appliance/config"
@@ -140,6 +143,45 @@ func TestSenderNeedsItsCourierOnly(t *testing.T) {
 	}
 	if code, out := sign("[couriers.other]\nsecretz = 3\n"); code == 0 {
 		t.Errorf("with a mistake in the couriers: %s", out)
+	}
+}
+
+// TestFoundFileShowsNoSecret: what signs may be sent to an address that only a file in the
+// working directory names, a secret itself may not.
+func TestFoundFileShowsNoSecret(t *testing.T) {
+	t.Chdir(t.TempDir())
+	var shown atomic.Bool
+	planted := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		shown.Store(strings.Contains(fmt.Sprint(r.Header, r.URL), "a-secret-of-somebody"))
+	}))
+	defer planted.Close()
+	for scheme, needsConfig := range map[string]bool{
+		"bearer": true, "static_header": true, "query_token": true, "gateway": false,
+	} {
+		content := fmt.Sprintf("[ingest]\npublic_url = %q\n[couriers.acme]\nscheme = %q\nsecrets = [%q]\n",
+			planted.URL, scheme, secretFile(t, "a-secret-of-somebody"))
+		if strings.HasPrefix(scheme, "static") || strings.HasPrefix(scheme, "query") {
+			content += "signature.names = [\"x-secret\"]\n"
+		}
+		if err := os.WriteFile(config.DefaultFile, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		send := func(more ...string) string {
+			var out bytes.Buffer
+			run(t.Context(), append([]string{"send", "--shipment", "shp_1"}, more...), strings.NewReader(""), &out, &out)
+			return out.String()
+		}
+		out := send()
+		if refused := strings.Contains(out, "--config "+config.DefaultFile); refused != needsConfig || shown.Load() {
+			t.Errorf("%s: refused %t, shown %t: %s", scheme, refused, shown.Load(), out)
+		}
+		for _, asked := range [][]string{{"--config", config.DefaultFile}, {"--url", planted.URL}} {
+			shown.Store(false)
+			if out := send(asked...); shown.Load() != needsConfig {
+				t.Errorf("%s with %s: shown %t: %s", scheme, asked, shown.Load(), out)
+			}
+		}
+		shown.Store(false)
 	}
 }
 

@@ -3,11 +3,13 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/bench"
+	"github.com/fincart/courier-gateway/ingest/signature"
 	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 	adminapi "github.com/fincart/courier-gateway/ops/client"
 )
@@ -123,5 +125,32 @@ func target(cmd *cobra.Command, name string) (bench.Target, error) {
 		}
 		return bench.Target{}, err
 	}
+	if err := refuseToShow(cmd, l.File, name, settings); err != nil {
+		return bench.Target{}, err
+	}
 	return bench.Target{Courier: name, URL: publicURL(cfg.Ingest, nil), Signature: settings, Mapped: !courier.Canonical(), Preset: courier.Preset}, nil
+}
+
+// refuseToShow returns an error when a request would show the courier's secret itself, and
+// only a file that was found in the working directory says which secret that is and where
+// it goes: somebody else may have put it there.
+func refuseToShow(cmd *cobra.Command, file, name string, settings signature.Config) error {
+	asked := os.Getenv(config.EnvConfig)
+	for _, flag := range []string{"config", "url"} {
+		if f := cmd.Flags().Lookup(flag); f != nil {
+			asked += f.Value.String()
+		}
+	}
+	if file == "" || asked != "" {
+		return nil
+	}
+	scheme, err := bench.NewScheme(settings)
+	if err != nil {
+		return nil // the command can't sign, and says why
+	}
+	if from, _ := scheme.Credential(); from == "" {
+		return nil
+	}
+	return usage{fmt.Errorf("courier %s shows its secret in each request, and only %s in the working directory says which secret, and where it goes: if this file is yours, name it by --config %s",
+		name, file, file)}
 }

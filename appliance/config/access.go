@@ -105,36 +105,24 @@ func madeToken() string {
 }
 
 // reachable returns where this machine reaches a listener: one on all addresses by loopback.
-func reachable(address net.Addr) string {
-	host, port, err := net.SplitHostPort(address.String())
+func reachable(address net.Addr) string { return listener(address.String()) }
+
+// listener returns the HOST:PORT of an address or a URL, the same for each way to write it.
+// One on all addresses, and localhost, are 127.0.0.1: Go's listeners on all addresses are
+// there too. Any other address of loopback is another one, which every user may listen on.
+func listener(address string) string {
+	address = strings.TrimPrefix(strings.TrimPrefix(address, "https://"), "http://")
+	host, port, err := net.SplitHostPort(strings.TrimSuffix(address, "/"))
 	if err != nil {
-		return address.String()
+		return address
 	}
 	switch ip := net.ParseIP(host); {
-	case ip == nil || !ip.IsUnspecified():
-	case ip.To4() == nil:
-		host = net.IPv6loopback.String()
-	default:
+	case host == "" || strings.EqualFold(host, "localhost") || ip != nil && ip.IsUnspecified():
 		host = "127.0.0.1"
+	case ip != nil:
+		host = ip.String()
 	}
 	return net.JoinHostPort(host, port)
-}
-
-// sameListener reports whether two addresses are of one listener, as far as that shows:
-// all names of loopback are the same.
-func sameListener(a, b string) bool {
-	a, b = strings.TrimPrefix(a, "https://"), strings.TrimPrefix(b, "https://")
-	a, b = strings.TrimPrefix(a, "http://"), strings.TrimPrefix(b, "http://")
-	hostA, portA, errA := net.SplitHostPort(a)
-	hostB, portB, errB := net.SplitHostPort(b)
-	if errA != nil || errB != nil || portA != portB {
-		return false
-	}
-	local := func(host string) bool {
-		ip := net.ParseIP(host)
-		return host == "" || ip != nil && ip.IsUnspecified() || admin.Loopback(host)
-	}
-	return hostA == hostB || local(hostA) && local(hostB)
 }
 
 // tokens reads the configured ones.

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/knadh/koanf/parsers/toml/v2"
+
+	"github.com/fincart/courier-gateway/jetstream/durable"
 )
 
 // Client is what a command needs to find the running appliance, and to be let in.
@@ -56,19 +58,19 @@ func first(settings ...named) named {
 // defaults, with the address and the token that the appliance has left in the data
 // directory wherever they are needed.
 //
-// An address that was not asked for, because it is from a file that was only found in
-// the working directory, is sent no token but the one that is beside it.
+// A token that was not asked for, because it is from a file that was only found in the
+// working directory, is sent nowhere. An address that was not asked for is sent no token
+// but the one that is beside it.
 func ReadClient(asked Asked) Client {
 	var c Client
 	file := c.readFile(asked.File)
 	byFile := func(key string) named { return named{file.values[key], file.asked, file.path} }
-	dir := first(
+	dir := byFile(keyDataDir)
+	dir.asked = dir.asked && filepath.IsAbs(dir.value) // others may have made what is in the working directory
+	dir = first(
 		named{asked.DataDir, true, "--data-dir"}, named{os.Getenv("APPLIANCE_DATA_DIR"), true, "APPLIANCE_DATA_DIR"},
-		byFile(keyDataDir), named{Defaults().DataDir, false, "default"})
-	access, err := ReadAccess(dir.value)
-	if err != nil {
-		c.warn("what the appliance left for commands in data_dir can't be read, asking without it: %v", err)
-	}
+		dir, named{Defaults().DataDir, false, "default"})
+	access := c.readAccess(dir)
 	left := named{access.Address, dir.asked, filepath.Join(dir.value, AccessFile)}
 	listen := byFile(keyAdminListen)
 	if strings.HasSuffix(listen.value, ":0") || !listen.asked && left.value != "" {
@@ -78,25 +80,50 @@ func ReadClient(asked Asked) Client {
 		named{asked.Listen, true, "--admin-listen"}, named{os.Getenv("APPLIANCE_ADMIN__LISTEN"), true, "APPLIANCE_ADMIN__LISTEN"},
 		listen, left, named{Defaults().Admin.Listen, true, "default"})
 	c.Address = address.value
-	same := sameListener(address.value, access.Address)
-	if same {
-		c.Address, c.CertFile = access.Address, access.CertFile
+	if !address.asked && listener(address.value) == Defaults().Admin.Listen {
+		c.Address, address.asked = listener(address.value), true
 	}
-	address.asked = address.asked || sameListener(address.value, Defaults().Admin.Listen)
-
-	c.Token = Secret(byFile(keyAdminToken).value)
+	same := listener(address.value) == listener(access.Address)
+	if same {
+		c.Address, c.CertFile = listener(address.value), access.CertFile
+		if strings.HasPrefix(access.Address, "https://") || strings.HasPrefix(address.value, "https://") {
+			c.Address = "https://" + c.Address
+		}
+	}
+	token := byFile(keyAdminToken)
 	if value, set := os.LookupEnv("APPLIANCE_ADMIN__TOKEN"); set {
-		c.Token = Secret(value)
+		token = named{value, true, "APPLIANCE_ADMIN__TOKEN"}
 	}
 	switch {
-	case c.Token.IsSet() && !address.asked:
-		c.Token = ""
-		c.warn("no token is sent to %s, because only %s in the working directory names this address: if it is yours, name it by --config or --admin-listen",
+	case token.value != "" && !token.asked:
+		c.warn("%s of %s is not sent, because this file was only found in the working directory: if it is yours, name it by --config %s",
+			keyAdminToken, token.by, token.by)
+	case token.value != "" && !address.asked:
+		c.warn("no token is sent to %s, because only %s in the working directory names this address: if it is yours, name it by --config, --data-dir or --admin-listen",
 			address.value, address.by)
-	case !c.Token.IsSet() && (same || address.asked && dir.asked):
+	case token.value != "":
+		c.Token = Secret(token.value)
+	case same || address.asked && dir.asked:
 		c.made = access.Token
 	}
 	return c
+}
+
+// readAccess reads what the appliance has left in a data directory. In one that was not
+// asked for nothing counts that another user has put there, or could have.
+func (c *Client) readAccess(dir named) (access Access) {
+	var err error
+	if !dir.asked {
+		err = errors.Join(durable.OwnedDir(dir.value), durable.Owned(filepath.Join(dir.value, AccessFile)))
+	}
+	if err == nil {
+		access, err = ReadAccess(dir.value)
+	}
+	if err != nil {
+		c.warn("what the appliance left for commands in data_dir can't be used, asking without it (--data-dir names another one): %v", err)
+		return Access{}
+	}
+	return access
 }
 
 func (c *Client) warn(format string, args ...any) {

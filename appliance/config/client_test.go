@@ -111,6 +111,102 @@ func TestPlantedFilesGetNoToken(t *testing.T) {
 	}
 }
 
+// TestOtherAddressesOfLoopbackGetNoToken: every user may listen on 127.0.0.2 and on ::1,
+// which are not what was asked for, nor the default.
+func TestOtherAddressesOfLoopbackGetNoToken(t *testing.T) {
+	t.Setenv("APPLIANCE_ADMIN__TOKEN", string(secretOf(t, "a secret of the environment")))
+	for _, planted := range []string{"127.0.0.2:8081", "[::1]:8081"} {
+		working(t, "[admin]\nlisten = \""+planted+"\"\n")
+		if c := ReadClient(Asked{}); c.Bearer() != "" {
+			t.Errorf("%q is sent to %s, which only a found file names", c.Bearer(), c.Address)
+		}
+		working(t, "")
+		leave(t, "data", planted)
+		if c := ReadClient(Asked{Listen: "127.0.0.1:8081"}); c.Address != "127.0.0.1:8081" {
+			t.Errorf("%s is asked in place of the address that was asked for", c.Address)
+		}
+		if c := ReadClient(Asked{}); c.Bearer() != "" {
+			t.Errorf("%q is sent to %s, which only ./data/%s names", c.Bearer(), c.Address, AccessFile)
+		}
+	}
+	for _, other := range []string{"localhost:8081", "[::]:8081"} {
+		working(t, "[admin]\nlisten = \""+other+"\"\n")
+		if c := ReadClient(Asked{}); c.Address != "127.0.0.1:8081" || c.Bearer() == "" {
+			t.Errorf("the default address as %s is %s, and %q is sent there", other, c.Address, c.Bearer())
+		}
+	}
+	working(t, "")
+	leave(t, "data", "https://LOCALHOST:8081")
+	for _, asked := range []Asked{{}, {Listen: ":8081"}} {
+		if c := ReadClient(asked); c.Address != "https://127.0.0.1:8081" {
+			t.Errorf("%+v is %s", asked, c.Address)
+		}
+	}
+}
+
+// TestFoundSecretsAreSentNowhere: not even to the default address, where any user can
+// listen while the appliance does not run.
+func TestFoundSecretsAreSentNowhere(t *testing.T) {
+	content := "[admin]\ntoken = \"" + string(secretOf(t, "a secret of somebody")) + "\"\n"
+	working(t, content)
+	for what, asked := range map[string]Asked{"nothing": {}, "an address": {Listen: "127.0.0.1:8081"}, "a directory": {DataDir: t.TempDir()}} {
+		c := ReadClient(asked)
+		if sent := c.Bearer(); sent != "" || !strings.Contains(strings.Join(c.Warnings, "\n"), "--config "+DefaultFile) {
+			t.Errorf("%s asked for: %q is sent to %s: %q", what, sent, c.Address, c.Warnings)
+		}
+	}
+	leave(t, "data", "127.0.0.1:9999")
+	named := configFile(t, content) // whose data_dir is ./data
+	if c := ReadClient(Asked{File: named}); c.Bearer() != "" {
+		t.Errorf("the token of %s is sent to %s, which ./data/%s names", named, c.Address, AccessFile)
+	}
+	if c := ReadClient(Asked{File: named, DataDir: "data"}); c.Bearer() == "" || c.Address != "127.0.0.1:9999" {
+		t.Errorf("a directory that was asked for does not count: %+v", c)
+	}
+}
+
+// TestFilesOfOthersDoNotCount: an address that another user has left, or could have, is not
+// asked, unless its directory was asked for.
+func TestFilesOfOthersDoNotCount(t *testing.T) {
+	for what, plant := range map[string]func() error{
+		"a file that all can write":      func() error { return os.Chmod("data/"+AccessFile, 0o666) },
+		"a directory that all can write": func() error { return os.Chmod("data", 0o777) },
+		"a link":                         func() error { return os.Symlink("other.json", "data/"+AccessFile) },
+	} {
+		working(t, "")
+		leave(t, "data", "127.0.0.1:9999")
+		if what == "a link" {
+			if err := os.Rename("data/"+AccessFile, "data/other.json"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := plant(); err != nil {
+			t.Fatal(err)
+		}
+		for _, asked := range []Asked{{}, {File: configFile(t, "data_dir = \"data\"\n")}} {
+			c := ReadClient(asked)
+			if c.Address != Defaults().Admin.Listen || !strings.Contains(strings.Join(c.Warnings, "\n"), "--data-dir") {
+				t.Errorf("%s: %s is asked: %q", what, c.Address, c.Warnings)
+			}
+		}
+		if c := ReadClient(Asked{DataDir: "data"}); c.Address != "127.0.0.1:9999" {
+			t.Errorf("%s that was asked for: %s is asked: %q", what, c.Address, c.Warnings)
+		}
+	}
+}
+
+// leave writes into dir what an appliance at an address leaves, without a token.
+func leave(t *testing.T, dir, address string) {
+	t.Helper()
+	err := os.MkdirAll(dir, 0o700)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, AccessFile), []byte(`{"address":"`+address+`"}`), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestMadeTokenIsKeptAndMadeAgain(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, AccessFile)
@@ -137,7 +233,7 @@ func TestMadeTokenIsKeptAndMadeAgain(t *testing.T) {
 	if err != nil || len(tokens) != 2 || tokens[1].Role != admin.Read || tokens[1].Name != "dashboard" {
 		t.Errorf("%+v, %v", tokens, err)
 	}
-	if access, err := ReadAccess(dir); err != nil || access != (Access{Address: "[::1]:9300"}) {
+	if access, err := ReadAccess(dir); err != nil || access != (Access{Address: "127.0.0.1:9300"}) {
 		t.Errorf("%+v, %v", access, err)
 	}
 	cfg.Admin.Tokens["twin"] = AdminToken{Role: "admin", Token: cfg.Admin.Tokens["dashboard"].Token}
