@@ -10,7 +10,7 @@ import (
 func (a *App) serveOperators(cfg config.Config, first *starting, deps admin.Deps) (err error) {
 	limits := admin.DefaultConfig()
 	limits.OpenMetrics = cfg.Admin.OpenMetrics
-	if limits.Tokens, err = cfg.OpenAccess(a.admin); err != nil {
+	if limits.Tokens, err = cfg.OpenAccess(a.admin, false); err != nil {
 		return err
 	}
 	server, err := admin.New(limits, deps)
@@ -19,7 +19,7 @@ func (a *App) serveOperators(cfg config.Config, first *starting, deps admin.Deps
 	}
 	a.couriers.setTokens = func(now config.Config) error {
 		cfg.Admin.Token, cfg.Admin.Tokens = now.Admin.Token, now.Admin.Tokens // the rest needs a restart
-		tokens, err := cfg.OpenAccess(a.admin)
+		tokens, err := cfg.OpenAccess(a.admin, true)
 		if err == nil {
 			server.SetTokens(tokens)
 		}

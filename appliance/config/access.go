@@ -56,8 +56,9 @@ func ReadAccess(dataDir string) (access Access, err error) {
 
 // OpenAccess returns the tokens of the operators' listener, which is at address, read
 // again from where they are. It leaves [AccessFile] for commands, with a token that it
-// makes unless one is there or the configuration has one.
-func (c Config) OpenAccess(address net.Addr) ([]admin.Token, error) {
+// makes unless the configuration has one. A start makes a new one, because whoever listened
+// on the address until then may have been sent the last; reload keeps the one that is there.
+func (c Config) OpenAccess(address net.Addr, reload bool) ([]admin.Token, error) {
 	var f faults
 	tokens := c.Admin.tokens(&f)
 	if err := f.err(); err != nil {
@@ -79,7 +80,7 @@ func (c Config) OpenAccess(address net.Addr) ([]admin.Token, error) {
 		}
 	}
 	if !c.Admin.Token.IsSet() {
-		if now.Token = before.Token; now.Token == "" {
+		if now.Token = before.Token; now.Token == "" || !reload {
 			now.Token = madeToken()
 		}
 		tokens = append(tokens, admin.Token{Name: "admin", Role: admin.Admin, Secret: []byte(now.Token)})
