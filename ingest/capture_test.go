@@ -2,9 +2,12 @@ package ingest
 
 import (
 	"bytes"
+	"compress/zlib"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"io"
 	"net/url"
 	"strings"
 	"testing"
@@ -207,6 +210,76 @@ func TestSecretsInPackedBodies(t *testing.T) {
 			if got := string(record.Body); kept != (got == packed) || !kept && got != "" || record.BodyBytes != len(packed) {
 				t.Errorf("%s: of %.20s there are %d bytes", courier, text, len(got))
 			}
+		}
+	}
+}
+
+// TestSecretsInWhatIsPackedInOtherWays: nothing is kept that could not be looked through, and
+// what could is kept.
+func TestSecretsInWhatIsPackedInOtherWays(t *testing.T) {
+	t.Parallel()
+	f := prepare(t, nil)
+	hmac := credential(t, "hmac", "s3cret-hmac", named("X-Sig"))
+	f.set(t, Courier{Name: "hmac", Scheme: hmac, MaxBodyBytes: 1000})
+	const secret, harmless = `{"a":"s3cret-hmac"}`, `{"a":"b"}`
+	deflated := func(text string) string {
+		var out bytes.Buffer
+		w := zlib.NewWriter(&out)
+		_, _ = io.WriteString(w, text)
+		_ = w.Close()
+		return out.String()
+	}
+	wide := func(order binary.ByteOrder, size int) string {
+		var out []byte
+		for _, c := range secret {
+			one := make([]byte, 4)
+			if order.PutUint32(one, uint32(c)); size == 2 {
+				order.PutUint16(one, uint16(c))
+			}
+			out = append(out, one[:size]...)
+		}
+		return string(out)
+	}
+	for _, tc := range []struct {
+		name, body, coding string
+		signed, kept       bool
+	}{
+		{"deflate", deflated(secret), "deflate", false, false},
+		{"deflate that is not named", deflated(secret), "", false, false},
+		{"brotli, say", "\x0b\x08\x80\x03", "br", false, false},
+		{"gzip twice", zipped(zipped(secret)), "gzip, gzip", false, false},
+		{"harmless, gzip twice", zipped(zipped(harmless)), "gzip, gzip", false, true},
+		{"deflate in gzip", zipped(deflated(secret)), "deflate, gzip", false, false},
+		{"gzip that is not named", zipped(secret), "", false, false},
+		{"harmless, gzip that is not named", zipped(harmless), "", false, true},
+		{"two members", zipped(harmless) + zipped(secret), "gzip", true, false},
+		{"harmless, two members", zipped(harmless) + zipped(harmless), "gzip", true, true},
+		{"deflate behind gzip", zipped(harmless) + deflated(secret), "gzip", true, false},
+		{"cut off", zipped(secret)[:40], "gzip", true, false},
+		{"harmless, cut off", zipped(harmless)[:30], "gzip", true, true},
+		{"behind the limit", zipped(strings.Repeat(" ", 2000) + secret), "gzip", true, false},
+		{"harmless behind the limit", zipped(strings.Repeat(" ", 2000) + harmless), "gzip", true, true},
+		{"gzip seven times", zipped(zipped(zipped(zipped(zipped(zipped(zipped(harmless))))))), "", false, false},
+		{"text that is called packed", harmless, "deflate", false, true},
+	} {
+		headers := []string{"Content-Encoding: " + tc.coding}
+		if tc.coding == "" {
+			headers = nil
+		}
+		if tc.signed {
+			headers = append(headers, signing(hmac, tc.body)...)
+		}
+		record := f.captureOf(t, "hmac", "", tc.body, headers...)
+		if got := string(record.Request.Body); tc.kept != (got == tc.body) || !tc.kept && got != "" || record.Request.BodyBytes != len(tc.body) {
+			t.Errorf("%s (%s): of %d bytes %d are kept", tc.name, record.Code, len(tc.body), len(got))
+		}
+	}
+	for name, body := range map[string]string{
+		"UTF-16": wide(binary.LittleEndian, 2), "UTF-16, the other way round": "\xfe\xff" + wide(binary.BigEndian, 2), "UTF-32": wide(binary.LittleEndian, 4),
+	} {
+		got := string(f.captureOf(t, "hmac", "", body).Request.Body)
+		if strings.Contains(strings.ReplaceAll(got, "\x00", ""), "s3") || !strings.HasPrefix(body, got) || got == "" {
+			t.Errorf("%s: kept is %q", name, got)
 		}
 	}
 }

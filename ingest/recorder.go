@@ -9,12 +9,13 @@ import (
 
 	"github.com/fincart/courier-gateway/ingest/body"
 	"github.com/fincart/courier-gateway/ingest/event/ingestion"
+	"github.com/fincart/courier-gateway/ingest/media"
 	"github.com/fincart/courier-gateway/ingest/record"
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
-// maxPeekBytes bounds how much of a packed body that was not unpacked is looked through for
-// secrets, for a record.
+// maxPeekBytes bounds how much of a packed body is looked through for secrets, for a record,
+// unless more of it was unpacked for its event.
 const maxPeekBytes = 256 << 10
 
 // recorder makes records of requests. A nil recorder records nothing.
@@ -145,11 +146,10 @@ func (r *recorder) capture(c *call) (request *ingestion.Request, traceID string)
 		scheme = c.courier.scheme
 	}
 	hide := c.table.redactor.Begin(scheme)
-	kept, plain := c.body.Bytes, c.plain.Bytes
-	if _, packed := c.Header("content-encoding"); packed > 0 && plain == nil {
-		if plain = body.Peek(kept, maxPeekBytes); len(plain) == maxPeekBytes {
-			kept = nil // what is behind may be a secret
-		}
+	kept := c.body.Bytes
+	plain, whole := body.Peek(kept, media.Packed(c.ctx.Request.Header.PeekAll("Content-Encoding")), max(maxPeekBytes, len(c.plain.Bytes)+1))
+	if !whole {
+		kept = nil // what was not looked through may be a secret
 	}
 	request = &ingestion.Request{
 		Method: hide.Value(c.Method()), Path: hide.Path(c.Path()), Query: hide.Query(c.Query()), Headers: []ingestion.Header{},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"unicode/utf8"
 )
 
 // PackedFault is what is wrong with a body that is packed.
@@ -64,21 +65,49 @@ func (r *Reader) Inflate(b *Body, packed []byte, src *Source, limit int) error {
 		return packedFault(err)
 	case !b.Whole || one.in.Len() == 0:
 		return nil
-	case bytes.HasPrefix(packed[len(packed)-one.in.Len():], []byte("\x1f\x8b")):
+	case bytes.HasPrefix(packed[len(packed)-one.in.Len():], gzipMagic):
 		return tooMany
 	}
 	return trailing
 }
 
-// Peek returns at most limit bytes of what a packed body holds, as far as it can be
-// unpacked, for who looks for something in it and does not use it. The memory is not counted.
-func Peek(packed []byte, limit int) []byte {
-	z, err := gzip.NewReader(bytes.NewReader(packed))
-	if err != nil {
-		return nil
+// gzipMagic begins what is packed by gzip.
+var gzipMagic = []byte("\x1f\x8b")
+
+// maxLayers is how often a body may be packed for [Peek].
+const maxLayers = 3
+
+// Peek returns at most limit bytes of what a body holds that is packed, all members of it and
+// what is packed in what is packed, for who looks for something in it and does not use it.
+// Whole says that nothing else is in it: what can't be unpacked has to be text, or was only
+// cut off. The memory is not counted. Named says that the sender calls the body packed;
+// without that, a body which does not begin as packed ones do is whole.
+func Peek(body []byte, named bool, limit int) (plain []byte, whole bool) {
+	for layer := 0; ; layer++ {
+		if !bytes.HasPrefix(body, gzipMagic) {
+			return plain, !named && !beginsAsZlib(body) || text(body)
+		}
+		z, err := gzip.NewReader(bytes.NewReader(body))
+		if err != nil || layer == maxLayers {
+			return plain, false
+		}
+		body, err = io.ReadAll(io.LimitReader(z, int64(limit))) // what comes before a fault is there
+		plain, named = append(plain, body...), false
+		if len(body) == limit || err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+			return plain, false
+		}
 	}
-	plain, _ := io.ReadAll(io.LimitReader(z, int64(limit))) // what comes before a fault is there
-	return plain
+}
+
+// beginsAsZlib reports whether a body begins as what is packed by zlib does (RFC 1950, section
+// 2.2), which is what content-encoding deflate means.
+func beginsAsZlib(body []byte) bool {
+	return len(body) > 1 && body[0]&0x0f == 8 && (int(body[0])<<8|int(body[1]))%31 == 0
+}
+
+// text reports whether a body is text, as nothing is that is packed.
+func text(body []byte) bool {
+	return utf8.Valid(body) && !bytes.ContainsFunc(body, func(r rune) bool { return r < ' ' && r != '\t' && r != '\r' && r != '\n' })
 }
 
 func packedFault(err error) error {

@@ -163,6 +163,12 @@ func utf8Charset(parameters []byte) bool {
 	return true
 }
 
+// Packed reports whether content-encodings name any coding, whether it is known or not.
+func Packed(encodings [][]byte) bool {
+	packed, known := codings(encodings)
+	return packed || !known
+}
+
 // codings reads content-encodings (RFC 9110, section 8.4): known is false for others than
 // gzip, once at most.
 func codings(encodings [][]byte) (packed, known bool) {

@@ -120,7 +120,7 @@ func (s *secrets) in(b []byte) bool {
 	if s.scan(b, func(*signature.Scheme) bool { return false }) {
 		return true
 	}
-	return bytes.ContainsAny(b, `%\+`) && s.each(b, func(*signature.Scheme) {})
+	return bytes.ContainsAny(b, "%\\+\x00") && s.each(b, func(*signature.Scheme) {})
 }
 
 // begin returns where the first secret in b, which has one, begins. As much as is needed of
@@ -170,12 +170,20 @@ func encoded(b []byte) [][]byte {
 // mostEscapes is how often a text may be escaped and still be read.
 const mostEscapes = 3
 
-// written yields b, and b as it reads once the escapes of URLs and of JSON in it are
-// resolved, as often as they were made. The texts are the caller's until it goes on.
+// written yields b, and b as it reads once the zero bytes of UTF-16 and UTF-32 are gone and
+// the escapes of URLs and of JSON in it are resolved, as often as they were made. The texts are the caller's until it goes on.
 func written(b []byte) func(yield func([]byte) bool) {
 	return func(yield func([]byte) bool) {
 		for range mostEscapes {
-			if !yield(b) || bytes.IndexByte(b, '+') >= 0 && !yield(bytes.ReplaceAll(b, []byte("+"), []byte(" "))) {
+			if !yield(b) {
+				return
+			}
+			if bytes.IndexByte(b, 0) >= 0 {
+				if b = bytes.ReplaceAll(b, []byte{0}, nil); !yield(b) {
+					return
+				}
+			}
+			if bytes.IndexByte(b, '+') >= 0 && !yield(bytes.ReplaceAll(b, []byte("+"), []byte(" "))) {
 				return
 			}
 			plain, changed := unescaped(b)
