@@ -132,7 +132,7 @@ func (c AdminConfig) tokens(f *faults) (all []admin.Token) {
 		if !from.IsSet() {
 			return
 		}
-		value, err := from.Resolve()
+		value, err := from.resolveOwn()
 		if err != nil {
 			f.add(key, "%v", err)
 			return

@@ -91,14 +91,15 @@ type placed struct {
 	key    string
 	secret Secret
 	word   bool // it is one word that only two sides know: not a URL, nor a key in PEM form
+	own    bool // only this user may have chosen it: it is a fault where another may have
 }
 
 // secrets returns every secret that this role reads, and its private files.
 func (l Loaded) secrets() []placed {
 	all := []placed{
-		{"admin.token", l.Admin.Token, true},
-		{"persistence.mongo_uri", l.Persistence.MongoURI, false},
-		{"persistence.redis_url", l.Persistence.RedisURL, false},
+		{"admin.token", l.Admin.Token, true, true},
+		{"persistence.mongo_uri", l.Persistence.MongoURI, false, false},
+		{"persistence.redis_url", l.Persistence.RedisURL, false, false},
 	}
 	for _, file := range []struct{ key, path string }{
 		{"admin.tls_key_file", l.Admin.TLSKeyFile}, {"ingest.tls_key_file", l.Ingest.TLSKeyFile},
@@ -107,23 +108,23 @@ func (l Loaded) secrets() []placed {
 		{"data_dir", filepath.Join(l.DataDir, DemoSecretFile)},
 	} {
 		if file.path != "" {
-			all = append(all, placed{file.key, Secret("file:" + file.path), false})
+			all = append(all, placed{file.key, Secret("file:" + file.path), false, file.key == "data_dir"})
 		}
 	}
 	for i, s := range l.JetStream.StampKeys {
-		all = append(all, placed{fmt.Sprintf("jetstream.stamp_keys[%d]", i), s, true})
+		all = append(all, placed{fmt.Sprintf("jetstream.stamp_keys[%d]", i), s, true, true})
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.Admin.Tokens)) {
-		all = append(all, placed{"admin.tokens." + name + ".token", l.Admin.Tokens[name].Token, true})
+		all = append(all, placed{"admin.tokens." + name + ".token", l.Admin.Tokens[name].Token, true, true})
 	}
 	if l.Role == RoleProcess {
 		return all
 	}
 	for _, name := range l.CourierNames() {
 		for i, s := range l.Couriers[name].Secrets {
-			all = append(all, placed{fmt.Sprintf("couriers.%s.secrets[%d]", name, i), s.Secret, true})
+			all = append(all, placed{fmt.Sprintf("couriers.%s.secrets[%d]", name, i), s.Secret, true, false})
 		}
-		all = append(all, placed{"couriers." + name + ".private_key", l.Couriers[name].PrivateKey, false})
+		all = append(all, placed{"couriers." + name + ".private_key", l.Couriers[name].PrivateKey, false, false})
 	}
 	return all
 }
@@ -143,6 +144,9 @@ func (l Loaded) warnSecrets(warn func(key, format string, args ...any)) {
 	owners := map[string]string{} // of each secret, the key of the first that has it
 	for _, s := range l.secrets() {
 		if path := s.secret.File(); path != "" {
+			if err := durable.OwnedTarget(path); err != nil && !s.own {
+				warn(s.key, "%v", err)
+			}
 			if info, err := os.Stat(path); err == nil && durable.Readable(info) != "" {
 				warn(s.key, "%s can be read by %s: chmod go-rwx %s", path, durable.Readable(info), path)
 			}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/fincart/courier-gateway/jetstream/durable"
 )
 
 // Secret refers to a secret: "env:NAME" is an environment variable, "file:PATH" a
@@ -41,6 +43,16 @@ func (s Secret) Resolve() ([]byte, error) {
 		return nil, fmt.Errorf("%s is empty", s)
 	}
 	return value, nil
+}
+
+// resolveOwn is [Secret.Resolve] for a secret that no other user may have chosen.
+func (s Secret) resolveOwn() ([]byte, error) {
+	if path := s.File(); path != "" {
+		if err := durable.OwnedTarget(path); err != nil {
+			return nil, err
+		}
+	}
+	return s.Resolve()
 }
 
 // read returns what the environment or the file has.
@@ -113,11 +125,11 @@ func inQuotes(text string) bool {
 	return false
 }
 
-// resolveAll reads several secrets; each one that fails is one fault.
+// resolveAll reads several secrets of our own; each one that fails is one fault.
 func resolveAll(f *faults, key string, secrets []Secret) [][]byte {
 	var values [][]byte
 	for i, s := range secrets {
-		value, err := s.Resolve()
+		value, err := s.resolveOwn()
 		if err != nil {
 			f.add(fmt.Sprintf("%s[%d]", key, i), "%v", err)
 			continue

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -111,6 +112,61 @@ func TestWeakSecretsAreWarnedOf(t *testing.T) {
 		}
 		if strings.Contains(got, "case-secret") || strings.Contains(got, "fifteen-bytes") || strings.Contains(got, "read-by") {
 			t.Errorf("a value is shown: %s", got)
+		}
+	}
+}
+
+// TestKeysOfOthersAreRefused: whoever can write a stamp key could make events, and whoever
+// can write an admin token could let themselves in. Links are how secrets are mounted, so
+// that what they lead to counts. A courier's secret is the courier's as well, and a mode
+// that is too open there costs a warning.
+func TestKeysOfOthersAreRefused(t *testing.T) {
+	target := secretOf(t, "a-key-0123456789abcdef0123456789abcdef").File()
+	link := Secret("file:" + filepath.Join(t.TempDir(), "link"))
+	if err := os.Symlink(target, link.File()); err != nil {
+		t.Fatal(err)
+	}
+	cfg := Defaults()
+	cfg.DataDir = t.TempDir()
+	cfg.JetStream.StampKeys, cfg.Admin.Token = []Secret{link}, link
+	start := func() error {
+		_, stampErr := cfg.Stamper()
+		_, adminErr := cfg.OpenAccess(&net.TCPAddr{IP: net.IPv6loopback, Port: 1}, true)
+		if (stampErr == nil) != (adminErr == nil) {
+			t.Errorf("the stamp key: %v, the admin token: %v", stampErr, adminErr)
+		}
+		return errors.Join(stampErr, adminErr)
+	}
+	if err := start(); err != nil {
+		t.Errorf("a link to a file of this user: %v", err)
+	}
+	spoiled := map[string]func() error{"can be written by other users (mode 0602)": func() error { return os.Chmod(target, 0o602) }}
+	if os.Geteuid() == 0 {
+		spoiled["another user (uid 1234)"] = func() error { return errors.Join(os.Chmod(target, 0o600), os.Chown(target, 1234, -1)) }
+	}
+	for want, spoil := range spoiled {
+		if err := errors.Join(os.Chown(target, os.Geteuid(), -1), spoil()); err != nil {
+			t.Fatal(err)
+		}
+		if err := start(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("a start with what %s: %v", want, err)
+		}
+		for key, content := range map[string]string{
+			"jetstream.stamp_keys[0]":      "[jetstream]\nstamp_keys = [%q]\n",
+			"admin.token":                  "[admin]\ntoken = %q\n",
+			"admin.tokens.dashboard.token": "[admin.tokens.dashboard]\nrole = \"read\"\ntoken = %q\n",
+		} {
+			l, err := Load(configFile(t, fmt.Sprintf("data_dir = %q\n"+content, cfg.DataDir, link)), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := l.Check(); err == nil || !strings.Contains(err.Error(), key+": ") || !strings.Contains(err.Error(), want) {
+				t.Errorf("config check of %s that %s: %v", key, want, err)
+			}
+		}
+		courier := fmt.Sprintf("data_dir = %q\n[couriers.a]\nsecrets = [%q]\n", cfg.DataDir, link)
+		if got := warningsOf(t, courier); !strings.Contains(got, "couriers.a.secrets[0]: ") || !strings.Contains(got, want) {
+			t.Errorf("a courier's secret that %s: %q", want, got)
 		}
 	}
 }

@@ -24,6 +24,19 @@ func Owned(path string) error {
 	return owned(path, info)
 }
 
+// OwnedTarget is [Owned] for what a link at path leads to, whoever has made the link: where
+// secrets are mounted, links are how they are replaced.
+func OwnedTarget(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	}
+	return owned(path, info)
+}
+
 // OwnedDir is [Owned] for a directory. A link to one is followed if it belongs to root or
 // to this user: service managers make such links, and no other user can have made that one.
 func OwnedDir(path string) error {
