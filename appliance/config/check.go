@@ -134,6 +134,11 @@ func (l Loaded) Warnings() Faults {
 	var warnings event.Faults
 	warn := func(key, format string, args ...any) { warnings.Check(false, key, format, args...) }
 	l.warnSecrets(warn)
+	if l.Role != RoleProcess {
+		for _, name := range l.CourierNames() {
+			l.Couriers[name].warnUnsignedID(warn, "couriers."+name)
+		}
+	}
 	located, _ := errors.AsType[Faults](l.err(faults(warnings))) // none: no warnings
 	return located
 }

@@ -117,6 +117,9 @@ func (c Courier) validate(f *faults, key, name string, verifies bool) {
 		c.validateSignature(f, key)
 	}
 	c.decoder(f, key)
+	if verifies {
+		c.ignoresWhatIsSigned(f, key)
+	}
 	c.prefixes(f, key)
 	var wrong event.Faults
 	media.New(c.ContentTypes, c.ContentEncodings, &wrong, key+".")
@@ -304,6 +307,68 @@ func parseNetworks(f *faults, key string, texts []string) []netip.Prefix {
 		all = append(all, p.Masked())
 	}
 	return all
+}
+
+// placeIn finds the places that a template looks at.
+var placeIn = regexp.MustCompile(`\{((?:"[^"]*"|[^"{}])+)\}`)
+
+// unsigned returns the first place in templates that the courier's signature does not cover,
+// as it is written there; "" for none, and where no message is signed at all.
+func (c Courier) unsigned(templates ...string) string {
+	binding := signature.BindingOf(c.SignatureSettings())
+	if !binding.Body && len(binding.Members) == 0 {
+		return ""
+	}
+	members := binding.Members
+	if c.Timestamp.From == "json" && slices.Contains(c.Message, "timestamp") {
+		members = append(slices.Clone(members), c.Timestamp.Names...)
+	}
+	for _, m := range placeIn.FindAllStringSubmatch(strings.Join(templates, " "), -1) {
+		header, inHeader := strings.CutPrefix(m[1], "header:")
+		place := strings.TrimPrefix(m[1], "$.")
+		if inHeader && !slices.Contains(binding.Headers, strings.ToLower(header)) ||
+			!inHeader && !binding.Body && !slices.ContainsFunc(members, func(member string) bool {
+				rest, within := strings.CutPrefix(place, member)
+				return within && (rest == "" || rest[0] == '.' || rest[0] == '[')
+			}) {
+			return m[0]
+		}
+	}
+	return ""
+}
+
+// ignoresWhatIsSigned checks that nobody but the sender can have an event ignored: what a rule
+// looks at is signed, or the member that keeps a body from being ignored is.
+func (c Courier) ignoresWhatIsSigned(f *faults, key string) {
+	for i, rule := range c.Event.Ignore {
+		places := c.Event.Type
+		switch {
+		case rule.At != "":
+			places = []string{rule.At}
+		case len(places) == 0:
+			places = []string{"{eventType}"} // of the canonical body
+		}
+		at := c.unsigned(places...)
+		if at == "" || rule.Without != "" && c.unsigned(rule.Without) == "" {
+			continue
+		}
+		f.add(fmt.Sprintf("%s.event.ignore[%d]", key, i), "looks at %s, which the signature does not cover: who can change it on the way can have an event ignored. "+
+			"Set without to a member that is signed and that every event about a shipment has, as in {id}", at)
+	}
+}
+
+// warnUnsignedID says so when what names the courier's events is not signed.
+func (c Courier) warnUnsignedID(warn func(key, format string, args ...any), key string) {
+	name, templates := "idempotency_key", c.Event.Key
+	if len(templates) == 0 {
+		name, templates = "event_id", c.Event.EventID
+	}
+	if len(templates) == 0 {
+		name, templates = "idempotency_key", []string{"{idempotencyKey}"} // of the canonical body
+	}
+	if at := c.unsigned(templates...); at != "" {
+		warn(key+".event."+name, "looks at %s, which the signature does not cover: a request that is repeated with something else there makes another event", at)
+	}
 }
 
 // headerIn finds the headers that a template looks at.

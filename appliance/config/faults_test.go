@@ -29,6 +29,51 @@ func checked(t *testing.T, document string) string {
 	return strings.ReplaceAll(lines, path, "$FILE")
 }
 
+// TestWhatIsNotSignedDecidesNothing: a program on the way has no event ignored, and is warned of
+// where it can give one another name.
+func TestWhatIsNotSignedDecidesNothing(t *testing.T) {
+	t.Setenv("KEY", "a-secret-of-more-than-16-bytes")
+	const hmac = "scheme = \"hmac\"\nalgorithms = [\"sha256\"]\nsignature = { names = [\"X-Sig\"] }\n"
+	const mapped = "event_id = [\"{data.id}\"]\nshipment_id = [\"{data.parcel}\"]\ntime = { received = true }\nevent_type = [\"{type}\"]\n"
+	for _, tc := range []struct{ name, courier, event, fault, warning string }{
+		{"a header", `scheme = "gateway-body"`, `ignore = [{ is = ["x"] }, { at = "{header:x-topic}", is_not = ["shipment"] }]`, "ignore[1]: looks at {header:x-topic}", ""},
+		{"a header, with the usual scheme", "", `ignore = [{ at = "{header:x-topic}", is_not = ["shipment"] }]`, "ignore[0]: looks at {header:x-topic}", ""},
+		{"a header, unless a member is there", `scheme = "gateway-body"`, `ignore = [{ at = "{header:x-topic}", is_not = ["shipment"], without = "{payload}" }]`, "", ""},
+		{"a header that is signed", hmac + `message = ["header:X-Topic", "body"]`, `ignore = [{ at = "{header:x-topic}", is = ["ping"] }]`, "", ""},
+		{"an unsigned type", hmac + `message = ["json:data"]`, mapped + `ignore = [{ is_not = ["shipment"] }]`, "ignore[0]: looks at {type}", ""},
+		{"an unsigned type, unless another unsigned member is there", hmac + `message = ["json:data"]`, mapped + `ignore = [{ is_not = ["shipment"], without = "{parcel}" }]`, "ignore[0]: looks at {type}", ""},
+		{"an unsigned type, unless a signed member is there", hmac + `message = ["json:data"]`, mapped + `ignore = [{ is_not = ["shipment"], without = "{data.parcel}" }]`, "", ""},
+		{"a member that begins like a signed one", hmac + `message = ["json:data"]`, mapped + `ignore = [{ at = "{data2.a}", is = ["x"] }]`, "ignore[0]: looks at {data2.a}", ""},
+		{"the type of the canonical body", hmac + `message = ["json:payload", "json:idempotencyKey"]`, `ignore = [{ is = ["x"] }]`, "ignore[0]: looks at {eventType}", ""},
+		{"nothing is signed", `scheme = "bearer"`, `ignore = [{ at = "{header:x-topic}", is = ["ping"] }]`, "", ""},
+		{"an unsigned id", hmac + `message = ["body"]`, strings.Replace(mapped, "{data.id}", "{header:x-id}", 1), "", "event_id: looks at {header:x-id}"},
+		{"an unsigned part of a key", hmac + `message = ["json:data"]`, mapped + `idempotency_key = ["{data.id}:{at}"]`, "", "idempotency_key: looks at {at}"},
+		{"the hash of a body that is not signed", hmac + `message = ["json:data"]`, mapped + `idempotency_key = ["{data.id}", "{sha256:body}"]`, "", "idempotency_key: looks at {sha256:body}"},
+		{"a signed id", hmac + `message = ["json:data"]`, mapped, "", ""},
+		{"a time that is signed", hmac + "timestamp = { from = \"json\", names = [\"at\"] }\ntolerance = \"5m\"\n" + `message = ["timestamp", "json:data"]`, mapped + `idempotency_key = ["{data.id}:{at}"]`, "", ""},
+	} {
+		document := "data_dir = \"" + t.TempDir() + "\"\n[couriers.one]\nsecrets = [\"env:KEY\"]\n" + tc.courier + "\n[couriers.one.event]\n" + tc.event + "\n"
+		l, err := Load(configFile(t, document), nil)
+		if err == nil {
+			err = l.Check()
+		}
+		if tc.fault == "" && err != nil || tc.fault != "" && (err == nil || !strings.Contains(err.Error(), "couriers.one.event."+tc.fault)) {
+			t.Errorf("%s: got %v, want %q", tc.name, err, tc.fault)
+			continue
+		}
+		if err != nil {
+			continue
+		}
+		text := ""
+		if warnings := l.Warnings(); len(warnings) > 0 {
+			text = warnings.Error()
+		}
+		if (tc.warning == "") != (text == "") || !strings.Contains(text, tc.warning) {
+			t.Errorf("%s: warned %q, want %q", tc.name, text, tc.warning)
+		}
+	}
+}
+
 func TestFaultsSayWhereAndWhatIsMeant(t *testing.T) {
 	t.Setenv("APPLIANCE_JETSTREAM__SINC", "group")
 	t.Setenv("APPLIANCE_INGEST__MAX_CONNECTIONS", "many")

@@ -175,6 +175,7 @@ type Binding struct {
 	Body    bool     `json:"body"`              // every byte of the body
 	Members []string `json:"members,omitempty"` // where not: these members of it
 	Fresh   bool     `json:"fresh"`             // an old request is refused when it comes again
+	Headers []string `json:"-"`                 // as [Scheme.Headers]
 }
 
 // String describes the binding, for people.
@@ -218,6 +219,7 @@ func (s *Scheme) bind() (b Binding) {
 	if b.Body {
 		b.Members = nil
 	}
+	b.Headers = s.Headers()
 	_, expires := s.config.Claims["exp"]
 	b.Fresh = s.family.signs() && s.config.Timestamp.From != "none" || expires
 	return b
