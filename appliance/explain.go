@@ -47,20 +47,22 @@ type eventView struct {
 	ShipmentID  string           `json:"shipmentId"`
 	OrderID     string           `json:"orderId,omitempty"`
 	Status      string           `json:"status,omitempty"`
+	Substatus   string           `json:"substatus,omitempty"`
 	State       shipment.State   `json:"state,omitempty"`
 	Checkpoints []checkpointView `json:"checkpoints,omitempty"`
 }
 
 type checkpointView struct {
-	At     time.Time      `json:"occurredAt"`
-	State  shipment.State `json:"state,omitempty"`
-	Status string         `json:"status,omitempty"`
+	At        time.Time      `json:"occurredAt"`
+	State     shipment.State `json:"state,omitempty"`
+	Status    string         `json:"status,omitempty"`
+	Substatus string         `json:"substatus,omitempty"`
 }
 
 func viewOf(e event.Event) *eventView {
 	v := &eventView{
 		EventID: e.ID, Key: e.Key, Type: e.Type, OccurredAt: e.OccurredAt, Source: e.Source,
-		ShipmentID: e.ShipmentID, OrderID: e.OrderID, Status: e.Status, State: e.State,
+		ShipmentID: e.ShipmentID, OrderID: e.OrderID, Status: e.Status, Substatus: e.Substatus, State: e.State,
 	}
 	if v.State == "" && v.Status != "" {
 		v.State = shipment.ParseState(v.Status)

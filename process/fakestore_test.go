@@ -284,7 +284,7 @@ func newFixture(t testing.TB) *fixture {
 		Metrics:  NewMetrics(prometheus.NewRegistry()),
 		Now:      func() time.Time { return noon },
 		MaxAhead: func(string) time.Duration { return DefaultMaxAhead },
-		Mapped:   func(_, status string) bool { return status == "unknown" },
+		Mapped:   func(_, status string, _ bool) bool { return status == "unknown" },
 		Statuses: store,
 	}}
 }

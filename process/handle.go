@@ -31,8 +31,9 @@ type Handler struct {
 	Read    Reader
 	// MaxAhead returns how far ahead of its receipt an event of a courier may be dated.
 	MaxAhead func(courier string) time.Duration
-	// Mapped reports whether a courier's status means something by its mapping.
-	Mapped   func(courier, status string) bool
+	// Mapped reports whether a courier's status, with its detail, means something by its
+	// mapping: for a scan of a history, or for an event of its own.
+	Mapped   func(courier, status string, scan bool) bool
 	Statuses Statuses
 	Policy   Policy // attempts, and the wait between them
 	Log      *slog.Logger

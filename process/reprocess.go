@@ -147,15 +147,20 @@ func worthReading(r reprocess.Request, d *event.Delivery) bool {
 		(r.Since.IsZero() || !d.ReceivedAt.Before(r.Since)) && (r.Until.IsZero() || d.ReceivedAt.Before(r.Until))
 }
 
+// covers reports whether full is status, or status with a detail.
+func covers(status, full string) bool {
+	n := len(status)
+	return n > 0 && len(full) >= n && strings.EqualFold(full[:n], status) && (len(full) == n || full[n] == '/')
+}
+
 // selects reports whether an event that is worth reading is selected, by what it says.
 func selects(r reprocess.Request, e *event.Event) bool {
 	if r.ID != "" && r.ID != e.ShipmentID && r.ID != e.Key && r.ID != e.ID {
 		return false
 	}
-	has := func(status string) bool {
-		return strings.EqualFold(strings.TrimSpace(status), strings.TrimSpace(r.Status))
-	}
-	return r.Status == "" || has(e.Status) || slices.ContainsFunc(e.Checkpoints, func(m event.Moment) bool { return has(m.Status) })
+	wanted := strings.TrimSpace(r.Status)
+	has := func(status string) bool { return covers(strings.TrimSpace(status), wanted) }
+	return wanted == "" || has(e.Status) || slices.ContainsFunc(e.Checkpoints, func(m event.Moment) bool { return has(m.Status) })
 }
 
 // read reads an event by the active mapping of its courier.
@@ -354,6 +359,12 @@ func (p *Reprocessor) load(ctx context.Context, row event.Record) (report journe
 	return report, found, nil
 }
 
+// mapped reports whether a status is mapped where an event has it: the lists don't say
+// whether that was a scan.
+func (p *Reprocessor) mapped(courier, status string) bool {
+	return p.Handler.Mapped(courier, status, false) || p.Handler.Mapped(courier, status, true)
+}
+
 // forgetMapped takes statuses that are mapped by now off the lists, once every event that
 // had them was read again.
 func (p *Reprocessor) forgetMapped(ctx context.Context, r reprocess.Request) error {
@@ -363,7 +374,7 @@ func (p *Reprocessor) forgetMapped(ctx context.Context, r reprocess.Request) err
 	lists, err := p.Statuses.Unmapped(ctx)
 	for _, u := range lists {
 		done := func(s shipment.UnmappedStatus) bool {
-			return s.Status != "" && (r.Status == "" || strings.EqualFold(strings.TrimSpace(r.Status), s.Status)) && p.Handler.Mapped(u.Courier, s.Status)
+			return s.Status != "" && (r.Status == "" || covers(strings.TrimSpace(r.Status), s.Status)) && p.mapped(u.Courier, s.Status)
 		}
 		if r.Courier != "" && u.Courier != r.Courier || !slices.ContainsFunc(u.Statuses, done) {
 			continue

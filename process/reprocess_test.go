@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,15 +57,17 @@ func newReprocessFixture(t *testing.T) *reprocessFixture {
 	read := f.Read
 	f.Read = func(env *event.Envelope, e *event.Event, faults event.Faults) event.Faults {
 		faults = read(env, e, faults)
-		if state, known := f.mapping[e.Status]; known {
-			e.State = state
+		full := e.Status
+		e.Status, e.Substatus, _ = strings.Cut(full, "/")
+		if state, known := f.mapping[full]; known {
+			e.State, e.Substatus = state, ""
 		}
 		if id, known := f.moved[e.ShipmentID]; known {
 			e.ShipmentID = id
 		}
 		return faults
 	}
-	f.Mapped = func(_, status string) bool { return f.mapping[status] != "" }
+	f.Mapped = func(_, status string, _ bool) bool { return f.mapping[status] != "" }
 	f.rep = &Reprocessor{History: &f.history, Handler: f.Handler, Statuses: f.store, Log: slog.New(slog.DiscardHandler)}
 	return f
 }
@@ -202,6 +205,35 @@ func TestReprocessLeavesTheRestAlone(t *testing.T) {
 	}
 	if s := f.shipment(t, "s"); len(s.History) != 2 || s.History[0].State != shipment.Pending {
 		t.Errorf("the shipment is %+v", s)
+	}
+}
+
+// TestReprocessByTheDetailOfAStatus: it selects the events, and takes that one off the list.
+func TestReprocessByTheDetailOfAStatus(t *testing.T) {
+	f := newReprocessFixture(t)
+	f.came(t, "a", "s", "UD/Undelivered", noon)
+	f.came(t, "b", "other", "UD/Lost", noon)
+	f.came(t, "c", "third", "UDX", noon)
+	list := func() (all []string) {
+		for _, s := range f.store.unmapped["demo"].Statuses {
+			all = append(all, s.Status)
+		}
+		slices.Sort(all)
+		return all
+	}
+	if got := list(); !slices.Equal(got, []string{"UD/Lost", "UD/Undelivered", "UDX"}) {
+		t.Fatalf("listed are %q", got)
+	}
+	f.mapping["UD/Undelivered"], f.mapping["UD/Lost"], f.mapping["UDX"] = shipment.AttemptFailed, shipment.Exception, shipment.Delivered
+	for _, step := range []struct{ status, moved, left string }{
+		{"ud/undelivered", "s: unknown → attempt_failed, other: unknown → exception", "UD/Lost UDX"}, // the details of a known status are not kept
+		{"UD", "", "UDX"},
+		{"", "third: unknown → delivered", ""},
+	} {
+		got, _ := f.reprocess(t, reprocess.Request{Status: step.status})
+		if moved, left := strings.Join(got, ", "), strings.Join(list(), " "); moved != step.moved || left != step.left {
+			t.Errorf("%q changed %q and left %q, want %q and %q", step.status, moved, left, step.moved, step.left)
+		}
 	}
 }
 

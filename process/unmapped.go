@@ -27,10 +27,8 @@ func (h *Handler) countUnmapped(ctx context.Context, jobs []*job) {
 			continue
 		}
 		before := len(seen[j.Courier])
-		for _, status := range journey.Unmapped(j.event) {
-			if h.Mapped(j.Courier, status) { // to mean "unknown"
-				continue
-			}
+		mapped := func(status string, scan bool) bool { return h.Mapped(j.Courier, status, scan) }
+		for _, status := range journey.Unmapped(j.event, mapped) {
 			seen[j.Courier] = append(seen[j.Courier], shipment.UnmappedStatus{
 				Status: strings.Clone(status), Events: 1, FirstSeen: j.ReceivedAt, LastSeen: j.ReceivedAt,
 				Key: j.Key, ShipmentID: strings.Clone(j.event.ShipmentID),

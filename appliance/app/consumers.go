@@ -50,7 +50,7 @@ type consumerDeps struct {
 	decode  process.Reader
 	// maxAhead is [process.Handler.MaxAhead].
 	maxAhead func(courier string) time.Duration
-	mapped   func(courier, status string) bool // [process.Handler.Mapped]
+	mapped   func(courier, status string, scan bool) bool // [process.Handler.Mapped]
 	metrics  prometheus.Registerer
 	log      *slog.Logger
 }
@@ -127,12 +127,12 @@ func (c *consumers) outcomeProblems() []string {
 }
 
 // unmapped lists the statuses that no mapping knew when they came.
-func unmapped(ctx context.Context, store persistence.Statuses, mapped func(courier, status string) bool) (ops.UnmappedList, error) {
+func unmapped(ctx context.Context, store persistence.Statuses, mapped func(courier, status string, scan bool) bool) (ops.UnmappedList, error) {
 	list := ops.UnmappedList{Statuses: []ops.UnmappedStatus{}}
 	found, err := store.Unmapped(ctx)
 	for _, u := range found {
 		for _, s := range u.Statuses {
-			list.Statuses = append(list.Statuses, ops.UnmappedStatus{Courier: u.Courier, UnmappedStatus: s, Mapped: s.Status != "" && mapped(u.Courier, s.Status)})
+			list.Statuses = append(list.Statuses, ops.UnmappedStatus{Courier: u.Courier, UnmappedStatus: s, Mapped: s.Status != "" && (mapped(u.Courier, s.Status, false) || mapped(u.Courier, s.Status, true))})
 		}
 	}
 	return list, err

@@ -32,6 +32,6 @@ func (d *decoders) decode(env *event.Envelope, e *event.Event, faults event.Faul
 }
 
 // mapped implements [process.Handler.Mapped].
-func (d *decoders) mapped(courier, status string) bool {
-	return (*d.byCourier.Load())[courier].Mapped(status)
+func (d *decoders) mapped(courier, status string, scan bool) bool {
+	return (*d.byCourier.Load())[courier].Mapped(status, scan)
 }

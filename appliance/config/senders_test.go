@@ -220,6 +220,38 @@ func TestUnsignedIDs(t *testing.T) {
 	}
 }
 
+// TestUnknownStatusesHaveTheirDetail: a status and its detail are what has to be listed, and
+// once they are the mapping knows them.
+func TestUnknownStatusesHaveTheirDetail(t *testing.T) {
+	for name, tt := range map[string]struct{ body, want string }{
+		"ups":       {`{"trackingNumber":"1Z","activityStatus":{"type":"D","code":"ZZ","description":"Somewhere"}}`, "D/ZZ"},
+		"delhivery": {`{"Shipment":{"AWB":"1","Status":{"Status":" Undelivered ","StatusType":"UD"}}}`, "UD/Undelivered"},
+		"shipbob":   {`{"status":"CustomsHeld","tracking":{"tracking_id":"1"}}`, "CustomsHeld"},
+	} {
+		p := sendertest.Presets(t)[name]
+		for _, listed := range []bool{false, true} {
+			p.Courier.Event.States = maps.Clone(p.Courier.Event.States)
+			if listed {
+				p.Courier.Event.States[shipment.Expired] = []string{tt.want}
+			}
+			_, decoder := sendertest.Compile(t, &p.Courier, 0)
+			var e event.Event
+			if faults := decoder.DecodeQueued(&event.Envelope{EventID: "e", Key: "k", ReceivedAt: sendertest.SignedAt, Body: []byte(tt.body)}, &e, nil); len(faults) > 0 {
+				t.Fatalf("%s: %v", name, faults)
+			}
+			if full := event.FullStatus(e.Status, e.Substatus); !listed && (e.State != shipment.Unknown || full != tt.want) {
+				t.Errorf("%s reads it as %s, %q, want %q", name, e.State, full, tt.want)
+			}
+			if listed && (e.State != shipment.Expired || e.Substatus != "") {
+				t.Errorf("%s reads it as %s with %q, once it is listed", name, e.State, e.Substatus)
+			}
+			if got := decoder.Mapped(tt.want, false); got != listed {
+				t.Errorf("%s: %q is known: %v, and that it is listed %v", name, tt.want, got, listed)
+			}
+		}
+	}
+}
+
 // TestOrderIDsAreOneID: an order id that a push has from another place opens a leg after a
 // delivery, as another order does. Alternatives are one member in several envelopes.
 func TestOrderIDsAreOneID(t *testing.T) {

@@ -36,6 +36,9 @@ type Event struct {
 	// State is what Status means by the courier's mapping; empty when there is
 	// none, so that [shipment.ParseState] has to find it.
 	State shipment.State
+	// Substatus is the detail that the courier gave beside a Status whose State is unknown;
+	// empty otherwise.
+	Substatus string
 	// Checkpoints is the shipment's history in a cumulative push, in the sender's
 	// order. What the event says of the present is its own Status, at OccurredAt.
 	// The array is the event's own, and the next decode into the same Event uses
@@ -50,9 +53,10 @@ type Event struct {
 
 // Moment is a shipment's state at a time: one element of a cumulative push.
 type Moment struct {
-	At     time.Time
-	State  shipment.State // empty when the sender gave no status
-	Status string         // as the courier wrote it
+	At        time.Time
+	State     shipment.State // empty when the sender gave no status
+	Status    string         // as the courier wrote it
+	Substatus string         // as that of [Event]
 }
 
 // Clone returns a copy of e that shares no memory with e and the body.
@@ -63,12 +67,21 @@ func (e Event) Clone() Event {
 	e.Key = strings.Clone(e.Key)
 	e.ShipmentID = strings.Clone(e.ShipmentID)
 	e.OrderID = strings.Clone(e.OrderID)
-	e.Status = strings.Clone(e.Status)
+	e.Status, e.Substatus = strings.Clone(e.Status), strings.Clone(e.Substatus)
 	e.Checkpoints = slices.Clone(e.Checkpoints)
 	for i := range e.Checkpoints {
-		e.Checkpoints[i].Status = strings.Clone(e.Checkpoints[i].Status)
+		c := &e.Checkpoints[i]
+		c.Status, c.Substatus = strings.Clone(c.Status), strings.Clone(c.Substatus)
 	}
 	return e
+}
+
+// FullStatus returns a status with its detail, as a mapping lists the two: "status/substatus".
+func FullStatus(status, substatus string) string {
+	if substatus == "" {
+		return status
+	}
+	return status + "/" + substatus
 }
 
 // Identity names one business event. Whatever happens to the copies of an

@@ -138,7 +138,7 @@ func (m *decoding) fillTime() {
 func (m *decoding) fillStatus() {
 	e, before := m.event, len(m.faults.leftOut)
 	m.faults.optional = true
-	readable := m.readStatus(&m.plan.status, &e.Status, &e.State)
+	readable := m.readStatus(&m.plan.status, &e.Status, &e.Substatus, &e.State)
 	m.faults.optional = false
 	latest := m.newest(func(c *event.Moment) bool { return c.State != "" })
 	switch {
@@ -147,13 +147,13 @@ func (m *decoding) fillStatus() {
 			m.faults.add("$", "has no status that can be read")
 		}
 	case e.State == "" && latest != nil:
-		e.Status, e.State = latest.Status, latest.State
+		e.Status, e.Substatus, e.State = latest.Status, latest.Substatus, latest.State
 	}
 }
 
 // readStatus reads a status, if there is one. It says so, and reports false, when it is
 // none that can be read.
-func (m *decoding) readStatus(s *report, to *string, state *shipment.State) bool {
+func (m *decoding) readStatus(s *report, to, detail *string, state *shipment.State) bool {
 	text, t, got := m.values.first(s.status)
 	if got == wrong {
 		m.faults.parts(&m.values, t, wrong)
@@ -171,7 +171,12 @@ func (m *decoding) readStatus(s *report, to *string, state *shipment.State) bool
 		m.faults.atTemplate(t, message)
 		return false
 	}
-	if of := s.states.of(text, m.listed(s, text)); of != NoState {
+	substatus := m.substatus(s, text)
+	switch of := s.states.of(text, substatus); of {
+	case NoState:
+	case shipment.Unknown:
+		*to, *detail, *state = text, substatus, of
+	default:
 		*to, *state = text, of
 	}
 	return true
@@ -184,19 +189,23 @@ func spaceForControl(r rune) rune {
 	return r
 }
 
-// listed returns the first of the substatuses that the table lists with status; "" when
-// it lists none of them.
-func (m *decoding) listed(s *report, status string) string {
+// substatus returns the first of the substatuses that the table lists with status, or else
+// the first that there is.
+func (m *decoding) substatus(s *report, status string) (first string) {
 	for i := range s.substatus {
 		t := &s.substatus[i]
 		sub, got := m.values.fillIn(t)
-		if got == wrong {
+		switch {
+		case got == wrong:
 			m.faults.parts(&m.values, t, wrong)
-		} else if got == filled && s.states.listsPair(status, sub) {
+		case got != filled:
+		case s.states.listsPair(status, sub):
 			return sub
+		case first == "" && textFault(memberStatus, sub) == "":
+			first = sub
 		}
 	}
-	return ""
+	return first
 }
 
 // addCheckpoint adds the checkpoint of an element of the list.
@@ -212,7 +221,7 @@ func (m *decoding) addCheckpoint(l *list) {
 		return
 	}
 	c := event.Moment{At: at}
-	if m.readStatus(&l.status, &c.Status, &c.State) {
+	if m.readStatus(&l.status, &c.Status, &c.Substatus, &c.State) {
 		m.keep(c)
 	}
 }

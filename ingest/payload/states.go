@@ -115,11 +115,31 @@ func appendFolded(b []byte, s string) []byte {
 	return b
 }
 
-// Mapped reports whether a status, without a substatus, means something by the mapping, if
-// only "unknown".
-func (d *Decoder) Mapped(status string) bool {
-	if d == nil || d.root == nil || d.standard {
+// Mapped reports whether a status, as [event.FullStatus] has it, means something by the
+// mapping, if only "unknown": for a scan of a history, or for an event of its own.
+func (d *Decoder) Mapped(status string, scan bool) bool {
+	switch {
+	case d == nil || d.root == nil || d.standard:
 		return states(nil).lists(status)
+	case scan:
+		return d.list != nil && d.list.status.means(status)
+	default:
+		return d.status.means(status)
 	}
-	return d.status.states.lists(status) || d.list != nil && d.list.status.states.lists(status)
+}
+
+// means reports whether the table has a status with its substatus, or the status alone.
+func (r *report) means(status string) bool {
+	if len(r.status) == 0 {
+		return false
+	}
+	if r.states.lists(status) {
+		return true
+	}
+	for i := range status {
+		if status[i] == '/' && len(r.substatus) > 0 && r.states.lists(status[:i]) {
+			return true
+		}
+	}
+	return false
 }

@@ -116,8 +116,9 @@ func (c *commands) couriersUnmapped() *cobra.Command {
 		Use:   "unmapped",
 		Short: "List the statuses that no mapping knows",
 		Long: "List the statuses that no mapping knew when they came. They are in the history of their\n" +
-			"shipments, and changed no state. Add one to the courier's states, reload, and then let\n" +
-			"`events reprocess` read its events again.",
+			"shipments, and changed no state. Add one to the courier's states as it is listed, with\n" +
+			"its detail behind a slash or without, reload, and then let `events reprocess` read its\n" +
+			"events again.",
 		Example: "  appliance couriers unmapped\n  appliance couriers unmapped --json",
 	}, (*client.Client).Unmapped, c.print.unmapped)
 }

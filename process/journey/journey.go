@@ -174,17 +174,24 @@ func newestOf(scans []shipment.Checkpoint, counts func(shipment.State) bool) (ne
 	return newest
 }
 
-// Unmapped returns the statuses of e that no mapping knows, each once. What means
-// unknown by a mapping, or is the word itself, is known.
-func Unmapped(e event.Event) (statuses []string) {
-	note := func(state shipment.State, status string) {
-		if status != "" && stateOf(state, status) == shipment.Unknown && !slices.Contains(statuses, status) {
-			statuses = append(statuses, status)
+// Unmapped returns the statuses of e that no mapping knows, each once and with its detail.
+// mapped says which are known to mean unknown, for a scan or for the event itself.
+func Unmapped(e event.Event, mapped func(status string, scan bool) bool) (statuses []string) {
+	note := func(state shipment.State, status, substatus string, scan bool) {
+		if status == "" || stateOf(state, status) != shipment.Unknown {
+			return
+		}
+		full := event.FullStatus(status, substatus)
+		if !slices.Contains(statuses, full) && !mapped(full, scan) {
+			statuses = append(statuses, full)
 		}
 	}
-	note(e.State, e.Status)
+	repeated := slices.ContainsFunc(e.Checkpoints, func(m event.Moment) bool { return m.Status == e.Status && m.Substatus == e.Substatus })
+	if !repeated { // otherwise it may have been taken from there
+		note(e.State, e.Status, e.Substatus, false)
+	}
 	for _, m := range e.Checkpoints {
-		note(m.State, m.Status)
+		note(m.State, m.Status, m.Substatus, true)
 	}
 	return statuses
 }

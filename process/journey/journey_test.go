@@ -385,10 +385,17 @@ func TestShipmentHistoryIsBounded(t *testing.T) {
 
 func TestUnmapped(t *testing.T) {
 	r := pushes("a", "RTO_OFD 5m", "in_transit 0m", "RTO_SCAN 1m", "RTO_OFD 2m", "- 3m")
-	if got := Unmapped(r.Event); !slices.Equal(got, []string{"RTO_OFD", "RTO_SCAN"}) {
+	none := func(string, bool) bool { return false }
+	if got := Unmapped(r.Event, none); !slices.Equal(got, []string{"RTO_SCAN", "RTO_OFD"}) {
 		t.Errorf("%q", got)
 	}
-	if got := Unmapped(says("delivered 0m").Event); got != nil {
+	if got := Unmapped(says("delivered 0m").Event, none); got != nil {
 		t.Errorf("%q of a status that is known", got)
+	}
+	r.Substatus = "1"
+	r.Checkpoints[1].Substatus = "2"
+	scans := func(status string, scan bool) bool { return scan && status != "RTO_SCAN/2" }
+	if got := Unmapped(r.Event, scans); !slices.Equal(got, []string{"RTO_OFD/1", "RTO_SCAN/2"}) {
+		t.Errorf("%q with details, the words of scans but one known", got)
 	}
 }

@@ -15,7 +15,7 @@ type Unmapped struct {
 
 // UnmappedStatus is one of them.
 type UnmappedStatus struct {
-	Status     string    `json:"status"` // as the courier wrote it; empty for all that had no place
+	Status     string    `json:"status"` // as the courier wrote it, with its detail behind a slash; empty for all that had no place
 	Events     int64     `json:"events"` // that had it
 	FirstSeen  time.Time `json:"firstSeen"`
 	LastSeen   time.Time `json:"lastSeen"`
