@@ -18,7 +18,7 @@ func (c *call) answerAccepted() {
 	b = append(b, `,"idempotencyKey":`...)
 	b = jsontext.AppendString(b, c.env.Key)
 	b = append(b, `,"traceId":`...)
-	b = jsontext.AppendString(b, c.env.TraceID)
+	b = jsontext.AppendString(b, c.answerID)
 	b = append(b, `,"queued":true,"duplicate":`...)
 	b = appendBool(b, c.receipt.Duplicate)
 	b = append(b, `,"receivedAt":"`...)
@@ -35,7 +35,7 @@ func (c *call) answerIgnored() {
 		return
 	}
 	b := append(c.out[:0], `{"acknowledged":true,"traceId":`...)
-	b = jsontext.AppendString(b, c.traceID)
+	b = jsontext.AppendString(b, c.answerID)
 	b = append(b, `,"queued":false,"ignored":true,"receivedAt":"`...)
 	b = c.started.UTC().AppendFormat(b, receivedAtFormat)
 	c.out = append(b, `"}`...)
@@ -61,7 +61,7 @@ func (c *call) answer(status int, contentType string, body []byte) {
 	}
 	r.SetStatusCode(status)
 	r.Header.SetContentType(contentType)
-	r.Header.Set("X-Request-Id", c.traceID)
+	r.Header.Set("X-Request-Id", c.answerID)
 	r.SetBody(body)
 }
 

@@ -35,6 +35,7 @@ type call struct {
 	courier  *courier    // nil while, or because, it is unknown
 	slot     limits.Slot // of the requests that the courier may have in work
 	traceID  string
+	answerID string // the same in the answer, see findTrace
 	body     *body.Body
 	packed   bool       // the body is, by its content-encoding
 	plain    *body.Body // what a packed body holds, once it is unpacked
@@ -56,7 +57,7 @@ type call struct {
 func (s *Server) begin(ctx *fasthttp.RequestCtx) *call {
 	c := s.calls.Get().(*call)
 	c.ctx, c.started, c.trusted = ctx, s.deps.Now(), s.trusted
-	c.traceID = c.findTrace(s.couriers.active.Load().redactor)
+	c.findTrace(s.couriers.active.Load().redactor)
 	s.metrics.inFlight.Inc()
 	return c
 }

@@ -82,7 +82,7 @@ func (r *refuser) answerProblem(c *call, refusal *refusal) {
 			c.ctx.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, challenge)
 		}
 	}
-	c.out = appendProblem(c.out[:0], refusal, c.traceID)
+	c.out = appendProblem(c.out[:0], refusal, c.answerID)
 	c.answer(refusal.status, "application/problem+json", c.out)
 }
 

@@ -16,21 +16,31 @@ const (
 	maxTraceBytes = 128
 )
 
-// findTrace returns the trace id of a request: what the sender calls it in
-// x-request-id, else in traceparent, else one of our own. It is printable ASCII
-// without spaces and without a courier's secret, so it can go into a header, a log and the
-// stores as it is.
-func (c *call) findTrace(secrets *record.Redactor) string {
+// findTrace finds the trace id of a request: what the sender calls it, else one of our own.
+// It is printable ASCII without spaces and without a courier's secret, so it can go into a
+// log, the queue and the stores as it is. The answer has what the sender calls the request
+// even where that has a secret in it, so that no answer tells who guesses whether it is one.
+func (c *call) findTrace(secrets *record.Redactor) {
+	sent := c.sentTrace()
+	if c.traceID = alias(sent); len(sent) == 0 || secrets.Finds(sent) {
+		c.traceID = alias(appendTraceID(c.trace[:0]))
+	}
+	if c.answerID = alias(sent); len(sent) == 0 {
+		c.answerID = c.traceID
+	}
+}
+
+// sentTrace returns what the sender calls a request in x-request-id, else in traceparent; nil
+// for nothing.
+func (c *call) sentTrace() []byte {
 	h := &c.ctx.Request.Header
-	if id := h.Peek("X-Request-Id"); len(id) > 0 && len(id) <= maxTraceBytes && visible(id) && !secrets.Finds(id) {
-		return alias(id)
+	if id := h.Peek("X-Request-Id"); len(id) > 0 && len(id) <= maxTraceBytes && visible(id) {
+		return id
 	}
-	if parent := h.Peek("Traceparent"); !secrets.Finds(parent) {
-		if id := traceIn(alias(parent)); id != "" {
-			return id
-		}
+	if parent := h.Peek("Traceparent"); traceIn(alias(parent)) != "" {
+		return parent[3:35]
 	}
-	return alias(appendTraceID(c.trace[:0]))
+	return nil
 }
 
 // appendTraceID appends a new trace id. It is unique, not secret.

@@ -54,7 +54,8 @@ func TestTraceID(t *testing.T) {
 	}
 }
 
-// TestSecretIsNoTraceID: the trace id is in answers, logs, on the queue and in every store.
+// TestSecretIsNoTraceID: the trace id is in logs, on the queue and in every store. The answer
+// has what was sent all the same, so that it tells nobody that this is a secret.
 func TestSecretIsNoTraceID(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
@@ -69,12 +70,17 @@ func TestSecretIsNoTraceID(t *testing.T) {
 		r.Header.Set("X-Request-Id", id)
 		a := send(t, r)
 		kept := f.publisher.all()
-		if got := kept[len(kept)-1].TraceID; !strings.HasPrefix(got, tracePrefix) || a.Header.Get("X-Request-Id") != got {
+		if got := kept[len(kept)-1].TraceID; !strings.HasPrefix(got, tracePrefix) {
 			t.Errorf("%q becomes the trace id %q", id, got)
+		}
+		if d := a.document(t); d.TraceID != id || a.Header.Get("X-Request-Id") != id {
+			t.Errorf("%q is answered as %q and %q", id, d.TraceID, a.Header.Get("X-Request-Id"))
 		}
 		r = f.request(f.demo, "/v1/events/courier/nobody", "{}")
 		r.Header.Set("X-Request-Id", id)
-		send(t, r)
+		if a := send(t, r); a.document(t).TraceID != id || a.Header.Get("X-Request-Id") != id {
+			t.Errorf("%q is answered as %q when it is refused", id, a.Header.Get("X-Request-Id"))
+		}
 	}
 	r := f.request(f.demo, "/v1/events/courier/demo", bodyWithKey("traceparent"))
 	r.Header.Set("Traceparent", "00-"+hex.EncodeToString([]byte("0123456789abcdef"))+"-00f067aa0ba902b7-01")
@@ -85,5 +91,18 @@ func TestSecretIsNoTraceID(t *testing.T) {
 	}
 	if log := strings.ToLower(f.log.String()); strings.Contains(log, secret) || !strings.Contains(log, "request refused") {
 		t.Errorf("the log is\n%s", log)
+	}
+}
+
+// TestTraceparentIsSearchedWhereItIsRead: what no trace id comes of costs no search, however
+// long it is.
+func TestTraceparentIsSearchedWhereItIsRead(t *testing.T) {
+	t.Parallel()
+	f := prepare(t, nil)
+	f.set(t, Courier{Name: "other", Scheme: credential(t, "static_header", "00f067aa0ba902b7", named("X-Token"))})
+	const parent = "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-"
+	r := f.captureOf(t, "demo", "", "{}", "Traceparent: "+parent+strings.Repeat("%2525", 100))
+	if r.TraceID != "4bf92f3577b34da6a3ce929d0e0e4736" {
+		t.Errorf("the trace id is %q", r.TraceID)
 	}
 }
