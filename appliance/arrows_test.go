@@ -87,7 +87,7 @@ var testArrows = map[string][]string{
 	"bench/load":       {"ingest/payload"},
 	"bench/proof":      {"ingest/payload"},
 	"appliance":        {"appliance/config/sendertest", "ops", "persistence/sqlite"},
-	"appliance/config": {"appliance/config/sendertest"},
+	"appliance/config": {"appliance/config/sendertest", "process/journey"},
 	"appliance/app":    {"appliance/config/sendertest"},
 
 	"persistence":        {"persistence/storetest"},

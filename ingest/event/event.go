@@ -59,6 +59,16 @@ type Moment struct {
 	Substatus string         // as that of [Event]
 }
 
+// clockSkew is how far a sender's clock may be ahead of ours and be right enough.
+const clockSkew = 5 * time.Minute
+
+// Ahead reports whether m, in a history that was received then, can't be where the parcel
+// is now, as its time is still to come. The end of a journey counts all the same: a local
+// time may be hours ahead, and no later push would bring the end again. No receipt: false.
+func (m Moment) Ahead(received time.Time) bool {
+	return !received.IsZero() && m.At.After(received.Add(clockSkew)) && !m.State.Terminal()
+}
+
 // Clone returns a copy of e that shares no memory with e and the body.
 func (e Event) Clone() Event {
 	e.ID = strings.Clone(e.ID)

@@ -22,14 +22,13 @@ func (m *decoding) fill() {
 		e.Key = e.ID
 	}
 	m.fillType()
-	m.fillTime()
+	m.fillTime(m.fillStatus())
 	m.text(&p.source, false, &e.Source)
 	if !m.queued && len(p.key.alternatives) > 0 {
 		m.text(&p.key, true, &e.Key)
 	}
 	m.text(&p.shipment, true, &e.ShipmentID)
 	m.text(&p.order, false, &e.OrderID)
-	m.fillStatus()
 	if m.queued {
 		m.single()
 	}
@@ -104,20 +103,22 @@ func (m *decoding) timeOf(c *clock, t *template, text string) (at time.Time, got
 }
 
 // fillTime fills the event's time. One that can't be read is left out when the
-// checkpoints or the receipt have another.
-func (m *decoding) fillTime() {
+// checkpoints or the receipt have another. ownStatus says that the event has a status
+// beside its checkpoints.
+func (m *decoding) fillTime(ownStatus bool) {
 	before := len(m.faults.leftOut)
 	m.faults.optional = true
 	at, got := m.clockTime(&m.plan.time)
 	m.faults.optional = false
 	latest := m.newest(func(*event.Moment) bool { return true })
+	receipt := m.plan.time.received && !m.received.IsZero()
 	switch {
 	case got == filled:
 		m.event.OccurredAt = at
-	case latest != nil:
+	case latest != nil && !(receipt && m.misdates(ownStatus)):
 		m.event.OccurredAt = latest.At
-	case m.plan.time.received && !m.received.IsZero():
-		m.event.OccurredAt = m.received.UTC()
+	case receipt: // in whole seconds, as package journey has it where it doesn't believe a time
+		m.event.OccurredAt = m.received.UTC().Truncate(time.Second)
 	case got == wrong:
 		if !m.faults.refuse(before) {
 			m.faults.add("$", "has no time that can be read")
@@ -133,9 +134,31 @@ func (m *decoding) fillTime() {
 	}
 }
 
-// fillStatus fills the event's status; without one of its own it is that of the newest
-// checkpoint.
-func (m *decoding) fillStatus() {
+// misdates reports whether the time of the newest checkpoint is not that of what the event
+// says: one lies after the receipt, so that their clocks are not to be trusted, or the
+// event's own status is another than the newest checkpoint's.
+func (m *decoding) misdates(ownStatus bool) bool {
+	e := m.event
+	for i := range e.Checkpoints {
+		if e.Checkpoints[i].At.After(m.received) {
+			return true
+		}
+	}
+	if !ownStatus || len(m.plan.list.status.status) == 0 {
+		return false
+	}
+	latest := m.newest(func(c *event.Moment) bool { return c.State != "" })
+	for i := range e.Checkpoints {
+		if c := &e.Checkpoints[i]; latest != nil && c.At.Equal(latest.At) && c.State == e.State && (c.State != shipment.Unknown || c.Status == e.Status) {
+			return false
+		}
+	}
+	return true
+}
+
+// fillStatus fills the event's status, and reports whether it has one of its own. Without
+// one it is that of the newest checkpoint.
+func (m *decoding) fillStatus() (own bool) {
 	e, before := m.event, len(m.faults.leftOut)
 	m.faults.optional = true
 	readable := m.readStatus(&m.plan.status, &e.Status, &e.Substatus, &e.State)
@@ -146,9 +169,12 @@ func (m *decoding) fillStatus() {
 		if !m.faults.refuse(before) {
 			m.faults.add("$", "has no status that can be read")
 		}
-	case e.State == "" && latest != nil:
+	case e.State != "":
+		return true
+	case latest != nil:
 		e.Status, e.Substatus, e.State = latest.Status, latest.Substatus, latest.State
 	}
+	return false
 }
 
 // readStatus reads a status, if there is one. It says so, and reports false, when it is
@@ -241,16 +267,23 @@ func (m *decoding) keep(c event.Moment) {
 }
 
 // newest returns the newest checkpoint of those that count, by rank at the same
-// instant; nil when none counts.
+// instant; one that is dated ahead only if there is no other, and nil when none counts.
 func (m *decoding) newest(counts func(*event.Moment) bool) (newest *event.Moment) {
 	for i := range m.event.Checkpoints {
 		c := &m.event.Checkpoints[i]
 		if !counts(c) {
 			continue
 		}
-		if newest == nil || c.At.After(newest.At) || c.At.Equal(newest.At) && c.State.Rank() > newest.State.Rank() {
+		if newest == nil || m.later(c, newest) {
 			newest = c
 		}
 	}
 	return newest
+}
+
+func (m *decoding) later(a, b *event.Moment) bool {
+	if ahead := a.Ahead(m.received); ahead != b.Ahead(m.received) {
+		return !ahead
+	}
+	return a.At.After(b.At) || a.At.Equal(b.At) && a.State.Rank() > b.State.Rank()
 }

@@ -117,7 +117,8 @@ type TimeMapping struct {
 	// checkpoints the zone of the event.
 	Zone string `koanf:"zone"`
 	// Received allows the time of receipt in the place of one that the body lacks, or
-	// has in a form that can't be read. Such events are in the order of arrival.
+	// has in a form that can't be read, or has in checkpoints that can't be the event's
+	// own. Such events are in the order of arrival.
 	Received bool `koanf:"received"`
 }
 
@@ -181,7 +182,9 @@ type Decoder struct {
 // checkpoints than [MaxCheckpoints] the later ones count.
 //
 // Of an event with checkpoints, a time or status that the body does not have
-// beside them is that of the newest one.
+// beside them is that of the newest one. One that is dated ahead is not the newest, see
+// [event.Moment.Ahead]. The receipt, where the mapping allows it, is the time when
+// a checkpoint is dated after it, or the status beside them is not the newest one's.
 //
 // A request that says nothing of a shipment by [Mapping.Ignore] has no faults either:
 // e then has a type at most, and [event.Event.Ignored].

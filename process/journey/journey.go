@@ -14,13 +14,14 @@
 //	a history alone                what its newest scan says          each scan
 //	a status that is not mapped,   the status, which moves nothing,   each scan
 //	  and a history                and its newest scan that is
-//	a newest scan of its own       both; the later one in the         each scan
-//	  instant                      vocabulary counts
 //	neither status nor history     nothing                            nothing
 //
 // Only what events say of the present moves a shipment: a scan in a history may be dated
 // ahead, or in the local time of a depot, and the push that has it says otherwise. The
-// scans are kept to be looked at, each once however many pushes repeat it.
+// scans are kept to be looked at, each once however many pushes repeat it. The newest scan
+// is one that isn't dated ahead ([event.Moment.Ahead]), if there is any. Where a push has no
+// time of its own, package payload dates it by its newest scan, or by its receipt if that
+// scan says something else.
 //
 // # When an event happened
 //
@@ -103,8 +104,8 @@ func checkpoints(r Report) []shipment.Checkpoint {
 	if own.State == "" {
 		return all
 	}
-	newest := newestOf(all, func(s shipment.State) bool { return s != "" })
-	mapped := newestOf(all, func(s shipment.State) bool { return s != "" && s != shipment.Unknown })
+	newest := r.newestOf(all, func(s shipment.State) bool { return s != "" })
+	mapped := r.newestOf(all, func(s shipment.State) bool { return s != "" && s != shipment.Unknown })
 	counts := own
 	switch {
 	case repeats(own, newest):
@@ -112,7 +113,7 @@ func checkpoints(r Report) []shipment.Checkpoint {
 	case slices.ContainsFunc(all, func(c shipment.Checkpoint) bool { return compareMoments(c, own) == 0 }):
 		own.ScanAt = own.At
 	}
-	if own.State == shipment.Unknown || mapped.At.Equal(own.At) && mapped.State.Rank() > own.State.Rank() {
+	if own.State == shipment.Unknown {
 		counts.State, counts.Status, counts.ScanAt = mapped.State, mapped.Status, mapped.At
 	}
 	all = append(all, own)
@@ -164,10 +165,16 @@ func repeats(own, newest shipment.Checkpoint) bool {
 	return own.State == newest.State && (own.State != shipment.Unknown || own.Status == newest.Status)
 }
 
-// newestOf returns the newest scan with a state that counts; the zero one for none.
-func newestOf(scans []shipment.Checkpoint, counts func(shipment.State) bool) (newest shipment.Checkpoint) {
+// newestOf returns the newest scan with a state that counts, one that is dated ahead only
+// if there is no other; the zero one for none.
+func (r Report) newestOf(scans []shipment.Checkpoint, counts func(shipment.State) bool) (newest shipment.Checkpoint) {
+	ahead := func(c shipment.Checkpoint) bool {
+		return event.Moment{At: claim(c), State: c.State}.Ahead(r.ReceivedAt)
+	}
 	for _, c := range scans {
-		if counts(c.State) && (newest.State == "" || compareMoments(c, newest) > 0) {
+		switch {
+		case !counts(c.State):
+		case newest.State == "", ahead(newest) && !ahead(c), ahead(newest) == ahead(c) && compareMoments(c, newest) > 0:
 			newest = c
 		}
 	}

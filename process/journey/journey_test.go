@@ -196,8 +196,14 @@ func TestWhatAPushSaysNow(t *testing.T) {
 			shipment.InTransit, "RTO_OFD", 1, "in_transit 0s, out_for_delivery 3m0s, RTO_OFD 5m0s"},
 		{"nothing is mapped", []Report{pushes("a", "RTO_OFD 5m", "RTO_SCAN 0m")}, shipment.Unknown, "RTO_OFD", 1, "RTO_SCAN 0s, RTO_OFD 5m0s"},
 		{"not mapped, in both", []Report{pushes("a", "RTO_OFD 5m", "in_transit -1m", "RTO_OFD 0m")}, shipment.InTransit, "RTO_OFD", 1, "in_transit -1m0s, RTO_OFD 0s"},
-		{"two scans at its instant", []Report{pushes("a", "in_transit 0m", "in_transit 0m", "out_for_delivery 0m")}, shipment.OutForDelivery, "out_for_delivery", 1,
+		{"two scans at its instant", []Report{pushes("a", "in_transit 0m", "in_transit 0m", "out_for_delivery 0m")}, shipment.InTransit, "in_transit", 1,
 			"in_transit 0s, out_for_delivery 0s"},
+		{"the end at its instant, in a scan", []Report{pushes("a", "returned 0m", "delivered 0m", "in_transit -1m")}, shipment.Returned, "returned", 1,
+			"in_transit -1m0s, returned 0s, delivered 0s"},
+		{"not mapped, and a scan that is dated ahead", received(noon, pushes("a", "RTO_OFD 0m", "out_for_delivery -1h", "in_transit 10h")),
+			shipment.OutForDelivery, "RTO_OFD", 1, "out_for_delivery -1h0m0s, RTO_OFD 0s, in_transit 10h0m0s"},
+		{"not mapped, and an end in local time", received(noon, pushes("a", "RTO_OFD 0m", "out_for_delivery -1h", "delivered 10h")),
+			shipment.Delivered, "RTO_OFD", 1, "out_for_delivery -1h0m0s, RTO_OFD 0s, delivered 10h0m0s"},
 		{"repeated under other keys", []Report{pushes("b", "- 1m", "pending 0m", "in_transit 1m"), pushes("a", "- 1m", "pending 0m", "in_transit 1m")},
 			shipment.InTransit, "in_transit", 1, "pending 0s, in_transit 1m0s"},
 		{"growing, and back days later", []Report{
@@ -252,7 +258,7 @@ func TestTimesThatAreNotBelieved(t *testing.T) {
 			r := scan
 			r.Key = "again"
 			return r
-		}())...), shipment.Delivered, map[string]time.Time{"pending -1h0m0s": {}, "pending 0s": {}, "in_transit 1m0s": far, "delivered 5m0s": {}}},
+		}())...), shipment.Delivered, map[string]time.Time{"pending -1h0m0s": {}, "in_transit 1m0s": far, "delivered 5m0s": {}}},
 		{"a clock that was never set", append(received(at("3m"), unset), received(at("2m"), says("pending 2m"))...), shipment.InTransit,
 			map[string]time.Time{"pending 2m0s": {}, "in_transit 3m0s": time.Unix(0, 0).UTC()}},
 		{"late by years", received(noon, says("in_transit -90000h"), says("pending -1m")), shipment.Pending,
