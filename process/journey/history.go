@@ -17,10 +17,14 @@ import (
 // dropped and counted.
 const maxHistory = 500
 
-// adopt adds what s says to a history that has scans only, as those that an earlier build
-// has stored: it kept what a push says of the present as a scan.
+// adopt adds what s says to a history in which its last event said nothing of the present,
+// as those that an earlier build has stored: it kept what a push says as a scan, and a
+// moment's checkpoints in another order.
 func adopt(s *shipment.Shipment) {
-	said := slices.ContainsFunc(s.History, func(c shipment.Checkpoint) bool { return !isScan(c) })
+	if !slices.IsSortedFunc(s.History, compareCheckpoints) {
+		slices.SortFunc(s.History, compareCheckpoints)
+	}
+	said := slices.ContainsFunc(s.History, func(c shipment.Checkpoint) bool { return !isScan(c) && c.Key == s.LastEvent })
 	if said || len(s.History) == 0 || s.State == shipment.Unknown {
 		return
 	}
@@ -109,19 +113,39 @@ func claim(c shipment.Checkpoint) time.Time {
 func isScan(c shipment.Checkpoint) bool { return c.Type == "" }
 
 // dispensable returns the place of the checkpoint that a full history can do without: the
-// oldest that neither ends a journey nor is the last that an event said of the present; the
-// oldest of all when there is no such.
+// oldest that moves nothing, or says again what was said before it and is no end. Where
+// there is no such, the oldest that neither ends a journey nor follows an end, because it may
+// have opened a leg. Then the oldest of all. The last status stays, and so does the last
+// state.
 func dispensable(history []shipment.Checkpoint) int {
-	last := len(history) - 1
-	for last >= 0 && isScan(history[last]) {
-		last--
-	}
+	status, state := -1, -1 // the last ones
 	for i, c := range history {
-		if i != last && (isScan(c) || !c.State.Terminal()) {
-			return i
+		if !isScan(c) && c.State != "" {
+			status = i
+		}
+		if moves(c) {
+			state = i
 		}
 	}
-	return 0
+	step, before := 0, shipment.Checkpoint{}
+	for i, c := range history {
+		switch {
+		case i == status || i == state:
+		case !moves(c), !c.State.Terminal() && c.State == before.State && (c.OrderID == "" || c.OrderID == before.OrderID):
+			return i
+		case step == 0 && !c.State.Terminal() && !before.State.Terminal():
+			step = i
+		}
+		if moves(c) {
+			before = c
+		}
+	}
+	return step
+}
+
+// moves reports whether c is of the kind that moves a shipment.
+func moves(c shipment.Checkpoint) bool {
+	return !isScan(c) && c.State != "" && c.State != shipment.Unknown
 }
 
 // compareMoments orders by event time, then by rank, then by the courier's words.

@@ -389,6 +389,52 @@ func TestShipmentHistoryIsBounded(t *testing.T) {
 	}
 }
 
+// TestWhatMovesNothingGoesFirst: a full history keeps what its state is made of.
+func TestWhatMovesNothingGoesFirst(t *testing.T) {
+	for _, tt := range []struct {
+		name, first, more string // the latter comes each minute
+		state             shipment.State
+		leg               int
+	}{
+		{"a status that is not mapped", "in_transit -1h, out_for_delivery 0m", "location_ping", shipment.OutForDelivery, 1},
+		{"no status", "in_transit -1h, out_for_delivery 0m", "-", shipment.OutForDelivery, 1},
+		{"the same status", "delivered -3h, info_received -2h, in_transit -1h", "in_transit", shipment.InTransit, 2},
+		{"states that change all the time", "delivered -3h, info_received -2h", "in_transit out_for_delivery", shipment.InTransit, 2},
+	} {
+		s := &shipment.Shipment{}
+		for text := range strings.SplitSeq(tt.first, ", ") {
+			Apply(s, says(text), noon)
+		}
+		words := strings.Fields(tt.more)
+		for i := range maxHistory + 5 {
+			Apply(s, says(words[i%len(words)]+" "+strconv.Itoa(i+1)+"m"), noon)
+		}
+		if s.State != tt.state || s.Leg != tt.leg || len(s.History) != maxHistory || s.Dropped == 0 {
+			t.Errorf("%s: %s, leg %d, %d checkpoints, %d dropped; want %s, leg %d", tt.name, s.State, s.Leg, len(s.History), s.Dropped, tt.state, tt.leg)
+		}
+	}
+}
+
+// TestMixedShipmentOfAnEarlierBuild: some of its pushes had no scan, and its last one only has
+// scans. Statuses that are not mapped were the first at their instant.
+func TestMixedShipmentOfAnEarlierBuild(t *testing.T) {
+	s := shipment.Shipment{
+		State: shipment.Delivered, RawStatus: "delivered", EventTime: noon, LastEvent: "b", Leg: 1, History: []shipment.Checkpoint{
+			{At: at("-2h"), State: shipment.InfoReceived, Status: "pre_transit", Key: "a", Type: "tracker.created"},
+			{At: at("-1h"), State: shipment.Unknown, Status: "scanned", Key: "b"}, {At: at("-1h"), State: shipment.InTransit, Status: "in_transit", Key: "b"},
+			{At: noon, State: shipment.Delivered, Status: "delivered", Key: "b"},
+		},
+	}
+	Apply(&s, says("photo_taken 1h"), noon)
+	if s.State != shipment.Delivered || s.RawStatus != "photo_taken" || len(s.History) != 6 || !slices.IsSortedFunc(s.History, compareCheckpoints) {
+		t.Errorf("%s (%q), %s", s.State, s.RawStatus, shown(s))
+	}
+	Apply(&s, says("returned 2h"), noon)
+	if s.State != shipment.Returned || s.LastEvent != "returned 2h" || len(s.History) != 7 {
+		t.Errorf("%s, %s", s.State, shown(s))
+	}
+}
+
 func TestUnmapped(t *testing.T) {
 	r := pushes("a", "RTO_OFD 5m", "in_transit 0m", "RTO_SCAN 1m", "RTO_OFD 2m", "- 3m")
 	none := func(string, bool) bool { return false }
