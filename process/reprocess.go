@@ -77,8 +77,15 @@ func (p *Reprocessor) Page(ctx context.Context, r reprocess.Request) (reprocess.
 			return page, err
 		}
 		batch = slices.DeleteFunc(batch, func(d event.Delivery) bool { return d.Sequence > page.To })
-		if len(batch) == 0 {
-			break
+		if len(batch) == 0 { // the end, or a replica that lags behind: Load asks its leader
+			d, err := p.History.Load(ctx, next)
+			if event.CodeOf(err) == event.NotFound {
+				break
+			}
+			if err != nil {
+				return page, err
+			}
+			batch = append(batch, d)
 		}
 		if err := p.batch(ctx, r, batch, seen, &page); err != nil {
 			return page, err

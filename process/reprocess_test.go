@@ -15,11 +15,14 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event/shipment"
 )
 
-// fakeHistory is a [History] in a slice.
-type fakeHistory struct{ events []event.Delivery }
+// fakeHistory is a [History] in a slice, of which a replica lacks the last ones.
+type fakeHistory struct {
+	events []event.Delivery
+	lag    int
+}
 
 func (h *fakeHistory) ReadHistory(_ context.Context, from uint64, limit int) (found []event.Delivery, err error) {
-	for _, d := range h.events {
+	for _, d := range h.events[:len(h.events)-h.lag] {
 		if d.Sequence >= from && len(found) < limit {
 			found = append(found, d)
 		}
@@ -143,6 +146,19 @@ func TestReprocessReadsAgainWhatWasReadWrongly(t *testing.T) {
 	version := f.shipment(t, "s").Version
 	if got, _ := f.reprocess(t, reprocess.Request{}); len(got) > 0 || f.shipment(t, "s").Version != version {
 		t.Errorf("once more changes %q", got)
+	}
+}
+
+// TestReprocessReadsWhatAReplicaLacks before it takes statuses off the list.
+func TestReprocessReadsWhatAReplicaLacks(t *testing.T) {
+	f := newReprocessFixture(t)
+	f.came(t, "a", "s", "RTO_OFD", noon)
+	f.came(t, "b", "other", "RTO_OFD", noon)
+	f.came(t, "c", "third", "RTO_OFD", noon)
+	f.mapping["RTO_OFD"], f.history.lag = shipment.OutForDelivery, 2
+	got, page := f.reprocess(t, reprocess.Request{})
+	if len(got) != 3 || page.Read != 3 || f.shipment(t, "third").State != shipment.OutForDelivery {
+		t.Errorf("changed are %q, %+v", got, page)
 	}
 }
 
