@@ -1,13 +1,17 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/fincart/courier-gateway/appliance/config"
+	"github.com/fincart/courier-gateway/ingest/event/ingestion"
 )
 
 // asks returns the status of a request to the operators' listener with a token.
@@ -144,5 +148,59 @@ func TestAdminListenerSpeaksTLS(t *testing.T) {
 	}
 	if code, out := impostor.cli("status"); code == 0 || !strings.Contains(out, "another certificate") {
 		t.Errorf("a listener with another certificate is asked: exit %d: %s", code, out)
+	}
+}
+
+// TestOwnSecretsGetIntoNoRecord sends to the couriers' listener, by mistake, what belongs to
+// the operators' listener, or to nobody.
+func TestOwnSecretsGetIntoNoRecord(t *testing.T) {
+	t.Parallel()
+	cfg := quick(t)
+	cfg.Admin.Tokens = map[string]config.AdminToken{"dashboard": {Role: "read", Token: secretFile(t, "the-token-of-the-dashboard")}}
+	a := startApp(t, cfg, nil)
+	a.reread = func() (config.Config, []string, error) { return cfg, nil, nil }
+	stamp, err := os.ReadFile(filepath.Join(cfg.DataDir, config.StampKeyFile))
+	first := a.access().Token
+	if err = errors.Join(err, os.Remove(filepath.Join(cfg.DataDir, config.AccessFile))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	secrets := []string{"the-token-of-the-dashboard", strings.TrimSpace(string(stamp)), a.access().Token}
+	if slices.Contains(secrets, first) {
+		t.Error("the reload has made no token")
+	}
+	for _, secret := range secrets {
+		req, err := http.NewRequest(http.MethodPost, a.publicURL()+"/v1/events/courier", strings.NewReader(`{"oops":"`+secret+`"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("X-Request-Id", secret)
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	var page struct {
+		Records []ingestion.Record `json:"records"`
+	}
+	eventually(t, "the refusals to be on record", func() bool {
+		_, out := a.cli("rejections", "list", "--json")
+		return json.Unmarshal([]byte(out), &page) == nil && len(page.Records) == len(secrets)
+	})
+	for _, listed := range page.Records {
+		_, shown := a.cli("rejections", "show", listed.ID, "--json")
+		var record ingestion.Record
+		if err := json.Unmarshal([]byte(shown), &record); err != nil || string(record.Request.Body) != `{"oops":"` {
+			t.Errorf("the record has the body %q, %v", record.Request.Body, err)
+		}
+		for i, secret := range secrets {
+			if strings.Contains(shown, secret) {
+				t.Errorf("secret %d is on record: %s", i, shown)
+			}
+		}
 	}
 }

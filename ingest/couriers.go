@@ -66,6 +66,8 @@ func (h Header) Check(faults *event.Faults, path string) {
 type Couriers struct {
 	All     []Courier
 	Default string // which of them posts to the path without a name; "" for none
+	// Secrets are others that no log and no record may have, such as operators' tokens.
+	Secrets [][]byte
 }
 
 // table is a Couriers ready for use; it never changes.
@@ -143,7 +145,7 @@ func (g *registry) set(c Couriers) error {
 	if err := faults.Err(); err != nil {
 		return err
 	}
-	t.redactor = record.NewRedactor(schemes)
+	t.redactor = record.NewRedactor(schemes, c.Secrets)
 	for _, one := range t.byName {
 		g.count(one)
 	}

@@ -13,6 +13,10 @@ func (a *App) serveOperators(cfg config.Config, first *starting, deps admin.Deps
 	if limits.Tokens, err = cfg.OpenAccess(a.admin, false); err != nil {
 		return err
 	}
+	own := config.OwnSecrets(cfg)
+	if err := a.couriers.hideTokens(own, limits.Tokens); err != nil {
+		return err
+	}
 	server, err := admin.New(limits, deps)
 	if err != nil {
 		return err
@@ -20,10 +24,11 @@ func (a *App) serveOperators(cfg config.Config, first *starting, deps admin.Deps
 	a.couriers.setTokens = func(now config.Config) error {
 		cfg.Admin.Token, cfg.Admin.Tokens = now.Admin.Token, now.Admin.Tokens // the rest needs a restart
 		tokens, err := cfg.OpenAccess(a.admin, true)
-		if err == nil {
-			server.SetTokens(tokens)
+		if err != nil {
+			return err
 		}
-		return err
+		server.SetTokens(tokens)
+		return a.couriers.hideTokens(own, tokens)
 	}
 	listener, err := first.handOver()
 	if err != nil {

@@ -163,13 +163,12 @@ func Start(ctx context.Context, cfg config.Config, deps Deps) (_ *App, err error
 			}
 		}
 		first := &activeConfig{Config: cfg}
-		all, err := couriers.compile(first)
-		if err != nil {
+		if err := couriers.compile(first); err != nil {
 			return nil, err
 		}
 		couriers.active.Store(first)
 		couriers.intake, err = ingest.New(cfg.Intake(), ingest.Deps{
-			Publisher: broker, Couriers: all, Stamper: stamper,
+			Publisher: broker, Couriers: first.intake, Stamper: stamper,
 			Store: store.Ingestions, Health: func() (int, []byte) { return health.answer(false) },
 			Logger: deps.Log.With("package", "ingest"), Registerer: registry, Now: time.Now,
 		})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest"
 	"github.com/fincart/courier-gateway/ingest/signature"
 	"github.com/fincart/courier-gateway/ops"
+	"github.com/fincart/courier-gateway/ops/admin"
 )
 
 // couriers are the senders of a running appliance: their settings, their public keys
@@ -27,6 +29,8 @@ type couriers struct {
 	// setTokens reads the operators' tokens again. Nil until their listener is open.
 	setTokens func(config.Config) error
 
+	own [][]byte // secrets of ours, which no record may have; written by hideTokens only
+
 	reloads      sync.Mutex             // held during a reload
 	failedReload atomic.Pointer[string] // why the configuration that was read last is not active
 }
@@ -36,6 +40,7 @@ type couriers struct {
 type activeConfig struct {
 	config.Config
 	schemes map[string]*signature.Scheme // by courier; none in the role process
+	intake  ingest.Couriers              // of the intake; none in the role process
 }
 
 func newCouriers(cfg config.Config, log *slog.Logger, reread func() (config.Config, []string, error)) (*couriers, error) {
@@ -44,13 +49,29 @@ func newCouriers(cfg config.Config, log *slog.Logger, reread func() (config.Conf
 	return c, c.decoders.set(cfg)
 }
 
-// compile returns the couriers of next for the intake, with their secrets read, and
-// keeps their schemes in next.
-func (c *couriers) compile(next *activeConfig) (all ingest.Couriers, err error) {
+// compile makes the couriers of next ready for the intake, with their secrets read.
+func (c *couriers) compile(next *activeConfig) (err error) {
 	if next.schemes, err = next.Schemes(c.keys.source); err != nil {
-		return all, err
+		return err
 	}
-	return next.IntakeCouriers(next.schemes)
+	next.intake, err = next.IntakeCouriers(next.schemes)
+	next.intake.Secrets = c.own
+	return err
+}
+
+// hideTokens keeps the operators' tokens, and other secrets of ours, out of the intake's
+// logs and records. fixed are those that only a restart changes.
+func (c *couriers) hideTokens(fixed [][]byte, tokens []admin.Token) error {
+	c.own = slices.Clone(fixed)
+	for _, token := range tokens {
+		c.own = append(c.own, token.Secret)
+	}
+	if c.intake == nil {
+		return nil
+	}
+	all := c.active.Load().intake
+	all.Secrets = c.own
+	return c.intake.SetCouriers(all)
 }
 
 // reload replaces the couriers by those of the configuration as it is now. A wrong one
@@ -91,10 +112,8 @@ func (c *couriers) replace(cfg config.Config) error {
 	if err := next.SizesFit(limit); err != nil {
 		return err
 	}
-	var all ingest.Couriers
 	if c.intake != nil {
-		var err error
-		if all, err = c.compile(next); err != nil {
+		if err := c.compile(next); err != nil {
 			return err
 		}
 	}
@@ -102,7 +121,7 @@ func (c *couriers) replace(cfg config.Config) error {
 		return err
 	}
 	if c.intake != nil {
-		if err := c.intake.SetCouriers(all); err != nil {
+		if err := c.intake.SetCouriers(next.intake); err != nil {
 			return errors.Join(err, c.decoders.set(before.Config))
 		}
 	}

@@ -3,7 +3,10 @@ package config
 import (
 	"bytes"
 	"fmt"
+	"net/url"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -69,6 +72,41 @@ func (s Secret) read() ([]byte, error) {
 	default:
 		return nil, fmt.Errorf("is neither env:NAME nor file:PATH; a secret itself does not belong in the configuration")
 	}
+}
+
+// leastOwnBytes is how short a secret of ours may be that is kept out of records: a shorter
+// one would take out what many requests have by chance.
+const leastOwnBytes = 8
+
+// OwnSecrets returns what no request has a reason to contain: the keys of the queue, and the
+// passwords of the stores. The operators' tokens are those of [Config.OpenAccess].
+func OwnSecrets(c Config) (own [][]byte) {
+	keys := c.JetStream.StampKeys
+	if len(keys) == 0 {
+		keys = []Secret{Secret("file:" + filepath.Join(c.DataDir, StampKeyFile))}
+	}
+	for _, key := range keys {
+		value, _ := key.Resolve() // a start fails without it, elsewhere
+		own = append(own, value)
+	}
+	for _, address := range []Secret{c.Persistence.MongoURI, c.Persistence.RedisURL} {
+		if value, err := address.Resolve(); err == nil {
+			own = append(own, passwordOf(string(value)))
+		}
+	}
+	return slices.DeleteFunc(own, func(s []byte) bool { return len(s) < leastOwnBytes })
+}
+
+// passwordOf returns the password in an address, which may have several hosts.
+func passwordOf(address string) []byte {
+	_, rest, _ := strings.Cut(address, "://")
+	authority, _, _ := strings.Cut(rest, "/")
+	user := authority[:max(0, strings.LastIndexByte(authority, '@'))]
+	_, password, _ := strings.Cut(user, ":")
+	if plain, err := url.PathUnescape(password); err == nil {
+		password = plain
+	}
+	return []byte(password)
 }
 
 // File returns the path of a secret in a file, "" for another one.

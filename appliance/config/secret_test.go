@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -206,5 +207,25 @@ func TestPlantedFilesAreRefused(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "data_dir") || !strings.Contains(err.Error(), "chmod go-w "+dir) {
 			t.Errorf("a directory that others can write: %v", err)
 		}
+	}
+}
+
+func TestOwnSecrets(t *testing.T) {
+	cfg := Defaults()
+	cfg.DataDir = t.TempDir()
+	if own := OwnSecrets(cfg); len(own) > 0 {
+		t.Errorf("before a start there are %q", own)
+	}
+	cfg.JetStream.StampKeys = []Secret{secretOf(t, "first-stamp-key"), secretOf(t, "second-stamp-key")}
+	cfg.Persistence.MongoURI = secretOf(t, "mongodb://gateway:p%40ss%2Fword-1@a:27017,b:27017/courier?replicaSet=rs0")
+	cfg.Persistence.RedisURL = secretOf(t, "rediss://:pass@word-2@redis:6379/0")
+	want := "first-stamp-key second-stamp-key p@ss/word-1 pass@word-2"
+	if got := string(bytes.Join(OwnSecrets(cfg), []byte(" "))); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	cfg.JetStream.StampKeys, cfg.Persistence.MongoURI = []Secret{"env:NO_SUCH_VARIABLE"}, secretOf(t, "mongodb://a:27017/?x=@")
+	cfg.Persistence.RedisURL = secretOf(t, "redis://:short@redis:6379/0")
+	if own := OwnSecrets(cfg); len(own) > 0 {
+		t.Errorf("addresses without a password that would be found have %q", own)
 	}
 }

@@ -26,7 +26,7 @@ func showsSecret(name string) bool {
 	return slices.ContainsFunc(secretWords, func(word string) bool { return strings.Contains(name, word) })
 }
 
-// Redactor knows the credentials of every courier. It never changes.
+// Redactor knows the credentials of every courier, and secrets of our own. It never changes.
 type Redactor struct {
 	secrets *secrets
 	schemes []*signature.Scheme
@@ -36,9 +36,10 @@ type Redactor struct {
 // place is where a credential may stand: from is "header" or "query".
 type place struct{ from, name string }
 
-// NewRedactor returns a redactor for couriers with these schemes.
-func NewRedactor(schemes []*signature.Scheme) *Redactor {
-	r := &Redactor{secrets: newSecrets(schemes), schemes: schemes, places: make(map[place]bool)}
+// NewRedactor returns a redactor for couriers with these schemes, and for secrets that are
+// no courier's.
+func NewRedactor(schemes []*signature.Scheme, own [][]byte) *Redactor {
+	r := &Redactor{secrets: newSecrets(schemes, own), schemes: schemes, places: make(map[place]bool)}
 	for _, s := range schemes {
 		from, names := s.Credential()
 		for _, name := range names {
@@ -48,7 +49,7 @@ func NewRedactor(schemes []*signature.Scheme) *Redactor {
 	return r
 }
 
-// Finds reports whether a text has a secret of any courier in it. Where nothing is escaped
+// Finds reports whether a text has a secret in it. Where nothing is escaped
 // in the text it does not allocate.
 func (r *Redactor) Finds(text []byte) bool { return r.secrets.in(text) }
 

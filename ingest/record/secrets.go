@@ -13,7 +13,7 @@ import (
 	"github.com/fincart/courier-gateway/ingest/signature"
 )
 
-// secrets finds the secrets of all couriers in a text, in one pass over it however many
+// secrets finds the secrets of all couriers, and our own, in a text, in one pass over it however many
 // there are:
 //
 //	text ─▶ the last 6 bytes, in one case ─▶ filter: a bit ─▶ starts: what begins so ─▶ compare
@@ -33,7 +33,7 @@ type secrets struct {
 // needle is one way to write a secret.
 type needle struct {
 	text []byte
-	of   *signature.Scheme
+	of   *signature.Scheme // nil for one of our own
 }
 
 const (
@@ -42,20 +42,27 @@ const (
 	filterBits  = 16
 )
 
-func newSecrets(schemes []*signature.Scheme) *secrets {
+func newSecrets(schemes []*signature.Scheme, own [][]byte) *secrets {
 	s := &secrets{starts: map[uint64][]needle{}}
 	for _, scheme := range schemes {
 		for text := range scheme.SecretTexts {
-			if len(text) < windowBytes {
-				s.short = append(s.short, needle{text, scheme})
-				continue
-			}
-			for _, way := range ways(text) {
-				s.add(needle{way, scheme})
-			}
+			s.addWays(text, scheme)
 		}
 	}
+	for _, text := range own {
+		s.addWays(text, nil)
+	}
 	return s
+}
+
+func (s *secrets) addWays(text []byte, of *signature.Scheme) {
+	if len(text) < windowBytes {
+		s.short = append(s.short, needle{text, of})
+		return
+	}
+	for _, way := range ways(text) {
+		s.add(needle{way, of})
+	}
 }
 
 func (s *secrets) add(n needle) {

@@ -22,7 +22,7 @@ func redactorOf(t testing.TB, secrets ...string) *Redactor {
 		}
 		schemes = append(schemes, s)
 	}
-	return NewRedactor(schemes)
+	return NewRedactor(schemes, nil)
 }
 
 // TestWhatIsNoSecretStays: what every request has is not taken for one of many secrets.
