@@ -40,16 +40,19 @@
 //
 //	the state is                    then comes                            and the state is
 //	unknown, or on the way          a mapped state                        that one
+//	on the way, past info_received  pending: the sender has no data       the same
 //	any that is known               a status that is not mapped           the same; the raw status shows it
 //	any                             no status                             the same
 //	delivered, returned, cancelled  the same                              the same, since the first
 //	  "                             delivered or returned, another one    that one: the end was corrected
 //	  "                             cancelled or expired                  the same: they move no parcel
 //	  "                             a state on the way, within 2 days     the same: a late scan
-//	  "                             pending or info_received              that one, in a new leg
-//	  "                             anything in another order             that one, in a new leg
+//	  "                             info_received                         that one, in a new leg
+//	delivered, returned             pending                               the same
+//	cancelled                       pending                               that one, in a new leg
+//	delivered, returned, cancelled  anything in another order             that one, in a new leg
 //	  "                             what moves a parcel, after 2 days     that one, in a new leg
-//	expired                         any other                             that one: the tracker had given
+//	expired                         any other but pending                 that one: the tracker had given
 //	                                                                      up, not the parcel
 //
 // The order id is that of the newest event that moved the shipment and has one. What

@@ -132,7 +132,14 @@ func TestWhatMovesAShipment(t *testing.T) {
 
 		{"sent back days later", "in_transit -2h, delivered 0m, in_transit 2d, returned 3d", shipment.Returned, "returned", 2, ""},
 		{"the number is used again", "delivered 0m, info_received 1h, in_transit 2h", shipment.InTransit, "in_transit", 2, ""},
-		{"the number is used again, after a return", "delivered 0m, returned 5h, pending 30d", shipment.Pending, "pending", 2, ""},
+		{"the number is used again, after a return", "delivered 0m, returned 5h, pending 30d, info_received 31d", shipment.InfoReceived, "info_received", 2, ""},
+		{"the tracker has no data any more", "in_transit 0m, pending 1d", shipment.InTransit, "in_transit", 1, ""},
+		{"it has none before the first scan, of an earlier time", "pending 0m, in_transit -1h", shipment.InTransit, "in_transit", 1, ""},
+		{"it has none months after the delivery", "delivered 0m, pending 100d", shipment.Delivered, "delivered", 1, ""},
+		{"it has none after it gave up", "expired 0m, pending 1d", shipment.Expired, "expired", 1, ""},
+		{"it has none of another order yet", "delivered 0m A, pending 1d B", shipment.Pending, "pending", 2, "B"},
+		{"the driver declines", "pending 0m, info_received 1m, pending 2m", shipment.Pending, "pending", 1, ""},
+		{"the cancellation is taken back", "cancelled 0m, pending 1h", shipment.Pending, "pending", 2, ""},
 		{"another order", "delivered 0m A, in_transit 10m B", shipment.InTransit, "in_transit", 2, "B"},
 		{"another order, delivered too", "delivered 0m A, delivered 10m B", shipment.Delivered, "delivered", 2, "B"},
 		{"the same order", "delivered 0m A, in_transit 10m A", shipment.Delivered, "delivered", 1, "A"},
@@ -261,8 +268,8 @@ func TestTimesThatAreNotBelieved(t *testing.T) {
 		}())...), shipment.Delivered, map[string]time.Time{"pending -1h0m0s": {}, "in_transit 1m0s": far, "delivered 5m0s": {}}},
 		{"a clock that was never set", append(received(at("3m"), unset), received(at("2m"), says("pending 2m"))...), shipment.InTransit,
 			map[string]time.Time{"pending 2m0s": {}, "in_transit 3m0s": time.Unix(0, 0).UTC()}},
-		{"late by years", received(noon, says("in_transit -90000h"), says("pending -1m")), shipment.Pending,
-			map[string]time.Time{"in_transit -90000h0m0s": {}, "pending -1m0s": {}}},
+		{"late by years", received(noon, says("in_transit -90000h"), says("info_received -1m")), shipment.InfoReceived,
+			map[string]time.Time{"in_transit -90000h0m0s": {}, "info_received -1m0s": {}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := inAnyOrder(t, tt.sent)

@@ -74,8 +74,10 @@ func (f *fold) opensLeg(c shipment.Checkpoint) bool {
 	switch {
 	case c.OrderID != "" && f.order != "" && c.OrderID != f.order:
 		return true
-	case c.State == shipment.Pending || c.State == shipment.InfoReceived:
+	case c.State == shipment.InfoReceived:
 		return true
+	case c.State == shipment.Pending: // a tracker without data says so too, whatever came before
+		return f.current.State == shipment.Cancelled
 	case c.State == f.current.State || c.State == shipment.Cancelled || c.State == shipment.Expired || f.current.State == shipment.Expired:
 		return false
 	default:
@@ -89,9 +91,11 @@ func (f *fold) moves(c shipment.Checkpoint) bool {
 	case shipment.Delivered, shipment.Returned, shipment.Cancelled:
 		return c.State != f.current.State && (c.State == shipment.Delivered || c.State == shipment.Returned)
 	case shipment.Expired:
-		return c.State != shipment.Expired
-	default:
+		return c.State != shipment.Expired && c.State != shipment.Pending
+	case shipment.Unknown, shipment.Pending, shipment.InfoReceived:
 		return true
+	default:
+		return c.State != shipment.Pending
 	}
 }
 
