@@ -169,7 +169,12 @@ func TestProbes(t *testing.T) {
 		expectProblem(t, f.post(t, path+"probed", body, "Content-Type: application/json"), 401, event.InvalidSignature, "")
 	}
 	for name, s := range map[string]*signature.Scheme{"probed": f.plain, "shown": shown} { // as a redirect leaves an event
-		expectProblem(t, f.ask(t, "GET", path+name, signing(s, "")...), 405, event.MethodNotAllowed, "")
+		for _, header := range signing(s, "") {
+			expectProblem(t, f.ask(t, "GET", path+name, header), 405, event.MethodNotAllowed, "")
+			if a := f.ask(t, "HEAD", path+name, header); a.StatusCode != 405 {
+				t.Errorf("HEAD with %s is answered %d", header, a.StatusCode)
+			}
+		}
 		expectProblem(t, f.post(t, path+name, "", append(signing(s, ""), "Content-Type: application/json")...), 400, event.InvalidPayload, "")
 	}
 	expectProblem(t, f.ask(t, "PUT", path+"probed"), 405, event.MethodNotAllowed, "")

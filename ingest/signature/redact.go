@@ -21,14 +21,7 @@ func (s *Scheme) Credential() (from string, names []string) {
 // Headers lists the headers that a request is verified by, in lower case and
 // without duplicates: what is signed, and what signs it.
 func (s *Scheme) Headers() []string {
-	c := &s.config
-	names := []string{c.AlgorithmHeader, c.KeyIDHeader}
-	if c.Signature.From == "header" {
-		names = append(names, c.Signature.Names...)
-	}
-	if c.Timestamp.From == "header" {
-		names = append(names, c.Timestamp.Names...)
-	}
+	names := s.proving()
 	for i := range s.parts {
 		if p := &s.parts[i]; p.inHeader() {
 			names = append(names, p.names...)
@@ -38,13 +31,26 @@ func (s *Scheme) Headers() []string {
 	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == "" })
 }
 
-// Shown reports whether a request has a header that the sender's signature or credential
-// would be in.
+// Shown reports whether a request has a header that is there for its signature or
+// credential: with either, a time, the id of a key or an algorithm.
 func (s *Scheme) Shown(r Request) bool {
-	return s != nil && s.config.Signature.From == "header" && slices.ContainsFunc(s.config.Signature.Names, func(name string) bool {
+	return s != nil && slices.ContainsFunc(s.proving(), func(name string) bool {
 		_, count := r.Header(name)
 		return count > 0
 	})
+}
+
+// proving lists the headers that only a verified request needs, "" among them.
+func (s *Scheme) proving() []string {
+	c := &s.config
+	names := []string{c.AlgorithmHeader, c.KeyIDHeader}
+	if c.Signature.From == "header" {
+		names = append(names, c.Signature.Names...)
+	}
+	if c.Timestamp.From == "header" {
+		names = append(names, c.Timestamp.Names...)
+	}
+	return names
 }
 
 // Parameter returns the query parameter that a request is verified by, "" for none.
