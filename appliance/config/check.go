@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -90,16 +91,21 @@ const leastSecretBytes = 16
 type placed struct {
 	key    string
 	secret Secret
-	word   bool // it is one word that only two sides know: not a URL, nor a key in PEM form
-	own    bool // only this user may have chosen it: it is a fault where another may have
+	// guarded returns what of its text could be guessed, or be the same as of another one;
+	// nil for what is not one word that only two sides know: a URL, or a key in PEM form.
+	guarded func(text []byte) []byte
+	own     bool // only this user may have chosen it: it is a fault where another may have
 }
+
+// whole is placed.guarded of a secret that counts as it is written.
+func whole(text []byte) []byte { return text }
 
 // secrets returns every secret that this role reads, and its private files.
 func (l Loaded) secrets() []placed {
 	all := []placed{
-		{"admin.token", l.Admin.Token, true, true},
-		{"persistence.mongo_uri", l.Persistence.MongoURI, false, false},
-		{"persistence.redis_url", l.Persistence.RedisURL, false, false},
+		{"admin.token", l.Admin.Token, whole, true},
+		{"persistence.mongo_uri", l.Persistence.MongoURI, nil, false},
+		{"persistence.redis_url", l.Persistence.RedisURL, nil, false},
 	}
 	for _, file := range []struct{ key, path string }{
 		{"admin.tls_key_file", l.Admin.TLSKeyFile}, {"ingest.tls_key_file", l.Ingest.TLSKeyFile},
@@ -108,23 +114,23 @@ func (l Loaded) secrets() []placed {
 		{"data_dir", filepath.Join(l.DataDir, DemoSecretFile)},
 	} {
 		if file.path != "" {
-			all = append(all, placed{file.key, Secret("file:" + file.path), false, file.key == "data_dir"})
+			all = append(all, placed{file.key, Secret("file:" + file.path), nil, file.key == "data_dir"})
 		}
 	}
 	for i, s := range l.JetStream.StampKeys {
-		all = append(all, placed{fmt.Sprintf("jetstream.stamp_keys[%d]", i), s, true, true})
+		all = append(all, placed{fmt.Sprintf("jetstream.stamp_keys[%d]", i), s, whole, true})
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.Admin.Tokens)) {
-		all = append(all, placed{"admin.tokens." + name + ".token", l.Admin.Tokens[name].Token, true, true})
+		all = append(all, placed{"admin.tokens." + name + ".token", l.Admin.Tokens[name].Token, whole, true})
 	}
 	if l.Role == RoleProcess {
 		return all
 	}
 	for _, name := range l.CourierNames() {
 		for i, s := range l.Couriers[name].Secrets {
-			all = append(all, placed{fmt.Sprintf("couriers.%s.secrets[%d]", name, i), s.Secret, true, false})
+			all = append(all, placed{fmt.Sprintf("couriers.%s.secrets[%d]", name, i), s.Secret, l.Couriers[name].SignatureSettings().Guarded, false})
 		}
-		all = append(all, placed{"couriers." + name + ".private_key", l.Couriers[name].PrivateKey, false, false})
+		all = append(all, placed{"couriers." + name + ".private_key", l.Couriers[name].PrivateKey, nil, false})
 	}
 	return all
 }
@@ -156,21 +162,25 @@ func (l Loaded) warnSecrets(warn func(key, format string, args ...any)) {
 				warn(s.key, "%s can be read by %s: chmod go-rwx %s", path, durable.Readable(info), path)
 			}
 		}
-		value, err := s.secret.Resolve()
-		if err != nil || !s.word {
+		text, err := s.secret.Resolve()
+		if err != nil || s.guarded == nil {
 			continue // a secret that can't be read is a fault
 		}
 		for _, flaw := range s.secret.Flaws() {
 			warn(s.key, "%s %s", s.secret, flaw)
 		}
-		if len(value) < leastSecretBytes {
-			warn(s.key, "%s has only %d bytes, and could be guessed: use at least %d", s.secret, len(value), leastSecretBytes)
+		key := s.guarded(text)
+		if key == nil {
+			continue // it is public
 		}
-		if first, shared := owners[string(value)]; shared {
+		if len(key) < leastSecretBytes {
+			warn(s.key, "what is secret of %s has only %d bytes, and could be guessed: use at least %d", s.secret, len(key), leastSecretBytes)
+		}
+		first := cmp.Or(owners[string(key)], owners[string(text)])
+		if first != "" {
 			warn(s.key, "is the same secret as %s: a holder of one can use it as the other", first)
-		} else {
-			owners[string(value)] = s.key
 		}
+		owners[string(key)], owners[string(text)] = cmp.Or(first, s.key), cmp.Or(first, s.key)
 	}
 }
 

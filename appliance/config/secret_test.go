@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -86,6 +87,11 @@ func warningsOf(t *testing.T, content string) string {
 func TestWeakSecretsAreWarnedOf(t *testing.T) {
 	good, other := secretOf(t, "case-secret-0123456789abcdef"), secretOf(t, "other-secret-0123456789abcdef")
 	courier := func(name string, s Secret) string { return fmt.Sprintf("[couriers.%s]\nsecrets = [%q]\n", name, s) }
+	shown := func(name, scheme, text string) string {
+		return fmt.Sprintf("[couriers.%s]\nscheme = %q\nsecrets = [%q]\n", name, scheme, secretOf(t, text))
+	}
+	whsec := base64.StdEncoding.EncodeToString([]byte("0123456789abcdef01234567"))
+	public := "whpk_" + base64.StdEncoding.EncodeToString([]byte("a public key, which has 32 bytes"))
 	readable, ofGroup := secretOf(t, "read-by-all-0123456789"), secretOf(t, "read-by-some-0123456789")
 	for s, mode := range map[Secret]os.FileMode{readable: 0o644, ofGroup: 0o640} {
 		if err := os.Chmod(s.File(), mode); err != nil {
@@ -98,14 +104,20 @@ func TestWeakSecretsAreWarnedOf(t *testing.T) {
 		}
 	}
 	for content, want := range map[string]string{
-		courier("a", good) + courier("b", other):                           "",
-		courier("a", secretOf(t, "fifteen-bytes--")):                       "couriers.a.secrets[0]",
-		"[admin]\ntoken = \"" + string(secretOf(t, "short")) + "\"\n":      "admin.token",
-		courier("a", good) + courier("b", good):                            "the same secret as couriers.a.secrets[0]",
-		"[admin]\ntoken = \"" + string(good) + "\"\n" + courier("a", good): "the same secret as admin.token",
-		courier("a", readable):                                             "every user of this machine",
-		courier("a", ofGroup):                                              "its group (mode 0640)",
-		courier("a", secretOf(t, "\uFEFFcase-secret-0123456789abcdef")):    "byte order mark",
+		courier("a", good) + courier("b", other):                                                                "",
+		courier("a", secretOf(t, "fifteen-bytes--")):                                                            "couriers.a.secrets[0]",
+		"[admin]\ntoken = \"" + string(secretOf(t, "short")) + "\"\n":                                           "admin.token",
+		courier("a", good) + courier("b", good):                                                                 "the same secret as couriers.a.secrets[0]",
+		"[admin]\ntoken = \"" + string(good) + "\"\n" + courier("a", good):                                      "the same secret as admin.token",
+		shown("a", "basic", "a-long-user-name-0123456789:p"):                                                    "only 1 bytes",
+		shown("a", "standard-webhooks", "whsec_MTIzNDU2Nzg5"):                                                   "only 9 bytes",
+		shown("a", "standard-webhooks", whsec) + shown("b", "standard-webhooks", "whsec_"+whsec):                "the same secret as couriers.a.secrets[0]",
+		shown("a", "standard-webhooks", "whsec_"+whsec) + courier("b", secretOf(t, "0123456789abcdef01234567")): "the same secret as couriers.a.secrets[0]",
+		shown("a", "basic", "alice:a-password-of-both") + shown("b", "basic", "bob:a-password-of-both"):         "the same secret as couriers.a.secrets[0]",
+		shown("a", "standard-webhooks", public) + shown("b", "standard-webhooks", public):                       "",
+		courier("a", readable): "every user of this machine",
+		courier("a", ofGroup):  "its group (mode 0640)",
+		courier("a", secretOf(t, "\uFEFFcase-secret-0123456789abcdef")): "byte order mark",
 	} {
 		got := warningsOf(t, "data_dir = \""+t.TempDir()+"\"\n"+content)
 		if (want == "") != (got == "") || !strings.Contains(got, want) {

@@ -2,7 +2,6 @@ package signature
 
 import (
 	"bytes"
-	"encoding/base64"
 	"slices"
 )
 
@@ -62,10 +61,10 @@ func (s *Scheme) Parameter() string {
 }
 
 // SecretTexts yields each secret as it may be in a request: of "user:password" the password
-// too, and of a secret that is written in base64 what it stands for. Public keys are none.
+// too, and of a key that is written in base64 or hex what it stands for. Public keys are none.
 func (s *Scheme) SecretTexts(yield func(text []byte) bool) {
 	for _, secret := range s.config.Secrets {
-		if s.family.keys == edKeys || s.family.keys == pairKeys && bytes.HasPrefix(secret.Key, []byte(publicPrefix)) {
+		if s.config.guarded(secret.Key, s.family.keys) == nil {
 			continue
 		}
 		text := secret.Key
@@ -75,7 +74,7 @@ func (s *Scheme) SecretTexts(yield func(text []byte) bool) {
 		if !yield(text) {
 			return
 		}
-		if part := s.secretPart(text); len(part) >= leastPart && !yield(part) {
+		if key := s.config.guarded(text, s.family.keys); len(key) >= leastPart && !bytes.Equal(key, text) && !yield(key) {
 			return
 		}
 	}
@@ -84,16 +83,28 @@ func (s *Scheme) SecretTexts(yield func(text []byte) bool) {
 // leastPart is how short a part of a secret may be that is a secret by itself.
 const leastPart = 8
 
-// secretPart returns what is secret by itself of a secret, nil for nothing.
-func (s *Scheme) secretPart(text []byte) []byte {
+// Guarded returns what of a secret's text has to be known to act as the sender, however the
+// text is written: of "user:password" the password, else the key that it stands for. It is
+// nil for a public key.
+func (c Config) Guarded(text []byte) []byte {
+	family := familyOf(c.Scheme)
+	if family == nil {
+		return text
+	}
+	full := family.complete(c)
+	return full.guarded(text, family.keys)
+}
+
+func (c *Config) guarded(text []byte, form keyForm) []byte {
 	switch {
-	case s.config.Scheme == "basic":
+	case form == edKeys || form == pairKeys && bytes.HasPrefix(text, []byte(publicPrefix)):
+		return nil
+	case form == basicKeys:
 		_, password, _ := bytes.Cut(text, []byte(":"))
 		return password
-	case s.config.Derive == "whsec":
-		if key, err := base64.StdEncoding.AppendDecode(nil, text); err == nil {
-			return key
-		}
 	}
-	return nil
+	if key, problem := c.derive(text, form); problem == "" {
+		return key
+	}
+	return text
 }
