@@ -114,7 +114,9 @@ func ReadClient(asked Asked) Client {
 func (c *Client) readAccess(dir named) (access Access) {
 	var err error
 	if !dir.asked {
-		err = errors.Join(durable.OwnedDir(dir.value), durable.Owned(filepath.Join(dir.value, AccessFile)))
+		if err = durable.OwnedDir(dir.value); err == nil {
+			err = durable.Owned(filepath.Join(dir.value, AccessFile))
+		}
 	}
 	if err == nil {
 		access, err = ReadAccess(dir.value)
