@@ -1,6 +1,7 @@
 package payload
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -115,10 +116,12 @@ func (m *decoding) fillTime(ownStatus bool) {
 	switch {
 	case got == filled:
 		m.event.OccurredAt = at
-	case latest != nil && !(receipt && m.misdates(ownStatus)):
+	case latest != nil && receipt:
+		m.event.OccurredAt = m.timeByCheckpoints(latest.At, ownStatus)
+	case latest != nil:
 		m.event.OccurredAt = latest.At
-	case receipt: // in whole seconds, as package journey has it where it doesn't believe a time
-		m.event.OccurredAt = m.received.UTC().Truncate(time.Second)
+	case receipt:
+		m.event.OccurredAt = m.receipt()
 	case got == wrong:
 		if !m.faults.refuse(before) {
 			m.faults.add("$", "has no time that can be read")
@@ -134,17 +137,36 @@ func (m *decoding) fillTime(ownStatus bool) {
 	}
 }
 
-// misdates reports whether the time of the newest checkpoint is not that of what the event
-// says: one lies after the receipt, so that their clocks are not to be trusted, or the
-// event's own status is another than the newest checkpoint's.
-func (m *decoding) misdates(ownStatus bool) bool {
-	e := m.event
-	for i := range e.Checkpoints {
-		if e.Checkpoints[i].At.After(m.received) {
-			return true
+// receipt is in whole seconds, as package journey has it where it does not believe a time.
+func (m *decoding) receipt() time.Time { return m.received.UTC().Truncate(time.Second) }
+
+// pushDelay is how long a push may come after what it reports. Where a checkpoint is dated
+// ahead, so that only the receipt is left, what another push reports of those minutes is newer.
+const pushDelay = 20 * time.Minute
+
+// timeByCheckpoints returns the time of an event that has none but in its checkpoints, of
+// which the newest is latest: that, or the receipt where it can't be that of what the event
+// says.
+func (m *decoding) timeByCheckpoints(latest time.Time, ownStatus bool) time.Time {
+	ahead := func(c event.Moment) bool { return c.Ahead(m.received) }
+	receipt := m.receipt()
+	switch dated := !latest.After(m.received); {
+	case slices.ContainsFunc(m.event.Checkpoints, ahead):
+		if after := latest.Add(time.Second); dated && after.After(receipt.Add(-pushDelay)) {
+			return after
 		}
+		return receipt.Add(-pushDelay)
+	case dated && !(ownStatus && m.saysMore()):
+		return latest
+	default:
+		return receipt
 	}
-	if !ownStatus || len(m.plan.list.status.status) == 0 {
+}
+
+// saysMore reports whether the event's own status is another than the newest checkpoint's.
+func (m *decoding) saysMore() bool {
+	e := m.event
+	if len(m.plan.list.status.status) == 0 {
 		return false
 	}
 	latest := m.newest(func(c *event.Moment) bool { return c.State != "" })
