@@ -296,15 +296,16 @@ func (m *decoding) newest(counts func(*event.Moment) bool) (newest *event.Moment
 		if !counts(c) {
 			continue
 		}
-		if newest == nil || m.later(c, newest) {
+		if newest == nil || later(c, newest, m.received) {
 			newest = c
 		}
 	}
 	return newest
 }
 
-func (m *decoding) later(a, b *event.Moment) bool {
-	if ahead := a.Ahead(m.received); ahead != b.Ahead(m.received) {
+// later reports whether a is newer than b in a history that was received then.
+func later(a, b *event.Moment, received time.Time) bool {
+	if ahead := a.Ahead(received); ahead != b.Ahead(received) {
 		return !ahead
 	}
 	return a.At.After(b.At) || a.At.Equal(b.At) && a.State.Rank() > b.State.Rank()
