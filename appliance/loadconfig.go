@@ -145,10 +145,12 @@ func refuseToShow(cmd *cobra.Command, file, name string, settings signature.Conf
 		return nil
 	}
 	scheme, err := bench.NewScheme(settings)
-	if err != nil {
-		return nil // the command can't sign, and says why
+	shows := false
+	if err == nil { // otherwise the command can't sign, and says why
+		from, _ := scheme.Credential()
+		shows = from != ""
 	}
-	if from, _ := scheme.Credential(); from == "" {
+	if !shows {
 		return nil
 	}
 	return usage{fmt.Errorf("courier %s shows its secret in each request, and only %s in the working directory says which secret, and where it goes: if this file is yours, name it by --config %s",

@@ -121,7 +121,7 @@ func (m *decoding) fillTime(ownStatus bool) {
 	case latest != nil:
 		m.event.OccurredAt = latest.At
 	case receipt:
-		m.event.OccurredAt = m.receipt()
+		m.event.OccurredAt = receiptOf(m.received)
 	case got == wrong:
 		if !m.faults.refuse(before) {
 			m.faults.add("$", "has no time that can be read")
@@ -137,8 +137,8 @@ func (m *decoding) fillTime(ownStatus bool) {
 	}
 }
 
-// receipt is in whole seconds, as package journey has it where it does not believe a time.
-func (m *decoding) receipt() time.Time { return m.received.UTC().Truncate(time.Second) }
+// receiptOf is in whole seconds, as package journey has it where it does not believe a time.
+func receiptOf(received time.Time) time.Time { return received.UTC().Truncate(time.Second) }
 
 // pushDelay is how long a push may come after what it reports. Where a checkpoint is dated
 // ahead, so that only the receipt is left, what another push reports of those minutes is newer.
@@ -149,14 +149,14 @@ const pushDelay = 20 * time.Minute
 // says.
 func (m *decoding) timeByCheckpoints(latest time.Time, ownStatus bool) time.Time {
 	ahead := func(c event.Moment) bool { return c.Ahead(m.received) }
-	receipt := m.receipt()
+	receipt := receiptOf(m.received)
 	switch dated := !latest.After(m.received); {
 	case slices.ContainsFunc(m.event.Checkpoints, ahead):
 		if after := latest.Add(time.Second); dated && after.After(receipt.Add(-pushDelay)) {
 			return after
 		}
 		return receipt.Add(-pushDelay)
-	case dated && !(ownStatus && m.saysMore()):
+	case dated && (!ownStatus || !m.saysMore()):
 		return latest
 	default:
 		return receipt
