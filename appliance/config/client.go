@@ -37,6 +37,7 @@ type Asked struct{ File, Listen, DataDir string }
 const (
 	keyAdminListen = "admin.listen"
 	keyAdminToken  = "admin.token"
+	keyAdminCert   = "admin.tls_cert_file"
 	keyDataDir     = "data_dir"
 )
 
@@ -89,6 +90,8 @@ func ReadClient(asked Asked) Client {
 		if strings.HasPrefix(access.Address, "https://") || strings.HasPrefix(address.value, "https://") {
 			c.Address = "https://" + c.Address
 		}
+	} else {
+		c.secure(address, byFile(keyAdminListen), byFile(keyAdminCert))
 	}
 	token := byFile(keyAdminToken)
 	if value, set := os.LookupEnv("APPLIANCE_ADMIN__TOKEN"); set {
@@ -107,6 +110,24 @@ func ReadClient(asked Asked) Client {
 		c.made = access.Token
 	}
 	return c
+}
+
+// secure sets HTTPS and its certificate where the configuration says that the listener shows
+// one. A file that was only found speaks for the address where it says that it listens, and
+// no file weakens what was asked for as a URL.
+func (c *Client) secure(address, listen, cert named) {
+	if value, set := os.LookupEnv("APPLIANCE_ADMIN__TLS_CERT_FILE"); set {
+		cert = named{value, true, "APPLIANCE_ADMIN__TLS_CERT_FILE"}
+	}
+	own := listener(address.value) == listener(cmp.Or(listen.value, Defaults().Admin.Listen))
+	url := strings.Contains(address.value, "://")
+	if cert.value == "" || url && !(own && cert.asked) || !own && !cert.asked {
+		return
+	}
+	c.CertFile = cert.value
+	if !url {
+		c.Address = "https://" + listener(address.value)
+	}
 }
 
 // readAccess reads what the appliance has left in a data directory. In one that was not
@@ -155,10 +176,10 @@ func (c *Client) readFile(asked string) clientFile {
 	if err != nil {
 		fault := syntaxFault(raw, err)
 		fault.File = file.path
-		c.warn("the configuration file %s has a mistake, only %s, %s and %s are read from it (`appliance config check` has all mistakes): %s",
-			file.path, keyDataDir, keyAdminListen, keyAdminToken, fault)
+		c.warn("the configuration file %s has a mistake, only %s, %s, %s and %s are read from it (`appliance config check` has all mistakes): %s",
+			file.path, keyDataDir, keyAdminListen, keyAdminToken, keyAdminCert, fault)
 	}
-	for key, what := range map[string]string{keyAdminListen: "HOST:PORT", keyAdminToken: "text", keyDataDir: "text"} {
+	for key, what := range map[string]string{keyAdminListen: "HOST:PORT", keyAdminToken: "text", keyAdminCert: "text", keyDataDir: "text"} {
 		value, there := values[key]
 		text, isText := value.(string)
 		if there && (!isText || key == keyAdminListen && !listens(text)) {
@@ -204,7 +225,9 @@ var tableHeader = regexp.MustCompile(`^\[\s*([A-Za-z0-9_-]+)\s*\]\s*(#.*)?$`)
 // pick adds to values those of a document that a client reads, unless they are there.
 func pick(values, document map[string]any) map[string]any {
 	admin, _ := document["admin"].(map[string]any)
-	for key, value := range map[string]any{keyAdminListen: admin["listen"], keyAdminToken: admin["token"], keyDataDir: document[keyDataDir]} {
+	for key, value := range map[string]any{
+		keyAdminListen: admin["listen"], keyAdminToken: admin["token"], keyAdminCert: admin["tls_cert_file"], keyDataDir: document[keyDataDir],
+	} {
 		if _, known := values[key]; value != nil && !known {
 			values[key] = value
 		}

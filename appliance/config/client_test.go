@@ -68,6 +68,38 @@ func TestCommandsFindTheTokenByTheDataDirectory(t *testing.T) {
 	}
 }
 
+// TestCommandsUseTheConfiguredCertificate: no token goes in plain HTTP to an appliance that is
+// configured to speak HTTPS and has left nothing for commands where they look.
+func TestCommandsUseTheConfiguredCertificate(t *testing.T) {
+	working(t, "")
+	dir := t.TempDir()
+	token := secretOf(t, "a secret of somebody")
+	secured := configFile(t, "data_dir = \""+dir+"\"\n[admin]\nlisten = \"127.0.0.1:9100\"\ntls_cert_file = \"/cert.pem\"\ntoken = \""+string(token)+"\"\n")
+	want := func(what string, asked Asked, address, cert string) {
+		t.Helper()
+		if c := ReadClient(asked); c.Address != address || c.CertFile != cert || len(c.Warnings) > 0 {
+			t.Errorf("%s: %+v, want %s with %q", what, c, address, cert)
+		}
+	}
+	want("a file", Asked{File: secured}, "https://127.0.0.1:9100", "/cert.pem")
+	want("a file and an address", Asked{File: secured, Listen: "gateway.example:8081"}, "https://gateway.example:8081", "/cert.pem")
+	want("a URL of its own", Asked{File: secured, Listen: "https://localhost:9100"}, "https://localhost:9100", "/cert.pem")
+	want("another URL", Asked{File: secured, Listen: "https://gateway.example"}, "https://gateway.example", "")
+	want("a plain URL", Asked{File: secured, Listen: "http://127.0.0.1:9200"}, "http://127.0.0.1:9200", "")
+	leave(t, dir, "127.0.0.1:9100")
+	want("an appliance that was started without", Asked{File: secured}, "127.0.0.1:9100", "")
+
+	working(t, "[admin]\ntls_cert_file = \"found.pem\"\n")
+	want("a found file", Asked{}, "https://127.0.0.1:8081", "found.pem")
+	want("a found file and another address", Asked{Listen: "gateway.example:8081"}, "gateway.example:8081", "")
+	want("a found file and a URL", Asked{Listen: "https://127.0.0.1:8081"}, "https://127.0.0.1:8081", "")
+	t.Setenv("APPLIANCE_ADMIN__LISTEN", "127.0.0.1:9300")
+	t.Setenv("APPLIANCE_ADMIN__TLS_CERT_FILE", "env.pem")
+	want("the environment", Asked{}, "https://127.0.0.1:9300", "env.pem")
+	t.Setenv("APPLIANCE_ADMIN__TLS_CERT_FILE", "")
+	want("the environment that has none", Asked{}, "127.0.0.1:9300", "")
+}
+
 // TestPlantedFilesGetNoToken puts into the working directory what others could have put
 // there, such as the maker of a repository that was cloned.
 func TestPlantedFilesGetNoToken(t *testing.T) {

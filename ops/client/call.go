@@ -23,6 +23,9 @@ import (
 // letters, or one with a large body.
 const maxAnswerBytes = 256 << 20
 
+// plainToHTTPS is in what a server of net/http answers to plain HTTP where it speaks HTTPS.
+var plainToHTTPS = []byte("HTTP request to an HTTPS server")
+
 func get[T any](ctx context.Context, c *Client, path string, query url.Values) (T, error) {
 	return call[T](ctx, c, http.MethodGet, path, query, nil)
 }
@@ -57,6 +60,10 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes))
 	if err != nil {
 		return 0, nil, c.unreachable(ctx, err)
+	}
+	if resp.StatusCode == http.StatusBadRequest && bytes.Contains(body, plainToHTTPS) {
+		return 0, nil, fmt.Errorf("%s speaks HTTPS: set --admin-listen or APPLIANCE_ADMIN__LISTEN to https://%s, "+
+			"or name by --data-dir or --config the appliance's own, which say what certificate it shows", c.base.Host, c.base.Host)
 	}
 	if mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); !strings.HasSuffix(mediaType, "json") {
 		return 0, nil, unexpectedAnswer(c, resp.StatusCode)
@@ -128,6 +135,9 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		message = fmt.Sprintf("stopped waiting for %s: %v", c.base.Host, context.Cause(ctx))
 	case errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, http.ErrSchemeMismatch):
+		message = fmt.Sprintf("%s speaks plain HTTP, and is asked by HTTPS as the configuration or the address says: "+
+			"was `appliance serve` started with another configuration? set --admin-listen to http://%s to ask it anyway", c.base.Host, c.base.Host)
 	case isNet && netErr.Timeout():
 		message = fmt.Sprintf("the appliance at %s did not answer within %v: is it overloaded, or is something else listening there?", c.base.Host, c.http.Timeout)
 	default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -76,12 +77,19 @@ func TestClientSaysWhatToDo(t *testing.T) {
 	}))
 	defer otherJSON.Close()
 
+	secured := httptest.NewUnstartedServer(http.NotFoundHandler())
+	secured.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secured.StartTLS()
+	defer secured.Close()
+
 	for name, c := range map[string]struct{ address, want string }{
-		"refused":    {refused.Addr().String(), "no appliance answers at " + refused.Addr().String() + ": is `appliance serve` running? set --admin-listen or APPLIANCE_ADMIN__LISTEN"},
-		"silent":     {silent.Addr().String(), "did not answer within 2s"},
-		"html":       {page.URL, "is it another program's port?"},
-		"redirect":   {elsewhere.URL, "(status 302), but not as an appliance's admin listener"},
-		"other JSON": {otherJSON.URL, "(status 404), but not as an appliance's admin listener"},
+		"plain to HTTPS": {secured.Listener.Addr().String(), "speaks HTTPS: set --admin-listen or APPLIANCE_ADMIN__LISTEN to https://" + secured.Listener.Addr().String()},
+		"HTTPS to plain": {"https://" + page.Listener.Addr().String(), "speaks plain HTTP, and is asked by HTTPS"},
+		"refused":        {refused.Addr().String(), "no appliance answers at " + refused.Addr().String() + ": is `appliance serve` running? set --admin-listen or APPLIANCE_ADMIN__LISTEN"},
+		"silent":         {silent.Addr().String(), "did not answer within 2s"},
+		"html":           {page.URL, "is it another program's port?"},
+		"redirect":       {elsewhere.URL, "(status 302), but not as an appliance's admin listener"},
+		"other JSON":     {otherJSON.URL, "(status 404), but not as an appliance's admin listener"},
 	} {
 		_, err := newClient(t, c.address).Status(t.Context())
 		if err == nil || !strings.Contains(err.Error(), c.want) {
