@@ -282,8 +282,7 @@ func (r *run) printPreview(report actionReport) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(r.c.Out, "%s would be %s%s%s; nothing was done\n", r.count(len(report.Done)), r.past, r.caveat, shortfall(report))
-	return err
+	return tell(r.c.Out, fmt.Sprintf("%s would be %s%s%s; nothing was done", r.count(len(report.Done)), r.past, r.caveat, shortfall(report)))
 }
 
 func shortfall(r actionReport) string {

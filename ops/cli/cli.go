@@ -71,9 +71,19 @@ type printer struct {
 	canTest  bool // whether there is a command couriers test
 }
 
-// say writes a line that is not a result to the error stream, escaped.
+// say writes a text that is not a result to the error stream: escaped, and in lines that
+// fit it where it is a terminal.
 func (p *printer) say(format string, args ...any) {
-	_, _ = fmt.Fprintln(p.err, terminal.Escape(fmt.Sprintf(format, args...)))
+	screen := terminal.NewScreen(p.err)
+	screen.Color = false // the flags about colours are for results
+	_ = tell(screen, fmt.Sprintf(format, args...))
+}
+
+// tell writes a text in lines that fit where it goes.
+func tell(out io.Writer, text string) error {
+	t := terminal.NewTable(out)
+	t.Row(text)
+	return t.Flush()
 }
 
 // askTimeout is how long a command waits for one answer.

@@ -102,7 +102,8 @@ func (p *printer) rejection(r ingestion.Record) error {
 		}
 	}
 	for _, step := range p.nextSteps(&r) {
-		p.say("%s", step)
+		// In one line, whatever its length: it ends with a command to copy.
+		_, _ = fmt.Fprintln(p.err, terminal.Escape(step))
 	}
 	return nil
 }

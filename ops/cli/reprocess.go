@@ -164,7 +164,7 @@ func (p *printer) reprocessed(r reprocessReport) error {
 	if r.DryRun {
 		changed = "shipments that would change: %d; nothing was done"
 	}
-	_, err := fmt.Fprintf(p.out, "events looked at: %d, selected: %d, "+changed+"\n", r.Read, r.Selected, len(r.Changes))
+	err := tell(p.out, fmt.Sprintf("events looked at: %d, selected: %d, "+changed, r.Read, r.Selected, len(r.Changes)))
 	if r.Unreadable > 0 {
 		p.say("%d events can't be read by the active mapping, and stay as they were", r.Unreadable)
 	}

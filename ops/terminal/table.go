@@ -12,16 +12,18 @@ const (
 	columnGap   = 2  // between two columns
 	leastColumn = 12 // how narrow a column may become on a terminal
 	leastWords  = 6  // the same as long as no word has to be broken
-	wholeWord   = 40 // words up to this width are broken only where nothing else helps
+	wholeWord   = 64 // words up to this width are broken only where nothing else helps
 )
 
 // Table aligns rows in columns, by the width that their texts have on a terminal. Where
-// it is written to one it fits it: a text that is too long goes on below. Cells are
-// escaped.
+// it is written to one it fits it: a text that is too long goes on below. Rows under a head
+// whose words don't fit side by side are written as records, a line for each cell, because
+// a time or an id that is broken can't be read or copied. Cells are escaped.
 type Table struct {
 	out    io.Writer
 	screen *Screen
 	rows   [][]string // of one cell, or none: it is aligned with no other
+	head   []string   // what names the columns, of rows before the last Flush too
 
 	// Empty is printed for a cell without text, "-" unless it is changed.
 	Empty string
@@ -64,7 +66,9 @@ func (t *Table) Flush() error {
 	var b strings.Builder
 	for rows := t.rows; len(rows) > 0; {
 		n := 1
-		if len(rows[0]) > 1 {
+		if len(rows[0]) < 2 {
+			t.head = nil
+		} else {
 			if n = slices.IndexFunc(rows, func(row []string) bool { return len(row) < 2 }); n < 0 {
 				n = len(rows)
 			}
@@ -79,7 +83,41 @@ func (t *Table) Flush() error {
 
 // block writes rows that are aligned with each other.
 func (t *Table) block(b *strings.Builder, rows [][]string) {
-	widths := t.widths(rows)
+	widths, whole := t.widths(rows)
+	if isHead(rows[0]) {
+		t.head = rows[0]
+	}
+	if named := len(t.head) > 2 && len(t.head) == len(widths); named && !whole {
+		t.records(b, rows)
+		return
+	}
+	t.aligned(b, rows, widths)
+}
+
+// records writes rows below each other: the cells that say something, behind the names
+// of their columns.
+func (t *Table) records(b *strings.Builder, rows [][]string) {
+	names := 0
+	for _, name := range t.head {
+		names = max(names, uniseg.StringWidth(name))
+	}
+	widths := []int{names, max(t.screen.Width()-names-columnGap, leastColumn)}
+	for _, row := range rows {
+		if isHead(row) {
+			continue
+		}
+		var lines [][]string
+		for i, cell := range row {
+			if cell != t.Empty {
+				lines = append(lines, []string{t.head[i], cell})
+			}
+		}
+		t.aligned(b, append(lines, nil), widths)
+	}
+}
+
+// aligned writes rows whose columns have these widths.
+func (t *Table) aligned(b *strings.Builder, rows [][]string, widths []int) {
 	for _, row := range rows {
 		head := len(row) > 1 && isHead(row)
 		cells, height := make([][]string, len(row)), 1
@@ -116,9 +154,10 @@ func (t *Table) line(b *strings.Builder, row []string, cells [][]string, widths 
 }
 
 // widths returns how wide each column is. Where all of them are too wide for the
-// terminal the widest give way: first those that can be broken between words.
-func (t *Table) widths(rows [][]string) []int {
-	var widths, words, least []int
+// terminal the widest give way: first those that can be broken between words. It reports
+// whether that was enough.
+func (t *Table) widths(rows [][]string) (widths []int, whole bool) {
+	var words, least []int
 	for _, row := range rows {
 		for i, cell := range row {
 			if i == len(widths) {
@@ -132,14 +171,16 @@ func (t *Table) widths(rows [][]string) []int {
 	}
 	if limit := t.screen.Width(); limit > 0 {
 		limit -= columnGap * (len(widths) - 1)
-		narrow(widths, words, limit)
+		whole = narrow(widths, words, limit)
 		narrow(widths, least, limit)
+		return widths, whole
 	}
-	return widths
+	return widths, true
 }
 
-// narrow takes columns from the widest, down to the least of each, until they fit.
-func narrow(widths, least []int, limit int) {
+// narrow takes columns from the widest, down to the least of each, until they fit. It
+// reports whether they do.
+func narrow(widths, least []int, limit int) bool {
 	total := 0
 	for _, width := range widths {
 		total += width
@@ -152,10 +193,11 @@ func narrow(widths, least []int, limit int) {
 			}
 		}
 		if widest < 0 {
-			return
+			return false
 		}
 		widths[widest]--
 	}
+	return true
 }
 
 // isHead reports whether a row names columns: it has capitals only.

@@ -129,3 +129,31 @@ func TestTableHasColours(t *testing.T) {
 		t.Error("colours in a pipe, or a word that is none")
 	}
 }
+
+// TestTableKeepsTimesAndIDsWhole has rows that fit no terminal side by side, on two pages.
+func TestTableKeepsTimesAndIDsWhole(t *testing.T) {
+	t.Parallel()
+	const id, at = "019c9a0e2b00-9f86d081884c7d65", "2026-02-26T12:59:00+01:00 (1m00s ago)"
+	for _, width := range []int{60, 80} {
+		var b bytes.Buffer
+		table := NewTable(fixed(&b, width, false))
+		table.Row("ID", "SEEN AT", "ERROR", "COURIER", "KEY", "DETAIL")
+		for page := range 2 {
+			table.Row(id, at, "INVALID_SIGNATURE", "", "evt_"+strings.Repeat("1", 40), "no secret of the courier verifies what it has signed, whichever is tried")
+			if err := table.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Count(b.String(), "SEEN AT  "+at+"\n"); got != page+1 {
+				t.Errorf("%d columns: %d of %d times are whole:\n%s", width, got, page+1, b.String())
+			}
+		}
+		if !strings.HasPrefix(b.String(), "ID       "+id+"\n") || strings.Contains(b.String(), "COURIER") || !strings.Contains(b.String(), "\n\nID ") {
+			t.Errorf("%d columns: got\n%s", width, b.String())
+		}
+		for line := range strings.Lines(b.String()) {
+			if uniseg.StringWidth(strings.TrimSuffix(line, "\n")) > width {
+				t.Errorf("%q is wider than %d columns", line, width)
+			}
+		}
+	}
+}
