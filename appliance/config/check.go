@@ -14,6 +14,8 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event/stamp"
 	"github.com/fincart/courier-gateway/ingest/signature/jwks"
 	"github.com/fincart/courier-gateway/jetstream/durable"
+	"github.com/fincart/courier-gateway/persistence/mongo"
+	"github.com/fincart/courier-gateway/persistence/redis"
 )
 
 // Check reports everything that is wrong with a configuration, in one error: keys
@@ -57,14 +59,19 @@ func (l Loaded) checkSecrets(f *faults) {
 	for _, s := range []struct {
 		key    string
 		secret Secret
+		check  func(string) error
 	}{
-		{"persistence.mongo_uri", l.Persistence.MongoURI},
-		{"persistence.redis_url", l.Persistence.RedisURL},
+		{"persistence.mongo_uri", l.Persistence.MongoURI, mongo.CheckURI},
+		{"persistence.redis_url", l.Persistence.RedisURL, redis.CheckURL},
 	} {
 		if !s.secret.IsSet() {
 			continue
 		}
-		if _, err := s.secret.Resolve(); err != nil {
+		text, err := s.secret.Resolve()
+		if err == nil {
+			err = s.check(string(text))
+		}
+		if err != nil {
 			f.add(s.key, "%v", err)
 		}
 	}

@@ -149,9 +149,42 @@ func TestEveryFaultIsReportedAtOnce(t *testing.T) {
 	}
 }
 
+// TestAddressesOfStoresAreChecked: a start with one that can't be read would end at once. What
+// is wrong is said without the address, which may hold a password.
+func TestAddressesOfStoresAreChecked(t *testing.T) {
+	check := func(key, address string) error {
+		l, err := Load(configFile(t, "[persistence]\n"+key+" = \""+string(secretOf(t, address))+"\"\n"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.DataDir = t.TempDir()
+		return l.Check()
+	}
+	for key, addresses := range map[string][]string{
+		"redis_url": {"hunter2", "http://hunter2", "redis://:hunter2/x@127.0.0.1", "redis://h/hunter2"},
+		"mongo_uri": {"hunter2", "http://hunter2", "mongodb://u:hunter2/x@h", "mongodb://u:%zhunter2@h", "mongodb+srv://"},
+	} {
+		for _, address := range addresses {
+			err := check(key, address)
+			if err == nil || !strings.Contains(err.Error(), "appliance.toml:2:") || !strings.Contains(err.Error(), "persistence."+key+": is not ") || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%s %q: %v", key, address, err)
+			}
+		}
+	}
+	for _, good := range [][2]string{
+		{"redis_url", "rediss://u:p@h:6380/1"}, {"redis_url", "redis://localhost"}, {"redis_url", "unix:///run/redis.sock"},
+		{"mongo_uri", "mongodb://u:p%40@a:1,b:2/?replicaSet=rs0"}, {"mongo_uri", "mongodb+srv://no.such.host.invalid/?tls=true"},
+	} {
+		if err := check(good[0], good[1]); err != nil {
+			t.Errorf("%s %q: %v", good[0], good[1], err)
+		}
+	}
+}
+
 func TestBounds(t *testing.T) {
 	bad := map[string]func(*Config){
 		"ingest.listen":                      func(c *Config) { c.Ingest.Listen = "8080" },
+		"ingest.public_url":                  func(c *Config) { c.Ingest.PublicURL = "gateway.example" },
 		"ingest.max_body_bytes":              func(c *Config) { c.Ingest.MaxBodyBytes = 1 },
 		"ingest.tls_cert_file":               func(c *Config) { c.Ingest.TLSCertFile = "cert.pem" },
 		"admin.tls_cert_file":                func(c *Config) { c.Admin.TLSKeyFile = "key.pem" },

@@ -62,6 +62,8 @@ func (c IngestConfig) validate(f *faults, couriers map[string]Courier) {
 	f.check(c.RetryAfter >= time.Second, "ingest.retry_after", "%s is less than 1s", c.RetryAfter)
 	f.check(c.DrainDelay >= 0 && c.DrainDelay <= longestDrainDelay, "ingest.drain_delay", "%s is not between 0s and %s", c.DrainDelay, longestDrainDelay)
 	f.check((c.TLSCertFile == "") == (c.TLSKeyFile == ""), "ingest.tls_cert_file", "and ingest.tls_key_file go together: set both or none")
+	public, err := url.Parse(c.PublicURL)
+	f.check(c.PublicURL == "" || err == nil && public.Host != "" && (public.Scheme == "http" || public.Scheme == "https"), "ingest.public_url", "%q is no URL such as https://HOST", c.PublicURL)
 	parseNetworks(f, "ingest.trusted_proxies", c.TrustedProxies)
 	f.check(c.RecordBodyBytes >= 1 && int64(c.RecordBodyBytes) <= mebi, "ingest.record_body_bytes", "%d is not between 1 and %d", c.RecordBodyBytes, mebi)
 	f.check(c.RecordPerSecond > 0 && c.RecordPerSecond <= 1000, "ingest.record_per_second", "%g is not more than 0 and at most 1000", c.RecordPerSecond)

@@ -1,9 +1,11 @@
 package mongo
 
 import (
+	"errors"
 	"log/slog"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	drivers "go.mongodb.org/mongo-driver/v2/event"
@@ -75,6 +77,17 @@ func (c Config) check() error {
 		"Retention", "%+v is more than MongoDB's 68 years", c.Retention)
 	c.Retention.Check(&faults)
 	return faults.Err()
+}
+
+// CheckURI returns what is wrong with a connection string, without a part of it: it may hold
+// a password. It asks nobody, so of the servers that stand in the DNS it looks at none.
+func CheckURI(uri string) error {
+	host, inDNS := strings.CutPrefix(uri, "mongodb+srv://")
+	if inDNS && host != "" || !inDNS && options.Client().ApplyURI(uri).Validate() == nil {
+		return nil
+	}
+	return errors.New("is not mongodb://USER:PASSWORD@HOST:PORT/?OPTIONS or mongodb+srv:// with the same, with options and files that the driver takes: " +
+		"characters of a password that mean something in a URL are written as %40 for @")
 }
 
 // options returns the driver's settings.

@@ -61,6 +61,15 @@ func (c Config) check() error {
 	return faults.Err()
 }
 
+// CheckURL returns what is wrong with a URL, without a part of it: it may hold a password.
+func CheckURL(u string) error {
+	if _, err := redis.ParseURL(u); err != nil {
+		return errors.New("is not redis://USER:PASSWORD@HOST:PORT/DATABASE, rediss:// with the same or unix:// with a path: " +
+			"characters of a password that mean something in a URL are written as %40 for @")
+	}
+	return nil
+}
+
 // options returns the client's settings. The client neither retries nor waits: the
 // breaker does that for all calls at once.
 func (c Config) options() (*redis.Options, error) {
