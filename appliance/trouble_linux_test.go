@@ -65,3 +65,23 @@ func TestFullStoreDoesNotStopIntake(t *testing.T) {
 		t.Errorf("the full disk cost attempts: %+v", r.Attempts)
 	}
 }
+
+// TestStartOnAFullDisk starts where nothing can be written, not even the token of this
+// start: the commands have the last one's, and there is intake once there is room.
+func TestStartOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	cfg := quick(t)
+	disk, fill := smallDisk(t, "48m")
+	cfg.DataDir = filepath.Join(disk, "data")
+	startApp(t, cfg, nil).halt()
+	free := fill()
+	a := startApp(t, cfg, nil)
+	if code, out := a.cli("status"); code != 0 {
+		t.Errorf("status: exit %d: %s", code, out)
+	}
+	a.reports("degraded", "no space left on device")
+	free()
+	a.reports("healthy")
+	a.accept(eventBody("first", "shp", "in_transit", time.Now()))
+	a.ends("first", event.Processed)
+}

@@ -10,7 +10,7 @@ import (
 func (a *App) serveOperators(cfg config.Config, first *starting, deps admin.Deps) (err error) {
 	limits := admin.DefaultConfig()
 	limits.OpenMetrics = cfg.Admin.OpenMetrics
-	if limits.Tokens, err = cfg.OpenAccess(a.admin, false); err != nil {
+	if limits.Tokens, err = cfg.OpenAccess(a.admin, false, deps.Log.Warn); err != nil {
 		return err
 	}
 	own := config.OwnSecrets(cfg)
@@ -23,7 +23,7 @@ func (a *App) serveOperators(cfg config.Config, first *starting, deps admin.Deps
 	}
 	a.couriers.setTokens = func(now config.Config) error {
 		cfg.Admin.Token, cfg.Admin.Tokens = now.Admin.Token, now.Admin.Tokens // the rest needs a restart
-		tokens, err := cfg.OpenAccess(a.admin, true)
+		tokens, err := cfg.OpenAccess(a.admin, true, deps.Log.Warn)
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/fincart/courier-gateway/jetstream/durable"
 	"github.com/fincart/courier-gateway/ops/admin"
@@ -58,7 +60,7 @@ func ReadAccess(dataDir string) (access Access, err error) {
 // again from where they are. It leaves [AccessFile] for commands, with a token that it
 // makes unless the configuration has one. A start makes a new one, because whoever listened
 // on the address until then may have been sent the last; reload keeps the one that is there.
-func (c Config) OpenAccess(address net.Addr, reload bool) ([]admin.Token, error) {
+func (c Config) OpenAccess(address net.Addr, reload bool, warn func(msg string, args ...any)) ([]admin.Token, error) {
 	var f faults
 	tokens := c.Admin.tokens(&f)
 	if err := f.err(); err != nil {
@@ -79,23 +81,35 @@ func (c Config) OpenAccess(address net.Addr, reload bool) ([]admin.Token, error)
 			return nil, err
 		}
 	}
-	if !c.Admin.Token.IsSet() {
+	made := !c.Admin.Token.IsSet()
+	if made {
 		if now.Token = before.Token; now.Token == "" || !reload {
 			now.Token = madeToken()
 		}
-		tokens = append(tokens, admin.Token{Name: "admin", Role: admin.Admin, Secret: []byte(now.Token)})
 	}
-	if now == before {
-		return tokens, nil
+	if now != before {
+		err = now.write(filepath.Join(c.DataDir, AccessFile))
 	}
-	content, err := json.MarshalIndent(now, "", "  ")
-	if err == nil {
-		err = writeNew(filepath.Join(c.DataDir, AccessFile), append(content, '\n'))
-	}
-	if err != nil {
+	switch full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT); {
+	case full:
+		warn("the disk of the data directory is full: commands find the operators' listener and its token as the last start had them", "address", now.Address, "error", err)
+		now.Token = cmp.Or(before.Token, now.Token)
+	case err != nil:
 		return nil, fmt.Errorf("keep the admin token for commands: %w", err)
 	}
+	if made {
+		tokens = append(tokens, admin.Token{Name: "admin", Role: admin.Admin, Secret: []byte(now.Token)})
+	}
 	return tokens, nil
+}
+
+// write keeps a for commands.
+func (a Access) write(path string) error {
+	content, err := json.MarshalIndent(a, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeNew(path, append(content, '\n'))
 }
 
 // madeToken returns a random token.

@@ -18,7 +18,7 @@ func started(t *testing.T, dir string, port int) string {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	tokens, err := cfg.OpenAccess(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}, false)
+	tokens, err := cfg.OpenAccess(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}, false, func(msg string, args ...any) { t.Log(msg, args) })
 	if err != nil || len(tokens) != 1 || tokens[0].Role != admin.Admin {
 		t.Fatalf("%v, %v", tokens, err)
 	}
@@ -255,7 +255,7 @@ func TestMadeTokenIsOfOneStart(t *testing.T) {
 	cfg := Defaults()
 	cfg.DataDir = dir
 	reload := func() string {
-		tokens, err := cfg.OpenAccess(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9200}, true)
+		tokens, err := cfg.OpenAccess(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9200}, true, func(msg string, args ...any) { t.Log(msg, args) })
 		if err != nil || len(tokens) != 1 {
 			t.Fatalf("%v, %v", tokens, err)
 		}
@@ -275,7 +275,7 @@ func TestMadeTokenIsOfOneStart(t *testing.T) {
 	}
 	cfg.Admin.Token = secretOf(t, "a token of the configuration")
 	cfg.Admin.Tokens = map[string]AdminToken{"dashboard": {Role: "read", Token: secretOf(t, "another token")}}
-	tokens, err := cfg.OpenAccess(&net.TCPAddr{IP: net.IPv6zero, Port: 9300}, false)
+	tokens, err := cfg.OpenAccess(&net.TCPAddr{IP: net.IPv6zero, Port: 9300}, false, func(msg string, args ...any) { t.Log(msg, args) })
 	if err != nil || len(tokens) != 2 || tokens[1].Role != admin.Read || tokens[1].Name != "dashboard" {
 		t.Errorf("%+v, %v", tokens, err)
 	}
@@ -283,7 +283,7 @@ func TestMadeTokenIsOfOneStart(t *testing.T) {
 		t.Errorf("%+v, %v", access, err)
 	}
 	cfg.Admin.Tokens["twin"] = AdminToken{Role: "admin", Token: cfg.Admin.Tokens["dashboard"].Token}
-	if _, err := cfg.OpenAccess(&net.TCPAddr{IP: net.IPv6zero, Port: 9300}, false); err == nil || strings.Contains(err.Error(), "another token of") {
+	if _, err := cfg.OpenAccess(&net.TCPAddr{IP: net.IPv6zero, Port: 9300}, false, func(msg string, args ...any) { t.Log(msg, args) }); err == nil || strings.Contains(err.Error(), "another token of") {
 		t.Errorf("two names of one token: %v", err)
 	}
 }

@@ -144,7 +144,7 @@ func TestKeysOfOthersAreRefused(t *testing.T) {
 	cfg.JetStream.StampKeys, cfg.Admin.Token = []Secret{link}, link
 	start := func() error {
 		_, stampErr := cfg.Stamper()
-		_, adminErr := cfg.OpenAccess(&net.TCPAddr{IP: net.IPv6loopback, Port: 1}, true)
+		_, adminErr := cfg.OpenAccess(&net.TCPAddr{IP: net.IPv6loopback, Port: 1}, true, func(msg string, args ...any) { t.Log(msg, args) })
 		if (stampErr == nil) != (adminErr == nil) {
 			t.Errorf("the stamp key: %v, the admin token: %v", stampErr, adminErr)
 		}
