@@ -181,6 +181,31 @@ func TestAddressesOfStoresAreChecked(t *testing.T) {
 	}
 }
 
+func TestListenersThatCollide(t *testing.T) {
+	for _, test := range []struct {
+		public, admin string
+		good          bool
+	}{
+		{"127.0.0.1:8080", "127.0.0.1:8080", false},
+		{":8080", "127.0.0.1:8080", false},
+		{"192.0.2.1:8080", "[::]:8080", false},
+		{"127.0.0.1:8080", "localhost:8080", false},
+		{"192.0.2.1:8080", "127.0.0.1:8080", true},
+		{":0", ":0", true},
+		{":8080", ":8081", true},
+	} {
+		c := Defaults()
+		c.Ingest.Listen, c.Admin.Listen = test.public, test.admin
+		if err := faultsOf(c); (err == nil) != test.good || err != nil && !strings.Contains(err.Error(), "\n  admin.listen: ") {
+			t.Errorf("%s and %s: %v", test.public, test.admin, err)
+		}
+		c.Role, c.JetStream.Mode, c.JetStream.URLs, c.JetStream.StampKeys = RoleProcess, ModeExternal, []string{"nats://h:4222"}, []Secret{"env:KEY"}
+		if err := faultsOf(c); err != nil {
+			t.Errorf("%s and %s, without intake: %v", test.public, test.admin, err)
+		}
+	}
+}
+
 func TestBounds(t *testing.T) {
 	bad := map[string]func(*Config){
 		"ingest.listen":                      func(c *Config) { c.Ingest.Listen = "8080" },

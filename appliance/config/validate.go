@@ -20,6 +20,7 @@ func (c Config) validate(f *faults) {
 	f.oneOf("log.format", c.Log.Format, "text", "json")
 	c.Ingest.validate(f, c.Couriers)
 	c.Admin.validate(f)
+	f.check(c.Role == RoleProcess || !collide(c.Admin.Listen, c.Ingest.Listen), "admin.listen", "%q is where ingest.listen, which is %q, listens, too: give them different ports", c.Admin.Listen, c.Ingest.Listen)
 	c.JetStream.validate(f, c.Role)
 	c.Process.validate(f, c.JetStream)
 	c.Persistence.validate(f)
@@ -141,6 +142,15 @@ func (c PersistenceConfig) validate(f *faults) {
 	f.check(c.RedisPool > 0, "persistence.redis_max_pool", "%d is not more than 0", c.RedisPool)
 	f.check(c.RedisTimeout > 0 && c.RedisTimeout <= time.Second, "persistence.redis_timeout", "%s is not between 1ms and 1s", c.RedisTimeout)
 	f.check(c.RedisTTL >= time.Minute, "persistence.redis_ttl", "%s is less than 1m", c.RedisTTL)
+}
+
+// collide reports whether two listeners can't be open at the same time.
+func collide(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	everywhere := func(host string) bool { return host == "" || net.ParseIP(host).IsUnspecified() }
+	return errA == nil && errB == nil && portA == portB && portA != "0" &&
+		(everywhere(hostA) || everywhere(hostB) || listener(a) == listener(b))
 }
 
 func listens(addr string) bool {
