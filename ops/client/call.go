@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -131,10 +132,14 @@ func (e *UnreachableError) Unwrap() error { return e.cause }
 func (c *Client) unreachable(ctx context.Context, err error) error {
 	message := fmt.Sprintf("no appliance answers at %s: is `appliance serve` running? set --admin-listen or APPLIANCE_ADMIN__LISTEN", c.base.Host)
 	netErr, isNet := errors.AsType[net.Error](err)
+	untrusted, shown := errors.AsType[*tls.CertificateVerificationError](err)
 	switch {
 	case ctx.Err() != nil:
 		message = fmt.Sprintf("stopped waiting for %s: %v", c.base.Host, context.Cause(ctx))
 	case errors.Is(err, syscall.ECONNREFUSED):
+	case shown:
+		message = fmt.Sprintf("%s answers, but its certificate is not trusted (%v): if it is the appliance, name its --data-dir or --config, "+
+			"or set SSL_CERT_FILE to the certificates of who has signed it", c.base.Host, untrusted.Err)
 	case errors.Is(err, http.ErrSchemeMismatch):
 		message = fmt.Sprintf("%s speaks plain HTTP, and is asked by HTTPS as the configuration or the address says: "+
 			"was `appliance serve` started with another configuration? set --admin-listen to http://%s to ask it anyway", c.base.Host, c.base.Host)

@@ -268,7 +268,8 @@ func trusting(certFile string) *tls.Config {
 			}
 			block, _ := pem.Decode(raw)
 			if block == nil || !bytes.Equal(block.Bytes, state.PeerCertificates[0].Raw) {
-				return fmt.Errorf("it shows another certificate than that in %s", certFile)
+				err = fmt.Errorf("it shows another certificate than that in %s", certFile)
+				return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
 			}
 			return nil
 		},

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -84,6 +86,7 @@ func TestClientSaysWhatToDo(t *testing.T) {
 
 	for name, c := range map[string]struct{ address, want string }{
 		"plain to HTTPS": {secured.Listener.Addr().String(), "speaks HTTPS: set --admin-listen or APPLIANCE_ADMIN__LISTEN to https://" + secured.Listener.Addr().String()},
+		"untrusted":      {secured.URL, secured.Listener.Addr().String() + " answers, but its certificate is not trusted (x509: "},
 		"HTTPS to plain": {"https://" + page.Listener.Addr().String(), "speaks plain HTTP, and is asked by HTTPS"},
 		"refused":        {refused.Addr().String(), "no appliance answers at " + refused.Addr().String() + ": is `appliance serve` running? set --admin-listen or APPLIANCE_ADMIN__LISTEN"},
 		"silent":         {silent.Addr().String(), "did not answer within 2s"},
@@ -98,6 +101,26 @@ func TestClientSaysWhatToDo(t *testing.T) {
 		if _, _, err := newClient(t, c.address).Health(t.Context()); err == nil {
 			t.Errorf("%s: Health succeeds", name)
 		}
+	}
+}
+
+func TestClientNamesAnotherCertificate(t *testing.T) {
+	t.Parallel()
+	secured := httptest.NewUnstartedServer(http.NotFoundHandler())
+	secured.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secured.StartTLS()
+	defer secured.Close()
+	file := filepath.Join(t.TempDir(), "cert.pem")
+	if err := os.WriteFile(file, []byte("not this one"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := New(Config{Address: secured.URL, Timeout: 2 * time.Second, CertFile: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Status(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "answers, but its certificate is not trusted (it shows another certificate than that in "+file+"): ") {
+		t.Error(err)
 	}
 }
 
