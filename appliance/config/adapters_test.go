@@ -61,7 +61,7 @@ func TestAnswersAndContentOfACourier(t *testing.T) {
 // TestPresetsAnswerWhatTheirSendersAsk: an address can be entered at a sender that asks first.
 func TestPresetsAnswerWhatTheirSendersAsk(t *testing.T) {
 	t.Setenv("SECRET", "0123456789abcdef")
-	for preset, want := range map[string]ingest.Handshake{"lalamove": {Probe: true}, "onfleet": {EchoQuery: "check"}, "stripe": {}} {
+	for preset, want := range map[string]ingest.Handshake{"lalamove": {Probe: true}, "onfleet": {EchoQuery: "check", Probe: true}, "stripe": {}} {
 		if got := loaded(t, "[couriers.one]\npreset = \""+preset+"\"\nsecrets = [\"env:SECRET\"]\n").Couriers["one"].Handshake; got != want {
 			t.Errorf("%s answers %+v, want %+v", preset, got, want)
 		}
