@@ -30,6 +30,10 @@ const (
 	maxYear = 2261
 )
 
+// farAhead stands for every time after [maxYear]: it is no reason to lose an event, whose
+// time becomes that of its receipt all the same.
+var farAhead = time.Date(maxYear, time.December, 31, 0, 0, 0, 0, time.UTC)
+
 // member is a member of the canonical body that DecodeCanonical reads; its bits record
 // which of them a body had.
 type member uint16
@@ -228,7 +232,9 @@ func (c *canonical) time(m member, to *time.Time) {
 	switch {
 	case !ok:
 		c.fault(m, "must be an RFC 3339 time such as 2026-02-26T12:00:00Z")
-	case at.Year() < minYear || at.Year() > maxYear:
+	case at.Year() > maxYear:
+		at = farAhead
+	case at.Year() < minYear:
 		c.fault(m, "must be in the years "+strconv.Itoa(minYear)+" to "+strconv.Itoa(maxYear))
 	}
 	*to = at

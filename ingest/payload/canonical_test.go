@@ -112,6 +112,7 @@ func TestDecodeReportsEveryFault(t *testing.T) {
 		{"leading space", replacing("eventId", `" a"`), []string{"eventId: must not start or end with white space"}},
 		{"trailing no-break space", replacing("source", "\"a\u00a0\""), []string{"source: must not start or end with white space"}},
 		{"year out of range", replacing("occurredAt", `"0001-01-01T00:00:00Z"`), []string{"occurredAt: must be in the years 1970 to 2261"}},
+		{"far ahead", replacing("occurredAt", `"9999-12-31T23:59:59Z"`), nil},
 		{"doubled member", `{"eventId":"a",` + replacing("eventId", `"b"`)[1:], []string{"eventId: " + doubled}},
 		{"doubled by an escape", `{"event\u0049d":"a",` + replacing("eventId", `"b"`)[1:], []string{"eventId: " + doubled}},
 		{"tripled member, reported once", `{"eventId":"a","eventId":1,` + replacing("eventId", `"b"`)[1:], []string{"eventId: " + doubled}},

@@ -69,7 +69,7 @@ func (m *decoding) fillType() {
 }
 
 // clockTime reads the time of the first template that holds one. Of those before it that
-// hold something else, it says so.
+// hold something else, it says so; of one that lies too far ahead it returns [farAhead] as wrong.
 func (m *decoding) clockTime(c *clock) (at time.Time, got found) {
 	for i := range c.from {
 		t := &c.from[i]
@@ -77,8 +77,12 @@ func (m *decoding) clockTime(c *clock) (at time.Time, got found) {
 		b, one := m.values.join(memory[:0], t)
 		switch one {
 		case filled:
-			if at, one = m.timeOf(c, t, strings.TrimSpace(unsafe.String(unsafe.SliceData(b), len(b)))); one == filled {
-				return at, filled
+			var read time.Time
+			if read, one = m.timeOf(c, t, strings.TrimSpace(unsafe.String(unsafe.SliceData(b), len(b)))); one == filled {
+				return read, filled
+			}
+			if !read.IsZero() {
+				at = read
 			}
 		case wrong:
 			m.faults.parts(&m.values, t, wrong)
@@ -86,7 +90,7 @@ func (m *decoding) clockTime(c *clock) (at time.Time, got found) {
 		}
 		got = max(got, one)
 	}
-	return time.Time{}, got
+	return at, got
 }
 
 // timeOf reads the time that t is filled with.
@@ -97,10 +101,13 @@ func (m *decoding) timeOf(c *clock, t *template, text string) (at time.Time, got
 		m.faults.atTemplate(t, c.expected)
 	case at.Year() < minYear || at.Year() > maxYear:
 		m.faults.atTemplate(t, "must be in the years "+strconv.Itoa(minYear)+" to "+strconv.Itoa(maxYear))
+		if at.Year() > maxYear {
+			return farAhead, wrong
+		}
 	default:
 		return at, filled
 	}
-	return at, wrong
+	return time.Time{}, wrong
 }
 
 // fillTime fills the event's time. One that can't be read is left out when the
@@ -122,6 +129,8 @@ func (m *decoding) fillTime(ownStatus bool) {
 		m.event.OccurredAt = latest.At
 	case receipt:
 		m.event.OccurredAt = receiptOf(m.received)
+	case got == wrong && at.Equal(farAhead):
+		m.event.OccurredAt = at
 	case got == wrong:
 		if !m.faults.refuse(before) {
 			m.faults.add("$", "has no time that can be read")

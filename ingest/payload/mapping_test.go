@@ -196,6 +196,7 @@ func TestMappedFaults(t *testing.T) {
 			"id: must not be longer than 256 bytes", "at: must be a time of the form rfc3339",
 			"data.parcel.number: must not hold control characters"}},
 		{"year", small(), `{"id":"a","at":"1969-12-31T23:59:59Z","data":{"parcel":{"number":"n"}}}`, []string{"at: must be in the years 1970 to 2261"}},
+		{"far ahead", small(), `{"id":"a","at":"9999-12-31T23:59:59Z","data":{"parcel":{"number":"n"}}}`, nil},
 		{"half a surrogate pair where nothing is read", small(), `{"id":"a","note":"\ud83d",` + good + `}`, nil},
 		{"half a surrogate pair in what is read", small(), `{"id":"\ud83d",` + good + `}`, []string{"id: must not hold " + halfPair}},
 		{"half a surrogate pair in what can be missing", small(func(m *Mapping) { m.OrderID = []string{"{order}"} }), `{"id":"a","order":"\udce6",` + good + `}`, nil},
