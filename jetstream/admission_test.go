@@ -1,6 +1,9 @@
 package jetstream
 
 import (
+	"log/slog"
+	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,5 +40,21 @@ func TestAdmission(t *testing.T) {
 	}
 	if !a.open(stalled) || a.admit() != nil {
 		t.Error("still shut")
+	}
+}
+
+// TestDiskReserveIsSaidInItsUnits: nobody reads a number of eight digits.
+func TestDiskReserveIsSaidInItsUnits(t *testing.T) {
+	t.Parallel()
+	s := supervisor{log: slog.New(slog.DiscardHandler), admission: &admission{}}
+	s.cfg.Mode, s.cfg.StoreDir, s.cfg.DiskReserveBytes = ModeEmbedded, t.TempDir(), 100<<50
+	s.checkDisk()
+	if problem := s.admission.problem(); !strings.Contains(problem, "less than jetstream.disk_reserve_bytes (100.0 PiB): free space") {
+		t.Error(problem)
+	}
+	for n, want := range map[int64]string{0: "0.0 MiB", 512 << 20: "512.0 MiB", 52264 << 20: "51.0 GiB", math.MaxInt64: "8.0 EiB"} {
+		if got := size(n); got != want {
+			t.Errorf("%d is %s, want %s", n, got, want)
+		}
 	}
 }

@@ -87,12 +87,21 @@ func (s *supervisor) checkDisk() {
 	switch {
 	case free < 0 || s.cfg.DiskReserveBytes == 0:
 	case free < s.cfg.DiskReserveBytes:
-		if s.admission.shut(diskReserve, fmt.Sprintf("the disk of %s has %d MiB free, less than jetstream.disk_reserve_bytes (%d MiB): free space", s.cfg.StoreDir, free>>20, s.cfg.DiskReserveBytes>>20)) {
+		if s.admission.shut(diskReserve, fmt.Sprintf("the disk of %s has %s free, less than jetstream.disk_reserve_bytes (%s): free space", s.cfg.StoreDir, size(free), size(s.cfg.DiskReserveBytes))) {
 			s.log.Error("disk reserve reached, intake is shut", "free_bytes", free, "reserve_bytes", s.cfg.DiskReserveBytes, "dir", s.cfg.StoreDir)
 		}
 	case s.admission.open(diskReserve):
 		s.log.Info("disk reserve is free again", "free_bytes", free)
 	}
+}
+
+// size shows a number of bytes from a MiB on in a unit that suits it.
+func size(n int64) string {
+	value, units := float64(n)/(1<<20), "MGTPE"
+	for value >= 1<<10 {
+		value, units = value/(1<<10), units[1:]
+	}
+	return fmt.Sprintf("%.1f %ciB", value, units[0])
 }
 
 // observed is what the supervisor saw when it last asked the embedded server.
