@@ -137,6 +137,12 @@ func TestPresetsAreComplete(t *testing.T) {
 					t.Errorf("addresses: %v, %v", err, errAddress)
 				}
 			}
+			example := slices.IndexFunc(sendertest.Cases(t, name), func(c sendertest.Case) bool { return c.Path == "" && c.Query == "" })
+			for _, at := range sendertest.Cases(t, name)[example].Want.Checkpoints {
+				if at.State == shipment.Unknown {
+					t.Errorf("the example that `send --sample` posts ends as an unmapped status: %q", at.Status)
+				}
+			}
 			states := map[bool]int{}
 			for _, c := range sendertest.Cases(t, name) {
 				states[c.Want.State == shipment.Unknown]++

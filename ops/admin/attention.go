@@ -60,9 +60,12 @@ func unmapped(ctx context.Context, deps *Deps) (all []ops.Attention) {
 		}
 	}
 	for _, courier := range slices.Sorted(maps.Keys(last)) {
-		s := last[courier]
+		s, are, move := last[courier], "statuses are", "move"
+		if count[courier] == 1 {
+			are, move = "statuses is", "moves"
+		}
 		all = append(all, ops.Attention{
-			Courier: courier, What: fmt.Sprintf("%d of its statuses are in no mapping and move no shipment, the last %q at %s", count[courier], s.Status, s.LastSeen.UTC().Format(time.RFC3339)),
+			Courier: courier, What: fmt.Sprintf("%d of its %s in no mapping and %s no shipment, the last %q at %s", count[courier], are, move, s.Status, s.LastSeen.UTC().Format(time.RFC3339)),
 			Do: "`appliance couriers unmapped` lists them: add each to the states of [couriers." + courier + ".event], then `appliance couriers reload` and `appliance events reprocess`",
 		})
 	}

@@ -50,7 +50,7 @@ func TestAttentionToUnmappedStatuses(t *testing.T) {
 	m := admintest.Sample() // alpha's status is in no mapping, demo's is by now
 	status := read[ops.Status](t, admintest.Start(t, admin.DefaultConfig(), m.Deps()), "/api/v1/status")
 	i := slices.IndexFunc(status.Attention, func(a ops.Attention) bool { return strings.Contains(a.What, "RTO_OFD") })
-	if i < 0 || status.Attention[i].Courier != "alpha" || !strings.HasPrefix(status.Attention[i].What, "1 of its statuses") || !strings.Contains(status.Attention[i].Do, "couriers unmapped") {
+	if i < 0 || status.Attention[i].Courier != "alpha" || !strings.HasPrefix(status.Attention[i].What, "1 of its statuses is in no mapping and moves no shipment") || !strings.Contains(status.Attention[i].Do, "couriers unmapped") {
 		t.Errorf("%+v", status.Attention)
 	}
 	if slices.ContainsFunc(status.Attention, func(a ops.Attention) bool { return a.Courier == "demo" && strings.Contains(a.What, "statuses") }) {
