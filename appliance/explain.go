@@ -117,7 +117,7 @@ func judge(cmd *cobra.Command, courier, file, at string) (v verdict, err error) 
 	}
 	cfg := l.WithDemo()
 	if _, ok := cfg.Couriers[courier]; !ok {
-		return v, usage{fmt.Errorf("there is no courier %q%s: there are %s", courier, config.DidYouMean(courier, cfg.CourierNames()), strings.Join(cfg.CourierNames(), ", "))}
+		return v, notFound{fmt.Errorf("there is no courier %q%s: there are %s", courier, config.DidYouMean(courier, cfg.CourierNames()), strings.Join(cfg.CourierNames(), ", "))}
 	}
 	r, when, err := openCapture(file, cmd.InOrStdin())
 	if err != nil {

@@ -128,6 +128,10 @@ func TestFailuresAsJSON(t *testing.T) {
 		"config check --json --config /no/such/file":    {Code: "FAILED", Exit: 1},
 		"health --json --admin-listen 127.0.0.1:1":      {Code: "FAILED", Exit: 1},
 		"dlq replay 1 --json --yes --admin-listen [::1": {Code: "FAILED", Exit: 1},
+		"dlq list --limit x --json":                     {Code: "USAGE", Exit: 2},
+		"stauts --json":                                 {Code: "USAGE", Exit: 2},
+
+		"dlq replay 1 2 --yes --json --admin-listen 127.0.0.1:1": {Code: "UNREACHABLE", Exit: 5},
 	} {
 		var out, errOut bytes.Buffer
 		code := run(t.Context(), strings.Fields(args), nil, &out, &errOut)
@@ -153,9 +157,43 @@ func TestCommandsAndFlagsSuggestOthers(t *testing.T) {
 	}
 }
 
+// TestUsageFaultsAreInWords has flags and arguments that their parsers refuse.
+func TestUsageFaultsAreInWords(t *testing.T) {
+	for args, want := range map[string]string{
+		"dlq list --limit x":    `--limit "x" is not a whole number`,
+		"dlq list --limit":      "flag needs an argument: --limit\n",
+		"health --timeout soon": `--timeout "soon" is not a duration such as 1m30s`,
+		"events show":           "usage is `appliance events show KEY`; 0 arguments were given",
+		"couriers test acme":    "usage is `appliance couriers test COURIER FILE|-`; 1 argument was given",
+		"status now":            "usage is `appliance status`; 1 argument was given",
+	} {
+		var out, errOut bytes.Buffer
+		if code := run(t.Context(), strings.Fields(args), nil, &out, &errOut); code != exitUsage || !strings.Contains(errOut.String(), want) {
+			t.Errorf("%s: exit %d: %s", args, code, errOut.String())
+		}
+	}
+}
+
+// TestExitCodesOfNames has names that nothing has, and an address where nothing answers.
+func TestExitCodesOfNames(t *testing.T) {
+	t.Setenv("S", "sixteen bytes or more of a secret")
+	path := configFile(t, "[couriers.acme]\nsecrets = [\"env:S\"]\n")
+	for args, want := range map[string]int{
+		"couriers test nosuch -": exitNotFound, "sign --courier nosuch": exitNotFound, "send --courier nosuch": exitNotFound,
+		"config nosuch": exitUsage, "config": exitUsage, "completion nosuch": exitUsage, "completion bash": 0,
+		"bench --target http://127.0.0.1:1 --courier acme --events 1 --admin 127.0.0.1:1":              exitUnreachable,
+		"bench --target http://127.0.0.1:1 --courier acme --events 1 --admin 127.0.0.1:1 --check none": exitUnreachable,
+	} {
+		var out, errOut bytes.Buffer
+		if code := run(t.Context(), append(strings.Fields(args), "--config", path), strings.NewReader("{}"), &out, &errOut); code != want {
+			t.Errorf("%s: exit %d, want %d: %s", args, code, want, errOut.String())
+		}
+	}
+}
+
 func TestColourIsForTerminals(t *testing.T) {
 	t.Setenv("TERM", "xterm")
-	for args, colour := range map[string]bool{"config show": false, "config show --color": true, "config show --color=always --no-color": false, "config show --color=never": false} {
+	for args, colour := range map[string]bool{"config show": false, "config show --color always": true, "config show --color=always --no-color": false, "config show --color never": false} {
 		var out, errOut bytes.Buffer
 		if code := run(t.Context(), append(strings.Fields(args), "--config", os.DevNull), nil, &out, &errOut); code != 0 {
 			t.Fatalf("%s: exit %d: %s", args, code, errOut.String())

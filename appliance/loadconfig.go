@@ -116,7 +116,7 @@ func target(cmd *cobra.Command, name string) (bench.Target, error) {
 		return bench.Target{}, usage{fmt.Errorf("there is no default courier; give --courier with one of %v", cfg.CourierNames())}
 	}
 	if !ok {
-		return bench.Target{}, usage{fmt.Errorf("there is no courier %q%s: give --courier with one of %v", name, config.DidYouMean(name, cfg.CourierNames()), cfg.CourierNames())}
+		return bench.Target{}, notFound{fmt.Errorf("there is no courier %q%s: give --courier with one of %v", name, config.DidYouMean(name, cfg.CourierNames()), cfg.CourierNames())}
 	}
 	settings, err := cfg.Signing(name, jwks.At)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 	_ "time/tzdata" // for payloads with local times, where the system has no zones
@@ -27,6 +28,7 @@ import (
 	loadtest "github.com/fincart/courier-gateway/bench/load"
 	"github.com/fincart/courier-gateway/ingest/event"
 	operators "github.com/fincart/courier-gateway/ops/cli"
+	adminapi "github.com/fincart/courier-gateway/ops/client"
 	"github.com/fincart/courier-gateway/ops/terminal"
 	"github.com/fincart/courier-gateway/process"
 )
@@ -60,12 +62,18 @@ func (c *cli) run(ctx context.Context, args []string) int {
 	root.SetIn(c.in)
 	root.SetOut(c.screen)
 	root.SetErr(c.err)
+	root.InitDefaultCompletionCmd(args...)
+	for _, sub := range root.Commands() {
+		if sub.HasSubCommands() && !sub.Runnable() { // else it would print its help and succeed
+			operators.Group(sub)
+		}
+	}
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
 	code := exitCode(err)
-	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
+	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON || code == exitUsage && slices.Contains(args, "--json") { // the flags may not be parsed
 		_ = terminal.PrintJSON(c.err, failure{Code: reason(err, code), Message: err.Error(), Exit: code}) // nowhere else to say it
 		return code
 	}
@@ -92,7 +100,7 @@ func exitCode(err error) int {
 	}](err); ok {
 		return coded.ExitCode()
 	}
-	if errors.Is(err, bench.ErrNoConnection) {
+	if _, gone := errors.AsType[*adminapi.UnreachableError](err); gone || errors.Is(err, bench.ErrNoConnection) {
 		return exitUnreachable
 	}
 	return exitFailed
@@ -153,11 +161,10 @@ func (c *cli) root() *cobra.Command {
 	flags.String("config", "", "configuration file (default: "+config.DefaultFile+" if it is there)")
 	flags.String("data-dir", "", "where everything is kept (data_dir)")
 	flags.String("color", "auto", "colours: "+strings.Join(terminal.Colors, ", ")+"; auto is on a terminal, unless NO_COLOR is set")
-	flags.Lookup("color").NoOptDefVal = "always"
 	flags.Bool("no-color", false, "the same as --color never")
 	root.PersistentPreRunE = c.setColor
 	flags.String("admin-listen", "", "address of the operators' listener (admin.listen)")
-	root.SetFlagErrorFunc(unknownFlag)
+	root.SetFlagErrorFunc(flagFault)
 	root.AddCommand(c.serve(), configCommand(), c.versionCommand())
 	root.AddCommand(operators.Commands(operators.Deps{
 		Admin: findAdmin, In: c.in, Out: c.screen, Err: c.err,
@@ -171,18 +178,26 @@ func (c *cli) root() *cobra.Command {
 	return root
 }
 
-// unknownFlag makes an error of the flag parser one of usage, and says which flag may be
-// meant where there is none of that name.
-func unknownFlag(cmd *cobra.Command, err error) error {
-	if unknown, ok := errors.AsType[interface {
-		error
-		GetSpecifiedName() string
-	}](err); ok {
+// flagFault makes an error of the flag parser one of usage, and says which flag may be
+// meant where there is none of that name, and what a flag takes.
+func flagFault(cmd *cobra.Command, err error) error {
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		var flags []string
 		cmd.Flags().VisitAll(func(f *pflag.Flag) { flags = append(flags, f.Name) })
 		err = fmt.Errorf("%w%s", err, config.DidYouMean(unknown.GetSpecifiedName(), flags))
 	}
+	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		if kind := flagKinds[invalid.GetFlag().Value.Type()]; kind != "" {
+			err = fmt.Errorf("--%s %q is not %s", invalid.GetFlag().Name, invalid.GetValue(), kind)
+		}
+	}
 	return usage{err}
+}
+
+// flagKinds say what a flag of a type takes, where the parser says it in its own terms.
+var flagKinds = map[string]string{
+	"int": "a whole number", "uint64": "a whole number, 0 or more", "float64": "a number",
+	"duration": "a duration such as 1m30s", "bool": "true or false",
 }
 
 // setColor reads the flags about colours.
@@ -228,7 +243,11 @@ func usageArgs(cmd *cobra.Command) {
 			err := check(cmd, args)
 			var coded interface{ ExitCode() int }
 			if err != nil && !errors.As(err, &coded) {
-				return usage{err}
+				given := "1 argument was given"
+				if len(args) != 1 {
+					given = fmt.Sprintf("%d arguments were given", len(args))
+				}
+				return usage{fmt.Errorf("usage is `%s %s`; %s", cmd.Parent().CommandPath(), cmd.Use, given)}
 			}
 			return err
 		}

@@ -139,7 +139,7 @@ func (l *load) lean(ctx context.Context) error {
 	for i := range workers {
 		workers[i] = &worker{load: l, composer: l.composer(), heading: head}
 		if err := workers[i].connect(ctx); err != nil {
-			return fmt.Errorf("open connection %d of %d to %s: %w", i+1, len(workers), l.to.address, err)
+			return fmt.Errorf("%w: connection %d of %d to %s can't be opened (%w): is `appliance serve` running there? set --target", bench.ErrNoConnection, i+1, len(workers), l.to.address, err)
 		}
 	}
 	l.begin()

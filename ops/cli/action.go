@@ -214,7 +214,11 @@ func (r *run) perform(ctx context.Context, things []actionResult) actionReport {
 		known = slices.DeleteFunc(slices.Clone(things), func(thing actionResult) bool { return !thing.known })
 		things = slices.DeleteFunc(slices.Clone(things), func(thing actionResult) bool { return thing.known })
 	}
-	progress := terminal.NewProgress(terminal.ProgressConfig{Out: r.c.Err, Terminal: r.c.ErrTerminal, Verb: past, Total: len(things), Now: r.c.Now})
+	shown := r.c.Err
+	if r.flags.asJSON { // the report has all of it, and a failure is a document there
+		shown = io.Discard
+	}
+	progress := terminal.NewProgress(terminal.ProgressConfig{Out: shown, Terminal: r.c.ErrTerminal, Verb: past, Total: len(things), Now: r.c.Now})
 	defer progress.Clear()
 	for i, thing := range things {
 		result, err := do(ctx, r.api, thing.ID)

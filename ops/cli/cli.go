@@ -125,12 +125,19 @@ func jsonFlag(cmd *cobra.Command) *bool {
 
 // group returns a command that only holds others.
 func group(use, short string, subcommands ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs}
+	cmd := &cobra.Command{Use: use, Short: short}
+	cmd.AddCommand(subcommands...)
+	Group(cmd)
+	return cmd
+}
+
+// Group makes it wrong usage to call a command that only holds others without one of them.
+func Group(cmd *cobra.Command) {
 	var names []string
-	for _, sub := range subcommands {
+	for _, sub := range cmd.Commands() {
 		names = append(names, sub.Name())
-		cmd.AddCommand(sub)
 	}
+	cmd.Args = cobra.ArbitraryArgs
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
 			cmd.SuggestionsMinimumDistance = 2
@@ -142,7 +149,6 @@ func group(use, short string, subcommands ...*cobra.Command) *cobra.Command {
 		}
 		return usageError("%s needs a command: %s", cmd.CommandPath(), strings.Join(names, ", "))
 	}
-	return cmd
 }
 
 // confirm asks before something that can't be undone. It returns nil when

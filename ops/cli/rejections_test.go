@@ -121,7 +121,7 @@ func TestCouriersCommandsJoinTheGroup(t *testing.T) {
 			t.Errorf("exit %d: %s%s", code, stdout, stderr)
 		}
 	}
-	if _, stderr, code := (caller{}).run(t, "couriers", "none"); code != 2 || !strings.Contains(stderr, "it has list, reload, unmapped, test, presets") {
+	if _, stderr, code := (caller{}).run(t, "couriers", "none"); code != 2 || !strings.Contains(stderr, "it has list, presets, reload, test, unmapped") {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 	for _, cmd := range Commands(Deps{}) {

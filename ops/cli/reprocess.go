@@ -114,7 +114,7 @@ func (c *commands) reprocess(cmd *cobra.Command, api *client.Client, request rep
 		}
 		first := len(report.Changes) == 0
 		added := report.add(page, seen)
-		if page.Next > 0 {
+		if page.Next > 0 && !asJSON {
 			c.print.say("read up to event %d of %d", page.Next-1, page.To)
 		}
 		if asJSON || len(added) == 0 {
