@@ -396,6 +396,53 @@ func TestHealthExitCodes(t *testing.T) {
 	}
 }
 
+// TestProblemsOfSeveralLines has a list of faults, as a reload that failed leaves it.
+func TestProblemsOfSeveralLines(t *testing.T) {
+	t.Parallel()
+	health := ops.Health{Status: "degraded", Problems: []string{"it is not active:\na.toml:1: one\nb.toml:2: two"}}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == ops.StatusPath {
+			answer(w, ops.Status{Health: health, Ready: true})
+			return
+		}
+		answer(w, health)
+	}))
+	t.Cleanup(server.Close)
+	for command, want := range map[string]string{
+		"health": "  it is not active:\n  a.toml:1: one\n  b.toml:2: two\n",
+		"status": "PROBLEM    it is not active:\n           a.toml:1: one\n           b.toml:2: two\n",
+	} {
+		if stdout, stderr, code := (caller{address: server.URL}).run(t, command); code != 0 || !strings.Contains(stdout+stderr, want) {
+			t.Errorf("%s: exit %d: %s%s", command, code, stdout, stderr)
+		}
+	}
+}
+
+// deadlines notes how long a request may take, and refuses it.
+type deadlines struct{ left time.Duration }
+
+func (d *deadlines) RoundTrip(r *http.Request) (*http.Response, error) {
+	at, _ := r.Context().Deadline()
+	d.left = time.Until(at)
+	return nil, errors.New("refused")
+}
+
+func TestStatusWaitsNotLong(t *testing.T) {
+	t.Parallel()
+	asked := &deadlines{}
+	root := &cobra.Command{Use: "appliance", SilenceUsage: true, SilenceErrors: true}
+	root.AddCommand(Commands(Deps{
+		Admin: func(*cobra.Command) (client.Config, error) {
+			return client.Config{Address: "a:1", Transport: asked}, nil
+		},
+		Now: time.Now, Zone: time.UTC,
+	})...)
+	root.SetArgs([]string{"status"})
+	if err := root.ExecuteContext(t.Context()); err == nil || asked.left <= 0 || asked.left > 5*time.Second {
+		t.Errorf("%v, it may take %v", err, asked.left)
+	}
+}
+
 func TestTokenIsSent(t *testing.T) {
 	t.Parallel()
 	cfg := admin.DefaultConfig()

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,9 +18,16 @@ import (
 
 // askCommand completes a command that asks one thing and shows the answer.
 func askCommand[T any](c *commands, cmd *cobra.Command, ask func(api *client.Client, ctx context.Context) (T, error), show func(T) error) *cobra.Command {
+	return askWithin(c, askTimeout, cmd, ask, show)
+}
+
+// askWithin is askCommand with a bound on the answer.
+func askWithin[T any](c *commands, timeout time.Duration, cmd *cobra.Command,
+	ask func(api *client.Client, ctx context.Context) (T, error), show func(T) error,
+) *cobra.Command {
 	cmd.Args = cobra.NoArgs
 	asJSON := jsonFlag(cmd)
-	return c.run(cmd, func(cmd *cobra.Command, api *client.Client, _ []string) error {
+	return c.runWithin(cmd, &timeout, func(cmd *cobra.Command, api *client.Client, _ []string) error {
 		thing, err := ask(api, cmd.Context())
 		switch {
 		case err != nil:

@@ -18,8 +18,11 @@ import (
 	"github.com/fincart/courier-gateway/ops/terminal"
 )
 
+// statusTimeout is how long status waits: whoever asks it wants to know why nothing answers.
+const statusTimeout = 5 * time.Second
+
 func (c *commands) status() *cobra.Command {
-	return askCommand(c, &cobra.Command{
+	return askWithin(c, statusTimeout, &cobra.Command{
 		Use:     "status",
 		Short:   "Show the running appliance at a glance: health, queue, worker, stores",
 		Example: "  appliance status\n  appliance status --json --admin-listen 127.0.0.1:8081",
@@ -33,7 +36,11 @@ func (p *printer) status(s ops.Status) error {
 	t.Row("as of", p.clock.Format(s.At))
 	t.Row("health", healthLine(s.Health))
 	for _, problem := range s.Health.Problems {
-		t.Row("PROBLEM", problem)
+		name := "PROBLEM"
+		for line := range strings.SplitSeq(problem, "\n") { // a list of faults has several
+			t.Row(name, line)
+			name = " "
+		}
 	}
 	if !s.Ready {
 		t.Row("ready", "no: "+s.NotReady)
@@ -201,7 +208,9 @@ func (c *commands) health() *cobra.Command {
 		} else {
 			_, err = fmt.Fprintln(c.Out, terminal.Escape(healthLine(health)))
 			for _, problem := range health.Problems {
-				c.print.say("  %s", problem)
+				for line := range strings.SplitSeq(problem, "\n") {
+					c.print.say("  %s", line)
+				}
 			}
 		}
 		if err != nil {
