@@ -227,3 +227,14 @@ func TestPositionsOfTheWholeFile(t *testing.T) {
 		t.Errorf("only %d keys were looked at", len(l.Origins))
 	}
 }
+
+func TestFaultsNameTheirCause(t *testing.T) {
+	err := loaded(t, "[jetstream]\nmax_bytes = 0\n").Check()
+	if err == nil || !strings.Contains(err.Error(), "jetstream.max_bytes: ") || strings.Contains(err.Error(), "history_high_water_bytes") {
+		t.Errorf("a queue without room: %v", err)
+	}
+	err = loaded(t, "[couriers.acme]\nscheme = \"bearer\"\nsecrets = [\"env:X\"]\n[couriers.acme.event.states]\ndelivred = [\"D\"]\n").Check()
+	if err == nil || !strings.Contains(err.Error(), `did you mean "delivered"?`) {
+		t.Errorf("a state that is misspelled: %v", err)
+	}
+}

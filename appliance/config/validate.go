@@ -93,7 +93,8 @@ func (c JetStreamConfig) validate(f *faults, role string) {
 	f.check(c.MaxBytes >= 16*mebi, "jetstream.max_bytes", "%d is less than %d", c.MaxBytes, 16*mebi)
 	f.check(c.MaxMemoryBytes >= mebi, "jetstream.max_memory_bytes", "%d is less than %d", c.MaxMemoryBytes, mebi)
 	f.check(c.DiskReserveBytes >= 0, "jetstream.disk_reserve_bytes", "%d is negative", c.DiskReserveBytes)
-	f.check(c.HighWaterBytes > 0 && c.HighWaterBytes <= c.MaxBytes, "jetstream.history_high_water_bytes", "%d is not between 1 and jetstream.max_bytes, which is %d", c.HighWaterBytes, c.MaxBytes)
+	tooSmall := c.MaxBytes < 16*mebi // which is said already, and the marks are derived from it
+	f.check(tooSmall || c.HighWaterBytes > 0 && c.HighWaterBytes <= c.MaxBytes, "jetstream.history_high_water_bytes", "%d is not between 1 and jetstream.max_bytes, which is %d", c.HighWaterBytes, c.MaxBytes)
 	f.check(c.LowWaterBytes > 0 && c.LowWaterBytes <= c.HighWaterBytes, "jetstream.history_low_water_bytes", "%d is not between 1 and jetstream.history_high_water_bytes, which is %d", c.LowWaterBytes, c.HighWaterBytes)
 	f.check(c.HistoryMaxAge >= c.DuplicateWindow, "jetstream.history_max_age", "%s is less than jetstream.duplicate_window, which is %s", c.HistoryMaxAge, c.DuplicateWindow)
 	f.check(c.DuplicateWindow >= 100*time.Millisecond, "jetstream.duplicate_window", "%s is less than 100ms", c.DuplicateWindow)

@@ -36,7 +36,7 @@ func TestNewDecoderReportsEveryFault(t *testing.T) {
 			`status: "x}y" has a } without a {`,
 			`states.in_transit: an empty status can't be listed`,
 			`states.delivered: "t" is listed as in_transit too`,
-			`states.lost: is none of [unknown pending info_received in_transit out_for_delivery attempt_failed available_for_pickup exception expired cancelled returned delivered], nor none`,
+			`states.lost: "lost" is none of [unknown pending info_received in_transit out_for_delivery attempt_failed available_for_pickup exception expired cancelled returned delivered none]`,
 			`time.from: "{t" has a { without a }`,
 			`time.zone: "Mars/Olympus" is neither a time zone that is known here nor an offset such as +05:30`,
 			`time.formats[1]: "hh:mm" is none of rfc3339, iso8601, unix, unix_ms, and no layout that holds a date (and no abbreviated zone, which says no offset)`,

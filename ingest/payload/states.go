@@ -42,7 +42,8 @@ func (c *compiler) report(prefix string, from, sub []string, table map[shipment.
 
 func (c *compiler) states(key string, table map[shipment.State][]string) states {
 	out := make(states, len(table))
-	for _, state := range append(slices.Clone(shipment.States), NoState) {
+	known := append(slices.Clone(shipment.States), NoState)
+	for _, state := range known {
 		for _, status := range table[state] {
 			folded := string(appendFolded(nil, status))
 			switch other, twice := out[folded]; {
@@ -56,8 +57,8 @@ func (c *compiler) states(key string, table map[shipment.State][]string) states 
 		}
 	}
 	for _, state := range slices.Sorted(maps.Keys(table)) {
-		if state.Rank() < 0 && state != NoState {
-			c.fault(key+"."+string(state), "is none of %v, nor %s", shipment.States, NoState)
+		if !slices.Contains(known, state) {
+			c.fault(key+"."+string(state), "%q is none of %v", state, known)
 		}
 	}
 	return out
