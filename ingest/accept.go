@@ -41,7 +41,7 @@ func (s *Server) AcceptRefused(ctx context.Context, r ingestion.Record, vouch bo
 		return ingestion.Acceptance{}, err
 	}
 	var ev event.Event
-	headers := &capturedHeaders{Captured: request}
+	headers := &capturedHeaders{Captured: request, scheme: courier.scheme}
 	faults := courier.decoder.Decode(payload.Input{Body: text, Headers: headers, Received: r.At.UTC()}, &ev, nil)
 	if headers.lost != "" {
 		return ingestion.Acceptance{}, event.Errorf(event.Incomplete, acceptOp, "header %s, which names the event, was not kept because of a secret in it", headers.lost)
@@ -110,12 +110,13 @@ func (k *courier) reverify(request *Captured, r *ingestion.Record, vouch bool) (
 // them.
 type capturedHeaders struct {
 	*Captured
-	lost string // one that was asked for, and was redacted
+	scheme *signature.Scheme
+	lost   string // one that was asked for, and was redacted
 }
 
-// Header is [Captured.Header].
+// Header is [signature.Scheme.Header].
 func (h *capturedHeaders) Header(name string) (value []byte, count int) {
-	if value, count = h.Captured.Header(name); string(value) == record.Redacted {
+	if value, count = h.scheme.Header(h.Captured, name); string(value) == record.Redacted {
 		h.lost = name
 	}
 	return value, count

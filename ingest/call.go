@@ -105,6 +105,14 @@ func (c *call) Header(name string) (value []byte, count int) {
 	return values[0], len(values)
 }
 
+// mappedHeaders are those of a call, for a mapping that names the event by them.
+type mappedHeaders call
+
+// Header is [signature.Scheme.Header].
+func (h *mappedHeaders) Header(name string) (value []byte, count int) {
+	return h.courier.scheme.Header((*call)(h), name)
+}
+
 // Body returns the raw body, as far as it was read.
 func (c *call) Body() []byte { return c.body.Bytes }
 

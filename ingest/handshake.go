@@ -229,7 +229,7 @@ func reply(s *Server, c *call, asked question) *refusal {
 
 // isEvent reports whether the body can be read as an event of its courier.
 func (c *call) isEvent() bool {
-	in := payload.Input{Body: c.body.Bytes, Headers: c, Received: c.started.UTC()}
+	in := payload.Input{Body: c.body.Bytes, Headers: (*mappedHeaders)(c), Received: c.started.UTC()}
 	var ev event.Event
 	return len(c.courier.decoder.Decode(in, &ev, nil)) == 0 && ev.Ignored == ""
 }

@@ -34,7 +34,7 @@ func (c Courier) Preview(r *Captured, maxBodyBytes int) (p Preview, err error) {
 	p.Body = r.Body()
 	asked := c.Handshake.asked(r, c.Scheme, func() bool {
 		var ev event.Event
-		return len(c.Decoder.Decode(payload.Input{Body: p.Body, Headers: r}, &ev, nil)) == 0 && ev.Ignored == "" || c.Decoder.Tells(p.Body)
+		return len(c.Decoder.Decode(payload.Input{Body: p.Body, Headers: &capturedHeaders{Captured: r, scheme: c.Scheme}}, &ev, nil)) == 0 && ev.Ignored == "" || c.Decoder.Tells(p.Body)
 	})
 	if asked != noQuestion && r.Whole() {
 		p.Handshake = asked.String()

@@ -230,7 +230,7 @@ func unpack(s *Server, c *call) *refusal {
 // readEvent reads the event from the body.
 func (s *Server) readEvent(c *call) *refusal {
 	c.event.Checkpoints = c.checkpoints[:0]
-	in := payload.Input{Body: c.env.Body, Headers: c, Received: c.started.UTC()}
+	in := payload.Input{Body: c.env.Body, Headers: (*mappedHeaders)(c), Received: c.started.UTC()}
 	c.faults = c.courier.decoder.Decode(in, &c.event, c.faults[:0])
 	if c.event.Checkpoints != nil {
 		c.checkpoints = c.event.Checkpoints

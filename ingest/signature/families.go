@@ -119,7 +119,7 @@ var families = []family{
 }
 
 // webhooks is Standard Webhooks with headers of one prefix or else of another, never
-// some of each: the id that is signed is the one by which a mapping names the event.
+// some of each. A mapping that names the event by the id gets the one that is signed.
 func webhooks(name, first, second string) family {
 	names := func(what string) []string { return []string{first + what, second + what} }
 	return family{

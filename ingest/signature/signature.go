@@ -21,7 +21,8 @@
 //	standard-webhooks  webhook-id, webhook-timestamp, webhook-signature, or the
 //	                   same with svix-: v1 by HMAC, v1a by ed25519
 //	                   signed                 id + "." + timestamp + "." + body
-//	svix               the same, svix- first
+//	svix               the same, svix- first: of either, the first three that are
+//	                   all there count
 //
 // The intake verifies with it, commands and the load generator sign with it. Verifying
 // does no I/O and reads no clock. The public keys of a JWKS are kept by a

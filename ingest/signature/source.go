@@ -1,6 +1,7 @@
 package signature
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -132,16 +133,38 @@ func (s *source) readHeader(in *input) ([]byte, *Failure) {
 // counting returns those of a header's names that count for this request, in order of
 // preference.
 func (in *input) counting(names []string) []string {
-	ids := in.scheme.family.ids
-	if len(ids) == 0 {
+	if len(in.scheme.family.ids) == 0 {
 		return names
 	}
-	for i, id := range ids {
-		if value, count := in.request.Header(id); len(value) > 0 || count > 1 {
-			return names[i : i+1]
+	i := in.scheme.family.counts(in.request)
+	return names[i : i+1]
+}
+
+// counts returns which of two prefixes counts: the first of which the id, the timestamp and
+// the signature are all there, or else the first of which the id is.
+func (f *family) counts(r Request) int {
+	for i, id := range f.ids {
+		if shows(r, id) && shows(r, f.fixed.Timestamp.Names[i]) && shows(r, f.fixed.Signature.Names[i]) {
+			return i
 		}
 	}
-	return names[:1]
+	return max(slices.IndexFunc(f.ids, func(id string) bool { return shows(r, id) }), 0)
+}
+
+// shows reports whether a request has a header that is not empty.
+func shows(r Request, name string) bool {
+	value, count := r.Header(name)
+	return len(value) > 0 || count > 1
+}
+
+// Header returns a header of r as a mapping may read it: by either name of the id, it is the
+// one that counts for the signature, so that a stray one never names an event. The name is
+// in lower case.
+func (s *Scheme) Header(r Request, name string) (value []byte, count int) {
+	if s != nil && slices.Contains(s.family.ids, name) {
+		name = s.family.ids[s.family.counts(r)]
+	}
+	return r.Header(name)
 }
 
 func (s *source) readParameter(in *input) ([]byte, *Failure) {

@@ -228,8 +228,8 @@ func TestStandardWebhooksPairs(t *testing.T) {
 	outcome(t, "no id", both, &other, noon, "", Missing)
 }
 
-// TestHeadersOfTwoNames signs by Svix's names and by those of Standard Webhooks. The id
-// decides which names count.
+// TestHeadersOfTwoNames signs by Svix's names and by those of Standard Webhooks. Those
+// of one prefix count, the first that is complete, and only they name the event.
 func TestHeadersOfTwoNames(t *testing.T) {
 	t.Parallel()
 	secrets := []Secret{{ID: "k", Key: []byte("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")}}
@@ -243,20 +243,21 @@ func TestHeadersOfTwoNames(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		scheme, names, stray, value string
-		want                        Kind
 	}{
-		{"svix", "svix-", "", "", accepted},
-		{"svix", "svix-", "webhook-id", "other", accepted},
-		{"svix", "svix-", "webhook-timestamp", "1", accepted},
-		{"svix", "svix-", "webhook-signature", "v1,AAAA", accepted},
-		{"svix", "webhook-", "", "", accepted},
-		{"svix", "webhook-", "svix-signature", "v1,AAAA", accepted},
-		{"svix", "webhook-", "svix-id", "", accepted},
-		{"svix", "webhook-", "svix-id", "other", Missing}, // by which a mapping could name the event
-		{"standard-webhooks", "webhook-", "svix-id", "other", accepted},
-		{"standard-webhooks", "webhook-", "svix-signature", "v1,AAAA", accepted},
-		{"standard-webhooks", "svix-", "", "", accepted},
-		{"standard-webhooks", "svix-", "webhook-id", "other", Missing},
+		{"svix", "svix-", "", ""},
+		{"svix", "svix-", "webhook-id", "other"},
+		{"svix", "svix-", "webhook-timestamp", "1"},
+		{"svix", "svix-", "webhook-signature", "v1,AAAA"},
+		{"svix", "webhook-", "", ""},
+		{"svix", "webhook-", "svix-signature", "v1,AAAA"},
+		{"svix", "webhook-", "svix-id", ""},
+		{"svix", "webhook-", "svix-id", "other"},
+		{"standard-webhooks", "webhook-", "svix-id", "other"},
+		{"standard-webhooks", "webhook-", "svix-signature", "v1,AAAA"},
+		{"standard-webhooks", "svix-", "", ""},
+		{"standard-webhooks", "svix-", "webhook-id", "other"},
+		{"standard-webhooks", "svix-", "webhook-timestamp", "1"},
+		{"standard-webhooks", "svix-", "webhook-signature", "v1,AAAA"},
 	} {
 		r := &captured{body: []byte(`{"test": 2432232314}`)}
 		for name, value := range of(tc.names) {
@@ -265,13 +266,33 @@ func TestHeadersOfTwoNames(t *testing.T) {
 		if tc.stray != "" {
 			r.set(tc.stray, tc.value)
 		}
-		outcome(t, fmt.Sprintf("%s, %s with %s", tc.scheme, tc.names, tc.stray), schemes[tc.scheme], r, time.Unix(1614265330, 0), "k", tc.want)
+		about := fmt.Sprintf("%s, %s with %s", tc.scheme, tc.names, tc.stray)
+		outcome(t, about, schemes[tc.scheme], r, time.Unix(1614265330, 0), "k", accepted)
+		for _, name := range []string{"svix-id", "webhook-id"} {
+			if id, count := schemes[tc.scheme].Header(r, name); string(id) != of("")["id"] || count != 1 {
+				t.Errorf("%s: %s is %q for a mapping, want the id that is signed", about, name, id)
+			}
+		}
 	}
-	mixed := &captured{body: []byte(`{"test": 2432232314}`)}
+	for mask := 1; mask < 7; mask++ { // a whole request, its headers shared out
+		for _, scheme := range schemes {
+			r := &captured{body: []byte(`{"test": 2432232314}`)}
+			for i, name := range []string{"id", "timestamp", "signature"} {
+				r.set([]string{"svix-", "webhook-"}[mask>>i&1]+name, of("")[name])
+			}
+			outcome(t, fmt.Sprintf("%s, headers of both names, %03b", scheme, mask), scheme, r, time.Unix(1614265330, 0), "", Missing)
+		}
+	}
+	both := &captured{body: []byte(`{"test": 2432232314}`)} // both complete: the first counts, whatever the second says
+	for name, value := range of("webhook-") {
+		both.set(name, value)
+	}
 	for name, value := range of("svix-") {
-		mixed.set(strings.Replace(name, "svix-time", "webhook-time", 1), value)
+		both.set(name, value)
 	}
-	outcome(t, "headers of both names", schemes["svix"], mixed, time.Unix(1614265330, 0), "", Missing)
+	both.set("svix-id", "other")
+	outcome(t, "both whole, svix- wrong", schemes["svix"], both, time.Unix(1614265330, 0), "", Mismatch)
+	outcome(t, "both whole, svix- wrong", schemes["standard-webhooks"], both, time.Unix(1614265330, 0), "k", accepted)
 }
 
 // TestSignedPathIsTheRequests sends what was signed for one address to another.

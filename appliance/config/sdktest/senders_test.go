@@ -92,7 +92,7 @@ func senders(t *testing.T) []sender {
 	return []sender{
 		webhooks("standard-webhooks", "webhook-", byStandard, ofStandard),
 		webhooks("shipbob", "webhook-", byStandard, ofStandard),
-		webhooks("svix", "svix-", bySvix, ofSvix),
+		webhooks("svix", "svix-", bySvix, ofWebhooks),
 		inFields("stripe", "Stripe-Signature", ofStripe, func(r *http.Request, body []byte) error {
 			return webhook.ValidatePayload(body, r.Header.Get("Stripe-Signature"), asciiSecret)
 		}),
