@@ -120,6 +120,17 @@ func TestPushesLeadToTheStateOfTheirSender(t *testing.T) {
 		{"a history with a scan decades ahead", "dhl-ecommerce", "| DELIVERED @-10h, PROCESSED @315360h", shipment.Delivered},
 		{"a history with a scan ahead", "dhl-ecommerce", "| OUT FOR DELIVERY @10h; | OUT FOR DELIVERY @10h, DELIVERED @-6h", shipment.Delivered},
 		{"a clock that is a little ahead", "dhl-ecommerce", "| PROCESSED @-6h, OUT FOR DELIVERY @1m", shipment.OutForDelivery},
+		{"a late scan after the delivery", "dhl-ecommerce", "| ARRIVED USPS SORT FACILITY @-60m, DELIVERED @-80m, OUT FOR DELIVERY @-3h", shipment.Delivered},
+		{"a late scan after the delivery", "fedex", "| DL @-2h, IT @-95m", shipment.Delivered},
+		{"a late scan after the delivery", "easyship", "| Delivered @-2h, In Transit to Customer @-110m", shipment.Delivered},
+		{"a late scan after the delivery, a scan ahead", "easyship", "| Delivered @-2h, In Transit to Customer @-110m, In Transit to Customer @9h", shipment.Delivered},
+		{"a late scan after the delivery, not mapped", "easypost", "weird @- | delivered @-2h, in_transit @-100m", shipment.Delivered},
+		{"a late scan after the delivery, not mapped", "fedex", "weird | DL @-2h, IT @-95m", shipment.Delivered},
+		{"a late scan after the return", "fedex", "| DL @-3h, RS @-2h, IT @-95m", shipment.Returned},
+		{"a late scan, then pushes of both", "fedex", "| DL @-2h; | DL @-2h, IT @-95m", shipment.Delivered},
+		{"a scan days after the delivery", "easyship", "| Delivered @-49h, In Transit to Customer @-30m", shipment.InTransit},
+		{"a scan days after the delivery, not mapped", "easypost", "weird @-1m | delivered @-49h, in_transit @-30m", shipment.InTransit},
+		{"a new label after the delivery", "easypost", "weird @-1m | delivered @-3h, pre_transit @-2h, in_transit @-1h", shipment.InTransit},
 		{"a delivery in the local time of another zone", "dhl-ecommerce", "| OUT FOR DELIVERY @-1h, DELIVERED @3h", shipment.Delivered},
 	} {
 		t.Run(tt.preset+"/"+tt.name, func(t *testing.T) {

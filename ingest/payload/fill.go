@@ -119,6 +119,9 @@ func (m *decoding) fillTime(ownStatus bool) {
 	at, got := m.clockTime(&m.plan.time)
 	m.faults.optional = false
 	latest := m.newest(func(*event.Moment) bool { return true })
+	if scan := m.present(); !ownStatus && scan != nil {
+		latest = scan
+	}
 	receipt := m.plan.time.received && !m.received.IsZero()
 	switch {
 	case got == filled:
@@ -188,22 +191,23 @@ func (m *decoding) saysMore() bool {
 }
 
 // fillStatus fills the event's status, and reports whether it has one of its own. Without
-// one it is that of the newest checkpoint.
+// one it is that of the checkpoint that says where the parcel is.
 func (m *decoding) fillStatus() (own bool) {
 	e, before := m.event, len(m.faults.leftOut)
 	m.faults.optional = true
 	readable := m.readStatus(&m.plan.status, &e.Status, &e.Substatus, &e.State)
 	m.faults.optional = false
-	latest := m.newest(func(c *event.Moment) bool { return c.State != "" })
+	if e.State != "" {
+		return true
+	}
+	scan := m.present()
 	switch {
-	case !readable && latest == nil: // nothing is left to say
+	case !readable && scan == nil: // nothing is left to say
 		if !m.faults.refuse(before) {
 			m.faults.add("$", "has no status that can be read")
 		}
-	case e.State != "":
-		return true
-	case latest != nil:
-		e.Status, e.Substatus, e.State = latest.Status, latest.Substatus, latest.State
+	case scan != nil:
+		e.Status, e.Substatus, e.State = scan.Status, scan.Substatus, scan.State
 	}
 	return false
 }
@@ -310,6 +314,23 @@ func (m *decoding) newest(counts func(*event.Moment) bool) (newest *event.Moment
 		}
 	}
 	return newest
+}
+
+// present returns the checkpoint that says where the parcel is, nil for none: the newest one
+// with a status, or the end of its journey if nothing since then opened another one. A status
+// that is not mapped is the courier's last word all the same.
+func (m *decoding) present() *event.Moment {
+	latest := m.newest(func(c *event.Moment) bool { return c.State != "" })
+	end := m.newest(func(c *event.Moment) bool { return c.State.Arrived() })
+	if latest == nil || end == nil || latest.State == shipment.Unknown {
+		return latest
+	}
+	for i := range m.event.Checkpoints {
+		if c := &m.event.Checkpoints[i]; later(c, end, m.received) && c.State.OpensLeg(c.At.Sub(end.At)) {
+			return latest
+		}
+	}
+	return end
 }
 
 // later reports whether a is newer than b in a history that was received then.

@@ -434,6 +434,12 @@ func TestCheckpointsAndTheEventsOwnStatus(t *testing.T) {
 		{"time and status are those of the newest", `"log":[{"t":1000000001,"s":"done"},{"t":1000000000,"s":"moving"},{"t":1000000001,"s":"moving"},{"t":1000000001}]`, event.Event{
 			OccurredAt: two, Status: "done", State: shipment.Delivered,
 			Checkpoints: []event.Moment{moment(two, shipment.Delivered, "done"), moment(one, shipment.InTransit, "moving"), moment(two, shipment.InTransit, "moving"), moment(two, "", "")}}},
+		{"a late scan hides no end", `"log":[{"t":1000000001,"s":"moving"},{"t":1000000000,"s":"done"}]`, event.Event{
+			OccurredAt: one, Status: "done", State: shipment.Delivered,
+			Checkpoints: []event.Moment{moment(two, shipment.InTransit, "moving"), moment(one, shipment.Delivered, "done")}}},
+		{"one after two days is another journey", `"log":[{"t":1000172800,"s":"moving"},{"t":1000000000,"s":"done"}]`, event.Event{
+			OccurredAt: one.Add(48 * time.Hour), Status: "moving", State: shipment.InTransit,
+			Checkpoints: []event.Moment{moment(one.Add(48*time.Hour), shipment.InTransit, "moving"), moment(one, shipment.Delivered, "done")}}},
 		{"the same status is not added twice", `"at":"2026-03-02T12:00:00Z","status":"moving","log":[{"t":1000000000,"s":"moving"}]`, event.Event{
 			OccurredAt: noon, Status: "moving", State: shipment.InTransit, Checkpoints: []event.Moment{moment(one, shipment.InTransit, "moving")}}},
 		{"another status stays beside it", `"at":"2026-03-02T12:00:00Z","status":"gone","log":[{"t":1000000000,"s":"moving"}]`, event.Event{

@@ -11,17 +11,20 @@
 //	it has                         what it says of the present        of the past
 //	a status, no history           the status, at its time            nothing
 //	a status and a history         the status, at its time            each scan of the history
-//	a history alone                what its newest scan says          each scan
+//	a history alone                what its newest scan says, or the  each scan
+//	                                 end, if that scan is a late one
 //	a status that is not mapped,   the status, which moves nothing,   each scan
-//	  and a history                and its newest scan that is
+//	  and a history                and its newest scan that is,
+//	                                 or the end, likewise
 //	neither status nor history     nothing                            nothing
 //
 // Only what events say of the present moves a shipment: a scan in a history may be dated
 // ahead, or in the local time of a depot, and the push that has it says otherwise. The
 // scans are kept to be looked at, each once however many pushes repeat it. The newest scan
-// is one that isn't dated ahead ([event.Moment.Ahead]), if there is any. Where a push has no
-// time of its own, package payload dates it by its newest scan, or by its receipt if that
-// scan says something else.
+// is one that isn't dated ahead ([event.Moment.Ahead]), if there is any; it is late where it
+// follows delivered or returned and no scan since then opens a leg, by the table below. Where
+// a push has no time of its own, package payload dates it by the scan that it takes its status
+// from, or by its newest scan; by its receipt if that scan says something else.
 //
 // # When an event happened
 //
@@ -108,7 +111,6 @@ func checkpoints(r Report) []shipment.Checkpoint {
 		return all
 	}
 	newest := r.newestOf(all, func(s shipment.State) bool { return s != "" })
-	mapped := r.newestOf(all, func(s shipment.State) bool { return s != "" && s != shipment.Unknown })
 	counts := own
 	switch {
 	case repeats(own, newest):
@@ -117,6 +119,7 @@ func checkpoints(r Report) []shipment.Checkpoint {
 		own.ScanAt = own.At
 	}
 	if own.State == shipment.Unknown {
+		mapped := r.lastOf(all)
 		counts.State, counts.Status, counts.ScanAt = mapped.State, mapped.Status, mapped.At
 	}
 	all = append(all, own)
@@ -171,17 +174,35 @@ func repeats(own, newest shipment.Checkpoint) bool {
 // newestOf returns the newest scan with a state that counts, one that is dated ahead only
 // if there is no other; the zero one for none.
 func (r Report) newestOf(scans []shipment.Checkpoint, counts func(shipment.State) bool) (newest shipment.Checkpoint) {
-	ahead := func(c shipment.Checkpoint) bool {
-		return event.Moment{At: claim(c), State: c.State}.Ahead(r.ReceivedAt)
-	}
 	for _, c := range scans {
-		switch {
-		case !counts(c.State):
-		case newest.State == "", ahead(newest) && !ahead(c), ahead(newest) == ahead(c) && compareMoments(c, newest) > 0:
+		if counts(c.State) && (newest.State == "" || r.newer(c, newest)) {
 			newest = c
 		}
 	}
 	return newest
+}
+
+// newer reports whether the scan a is newer than b, which one that is dated ahead never is
+// than one that isn't.
+func (r Report) newer(a, b shipment.Checkpoint) bool {
+	ahead := func(c shipment.Checkpoint) bool {
+		return event.Moment{At: claim(c), State: c.State}.Ahead(r.ReceivedAt)
+	}
+	if ahead(a) != ahead(b) {
+		return ahead(b)
+	}
+	return compareMoments(a, b) > 0
+}
+
+// lastOf returns the scan that says where the parcel is: the newest one that is mapped, or
+// the end of its journey, if nothing since then opened another one.
+func (r Report) lastOf(scans []shipment.Checkpoint) shipment.Checkpoint {
+	end := r.newestOf(scans, shipment.State.Arrived)
+	opens := func(c shipment.Checkpoint) bool { return r.newer(c, end) && c.State.OpensLeg(c.At.Sub(end.At)) }
+	if end.State != "" && !slices.ContainsFunc(scans, opens) {
+		return end
+	}
+	return r.newestOf(scans, func(s shipment.State) bool { return s != "" && s != shipment.Unknown })
 }
 
 // Unmapped returns the statuses of e that no mapping knows, each once and with its detail.

@@ -330,6 +330,23 @@ func TestAnyEventsInAnyOrderLeadToOneShipment(t *testing.T) {
 	}
 }
 
+// TestScansSayInOnePushWhatTheySayInSeveral: the end of a journey, other journeys and late
+// scans are told apart in a history as they are among events.
+func TestScansSayInOnePushWhatTheySayInSeveral(t *testing.T) {
+	words := []string{"info_received", "in_transit", "out_for_delivery", "delivered", "returned"}
+	for range 2000 {
+		scans, several, one := make([]string, 1+rand.IntN(5)), &shipment.Shipment{}, &shipment.Shipment{}
+		for i := range scans {
+			scans[i] = words[rand.IntN(len(words))] + " " + strconv.Itoa(-12*rand.IntN(20)) + "h"
+			Apply(several, received(noon, says(scans[i]))[0], noon)
+		}
+		Apply(one, received(noon, pushes("push", "not_mapped 0m", scans...))[0], noon)
+		if one.State != several.State {
+			t.Fatalf("%q: %s in one push, %s in several", scans, one.State, several.State)
+		}
+	}
+}
+
 func TestMappedStateCountsBeforeOurOwnWords(t *testing.T) {
 	r := says("delivered 1m")
 	r.State = shipment.Exception // what this sender means by the word

@@ -7,10 +7,6 @@ import (
 	"github.com/fincart/courier-gateway/ingest/event/shipment"
 )
 
-// lateScans is how long after the end of a journey a scan on the way is taken for one that
-// comes late, and not for the start of another journey: decision 22.
-const lateScans = 48 * time.Hour
-
 // settle derives state, leg and order from the history, by the table of the package.
 func settle(s *shipment.Shipment) {
 	f := fold{leg: 1, current: shipment.Checkpoint{State: shipment.Unknown}}
@@ -74,14 +70,12 @@ func (f *fold) opensLeg(c shipment.Checkpoint) bool {
 	switch {
 	case c.OrderID != "" && f.order != "" && c.OrderID != f.order:
 		return true
-	case c.State == shipment.InfoReceived:
-		return true
 	case c.State == shipment.Pending: // a tracker without data says so too, whatever came before
 		return f.current.State == shipment.Cancelled
-	case c.State == f.current.State || c.State == shipment.Cancelled || c.State == shipment.Expired || f.current.State == shipment.Expired:
+	case c.State == f.current.State || f.current.State == shipment.Expired && c.State != shipment.InfoReceived:
 		return false
 	default:
-		return movedAt(c).Sub(f.last) >= lateScans
+		return c.State.OpensLeg(movedAt(c).Sub(f.last))
 	}
 }
 
@@ -89,7 +83,7 @@ func (f *fold) opensLeg(c shipment.Checkpoint) bool {
 func (f *fold) moves(c shipment.Checkpoint) bool {
 	switch f.current.State {
 	case shipment.Delivered, shipment.Returned, shipment.Cancelled:
-		return c.State != f.current.State && (c.State == shipment.Delivered || c.State == shipment.Returned)
+		return c.State != f.current.State && c.State.Arrived()
 	case shipment.Expired:
 		return c.State != shipment.Expired && c.State != shipment.Pending
 	case shipment.Unknown, shipment.Pending, shipment.InfoReceived:

@@ -3,6 +3,7 @@ package shipment
 import (
 	"slices"
 	"strings"
+	"time"
 )
 
 // State is a shipment's state in our vocabulary.
@@ -57,5 +58,25 @@ func (s State) Terminal() bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// Arrived reports whether the parcel is where it was sent, or back where it came from.
+func (s State) Arrived() bool { return s == Delivered || s == Returned }
+
+// lateScans is how long after the end of a journey a scan on the way is taken for one that
+// comes late, and not for the start of another journey: decision 22.
+const lateScans = 48 * time.Hour
+
+// OpensLeg reports whether s, so long after another state that ends a journey, is evidence
+// that another one began.
+func (s State) OpensLeg(after time.Duration) bool {
+	switch s {
+	case InfoReceived:
+		return true
+	case "", Unknown, Pending, Cancelled, Expired: // they move no parcel
+		return false
+	default:
+		return after >= lateScans
 	}
 }
