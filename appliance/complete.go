@@ -7,20 +7,8 @@ import (
 
 	"github.com/fincart/courier-gateway/appliance/config"
 	"github.com/fincart/courier-gateway/ingest/event"
+	operators "github.com/fincart/courier-gateway/ops/cli"
 	"github.com/fincart/courier-gateway/ops/terminal"
-)
-
-// refusalCodes and deadLetterCodes are what --code takes, of refused requests and of dead
-// letters.
-var (
-	refusalCodes = []event.Code{
-		event.InvalidSignature, event.InvalidPayload, event.UnknownCourier, event.MethodNotAllowed, event.NotFound, event.PayloadTooLarge,
-		event.UnsupportedMediaType, event.RateLimited, event.IntakeUnavailable, event.BadRequest, event.Forbidden,
-	}
-	deadLetterCodes = []event.Code{
-		event.Forged, event.Malformed, event.DomainInvalid, event.AttemptsExhausted, event.Timeout, event.Throttled, event.VersionConflict,
-		event.Interrupted, event.Internal,
-	}
 )
 
 // addCompletions makes a shell complete, for every command below cmd, what is known: the
@@ -29,9 +17,9 @@ func addCompletions(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		addCompletions(sub)
 	}
-	codes := deadLetterCodes
+	codes := operators.DeadLetterCodes
 	if cmd.HasParent() && cmd.Parent().Name() == "rejections" {
-		codes = refusalCodes
+		codes = operators.RefusalCodes
 	}
 	for flag, words := range map[string]func(*cobra.Command) []string{
 		"courier": courierNames,

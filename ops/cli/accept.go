@@ -64,15 +64,19 @@ func (c *commands) rejectionsAccept() *cobra.Command {
 	var flags originFlags
 	var selection selectionFlags
 	act.add(cmd)
-	flags.add(cmd, event.InvalidSignature)
+	flags.add(cmd, event.InvalidSignature, RefusalCodes)
 	selection.add(cmd, "request")
 	vouch := cmd.Flags().Bool("vouch", false, "accept them without verifying them, because you know who sent them; with --all only of one --courier")
 	return c.run(cmd, func(cmd *cobra.Command, api *client.Client, ids []string) error {
 		if *vouch && selection.all && flags.courier == "" {
 			return usageError("--vouch with --all would accept requests of any sender: add --courier")
 		}
+		code, err := flags.errorCode()
+		if err != nil {
+			return err
+		}
 		return c.act(cmd, api, acceptance(*vouch), act, ids, func(ctx context.Context) ([]actionResult, error) {
-			return openRejections(ctx, api, ingestion.Filter{Courier: flags.courier, Code: flags.errorCode()}, selection.limit, c.print.say)
+			return openRejections(ctx, api, ingestion.Filter{Courier: flags.courier, Code: code}, selection.limit, c.print.say)
 		})
 	})
 }

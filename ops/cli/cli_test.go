@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -18,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fincart/courier-gateway/ingest/event"
+	"github.com/fincart/courier-gateway/ingest/event/reprocess"
 	"github.com/fincart/courier-gateway/ops"
 	"github.com/fincart/courier-gateway/ops/admin"
 	"github.com/fincart/courier-gateway/ops/admintest"
@@ -244,7 +246,7 @@ func TestWrongUsageExitsWith2(t *testing.T) {
 	m := admintest.Sample()
 	address := admintest.Start(t, admin.DefaultConfig(), m.Deps())
 	for _, line := range []string{
-		"health --timeout 0s", "events", "events list", "dlq", "dlq nope", "dlq list --status open", "dlq list --limit -1", "dlq list --limit 501",
+		"health --timeout 0s", "events", "events list", "dlq", "dlq nope", "dlq list --status open", "dlq list --code DOMAIN_INVALD", "dlq replay --all --yes --code nope", "rejections list --code nope", "rejections accept --all --yes --code nope", "dlq list --limit -1", "dlq list --limit 501",
 		"dlq replay", "dlq replay 1-abcd --all --yes", "dlq replay 1-abcd --courier demo --yes", "dlq replay --all --status open --yes",
 		"dlq replay 1-abcd", "dlq replay --all", "dlq close 1-abcd",
 		"rejections", "rejections nope", "rejections list --outcome accepted", "rejections list --limit 501", "rejections accept", "rejections accept a --all --yes",
@@ -440,6 +442,21 @@ func TestStatusWaitsNotLong(t *testing.T) {
 	root.SetArgs([]string{"status"})
 	if err := root.ExecuteContext(t.Context()); err == nil || asked.left <= 0 || asked.left > 5*time.Second {
 		t.Errorf("%v, it may take %v", err, asked.left)
+	}
+}
+
+func TestReprocessWithAnIDThatSelectsNothing(t *testing.T) {
+	t.Parallel()
+	deps := admintest.Sample().Deps()
+	deps.Reprocess = func(context.Context, reprocess.Request) (reprocess.Page, error) {
+		return reprocess.Page{Read: 2, To: 2}, nil
+	}
+	address := admintest.Start(t, admin.DefaultConfig(), deps)
+	for args, want := range map[string]int{"--id nope": ExitNotFound, "--id nope --json": ExitNotFound, "--courier nope": 0} {
+		_, stderr, code := caller{address: address}.run(t, append([]string{"events", "reprocess", "--dry-run"}, strings.Fields(args)...)...)
+		if code != want || !strings.Contains(stderr, `"nope"`) {
+			t.Errorf("%s: exit %d, want %d: %s", args, code, want, stderr)
+		}
 	}
 }
 

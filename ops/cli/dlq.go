@@ -29,7 +29,7 @@ type filterFlags struct {
 }
 
 func (f *filterFlags) add(cmd *cobra.Command) {
-	f.originFlags.add(cmd, event.DomainInvalid)
+	f.originFlags.add(cmd, event.DomainInvalid, DeadLetterCodes)
 	wordFlag(cmd, &f.status, "status", "only with this review status", ops.Words(event.ReviewStatuses))
 	cmd.Flags().StringVar(&f.key, "key", "", "only with this idempotency key")
 }
@@ -39,9 +39,8 @@ func (f *filterFlags) filter() (event.DeadLetterFilter, error) {
 	if status != "" && !slices.Contains(event.ReviewStatuses, status) {
 		return event.DeadLetterFilter{}, usageError("--status %q is none of %v", f.status, event.ReviewStatuses)
 	}
-	return event.DeadLetterFilter{
-		Courier: f.courier, Code: f.errorCode(), Status: status, Key: f.key,
-	}, nil
+	code, err := f.errorCode()
+	return event.DeadLetterFilter{Courier: f.courier, Code: code, Status: status, Key: f.key}, err
 }
 
 func (c *commands) dlqList() *cobra.Command {
@@ -51,7 +50,7 @@ func (c *commands) dlqList() *cobra.Command {
 	return listCommand(c, cmd, listing[ops.DeadLetterPage, ops.DeadLetterRow]{
 		things: "dead letters", member: "deadLetters",
 		head:  []string{"ID", "DEAD SINCE", "STATUS", "ERROR", "ATTEMPTS", "COURIER", "KEY", "MESSAGE"},
-		cells: c.print.letterCells,
+		cells: c.print.letterCells, courier: &flags.courier,
 		pages: func(ctx context.Context, api *client.Client, p pageFlags) (iter.Seq2[ops.DeadLetterPage, error], error) {
 			filter, err := flags.filter()
 			filter.Limit, filter.After = p.limit, p.after
@@ -159,7 +158,11 @@ func (c *commands) dlqReplay() *cobra.Command {
 		}
 		replay := action{kind: deadLetter, verb: "replay", past: "replayed", do: replayOne}
 		return c.act(cmd, api, replay, act, ids, func(ctx context.Context) ([]actionResult, error) {
-			return openLetters(ctx, api, filter, selection.limit)
+			letters, err := openLetters(ctx, api, filter, selection.limit)
+			if err == nil && len(letters) == 0 && !act.asJSON {
+				c.print.doubt(ctx, api, filter.Courier)
+			}
+			return letters, err
 		})
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -25,6 +26,8 @@ type listing[P ops.Page[R], R any] struct {
 	member string   // of the JSON document that holds them
 	head   []string // of the table
 	cells  func(R) []string
+
+	courier *string // whose things are listed, when it is not empty
 	// pages returns the pages that the command's own flags select.
 	pages func(context.Context, *client.Client, pageFlags) (iter.Seq2[P, error], error)
 }
@@ -52,15 +55,51 @@ func (f *pageFlags) check(*cobra.Command, []string) error {
 	return notNegative(f.limit)
 }
 
-// originFlags select by courier and error code.
-type originFlags struct{ courier, code string }
+// RefusalCodes and DeadLetterCodes are what --code takes, of refused requests and of dead
+// letters.
+var (
+	RefusalCodes = []event.Code{
+		event.InvalidSignature, event.InvalidPayload, event.UnknownCourier, event.MethodNotAllowed, event.NotFound, event.PayloadTooLarge,
+		event.UnsupportedMediaType, event.RateLimited, event.IntakeUnavailable, event.BadRequest, event.Forbidden,
+	}
+	DeadLetterCodes = []event.Code{
+		event.Forged, event.Malformed, event.DomainInvalid, event.AttemptsExhausted, event.Timeout, event.Throttled, event.VersionConflict,
+		event.Interrupted, event.Internal,
+	}
+)
 
-func (f *originFlags) add(cmd *cobra.Command, example event.Code) {
+// originFlags select by courier and error code.
+type originFlags struct {
+	courier, code string
+	codes         []event.Code // the usual ones
+}
+
+func (f *originFlags) add(cmd *cobra.Command, example event.Code, codes []event.Code) {
+	f.codes = codes
 	cmd.Flags().StringVar(&f.courier, "courier", "", "only this courier's")
 	cmd.Flags().StringVar(&f.code, "code", "", "only with this error code, such as "+string(example))
 }
 
-func (f *originFlags) errorCode() event.Code { return event.Code(strings.ToUpper(f.code)) }
+// errorCode returns the code. One that nothing can have would select nothing, as if all
+// were well.
+func (f *originFlags) errorCode() (event.Code, error) {
+	code := event.Code(strings.ToUpper(f.code))
+	if code != "" && !slices.Contains(slices.Concat(RefusalCodes, DeadLetterCodes, []event.Code{event.Incomplete, event.DependencyDown}), code) {
+		return "", usageError("--code %q is none of %v", f.code, f.codes)
+	}
+	return code, nil
+}
+
+// doubt says that there is no such courier, where nothing was found of it.
+func (p *printer) doubt(ctx context.Context, api *client.Client, courier string) {
+	if courier == "" {
+		return
+	}
+	list, err := api.Couriers(ctx) // without an answer there is nothing to say
+	if err == nil && len(list.Couriers) > 0 && !slices.ContainsFunc(list.Couriers, func(one ops.CourierInfo) bool { return one.Name == courier }) {
+		p.say("there is no courier %q: see appliance couriers list", courier)
+	}
+}
 
 func notNegative(limit int) error {
 	if limit < 0 {
@@ -86,11 +125,15 @@ func listCommand[P ops.Page[R], R any](c *commands, cmd *cobra.Command, l listin
 		if err != nil {
 			return err
 		}
-		var printer pagePrinter[R] = &pageTable[R]{c: c, t: terminal.NewTable(c.Out), head: l.head, cells: l.cells, things: l.things}
 		if flags.asJSON {
-			printer = &pageJSON[R]{out: c.Out, member: l.member}
+			return printPages(all, &pageJSON[R]{out: c.Out, member: l.member}, flags.allPages)
 		}
-		return printPages(all, printer, flags.allPages)
+		table := &pageTable[R]{c: c, t: terminal.NewTable(c.Out), head: l.head, cells: l.cells, things: l.things}
+		err = printPages(all, table, flags.allPages)
+		if err == nil && table.rows == 0 {
+			c.print.doubt(cmd.Context(), api, *l.courier)
+		}
+		return err
 	})
 }
 

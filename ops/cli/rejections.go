@@ -33,22 +33,23 @@ func (c *commands) rejectionsList() *cobra.Command {
 		Example: "  appliance rejections list --courier demo --open\n  appliance rejections list --code INVALID_SIGNATURE --all-pages --json",
 	}
 	var flags originFlags
-	flags.add(cmd, event.InvalidSignature)
+	flags.add(cmd, event.InvalidSignature, RefusalCodes)
 	outcome := ""
 	wordFlag(cmd, &outcome, "outcome", "only with this outcome", append(ops.Words(ops.NotQueued), "all"))
 	open := cmd.Flags().Bool("open", false, "only those that were not accepted since")
 	return listCommand(c, cmd, listing[ops.IngestionPage, ops.IngestionRow]{
 		things: "refused requests", member: "records",
 		head:  []string{"ID", "AT", "OUTCOME", "REQUESTS", "ERROR", "COURIER", "FROM", "ACCEPTED AS", "DETAIL"},
-		cells: c.print.rejectionCells,
+		cells: c.print.rejectionCells, courier: &flags.courier,
 		pages: func(ctx context.Context, api *client.Client, p pageFlags) (iter.Seq2[ops.IngestionPage, error], error) {
 			outcomes, fault := ops.ParseOutcomes(strings.ToLower(outcome), ops.Rejections, ops.NotQueued)
 			if fault != "" {
 				return nil, usageError("--outcome %q %s", outcome, fault)
 			}
+			code, err := flags.errorCode()
 			return api.RejectionPages(ctx, ingestion.Filter{
-				Courier: flags.courier, Code: flags.errorCode(), Outcomes: outcomes, Open: *open, Limit: p.limit, After: p.after,
-			}), nil
+				Courier: flags.courier, Code: code, Outcomes: outcomes, Open: *open, Limit: p.limit, After: p.after,
+			}), err
 		},
 	})
 }

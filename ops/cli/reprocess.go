@@ -130,10 +130,16 @@ func (c *commands) reprocess(cmd *cobra.Command, api *client.Client, request rep
 			return err
 		}
 	}
+	var err error
 	if asJSON {
-		return terminal.PrintJSON(c.Out, report)
+		err = terminal.PrintJSON(c.Out, report)
+	} else if err = c.print.reprocessed(report); err == nil && report.Selected == 0 {
+		c.print.doubt(cmd.Context(), api, request.Courier)
 	}
-	return c.print.reprocessed(report)
+	if err == nil && report.Selected == 0 && request.ID != "" {
+		return coded{fmt.Errorf("no event that the queue has kept is of %q and was selected", request.ID), ExitNotFound}
+	}
+	return err
 }
 
 // changeCells shows what differs as "before → after", and the rest as it is.
