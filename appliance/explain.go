@@ -144,7 +144,7 @@ func judge(cmd *cobra.Command, courier, file, at string) (v verdict, err error) 
 		return verdict{Courier: courier, At: when.UTC(), Accepted: true, Handshake: "answered and not queued, " + preview.Handshake}, nil
 	}
 	v = verdict{Courier: courier, At: when.UTC(), Refusals: preview.Refusals, Signature: scheme.Explain(captured, when), Notes: notes(r)}
-	v.read(decoder, payload.Input{Body: preview.Body, Headers: captured, Received: when})
+	v.read(decoder, payload.Input{Body: preview.Body, Headers: countingHeaders{scheme, captured}, Received: when})
 	v.decide(settings.Observe)
 	return v, nil
 }
@@ -292,4 +292,14 @@ func orNone(s string) string {
 		return "none"
 	}
 	return s
+}
+
+// countingHeaders are a request's headers as the intake has a mapping read them.
+type countingHeaders struct {
+	scheme  *signature.Scheme
+	request signature.Request
+}
+
+func (h countingHeaders) Header(name string) (value []byte, count int) {
+	return h.scheme.Header(h.request, name)
 }

@@ -121,7 +121,7 @@ func (c *Client) secure(address, listen, cert named) {
 	}
 	own := listener(address.value) == listener(cmp.Or(listen.value, Defaults().Admin.Listen))
 	url := strings.Contains(address.value, "://")
-	if cert.value == "" || url && !(own && cert.asked) || !own && !cert.asked {
+	if cert.value == "" || url && (!own || !cert.asked) || !own && !cert.asked {
 		return
 	}
 	c.CertFile = cert.value
